@@ -1,0 +1,1 @@
+"""edgesparse: compile sparse neural networks for the CPUs people own."""

@@ -1,0 +1,33 @@
+"""Errors a user can cause; each message says where, got, expected and remedy on one line."""
+
+
+class EdgesparseError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+class FrontendError(EdgesparseError):
+    """The model cannot be read, or holds something that cannot be compiled."""
+
+
+class PruneError(EdgesparseError):
+    """A pruning request does not fit the model."""
+
+
+class TargetError(EdgesparseError):
+    """A target is unknown or its description is invalid."""
+
+
+class LowerError(EdgesparseError):
+    """An operator, shape or type has no lowering."""
+
+
+class PackageError(EdgesparseError):
+    """An artifact cannot be written or read."""
+
+
+class MeasureError(EdgesparseError):
+    """A measurement or a comparison cannot be made."""
+
+
+class InternalError(Exception):
+    """An invariant of edgesparse is broken: a bug of ours, never the user's mistake."""

@@ -1,0 +1,74 @@
+"""What `lower` hands to `package`: code, weights and a straight line of kernel calls over one arena."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Space(IntEnum):
+    """Memory that an argument points into."""
+
+    ARENA = 0
+    WEIGHTS = 1
+    SCRATCH = 2  # one private copy for each worker thread
+
+
+class ArgKind(IntEnum):
+    """What the runtime proves about an argument's contents before the first run."""
+
+    DATA = 0  # nothing
+    INDPTR_I32 = 1  # int32, starts at 0, never falls, ends at `limit`
+    INDEX_U16 = 2  # uint16, each below `limit`
+    INDEX_I32 = 3  # int32, each in [0, limit)
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One pointer handed to a kernel, and the bytes behind it that the kernel may touch.
+
+    `limit` belongs to `kind`; it is 0 for DATA. Offsets are 64-byte aligned.
+    """
+
+    space: Space
+    offset_bytes: int
+    size_bytes: int
+    kind: ArgKind = ArgKind.DATA
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel call: `kernel(args, begin, end)` over disjoint ranges that cover [0, tiles)."""
+
+    name: str  # ONNX name of the layer, for profiles and error messages
+    op: str  # what it computes, such as "Conv+Relu"
+    kernel: str  # symbol, such as es_conv_f32_csr_u4k128__x86_64_v4
+    code_offset: int
+    tiles: int
+    args: tuple[Arg, ...]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A model input or output: a dense row-major tensor in the arena."""
+
+    name: str
+    dtype: str  # numpy name, such as "float32"
+    shape: tuple[int, ...]
+    offset_bytes: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled model, ready to be packed."""
+
+    isa: str  # "x86_64", "aarch64" or "armv7"
+    cpu_features: tuple[str, ...]  # what the CPU must have, such as ("avx2", "fma")
+    arena_bytes: int
+    scratch_bytes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    steps: tuple[Step, ...]
+    code: bytes
+    weights: bytes
