@@ -1,0 +1,1 @@
+"""Reference models: how each is built, and what it is expected to reach."""

@@ -1,0 +1,123 @@
+"""Reference architectures from `transformers`, with seeded random weights, exported to ONNX.
+
+    python -m models.zoo resnet50 -o build/models/resnet50.onnx
+
+Latency does not depend on trained weights; comparisons of outputs do not either. Needs the `zoo` extra
+(torch and transformers); compiling and running the files does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SEED = 0
+DEFAULT_DIR = Path("build/models")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the zoo: `build` returns the torch module, `inputs` the names and shapes it takes."""
+
+    summary: str
+    build: Callable[[], Any]
+    inputs: dict[str, tuple[int, ...]]
+    output: str = "logits"
+
+    @property
+    def takes_tokens(self) -> bool:
+        return "input_ids" in self.inputs
+
+
+def _image_model(kind: str, **config: Any) -> Callable[[], Any]:
+    def build() -> Any:
+        import transformers
+
+        config_class = getattr(transformers, f"{kind}Config")
+        model_class = getattr(transformers, f"{kind}ForImageClassification")
+        return model_class(config_class(num_labels=1000, **config))
+
+    return build
+
+
+def _minilm() -> Any:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+    return BertModel(config, add_pooling_layer=False)
+
+
+IMAGE = {"pixel_values": (1, 3, 224, 224)}
+TOKENS = {name: (1, 128) for name in ("input_ids", "attention_mask", "token_type_ids")}
+
+ZOO = {
+    "resnet50": Entry("ResNet-50, 25.6 M parameters", _image_model("ResNet"), IMAGE),
+    "mobilenetv1": Entry("MobileNetV1 1.0", _image_model("MobileNetV1"), IMAGE),
+    "mobilenetv2": Entry("MobileNetV2 1.0", _image_model("MobileNetV2", tf_padding=False), IMAGE),
+    "vit_small": Entry(
+        "ViT-S/16",
+        _image_model("ViT", hidden_size=384, num_attention_heads=6, intermediate_size=1536),
+        IMAGE,
+    ),
+    "vit_base": Entry("ViT-B/16", _image_model("ViT"), IMAGE),
+    "minilm": Entry("BERT of MiniLM-L6 size, 128 tokens", _minilm, TOKENS, "last_hidden_state"),
+}
+
+
+def _randomize_batchnorm(module: Any) -> None:
+    """Give every BatchNorm mild, non-trivial statistics, so that folding it wrongly shows."""
+    import torch
+
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0.0, 0.1)
+            layer.running_var.uniform_(0.5, 1.5)
+            layer.weight.data.uniform_(0.8, 1.2)
+            layer.bias.data.normal_(0.0, 0.1)
+
+
+def export(name: str, path: Path) -> Path:
+    """Build the model `name` and write it as ONNX, batch 1, static shapes.
+
+    Raises: KeyError: `name` is not in ZOO.
+    """
+    entry = ZOO[name]
+    import torch
+
+    torch.manual_seed(SEED)
+    module = entry.build().eval()
+    _randomize_batchnorm(module)
+    if entry.takes_tokens:
+        example = {key: torch.ones(shape, dtype=torch.int64) for key, shape in entry.inputs.items()}
+    else:
+        example = {key: torch.zeros(shape) for key, shape in entry.inputs.items()}
+    program = torch.onnx.export(
+        module, (), kwargs=example, dynamo=True, input_names=list(example), output_names=[entry.output], verbose=False
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.onnx")
+    program.save(str(partial), external_data=False)
+    os.replace(partial, path)
+    return path
+
+
+def cached(name: str) -> Path:
+    """Path of the exported model, built on first use in `$EDGESPARSE_MODELS` (default build/models)."""
+    path = Path(os.environ.get("EDGESPARSE_MODELS", DEFAULT_DIR)) / f"{name}.onnx"
+    return path if path.exists() else export(name, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Export a reference model to ONNX.")
+    parser.add_argument("name", choices=sorted(ZOO))
+    parser.add_argument("-o", "--output", type=Path, help="default: the cache, build/models/NAME.onnx")
+    args = parser.parse_args()
+    print(export(args.name, args.output) if args.output else cached(args.name))
+
+
+if __name__ == "__main__":
+    main()
