@@ -1,0 +1,110 @@
+"""TIR kernels to one flat, position-independent code image.
+
+TVM compiles the kernels to an object; a C shim for each unpacks the runtime's argument array; the linker
+that ships with `ziglang` resolves what is left (libm of musl, compiler-rt) and leaves nothing to relocate.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tvm
+from elftools.elf.elffile import ELFFile
+
+from edgesparse.errors import InternalError
+from edgesparse.lower.kernel import Kernel
+from edgesparse.targets import Target
+
+ZIG_TARGETS = {"x86_64": "x86_64-linux-musl", "aarch64": "aarch64-linux-musl", "armv7": "arm-linux-musleabihf"}
+_BODY = "__body"  # suffix of the typed function behind each entry point
+
+
+@dataclass(frozen=True)
+class CodeImage:
+    """Machine code that runs wherever it is mapped, page-aligned; `entries` maps a symbol to its offset."""
+
+    data: bytes
+    entries: dict[str, int]
+
+
+def llvm_target(target: Target) -> tvm.target.Target:
+    """The TVM target that generates code for `target`."""
+    config: dict[str, object] = {
+        "kind": "llvm",
+        "mtriple": target.triple,
+        "mcpu": target.cpu,
+        "mattr": list(target.features),
+    }
+    if target.isa == "armv7":
+        config["mfloat-abi"] = "hard"
+    return tvm.target.Target(config, host=config)
+
+
+def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
+    """Compile kernels with distinct symbols into one image.
+
+    Raises: InternalError: two kernels share a symbol, or the image would need the dynamic linker.
+    """
+    symbols = [kernel.symbol for kernel in kernels]
+    if len(set(symbols)) != len(symbols):
+        raise InternalError(f"kernel symbols must be distinct, got {sorted(symbols)}")
+    if not kernels:
+        return CodeImage(b"", {})
+    functions = {k.symbol + _BODY: k.func.with_attr("global_symbol", k.symbol + _BODY) for k in kernels}
+    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+        kernels_o, shims_c, image = (Path(folder) / name for name in ("kernels.o", "shims.c", "image.elf"))
+        tvm.tirx.build(tvm.IRModule(functions), llvm_target(target)).write_to_file(str(kernels_o))
+        shims_c.write_text(_shims(kernels))
+        _link(target, [shims_c, kernels_o], image, symbols)
+        return _flatten(image, symbols)
+
+
+def _shims(kernels: Sequence[Kernel]) -> str:
+    """C source of the entry points: `void symbol(void *const *args, int32_t begin, int32_t end)`."""
+    lines = ["#include <stdint.h>"]
+    for kernel in kernels:
+        count = len(kernel.func.params) - 2
+        types = "void *, " * count + "int32_t, int32_t"
+        values = "".join(f"args[{i}], " for i in range(count)) + "begin, end"
+        lines.append(f"void {kernel.symbol}{_BODY}({types});")
+        lines.append(
+            f"void {kernel.symbol}(void *const *args, int32_t begin, int32_t end) {{ {kernel.symbol}{_BODY}({values}); }}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _link(target: Target, inputs: Sequence[Path], output: Path, symbols: Sequence[str]) -> None:
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TARGETS[target.isa], "-O2", "-fPIE", "-static", "-pie"]
+    command += ["-fno-sanitize=all", "-g0", "-Wl,--gc-sections", "-Wl,-z,norelro", "-Wl,-z,max-page-size=4096"]
+    command += [f"-Wl,-e,{symbols[0]}", *(f"-Wl,-u,{symbol}" for symbol in symbols), *map(str, inputs), "-o", str(output)]
+    # Most models call nothing outside; only the others pay for building libm and compiler-rt once.
+    for libraries in (["-nostdlib"], ["-lm"]):
+        result = subprocess.run([*command, *libraries], capture_output=True, text=True, check=False)
+        if result.returncode == 0:
+            return
+    raise InternalError(f"linking the kernels for {target.name} failed: {result.stderr.strip()}")
+
+
+def _flatten(path: Path, symbols: Sequence[str]) -> CodeImage:
+    """The loadable part of a linked file as it lies in memory, without what only a dynamic linker reads."""
+    with path.open("rb") as file:
+        elf = ELFFile(file)
+        writable = {".dynamic", ".relro_padding", ".got", ".got.plt"}
+        for section in elf.iter_sections():
+            empty = section["sh_size"] == 0 or section.name in writable
+            if section["sh_type"] in ("SHT_REL", "SHT_RELA") and section["sh_size"]:
+                raise InternalError(f"{section.name} of the code image holds relocations; kernels must not need any")
+            if section["sh_flags"] & 1 and section["sh_flags"] & 2 and not empty:  # SHF_WRITE, SHF_ALLOC
+                raise InternalError(f"{section.name} of the code image is writable; kernels must not keep state")
+        loads = [s for s in elf.iter_segments("PT_LOAD") if not s["p_flags"] & 2]  # PF_W
+        data = bytearray(max(s["p_vaddr"] + s["p_filesz"] for s in loads))
+        for segment in loads:
+            data[segment["p_vaddr"] : segment["p_vaddr"] + segment["p_filesz"]] = segment.data()
+        table = elf.get_section_by_name(".symtab")
+        entries = {name: table.get_symbol_by_name(name)[0]["st_value"] for name in symbols}
+    return CodeImage(bytes(data), entries)

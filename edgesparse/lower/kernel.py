@@ -1,0 +1,152 @@
+"""What a kernel is, and the small builder that every kernel family writes its TIR with.
+
+A kernel is a plain C function `f(p0, ..., pn, begin, end)`: one pointer for each argument, then a range of
+tiles. The range is the unit of parallelism: calls over disjoint ranges may run at the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx import Buffer, Expr, PrimFunc
+from tvm.tirx.script import builder as T
+
+from edgesparse.program import ArgKind
+
+ALIGNMENT_BYTES = 64  # of every argument; kernels may rely on it
+OVERREAD_BYTES = 256  # a kernel may load, and ignore, this much past the end of an arena or scratch argument
+
+
+@dataclass(frozen=True)
+class Param:
+    """One pointer parameter: a flat array that the kernel reads or writes."""
+
+    size: int  # elements
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A TIR function with its calling facts.
+
+    `func` takes the reads, then the writes, then (when `scratch_bytes` > 0) a private scratch area, then
+    `begin` and `end`. `inplace` lists pairs (read, write) of parameter numbers that may share memory.
+    """
+
+    symbol: str
+    func: PrimFunc
+    tiles: int
+    scratch_bytes: int = 0
+    inplace: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value in the arena: dense, row-major."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def size_bytes(self) -> int:
+        return self.size * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An array in the weights section, and what the runtime checks about it."""
+
+    data: np.ndarray
+    kind: ArgKind = ArgKind.DATA
+    limit: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One kernel call on named values: what the memory planner and the packer see."""
+
+    name: str  # ONNX node name of the layer
+    op: str  # such as "Conv+Relu"
+    kernel: Kernel
+    reads: tuple[Tensor | Constant, ...]
+    writes: tuple[Tensor, ...]
+
+
+@contextmanager
+def _function(symbol: str) -> Iterator[IRBuilder]:
+    with IRBuilder() as builder, T.prim_func():
+        T.func_name(symbol)
+        T.func_attr({"global_symbol": symbol, "tirx.noalias": True, "calling_conv": -1})
+        yield builder
+
+
+def build_kernel(
+    symbol: str,
+    params: Sequence[Param],
+    tiles: int,
+    body: Callable[..., None],
+    *,
+    scratch: Param | None = None,
+    inplace: tuple[tuple[int, int], ...] = (),
+) -> Kernel:
+    """Make a kernel by running `body(tile, *buffers)` once for the loop over tiles.
+
+    `body` emits TIR through `T` (tvm.tirx.script.builder); the scratch buffer, if any, comes last.
+    """
+    every = [*params, scratch] if scratch else list(params)
+    with _function(symbol) as builder:
+        pointers = [T.arg(f"p{i}", T.handle(p.dtype)) for i, p in enumerate(every)]
+        begin, end = T.arg("begin", T.int32()), T.arg("end", T.int32())
+        buffers = [
+            T.decl_buffer((max(p.size, 1),), p.dtype, data=pointer, align=ALIGNMENT_BYTES)
+            for p, pointer in zip(every, pointers, strict=True)
+        ]
+        with T.serial(begin, end) as tile:
+            body(tile, *buffers)
+    scratch_bytes = scratch.size * np.dtype(scratch.dtype).itemsize if scratch else 0
+    return Kernel(symbol, builder.get(), tiles, scratch_bytes, inplace)
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Vector access over float32 buffers: `lanes` consecutive elements from an offset."""
+
+    count: int
+    dtype: str = "float32"
+
+    def load(self, buffer: Buffer, offset: Expr | int) -> Expr:
+        if self.count == 1:
+            return buffer[offset]
+        return buffer[T.ramp(offset, 1, self.count)]
+
+    def store(self, buffer: Buffer, offset: Expr | int, value: Expr) -> None:
+        index = offset if self.count == 1 else T.ramp(offset, 1, self.count)
+        T.buffer_store(buffer, value, [index])
+
+    def splat(self, value: Expr | float) -> Expr:
+        scalar = T.float32(value) if isinstance(value, int | float) else value
+        return scalar if self.count == 1 else T.broadcast(scalar, self.count)
+
+
+
+
+def kernel_symbol(op: str, *facts: object) -> str:
+    """The one name of a kernel: `es_<op>_<fact>_..._<digest>`; equal facts give an equal symbol.
+
+    Facts of simple types appear in the name; the digest covers all of them, so that kernels which differ in
+    anything differ in their symbol. `repr` of every fact must be stable.
+    """
+    digest = hashlib.sha256(repr((op, facts)).encode()).hexdigest()[:8]
+    shown = [str(f) for f in facts if isinstance(f, int | str)]
+    return re.sub(r"\W", "_", "_".join(["es", op, *shown, digest]))
