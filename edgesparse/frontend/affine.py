@@ -1,0 +1,254 @@
+"""Fold BatchNormalization and per-channel constants into the weights beside them.
+
+A chain of BatchNormalization, Mul, Div, Add and Sub with constants is one affine map `x * scale + shift`. It goes into
+the layer before it, else into the layer after it where that is exact (no padding), else it becomes Mul and Add.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.frontend.fold import add_constant, constant
+from edgesparse.frontend.shapes import static_shape
+
+FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The map x -> x * scale + shift; both broadcast against x and keep its shape."""
+
+    scale: np.ndarray
+    shift: np.ndarray
+
+    def then(self, other: Affine) -> Affine:
+        return Affine(self.scale * other.scale, self.shift * other.scale + other.shift)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Consecutive affine nodes, each the only reader of the one before."""
+
+    source: ir.Value
+    nodes: tuple[ir.Node, ...]
+    affine: Affine
+
+    @property
+    def result(self) -> ir.Value:
+        return self.nodes[-1].outputs[0]
+
+
+def fold_affine(model: ir.Model) -> None:
+    """Fold every affine chain of `model`, in place."""
+    graph = model.graph
+    done: set[ir.Node] = set()
+    for node in list(graph):
+        if node in done or node.graph is None:
+            continue
+        chain = _chain_from(node)
+        if chain is None:
+            continue
+        done.update(chain.nodes)
+        if not (_fold_backward(graph, chain) or _fold_forward(graph, chain)):
+            _shorten(graph, chain)
+
+
+def _chain_from(node: ir.Node) -> Chain | None:
+    first = _affine(node)
+    if first is None:
+        return None
+    source, affine = first
+    nodes = [node]
+    while (reader := _only_reader(nodes[-1].outputs[0])) is not None:
+        following = _affine(reader)
+        if following is None or following[0] is not nodes[-1].outputs[0]:
+            break
+        affine = affine.then(following[1])
+        nodes.append(reader)
+    if not (np.isfinite(affine.scale).all() and np.isfinite(affine.shift).all()):
+        return None
+    return Chain(source, tuple(nodes), affine)
+
+
+def _only_reader(value: ir.Value) -> ir.Node | None:
+    uses = value.uses()
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+
+
+def _affine(node: ir.Node) -> tuple[ir.Value, Affine] | None:
+    """The input and map of `node` where it is affine with constants and keeps its input's shape."""
+    if node.domain or not node.outputs or node.outputs[0].dtype not in FLOATS:
+        return None
+    if node.op_type == "BatchNormalization":
+        return _batchnorm(node)
+    if node.op_type not in ("Mul", "Div", "Add", "Sub"):
+        return None
+    left, right = node.inputs
+    value, operand = left, constant(right)
+    if operand is None and node.op_type != "Div":
+        value, operand = right, constant(left)
+    shape = static_shape(value)
+    if value is None or operand is None or shape is None or constant(value) is not None:
+        return None
+    if static_shape(node.outputs[0]) != shape:
+        return None
+    operand = operand.astype(np.float64)
+    one, zero = np.ones(()), np.zeros(())
+    match node.op_type:
+        case "Mul":
+            return value, Affine(operand, zero)
+        case "Div":
+            return (value, Affine(1.0 / operand, zero)) if operand.all() else None
+        case "Add":
+            return value, Affine(one, operand)
+        case _:
+            return value, (Affine(one, -operand) if value is left else Affine(-one, operand))
+
+
+def _batchnorm(node: ir.Node) -> tuple[ir.Value, Affine] | None:
+    """Inference BatchNormalization: (x - mean) / sqrt(var + epsilon) * gamma + beta."""
+    used = [value for value in node.outputs[1:] if value.name and (value.uses() or value.is_graph_output())]
+    value, shape = node.inputs[0], static_shape(node.inputs[0])
+    if used or node.attributes.get_int("training_mode", 0) or value is None or shape is None:
+        return None
+    arrays = [constant(parameter) for parameter in node.inputs[1:5]]
+    if any(array is None for array in arrays):
+        return None
+    column = (-1,) + (1,) * (len(shape) - 2)
+    gamma, beta, mean, var = (np.asarray(array, np.float64).reshape(column) for array in arrays)
+    scale = gamma / np.sqrt(var + node.attributes.get_float("epsilon", 1e-5))
+    return value, Affine(scale, beta - mean * scale)
+
+
+def _per_channel(array: np.ndarray, rank: int, axis: int, channels: int) -> np.ndarray | None:
+    """`array` as a vector over `axis` of a tensor of `rank`, or None where it varies along another axis."""
+    full = array.reshape((1,) * (rank - array.ndim) + array.shape) if array.ndim <= rank else None
+    if full is None or any(size != 1 for at, size in enumerate(full.shape) if at != axis):
+        return None
+    return np.broadcast_to(full.reshape(-1), (channels,))
+
+
+def _fold_backward(graph: ir.Graph, chain: Chain) -> bool:
+    """Scale the rows of the layer that feeds `chain`; its shift joins the bias."""
+    layer = chain.source.producer()
+    if layer is None or layer.domain or _only_reader(chain.source) is None:
+        return False
+    weight, shape = constant(layer.inputs[1]) if len(layer.inputs) > 1 else None, static_shape(chain.source)
+    if weight is None or shape is None:
+        return False
+    rank, affine = len(shape), chain.affine
+    if layer.op_type == "MatMul":
+        return _fold_into_matmul(graph, chain, layer, weight, rank)
+    if layer.op_type not in ("Conv", "ConvTranspose"):
+        return False
+    bias = constant(layer.inputs[2]) if len(layer.inputs) > 2 and layer.inputs[2] is not None else np.zeros(shape[1])
+    scale, shift = (_per_channel(part, rank, 1, shape[1]) for part in (affine.scale, affine.shift))
+    if bias is None or scale is None or shift is None:
+        return False
+    if layer.op_type == "Conv":
+        scaled = weight * scale.reshape((-1,) + (1,) * (weight.ndim - 1))
+    else:
+        scaled = _scale_transposed(weight, scale, layer.attributes.get_int("group", 1))
+    _replace_weights(graph, layer, scaled, bias * scale + shift, weight.dtype)
+    _bypass(graph, chain, chain.source)
+    return True
+
+
+def _scale_transposed(weight: np.ndarray, scale: np.ndarray, group: int) -> np.ndarray:
+    """Scale output channels of a ConvTranspose weight [K, M/group, ...]; group g owns K/group consecutive rows."""
+    rows, columns = weight.shape[:2]
+    grid = np.repeat(scale.reshape(group, columns), rows // group, axis=0)
+    return weight * grid.reshape((rows, columns) + (1,) * (weight.ndim - 2))
+
+
+def _fold_into_matmul(graph: ir.Graph, chain: Chain, layer: ir.Node, weight: np.ndarray, rank: int) -> bool:
+    """Scale the columns of `x @ w`; the shift stays behind as the Add that is a MatMul's bias."""
+    affine = chain.affine
+    if weight.ndim != 2 or (affine.scale == 1).all():
+        return False
+    scale = _per_channel(affine.scale, rank, rank - 1, weight.shape[1])
+    if scale is None:
+        return False
+    _replace_weights(graph, layer, weight * scale, None, weight.dtype)
+    _emit(graph, chain, Affine(np.ones(()), affine.shift))
+    return True
+
+
+def _fold_forward(graph: ir.Graph, chain: Chain) -> bool:
+    """Scale the columns of the layer that reads `chain`; exact only where no padded zeros mix with the shift."""
+    layer, shape = _only_reader(chain.result), static_shape(chain.source)
+    if layer is None or shape is None or layer.domain or layer.op_type != "Conv" or layer.inputs[0] is not chain.result:
+        return False
+    weight = constant(layer.inputs[1])
+    bias = constant(layer.inputs[2]) if len(layer.inputs) > 2 and layer.inputs[2] is not None else np.zeros(1)
+    scale, shift = (_per_channel(part, len(shape), 1, shape[1]) for part in (chain.affine.scale, chain.affine.shift))
+    if weight is None or bias is None or scale is None or shift is None:
+        return False
+    padded = any(layer.attributes.get_ints("pads", ())) or layer.attributes.get_string("auto_pad", "NOTSET") != "NOTSET"
+    if padded and shift.any():
+        return False
+    group = layer.attributes.get_int("group", 1)
+    rows = weight.shape[0]
+    tail = (1,) * (weight.ndim - 2)
+    per_row = [np.repeat(part.reshape(group, -1), rows // group, axis=0) for part in (scale, shift)]
+    lifted = (weight * per_row[1].reshape(per_row[1].shape + tail)).reshape(rows, -1).sum(axis=1)
+    scaled = weight * per_row[0].reshape(per_row[0].shape + tail)
+    _replace_weights(graph, layer, scaled, np.broadcast_to(bias, (rows,)) + lifted, weight.dtype)
+    _bypass(graph, chain, chain.source)
+    return True
+
+
+def _shorten(graph: ir.Graph, chain: Chain) -> None:
+    """Write `chain` as at most one Mul and one Add, unless it is that already."""
+    kinds = [node.op_type for node in chain.nodes]
+    if kinds in (["Mul"], ["Add"], ["Mul", "Add"]):
+        return
+    _emit(graph, chain, chain.affine)
+
+
+def _emit(graph: ir.Graph, chain: Chain, affine: Affine) -> None:
+    value, last, dtype = chain.source, chain.nodes[-1], chain.result.dtype
+    assert dtype is not None
+    for op, part, neutral in (("Mul", affine.scale, 1), ("Add", affine.shift, 0)):
+        if (part == neutral).all():
+            continue
+        name = f"{chain.nodes[0].name}_{op.lower()}"
+        operand = add_constant(graph, part.astype(dtype.numpy()), f"{name}_operand")
+        node = ir.node(op, [value, operand], name=name)
+        node.outputs[0].name, node.outputs[0].type, node.outputs[0].shape = name, chain.result.type, chain.result.shape
+        last.append(node)
+        last, value = node, node.outputs[0]
+    _bypass(graph, chain, value)
+
+
+def _replace_weights(
+    graph: ir.Graph, layer: ir.Node, weight: np.ndarray, bias: np.ndarray | None, dtype: np.dtype
+) -> None:
+    original = layer.inputs[1]
+    assert original is not None
+    layer.replace_input_with(1, add_constant(graph, weight.astype(dtype), f"{original.name}_folded"))
+    if bias is None:
+        return
+    if len(layer.inputs) < 3:
+        layer.resize_inputs(3)
+    layer.replace_input_with(2, add_constant(graph, bias.astype(dtype), f"{original.name}_bias"))
+
+
+def _bypass(graph: ir.Graph, chain: Chain, value: ir.Value) -> None:
+    """Let every reader of `chain` read `value`, under the chain's name where it is a graph output."""
+    result = chain.result
+    if value is result:
+        return
+    if result.is_graph_output() and value.producer() is None:  # a graph input: keep a node between
+        copy = ir.node("Identity", [value], name=f"{chain.nodes[-1].name}_identity")
+        copy.outputs[0].type, copy.outputs[0].shape = result.type, result.shape
+        chain.nodes[-1].append(copy)
+        value = copy.outputs[0]
+    name, is_output = result.name, result.is_graph_output()
+    result.replace_all_uses_with(value, replace_graph_outputs=True)
+    if is_output:
+        result.name, value.name = f"{name}_folded", name
+    graph.remove(list(reversed(chain.nodes)), safe=True)

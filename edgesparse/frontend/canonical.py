@@ -1,0 +1,216 @@
+"""Write what can be said in several ways in one way: Gemm, Sum, reshapes, paddings, order of operands."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from edgesparse.frontend.fold import add_constant, constant
+from edgesparse.frontend.shapes import static_shape
+
+RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "Cast", "Expand")
+WINDOWED = ("Conv", "ConvInteger", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
+
+
+def canonicalise(model: ir.Model) -> None:
+    """Apply every rule of this file to `model`, in place. Shapes must be static where a rule is to fire."""
+    for node in list(model.graph):
+        if node.domain:
+            continue
+        if node.op_type == "Gemm":
+            _split_gemm(model.graph, node)
+        elif node.op_type == "Sum":
+            _split_sum(model.graph, node)
+        elif node.op_type in RESHAPES:
+            _plain_reshape(model.graph, node)
+        elif node.op_type in ("Add", "Mul") and constant(node.inputs[0]) is not None:
+            _swap_operands(node)
+        elif node.op_type in WINDOWED:
+            _explicit_window(node)
+        if node.graph is not None and node.op_type == "MatMul":
+            _flatten_weight(model.graph, node)
+    common.AddDefaultAttributesPass()(model)
+
+
+def replace(graph: ir.Graph, node: ir.Node, steps: list[ir.Node]) -> None:
+    """Put `steps` where `node` is; the last one's output takes over the name and the readers of `node`'s."""
+    old, new = node.outputs[0], steps[-1].outputs[0]
+    node.append(steps)
+    new.type, new.shape = old.type, old.shape
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    name, node_name = old.name, node.name
+    graph.remove(node, safe=True)
+    new.name, steps[-1].name = name, steps[-1].name or node_name
+
+
+def _step(op: str, inputs: list[ir.Value | None], name: str, like: ir.Value, **attributes: object) -> ir.Node:
+    """A node whose output has the dtype of `like`, and its shape where that is not set again."""
+    node = ir.node(op, inputs, attributes=attributes, name=name)  # type: ignore[arg-type]
+    node.outputs[0].name, node.outputs[0].type, node.outputs[0].shape = f"{name}_out", like.type, like.shape
+    return node
+
+
+def _split_gemm(graph: ir.Graph, node: ir.Node) -> None:
+    """alpha * A' @ B' + beta * C as MatMul and Add; constants take up the factors and transpositions."""
+    a, b = node.inputs[0], node.inputs[1]
+    c = node.inputs[2] if len(node.inputs) > 2 else None
+    assert a is not None and b is not None
+    get = node.attributes
+    alpha, beta, out = get.get_float("alpha", 1.0), get.get_float("beta", 1.0), node.outputs[0]
+    steps: list[ir.Node] = []
+    if get.get_int("transA", 0):
+        a = _transposed(graph, a, f"{node.name}_a", steps)
+    if get.get_int("transB", 0):
+        b = _transposed(graph, b, f"{node.name}_b", steps)
+    matmul_scale = alpha
+    if alpha != 1.0 and (weight := constant(b)) is not None:
+        b = add_constant(graph, (weight * weight.dtype.type(alpha)), f"{b.name}_scaled")
+        matmul_scale = 1.0
+    steps.append(_step("MatMul", [a, b], node.name or "gemm", out))
+    if matmul_scale != 1.0:
+        steps.append(_scaled(graph, steps[-1].outputs[0], matmul_scale, f"{node.name}_alpha", out))
+    if c is not None and beta != 0.0:
+        if beta != 1.0:
+            value = constant(c)
+            if value is not None:
+                c = add_constant(graph, value * value.dtype.type(beta), f"{c.name}_scaled")
+            else:
+                steps.append(_scaled(graph, c, beta, f"{node.name}_beta", c))
+                c = steps[-1].outputs[0]
+        product = next(step for step in reversed(steps) if step.outputs[0] is not c).outputs[0]
+        steps.append(_step("Add", [product, c], f"{node.name}_bias", out))
+    replace(graph, node, steps)
+
+
+def _transposed(graph: ir.Graph, value: ir.Value, name: str, steps: list[ir.Node]) -> ir.Value:
+    array = constant(value)
+    if array is not None:
+        return add_constant(graph, array.T, f"{value.name}_transposed")
+    step = _step("Transpose", [value], f"{name}_transposed", value, perm=[1, 0])
+    shape = static_shape(value)
+    step.outputs[0].shape = ir.Shape(shape[::-1]) if shape else None
+    steps.append(step)
+    return step.outputs[0]
+
+
+def _scaled(graph: ir.Graph, value: ir.Value, factor: float, name: str, like: ir.Value) -> ir.Node:
+    assert like.dtype is not None
+    operand = add_constant(graph, np.asarray(factor, like.dtype.numpy()), f"{name}_factor")
+    return _step("Mul", [value, operand], name, like)
+
+
+def _split_sum(graph: ir.Graph, node: ir.Node) -> None:
+    """Sum of n inputs as n - 1 additions, so that each can join the epilogue of the layer before it."""
+    values = [value for value in node.inputs if value is not None]
+    if len(values) < 2 or len({static_shape(value) for value in values}) != 1:
+        return
+    steps: list[ir.Node] = []
+    total = values[0]
+    for count, value in enumerate(values[1:]):
+        name = f"{node.name}_{count}" if count < len(values) - 2 else node.name or "sum"
+        steps.append(_step("Add", [total, value], name, node.outputs[0]))
+        total = steps[-1].outputs[0]
+    replace(graph, node, steps)
+
+
+def _plain_reshape(graph: ir.Graph, node: ir.Node) -> None:
+    """Anything that only renames dimensions becomes Reshape to a constant shape; what changes nothing goes."""
+    source, target = node.inputs[0], node.outputs[0]
+    before, after = static_shape(source), static_shape(target)
+    if source is None or before is None or after is None or not _keeps_order(node, before, after):
+        return
+    if any(value.name and (value.uses() or value.is_graph_output()) for value in node.outputs[1:]):
+        return
+    producer = source.producer()
+    while producer is not None and producer.op_type == "Reshape" and not producer.domain:
+        source = producer.inputs[0]
+        assert source is not None
+        producer = source.producer()
+    if static_shape(source) == after and not target.is_graph_output():
+        target.replace_all_uses_with(source)
+        graph.remove(node, safe=True)
+    elif node.op_type == "Identity" and before == after:
+        return  # a graph output that copies another value
+    else:
+        shape = add_constant(graph, np.asarray(after, np.int64), f"{node.name or target.name}_shape")
+        attributes = {"allowzero": 1} if 0 in after else {}
+        replace(graph, node, [_step("Reshape", [source, shape], node.name or f"{target.name}_reshape", target, **attributes)])
+
+
+def _keeps_order(node: ir.Node, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    if node.inputs[0].dtype != node.outputs[0].dtype:  # type: ignore[union-attr]
+        return False
+    match node.op_type:
+        case "Transpose":
+            perm = node.attributes.get_ints("perm", tuple(reversed(range(len(before)))))
+            long = [axis for axis in perm if before[axis] != 1]
+            return long == sorted(long)
+        case "Expand":
+            return prod(before) == prod(after)
+        case "Dropout":
+            training = constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else np.False_
+            return training is not None and not training.any()
+        case _:
+            return True
+
+
+def _swap_operands(node: ir.Node) -> None:
+    left, right = node.inputs
+    if constant(right) is None:
+        node.replace_input_with(0, right)
+        node.replace_input_with(1, left)
+
+
+def _flatten_weight(graph: ir.Graph, node: ir.Node) -> None:
+    """A constant right operand [1, ..., K, M] becomes [K, M] where the left one has as many dimensions."""
+    x, w = node.inputs
+    weight, shape = constant(w), static_shape(x)
+    if weight is None or shape is None or weight.ndim <= 2 or prod(weight.shape[:-2]) != 1 or len(shape) < weight.ndim:
+        return
+    assert w is not None
+    node.replace_input_with(1, add_constant(graph, weight.reshape(weight.shape[-2:]), f"{w.name}_matrix"))
+
+
+def _explicit_window(node: ir.Node) -> None:
+    """Write out kernel_shape, strides, dilations and pads of a convolution or pooling; resolve auto_pad."""
+    data, out = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    if data is None or out is None or len(data) < 3:
+        return
+    get, rank = node.attributes, len(data) - 2
+    weight = static_shape(node.inputs[1]) if "Conv" in node.op_type else None
+    kernel = get.get_ints("kernel_shape") or (weight[2:] if weight else None)
+    if kernel is None:
+        return
+    strides = get.get_ints("strides") or (1,) * rank
+    dilations = get.get_ints("dilations") or (1,) * rank
+    auto = get.get_string("auto_pad", "NOTSET")
+    pads = tuple(get.get_ints("pads") or (0,) * 2 * rank)
+    spans = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
+    if node.op_type == "ConvTranspose":
+        extra = get.get_ints("output_padding") or (0,) * rank
+        if auto in ("SAME_UPPER", "SAME_LOWER") or "output_shape" in get:
+            zipped = zip(data[2:], out[2:], strides, spans, extra, strict=True)
+            totals = [stride * (i - 1) + e + span - o for i, o, stride, span, e in zipped]
+            pads = _split_pads(totals, more_first=auto != "SAME_UPPER")
+        get.pop("output_shape", None)
+        get["output_padding"] = ir.AttrInt64s("output_padding", tuple(extra))
+    elif auto in ("SAME_UPPER", "SAME_LOWER"):
+        zipped_same = zip(data[2:], out[2:], strides, spans, strict=True)
+        totals = [max(0, (o - 1) * stride + span - i) for i, o, stride, span in zipped_same]
+        pads = _split_pads(totals, more_first=auto == "SAME_LOWER")
+    if auto == "VALID":
+        pads = (0,) * 2 * rank
+    get.pop("auto_pad", None)
+    for name, values in (("kernel_shape", kernel), ("strides", strides), ("pads", pads)):
+        get[name] = ir.AttrInt64s(name, tuple(values))
+    if node.op_type in ("Conv", "ConvInteger", "ConvTranspose") or "dilations" in get:
+        get["dilations"] = ir.AttrInt64s("dilations", tuple(dilations))
+
+
+def _split_pads(totals: list[int], *, more_first: bool) -> tuple[int, ...]:
+    small = [total // 2 for total in totals]
+    large = [total - half for total, half in zip(totals, small, strict=True)]
+    return tuple(large + small) if more_first else tuple(small + large)
