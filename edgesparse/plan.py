@@ -1,0 +1,39 @@
+"""What `schedule` hands to `lower`: how each weighted layer is computed, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Tile of y[M, N] = w[M, K] @ x[K, N] over N.
+
+    `vectors` SIMD registers of columns at a time; x is packed `k_block` rows at a time; dense kernels
+    accumulate `rows` output rows at once; M is cut into `splits` ranges that run in parallel.
+    """
+
+    vectors: int
+    k_block: int
+    rows: int = 1
+    splits: int = 1
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """How one weighted layer is computed.
+
+    `kernel` is "dense" or "sparse"; times are estimates in microseconds on one thread.
+    """
+
+    layer: str  # ONNX node name
+    op: str
+    m: int
+    k: int
+    n: int
+    density: float
+    kernel: str
+    tile: Tile
+    dense_us: float
+    sparse_us: float
+    reason: str
