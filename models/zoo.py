@@ -68,16 +68,18 @@ ZOO = {
 }
 
 
-def _randomize_batchnorm(module: Any) -> None:
-    """Give every BatchNorm mild, non-trivial statistics, so that folding it wrongly shows."""
+def _randomize_vectors(module: Any) -> None:
+    """Give biases, norms and BatchNorm statistics mild, non-trivial values, so that folding them wrongly shows."""
     import torch
 
+    for name, parameter in module.named_parameters():
+        if parameter.ndim == 1:
+            low, high = (-0.1, 0.1) if name.endswith("bias") else (0.8, 1.2)
+            parameter.data.uniform_(low, high)
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.running_mean.normal_(0.0, 0.1)
             layer.running_var.uniform_(0.5, 1.5)
-            layer.weight.data.uniform_(0.8, 1.2)
-            layer.bias.data.normal_(0.0, 0.1)
 
 
 def export(name: str, path: Path) -> Path:
@@ -90,7 +92,7 @@ def export(name: str, path: Path) -> Path:
 
     torch.manual_seed(SEED)
     module = entry.build().eval()
-    _randomize_batchnorm(module)
+    _randomize_vectors(module)
     if entry.takes_tokens:
         example = {key: torch.ones(shape, dtype=torch.int64) for key, shape in entry.inputs.items()}
     else:

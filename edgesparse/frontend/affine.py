@@ -16,6 +16,9 @@ from edgesparse.frontend.shapes import static_shape
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 
+HOISTED_INTO = ("MatMul", "Conv", "Add", "Mul")
+"""Where a hoisted factor stops: producers it can be folded into, or travel further through."""
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -54,6 +57,43 @@ def fold_affine(model: ir.Model) -> None:
         done.update(chain.nodes)
         if not (_fold_backward(graph, chain) or _fold_forward(graph, chain)):
             _shorten(graph, chain)
+
+
+def hoist_factors(model: ir.Model) -> None:
+    """Move multiplications by a scalar before the Reshape and Transpose nodes they follow, in place.
+
+    Attention scales queries and keys after splitting heads; before it, the factor can join the projection's weights.
+    """
+    for node in model.graph:
+        if node.op_type != "Mul" or (found := _affine(node)) is None or found[1].scale.size != 1:
+            continue
+        source = found[0]
+        mover = source.producer()
+        while mover is not None and mover.op_type in ("Reshape", "Transpose") and _only_reader(source) is not None:
+            below = mover.inputs[0]
+            assert below is not None
+            source, mover = below, below.producer()
+        if source is found[0] or mover is None or _only_reader(source) is None or mover.op_type not in HOISTED_INTO:
+            continue
+        _move_factor(model.graph, node, found[0], source)
+
+
+def _move_factor(graph: ir.Graph, node: ir.Node, value: ir.Value, source: ir.Value) -> None:
+    """Take the Mul `node` off `value` and put it on `source` instead."""
+    factor = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
+    scalar = constant(factor)
+    assert scalar is not None
+    producer, reader = source.producer(), source.uses()[0]
+    assert producer is not None
+    result = node.outputs[0]
+    if result.is_graph_output():
+        return
+    result.replace_all_uses_with(value)
+    graph.remove(node, safe=True)
+    scaled = ir.node("Mul", [source, add_constant(graph, scalar.reshape(()), f"{node.name}_factor")], name=node.name)
+    scaled.outputs[0].name, scaled.outputs[0].type, scaled.outputs[0].shape = result.name, source.type, source.shape
+    producer.append(scaled)
+    reader.node.replace_input_with(reader.idx, scaled.outputs[0])
 
 
 def _chain_from(node: ir.Node) -> Chain | None:
@@ -202,9 +242,10 @@ def _fold_forward(graph: ir.Graph, chain: Chain) -> bool:
 
 
 def _shorten(graph: ir.Graph, chain: Chain) -> None:
-    """Write `chain` as at most one Mul and one Add, unless it is that already."""
+    """Write `chain` as at most one Mul and one Add, unless it is that already; nothing where it changes nothing."""
     kinds = [node.op_type for node in chain.nodes]
-    if kinds in (["Mul"], ["Add"], ["Mul", "Add"]):
+    idle = (chain.affine.scale == 1).all() and (chain.affine.shift == 0).all()
+    if not idle and kinds in (["Mul"], ["Add"], ["Mul", "Add"]):
         return
     _emit(graph, chain, chain.affine)
 

@@ -122,18 +122,17 @@ def simplify(model: ir.Model) -> ir.Model | None:
     domains = {node.domain for node in model.graph.all_nodes()}
     options = _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
-        path = Path(folder) / "simplified.onnx"
+        source, path = Path(folder) / "source.onnx", Path(folder) / "simplified.onnx"
         options.optimized_model_filepath = str(path)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
         try:
+            ir.save(model, source, external_data="source.bin")
             onnxruntime.InferenceSession(
-                ir.to_proto(model).SerializeToString(),
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=KEPT_APART,
+                str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=KEPT_APART
             )
         except Exception:  # noqa: BLE001 - its exception types are not public; the model is used as it came
             return None
-        simplified = ir.from_proto(onnx.load(path))
+        simplified = ir.external_data.load_to_model(ir.load(path))
     if not {node.domain for node in simplified.graph.all_nodes()} <= domains | {""}:
         return None
     return common.RemoveUnusedOpsetsPass()(simplified).model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import onnx_ir as ir
-from onnxscript.rewriter import RewriteRule, RewriteRuleSet, pattern
+from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 from onnxscript.rewriter._ir_utils import is_singleton_value
 from onnxscript.rewriter.rules import common as rules
 from onnxscript.rewriter.rules.fusion._layer_norm import layer_normalization_rules
@@ -88,6 +88,27 @@ def _is_hardswish(context, **values: ir.Value) -> bool:  # type: ignore[no-untyp
     return all(_close(values[name], number) for name, number in expected.items())
 
 
+def _guarded_softmax(op, x, zero):  # type: ignore[no-untyped-def]
+    softmax = op.Softmax(x, _outputs=["softmax"], _allow_other_attributes=True)
+    return op.Where(op.IsNaN(softmax), zero, softmax)
+
+
+def _unguarded(op, **values: ir.Value):  # type: ignore[no-untyped-def]
+    softmax = values["softmax"].producer()
+    assert softmax is not None
+    return op.Softmax(values["x"], **softmax.attributes)
+
+
+def _is_product(context, **values: ir.Value) -> bool:  # type: ignore[no-untyped-def]
+    producer = values["x"].producer()
+    return producer is not None and producer.op_type == "MatMul"
+
+
+# PyTorch guards attention against rows that are masked throughout. Scores that come straight from a product have no
+# mask: only an overflow could make a NaN, and that stays one.
+NAN_GUARD = RewriteRule(_guarded_softmax, _unguarded, _is_product)
+
+
 def _gelu_rules() -> RewriteRuleSet:
     divided = [_gelu_divided, _gelu_half_erf_divided, _gelu_half_x_divided]
     multiplied = [_gelu_multiplied, _gelu_half_erf_multiplied, _gelu_half_x_multiplied]
@@ -105,11 +126,16 @@ def _hardswish_rules() -> RewriteRuleSet:
 def fuse_patterns(model: ir.Model) -> None:
     """Write Gelu, HardSwish, Clip and LayerNormalization as single operators where `model`'s opset has them, in place."""
     opset = model.opset_imports.get("", 0)
-    pattern.RewriteRuleSet([rules.min_max_rule, rules.max_min_rule]).apply_to_model(model)
+    RewriteRuleSet([rules.min_max_rule, rules.max_min_rule]).apply_to_model(model)
     if opset >= HARDSWISH_OPSET:
         rules.fuse_hardswish_rules().apply_to_model(model)
         _hardswish_rules().apply_to_model(model)
     if opset >= LAYERNORM_OPSET:
-        pattern.RewriteRuleSet(layer_normalization_rules).apply_to_model(model)
+        RewriteRuleSet(layer_normalization_rules).apply_to_model(model)
     if opset >= GELU_OPSET:
         _gelu_rules().apply_to_model(model)
+
+
+def drop_leftovers(model: ir.Model) -> None:
+    """Remove what the other passes uncover, in place: transposes of transposes, guards against NaN that cannot be."""
+    RewriteRuleSet([rules.transpose_transpose_rule, rules.no_op_transpose_rule, NAN_GUARD]).apply_to_model(model)

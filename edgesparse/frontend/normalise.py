@@ -7,10 +7,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-from edgesparse.frontend.affine import fold_affine
+from edgesparse.frontend.affine import fold_affine, hoist_factors
 from edgesparse.frontend.canonical import canonicalise
 from edgesparse.frontend.fold import fold_constants, simplify
-from edgesparse.frontend.fuse import fuse_patterns
+from edgesparse.frontend.fuse import drop_leftovers, fuse_patterns
 from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.read import Source, read
 from edgesparse.frontend.shapes import (
@@ -68,11 +68,11 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
     model = _clean(simplify(model) or _optimize(model))
     fold_constants(model)
     model = infer_shapes(model)
-    for apply in (fold_affine, fuse_patterns, canonicalise, fold_affine):
+    for apply in (fuse_patterns, hoist_factors, fold_affine, canonicalise, fold_affine, drop_leftovers):
         apply(model)
         model = infer_shapes(_clean(model))
     require_static(model)
-    return model
+    return _share_constants(model)
 
 
 def _inline_functions(model: ir.Model) -> ir.Model:
@@ -87,13 +87,16 @@ def _optimize(model: ir.Model) -> ir.Model:
     return optimized
 
 
+def _share_constants(model: ir.Model) -> ir.Model:
+    return common.RemoveUnusedNodesPass()(common.DeduplicateHashedInitializersPass()(model).model).model
+
+
 def _clean(model: ir.Model) -> ir.Model:
-    """Remove what nothing reads, share equal constants, and give every node and value a unique name."""
+    """Remove what nothing reads, and give every node and value a unique name."""
     passes = [
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.IdentityEliminationPass(),
         common.RemoveUnusedNodesPass(),
-        common.DeduplicateHashedInitializersPass(),
         common.OutputFixPass(),
         common.TopologicalSortPass(),
         common.NameFixPass(),

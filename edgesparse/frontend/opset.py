@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import onnx
+import logging
+
 import onnx_ir as ir
+from onnxscript import version_converter
 
 OPSET = 20
 """The oldest opset the later stages meet where conversion works; newer models keep theirs."""
@@ -11,11 +13,16 @@ OPSET = 20
 
 def convert_opset(model: ir.Model) -> ir.Model:
     """Return `model` at opset 20 or newer; as it came where onnx has no conversion for one of its operators."""
-    version = model.opset_imports.get("", OPSET)
-    if version >= OPSET:
+    if model.opset_imports.get("", OPSET) >= OPSET:
         return model
-    proto = ir.to_proto(model)
+    converted = model.clone()
+    logger = logging.getLogger(version_converter.__name__)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # it warns of every fallback
     try:
-        return ir.from_proto(onnx.version_converter.convert_version(proto, OPSET))
-    except (RuntimeError, onnx.version_converter.ConvertError):
+        version_converter.convert_version(converted, OPSET, fallback=True)
+    except Exception:  # noqa: BLE001 - several converters with exceptions of their own; the old opset is still valid
         return model
+    finally:
+        logger.setLevel(level)
+    return converted if converted.opset_imports.get("", 0) >= OPSET else model
