@@ -1,0 +1,86 @@
+"""The records of model.esp and their pinned numbers; FORMAT.md explains them, runtime/src/format.h mirrors them."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum, IntFlag
+
+MAGIC = b"\x89ESP\r\n\x1a\n"
+MAJOR = 1
+MINOR = 0
+
+PREAMBLE = struct.Struct("<8sHHIQ8s32s")  # magic, major, minor, section_count, file_bytes, reserved, sha256
+SECTION = struct.Struct("<IIQQ8s32s")  # kind, flags, offset, size, reserved, sha256
+PLAN = struct.Struct("<IIQQQIIIII12s")  # isa, reserved, cpu_features, arena, scratch, five counts, reserved
+TENSOR = struct.Struct("<IIIIQQ8I")  # name, dtype, rank, offset, size, dims
+STEP = struct.Struct("<IIIIIIIIQII")  # name, op, kernel, first_arg, arg_count, code_offset, tiles, reserved
+ARG = struct.Struct("<IIQQQ")  # space, kind, offset, size, limit
+
+PREAMBLE_HASHED_BYTES = 32
+SECTION_ALIGN = 16384
+DATA_ALIGN = 64
+
+MAX_SECTIONS = 16
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_PLAN_BYTES = 1 << 24
+MAX_CODE_BYTES = 1 << 26
+MAX_SCRATCH_BYTES = 1 << 26
+MAX_ARENA_BYTES = 1 << 34
+MAX_TENSORS = 256
+MAX_STEPS = 1 << 16
+MAX_STEP_ARGS = 64
+MAX_RANK = 8
+
+
+class SectionKind(IntEnum):
+    """What a section holds."""
+
+    MANIFEST = 1
+    PLAN = 2
+    CODE = 3
+    WEIGHTS = 4
+    REPORT = 5
+
+
+class SectionFlag(IntFlag):
+    """Properties of a section."""
+
+    REQUIRED = 1  # a reader that does not know the kind must refuse the artifact
+
+
+ISAS = {"x86_64": 1, "aarch64": 2, "armv7": 3}
+
+CPU_FEATURE_BITS = {
+    "avx2": 0,
+    "fma": 1,
+    "f16c": 2,
+    "avx512f": 3,
+    "avx512bw": 4,
+    "avx512dq": 5,
+    "avx512vl": 6,
+    "avx512vnni": 7,
+    "neon": 32,
+    "dotprod": 33,
+    "fp16": 34,
+    "vfp4": 35,
+}
+
+DTYPES = {
+    "float32": 1,
+    "float16": 2,
+    "float64": 3,
+    "int8": 4,
+    "uint8": 5,
+    "int16": 6,
+    "uint16": 7,
+    "int32": 8,
+    "uint32": 9,
+    "int64": 10,
+    "uint64": 11,
+    "bool": 12,
+}
+
+
+def align_up(offset: int, alignment: int) -> int:
+    """The first multiple of `alignment` at or after `offset`."""
+    return -(-offset // alignment) * alignment

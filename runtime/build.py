@@ -1,0 +1,247 @@
+"""Build the runtime: libraries, the `esrun` program, test programs and the fuzz target.
+
+    python runtime/build.py all [--platform aarch64]     both libraries and esrun
+    python runtime/build.py size                         what they weigh, against the budgets
+    python runtime/build.py fuzz --seconds 60            hunt for crashes of the loader
+    python runtime/build.py wheel [--platform aarch64]   the Python package for a platform
+
+Every product lies under build/runtime/ and is rebuilt only when its sources, flags or compiler change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OUTPUT = HERE.parent / "build" / "runtime"
+SOURCES = tuple(sorted((HERE / "src").glob("*.c")))
+TOOL_SOURCES = tuple(sorted((HERE / "tools").glob("*.c")))
+
+STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+LEAN = ("-O2", "-ffunction-sections", "-fdata-sections", "-fvisibility=hidden", "-g0")
+INCLUDE = (f"-I{HERE / 'include'}",)
+SANITIZERS = {
+    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "thread": ("-fsanitize=thread",),
+    "none": (),
+}
+
+SHARED_LIBRARY_BUDGET_BYTES = 64 * 1024
+ESRUN_BUDGET_BYTES = 160 * 1024
+
+
+class BuildError(Exception):
+    """A compiler is missing or failed."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A system that the runtime runs on.
+
+    The shared library links against the glibc of 2012, so it loads on any distribution since; esrun is
+    static and also runs where there is no glibc, such as Android.
+    """
+
+    name: str
+    shared_triple: str
+    static_triple: str
+    flags: tuple[str, ...] = ()
+    wheel_tag: str = ""
+
+
+PLATFORMS = {
+    platform.name: platform
+    for platform in (
+        Platform(
+            "x86_64",
+            shared_triple="x86_64-linux-gnu.2.17",
+            static_triple="x86_64-linux-musl",
+            wheel_tag="manylinux2014_x86_64",
+        ),
+        Platform(
+            "aarch64",
+            shared_triple="aarch64-linux-gnu.2.17",
+            static_triple="aarch64-linux-musl",
+            flags=("-Wl,-z,max-page-size=16384",),
+            wheel_tag="manylinux2014_aarch64",
+        ),
+        Platform(
+            "armv7",
+            shared_triple="arm-linux-gnueabihf.2.17",
+            static_triple="arm-linux-musleabihf",
+            wheel_tag="manylinux2014_armv7l",
+        ),
+    )
+}
+
+
+def host_platform() -> str:
+    """The name of the platform that this program runs on."""
+    machine = os.uname().machine
+    return {"arm64": "aarch64", "armv7l": "armv7"}.get(machine, machine)
+
+
+def zig() -> tuple[str, ...]:
+    """The command that runs zig as a C compiler driver."""
+    return (sys.executable, "-m", "ziglang")
+
+
+def shared_library(platform: str) -> Path:
+    """Build the stripped shared library for a platform."""
+    target = _platform(platform)
+    command = [*zig(), "cc", "-target", target.shared_triple, *STRICT, *LEAN, *INCLUDE, *target.flags]
+    command += ["-shared", "-fPIC", "-s", "-Wl,--gc-sections", "-Wl,-soname,libedgesparse.so"]
+    return _build(f"{platform}/libedgesparse.so", command, SOURCES)
+
+
+def static_library(platform: str) -> Path:
+    """Build the static library for a platform, to link into an application."""
+    target = _platform(platform)
+    base = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INCLUDE, "-fPIC", "-c"]
+    objects = [_build(f"{platform}/{source.stem}.o", base, [source]) for source in SOURCES]
+    return _build(f"{platform}/libedgesparse.a", [*zig(), "ar", "rcs"], objects, output_flag=None)
+
+
+def esrun(platform: str) -> Path:
+    """Build the command-line runner for a platform: one static program."""
+    target = _platform(platform)
+    command = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INCLUDE, *target.flags]
+    command += ["-static", "-s", "-Wl,--gc-sections"]
+    return _build(f"{platform}/esrun", command, [*SOURCES, *TOOL_SOURCES])
+
+
+def test_program(source: Path, sanitizer: str = "none") -> Path:
+    """Build a C test program for this machine together with the runtime, with a sanitizer."""
+    command = [_clang(), *STRICT, "-g", "-O1", *SANITIZERS[sanitizer], *INCLUDE, f"-I{HERE / 'src'}"]
+    return _build(f"tests/{source.stem}-{sanitizer}", [*command, "-pthread"], [*SOURCES, source])
+
+
+def fuzz_target() -> Path:
+    """Build the libFuzzer target, which skips checksums so that the fuzzer gets past them."""
+    flags = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
+    command = [_clang(), *STRICT, "-g", "-O1", *flags, *INCLUDE, f"-I{HERE / 'src'}"]
+    command += ["-DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION", "-pthread"]
+    return _build("tests/fuzz_open", command, [*SOURCES, HERE / "tests" / "fuzz_open.c"])
+
+
+def wheel(platform: str, directory: Path) -> Path:
+    """Build the wheel of the Python package for a platform."""
+    target = _platform(platform)
+    environment = os.environ | {"EDGESPARSE_WHEEL_PLATFORM": platform}
+    directory.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    _run([*command, "--wheel-dir", str(directory), str(HERE / "python")], environment)
+    wheels = sorted(directory.glob(f"edgesparse_runtime-*{target.wheel_tag}.whl"))
+    if not wheels:
+        raise BuildError(f"{directory}: no wheel for {platform} was made")
+    return wheels[-1]
+
+
+def _platform(name: str) -> Platform:
+    try:
+        return PLATFORMS[name]
+    except KeyError:
+        raise BuildError(f"platform {name!r} is unknown, expected one of {', '.join(PLATFORMS)}") from None
+
+
+def _clang() -> str:
+    found = shutil.which("clang")
+    if found is None:
+        raise BuildError("clang is not installed; sanitizers and the fuzzer need it and its runtime")
+    return found
+
+
+def _build(name: str, command: Sequence[str], sources: Sequence[Path], output_flag: str | None = "-o") -> Path:
+    """Run a compiler unless `name` exists and was made by the same command from the same sources."""
+    output = OUTPUT / name
+    stamp = output.with_name(output.name + ".stamp")
+    key = _fingerprint(command, sources)
+    if output.exists() and stamp.exists() and stamp.read_text() == key:
+        return output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
+        made = Path(scratch) / output.name
+        _run([*command, *([output_flag] if output_flag else []), str(made), *map(str, sources)])
+        os.replace(made, output)
+    stamp.write_text(key)
+    return output
+
+
+def _fingerprint(command: Sequence[str], sources: Sequence[Path]) -> str:
+    headers = [path for room in ("include", "src", "tools", "tests") for path in (HERE / room).glob("*.h")]
+    digest = hashlib.sha256("\0".join(command).encode())
+    digest.update(_zig_version().encode())
+    for path in [*sources, *sorted(headers)]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _zig_version() -> str:
+    try:
+        return importlib.metadata.version("ziglang")
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if result.returncode != 0:
+        raise BuildError(f"failed: {' '.join(command)}\n{result.stdout}{result.stderr}")
+
+
+def _sizes() -> list[tuple[str, int, int]]:
+    """Name, bytes and budget of what the budgets hold for."""
+    return [
+        (path.relative_to(OUTPUT).as_posix(), path.stat().st_size, budget)
+        for platform in PLATFORMS
+        for path, budget in (
+            (shared_library(platform), SHARED_LIBRARY_BUDGET_BYTES),
+            (esrun(platform), ESRUN_BUDGET_BYTES),
+        )
+    ]
+
+
+def _fuzz(seconds: int) -> int:
+    corpus = OUTPUT / "corpus"
+    subprocess.run([sys.executable, str(HERE / "tests" / "make_corpus.py"), str(corpus)], check=True)
+    limits = [f"-max_total_time={seconds}", "-max_len=131072", "-timeout=10", "-rss_limit_mb=2048"]
+    findings = f"-artifact_prefix={OUTPUT}/finding-"
+    return subprocess.run([str(fuzz_target()), *limits, findings, str(corpus)]).returncode
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command of the module's docstring and return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("command", choices=("all", "size", "fuzz", "wheel"))
+    parser.add_argument("--platform", choices=PLATFORMS, default=host_platform())
+    parser.add_argument("--seconds", type=int, default=60, help="for fuzz")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "all":
+            for make in (shared_library, static_library, esrun):
+                print(make(options.platform))
+        elif options.command == "wheel":
+            print(wheel(options.platform, OUTPUT / "wheels"))
+        elif options.command == "fuzz":
+            return _fuzz(options.seconds)
+        else:
+            for name, size_bytes, budget_bytes in _sizes():
+                print(f"{name:32} {size_bytes:8} bytes, budget {budget_bytes}")
+    except BuildError as err:
+        print(f"build.py: {err}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+/* How a function of the runtime fails: a status, and a line of text in the caller's es_error. */
+#ifndef ES_ERROR_H
+#define ES_ERROR_H
+
+#include "edgesparse.h"
+
+/* Forwards a failure. */
+#define ES_TRY(call)                                  \
+    do {                                              \
+        const es_status es_try_status = (call);       \
+        if (es_try_status != ES_OK) {                 \
+            return es_try_status;                     \
+        }                                             \
+    } while (0)
+
+/* Rejects: ES_REQUIRE(condition, error, status, format, ...). */
+#define ES_REQUIRE(condition, error, status, ...)     \
+    do {                                              \
+        if (!(condition)) {                           \
+            es_fail((error), (status), __VA_ARGS__);  \
+            return (status);                          \
+        }                                             \
+    } while (0)
+
+/* An integer as `%llu` wants it. */
+#define ES_U(value) ((unsigned long long)(value))
+
+/* Writes the message and returns `status`. Knows `%s` and `%llu` only. Text that does not fit is cut;
+ * control characters become '?', since names in a file may hold anything. */
+__attribute__((format(printf, 3, 4))) es_status es_fail(es_error *error, es_status status,
+                                                        const char *format, ...);
+
+#endif

@@ -1,0 +1,155 @@
+/* model.esp as it is stored: see edgesparse/package/FORMAT.md. Little-endian, no padding. */
+#ifndef ES_FORMAT_H
+#define ES_FORMAT_H
+
+#include <stdint.h>
+
+#define ES_MAGIC "\x89" "ESP\r\n\x1a\n"
+
+enum {
+    ES_FORMAT_MAJOR = 1,
+    ES_MAGIC_BYTES = 8,
+    ES_SHA256_BYTES = 32,
+    ES_SECTION_ALIGN = 16384, /* the largest page size of the systems that map artifacts */
+    ES_DATA_ALIGN = 64,
+    ES_SECTION_REQUIRED = 1 /* section flag: a reader that does not know the kind must refuse */
+};
+
+/* Hard limits; a file beyond one is refused with ES_ERR_LIMIT. */
+enum {
+    ES_MAX_SECTIONS = 16,
+    ES_MAX_MANIFEST_BYTES = 1 << 20,
+    ES_MAX_PLAN_BYTES = 1 << 24,
+    ES_MAX_CODE_BYTES = 1 << 26,
+    ES_MAX_SCRATCH_BYTES = 1 << 26,
+    ES_MAX_TENSORS = 256, /* inputs, and outputs */
+    ES_MAX_STEPS = 1 << 16,
+    ES_MAX_STEP_ARGS = 64
+};
+#define ES_MAX_ARENA_BYTES ((uint64_t)1 << 34)
+
+typedef enum es_section_kind {
+    ES_SECTION_MANIFEST = 1,
+    ES_SECTION_PLAN = 2,
+    ES_SECTION_CODE = 3,
+    ES_SECTION_WEIGHTS = 4,
+    ES_SECTION_REPORT = 5,
+    ES_SECTION_KIND_END
+} es_section_kind;
+
+/* X(name, value) */
+#define ES_ISA_LIST(X) \
+    X(x86_64, 1)       \
+    X(aarch64, 2)      \
+    X(armv7, 3)
+
+/* X(name, bit) */
+#define ES_CPU_FEATURE_LIST(X) \
+    X(avx2, 0)                 \
+    X(fma, 1)                  \
+    X(f16c, 2)                 \
+    X(avx512f, 3)              \
+    X(avx512bw, 4)             \
+    X(avx512dq, 5)             \
+    X(avx512vl, 6)             \
+    X(avx512vnni, 7)           \
+    X(neon, 32)                \
+    X(dotprod, 33)             \
+    X(fp16, 34)                \
+    X(vfp4, 35)
+
+#define ES_ENUM_ISA(name, value) ES_ISA_##name = value,
+typedef enum es_isa { ES_ISA_LIST(ES_ENUM_ISA) } es_isa;
+#undef ES_ENUM_ISA
+
+#define ES_CPU(name) ((uint64_t)1 << ES_CPU_BIT_##name)
+#define ES_ENUM_CPU_BIT(name, bit) ES_CPU_BIT_##name = bit,
+enum { ES_CPU_FEATURE_LIST(ES_ENUM_CPU_BIT) };
+#undef ES_ENUM_CPU_BIT
+
+typedef enum es_space { ES_SPACE_ARENA = 0, ES_SPACE_WEIGHTS = 1, ES_SPACE_SCRATCH = 2 } es_space;
+
+typedef enum es_arg_kind {
+    ES_ARG_DATA = 0,
+    ES_ARG_INDPTR_I32 = 1,
+    ES_ARG_INDEX_U16 = 2,
+    ES_ARG_INDEX_I32 = 3
+} es_arg_kind;
+
+typedef struct es_file_preamble {
+    uint8_t magic[ES_MAGIC_BYTES];
+    uint16_t major;
+    uint16_t minor;
+    uint32_t section_count;
+    uint64_t file_bytes;
+    uint8_t reserved[8];
+    uint8_t sha256[ES_SHA256_BYTES];
+} es_file_preamble;
+enum { ES_PREAMBLE_HASHED_BYTES = 32 };
+
+typedef struct es_file_section {
+    uint32_t kind;
+    uint32_t flags;
+    uint64_t offset;
+    uint64_t size;
+    uint8_t reserved[8];
+    uint8_t sha256[ES_SHA256_BYTES];
+} es_file_section;
+
+typedef struct es_file_plan {
+    uint32_t isa;
+    uint32_t reserved0;
+    uint64_t cpu_features;
+    uint64_t arena_bytes;
+    uint64_t scratch_bytes;
+    uint32_t input_count;
+    uint32_t output_count;
+    uint32_t step_count;
+    uint32_t arg_count;
+    uint32_t string_bytes;
+    uint32_t reserved1[3];
+} es_file_plan;
+
+/* A string of the plan's blob, followed there by a NUL that `size` does not count. */
+typedef struct es_file_string {
+    uint32_t offset;
+    uint32_t size;
+} es_file_string;
+
+typedef struct es_file_tensor {
+    es_file_string name;
+    uint32_t dtype;
+    uint32_t rank;
+    uint64_t offset;
+    uint64_t size;
+    uint32_t dims[8];
+} es_file_tensor;
+
+typedef struct es_file_step {
+    es_file_string name;
+    es_file_string op;
+    es_file_string kernel;
+    uint32_t first_arg;
+    uint32_t arg_count;
+    uint64_t code_offset;
+    uint32_t tiles;
+    uint32_t reserved;
+} es_file_step;
+
+typedef struct es_file_arg {
+    uint32_t space;
+    uint32_t kind;
+    uint64_t offset;
+    uint64_t size;
+    uint64_t limit;
+} es_file_arg;
+
+_Static_assert(sizeof(es_file_preamble) == 64, "preamble");
+_Static_assert(sizeof(es_file_section) == 64, "section");
+_Static_assert(sizeof(es_file_plan) == 64, "plan");
+_Static_assert(sizeof(es_file_tensor) == 64, "tensor");
+_Static_assert(sizeof(es_file_step) == 48, "step");
+_Static_assert(sizeof(es_file_arg) == 32, "arg");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "artifacts are read in place");
+
+#endif

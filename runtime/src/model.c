@@ -1,0 +1,212 @@
+#include "model.h"
+
+#include <string.h>
+
+#include "platform.h"
+
+static const char *isa_name(es_isa isa)
+{
+    switch (isa) {
+#define CASE(name, value) \
+    case ES_ISA_##name:   \
+        return #name;
+        ES_ISA_LIST(CASE)
+#undef CASE
+    }
+    return "an unknown CPU";
+}
+
+/* Rejects an artifact that this CPU cannot run, naming the first feature it lacks. */
+static es_status check_cpu(const es_plan *plan, es_error *error)
+{
+    ES_REQUIRE(plan->isa == ES_THIS_ISA, error, ES_ERR_CPU,
+               "plan: compiled for %s, this machine is %s; compile for a target of this machine",
+               isa_name(plan->isa), isa_name(ES_THIS_ISA));
+    const uint64_t missing = plan->cpu_features & ~es_cpu_features();
+#define REQUIRE_FEATURE(name, bit)                             \
+    ES_REQUIRE((missing & ES_CPU(name)) == 0, error, ES_ERR_CPU, \
+               "plan: needs %s, which this CPU lacks; compile for a target of this machine", #name);
+    ES_CPU_FEATURE_LIST(REQUIRE_FEATURE)
+#undef REQUIRE_FEATURE
+    ES_REQUIRE(missing == 0, error, ES_ERR_UNSUPPORTED,
+               "plan: needs CPU features that this runtime does not know (bits %llu); install a "
+               "newer runtime",
+               ES_U(missing));
+    return ES_OK;
+}
+
+/* Allocates the block that holds the model and the arrays of its plan. */
+static es_status alloc_model(const es_plan *plan, es_model **model, es_error *error)
+{
+    es_layout layout = {0};
+    const size_t tensor_count = plan->input_count + plan->output_count;
+    es_layout_add(&layout, 1, sizeof(es_model));
+    const size_t tensors = es_layout_add(&layout, tensor_count, sizeof(es_tensor));
+    const size_t steps = es_layout_add(&layout, plan->step_count, sizeof(es_step));
+    const size_t args = es_layout_add(&layout, plan->arg_count, sizeof(es_arg));
+    ES_REQUIRE(!layout.overflow, error, ES_ERR_LIMIT, "plan: does not fit the address space");
+
+    es_block self;
+    ES_TRY(es_alloc_pages(layout.size_bytes, &self, error));
+    uint8_t *const base = self.data;
+    es_model *const allocated = self.data;
+    *allocated = (es_model){.self = self, .plan = *plan};
+    atomic_init(&allocated->references, 1);
+    allocated->plan.tensors = (void *)(base + tensors);
+    allocated->plan.steps = (void *)(base + steps);
+    allocated->plan.args = (void *)(base + args);
+    *model = allocated;
+    return ES_OK;
+}
+
+/* Makes the code executable where it is, or else in a copy: a file system may be mounted noexec. */
+static es_status load_code(es_bytes code, bool in_own_pages, es_model *model, es_error *error)
+{
+    model->code = code;
+    if (in_own_pages && es_allow_execution(code.data, code.size)) {
+        return ES_OK;
+    }
+    ES_TRY(es_alloc_pages(code.size, &model->code_copy, error));
+    memcpy(model->code_copy.data, code.data, code.size);
+    es_flush_instructions(model->code_copy.data, code.size);
+    model->code.data = model->code_copy.data;
+    ES_REQUIRE(es_allow_execution(model->code.data, code.size), error, ES_ERR_EXECUTE,
+               "code section: the system does not let it be executed");
+    return ES_OK;
+}
+
+static es_status load_weights(es_bytes weights, es_model *model, es_error *error)
+{
+    model->weights = weights;
+    if (weights.size == 0 || (uintptr_t)weights.data % ES_DATA_ALIGN == 0) {
+        return ES_OK;
+    }
+    ES_TRY(es_alloc_pages(weights.size, &model->weights_copy, error));
+    memcpy(model->weights_copy.data, weights.data, weights.size);
+    model->weights.data = model->weights_copy.data;
+    return ES_OK;
+}
+
+static es_status load(const es_container *container, bool in_own_pages, es_model *model,
+                      es_error *error)
+{
+    ES_TRY(es_plan_read_tables(container, &model->plan, error));
+    ES_TRY(load_weights(container->sections[ES_SECTION_WEIGHTS], model, error));
+    return load_code(container->sections[ES_SECTION_CODE], in_own_pages, model, error);
+}
+
+static es_status open_bytes(es_bytes file, bool in_own_pages, uint32_t flags, es_model **model,
+                            es_error *error)
+{
+    es_container container;
+    es_plan plan;
+    ES_TRY(es_container_read(file, flags, &container, error));
+    ES_TRY(es_plan_read_header(container.sections[ES_SECTION_PLAN], &plan, error));
+    ES_TRY(check_cpu(&plan, error));
+
+    es_model *opened;
+    ES_TRY(alloc_model(&plan, &opened, error));
+    opened->manifest = container.sections[ES_SECTION_MANIFEST];
+    const es_status status = load(&container, in_own_pages, opened, error);
+    if (status != ES_OK) {
+        es_model_close(opened);
+        return status;
+    }
+    *model = opened;
+    return ES_OK;
+}
+
+static es_status check_call(const void *source, uint32_t flags, es_model **model, es_error *error)
+{
+    ES_REQUIRE(source != NULL && model != NULL, error, ES_ERR_ARGUMENT,
+               "es_model_open: an argument is NULL");
+    ES_REQUIRE((flags & ~(uint32_t)ES_OPEN_VERIFY_WEIGHTS) == 0, error, ES_ERR_ARGUMENT,
+               "es_model_open: unknown flags %llu", ES_U(flags));
+    return ES_OK;
+}
+
+es_status es_model_open_file(const char *path, uint32_t flags, es_model **model, es_error *error)
+{
+    ES_TRY(check_call(path, flags, model, error));
+    es_block file;
+    ES_TRY(es_map_file(path, &file, error));
+    const es_bytes bytes = {.data = file.data, .size = file.size_bytes};
+    es_model *opened;
+    const es_status status = open_bytes(bytes, true, flags, &opened, error);
+    if (status != ES_OK) {
+        es_release(&file);
+        return status;
+    }
+    opened->file = file;
+    *model = opened;
+    return ES_OK;
+}
+
+es_status es_model_open_memory(const void *data, size_t size_bytes, uint32_t flags,
+                               es_model **model, es_error *error)
+{
+    ES_TRY(check_call(data, flags, model, error));
+    return open_bytes((es_bytes){.data = data, .size = size_bytes}, false, flags, model, error);
+}
+
+void es_model_retain(es_model *model)
+{
+    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+}
+
+void es_model_close(es_model *model)
+{
+    if (model == NULL ||
+        atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    es_release(&model->file);
+    es_release(&model->code_copy);
+    es_release(&model->weights_copy);
+    es_block self = model->self;
+    es_release(&self);
+}
+
+void es_model_describe(const es_model *model, es_model_info *info)
+{
+    const es_plan *const plan = &model->plan;
+    *info = (es_model_info){
+        .input_count = plan->input_count,
+        .output_count = plan->output_count,
+        .step_count = plan->step_count,
+        .arena_bytes = plan->arena_bytes,
+        .scratch_bytes = plan->scratch_bytes,
+        .weights_bytes = model->weights.size,
+        .code_bytes = model->code.size,
+        .isa = isa_name(plan->isa),
+        .manifest = (const char *)model->manifest.data,
+        .manifest_bytes = model->manifest.size,
+    };
+}
+
+es_status es_model_input(const es_model *model, size_t index, es_tensor_info *info)
+{
+    if (index >= model->plan.input_count) {
+        return ES_ERR_ARGUMENT;
+    }
+    *info = model->plan.tensors[index].info;
+    return ES_OK;
+}
+
+es_status es_model_output(const es_model *model, size_t index, es_tensor_info *info)
+{
+    if (index >= model->plan.output_count) {
+        return ES_ERR_ARGUMENT;
+    }
+    *info = model->plan.tensors[model->plan.input_count + index].info;
+    return ES_OK;
+}
+
+es_status es_model_step(const es_model *model, size_t index, es_step_info *info)
+{
+    if (index >= model->plan.step_count) {
+        return ES_ERR_ARGUMENT;
+    }
+    *info = model->plan.steps[index].info;
+    return ES_OK;
+}

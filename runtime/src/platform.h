@@ -1,0 +1,61 @@
+/* What the runtime asks of the system. A port is one file that implements this header. */
+#ifndef ES_PLATFORM_H
+#define ES_PLATFORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "memory.h"
+
+/* Maps a regular file, readable and shared with every other process that maps it.
+ * Returns ES_OK, ES_ERR_IO, ES_ERR_TRUNCATED (the file is empty), ES_ERR_LIMIT (it does not fit the
+ * address space) or ES_ERR_NO_MEMORY. */
+es_status es_map_file(const char *path, es_block *block, es_error *error);
+
+/* Returns ES_OK, or ES_ERR_NO_MEMORY. The pages are zero and cost memory once they are touched. */
+es_status es_alloc_pages(size_t size_bytes, es_block *block, es_error *error);
+
+/* Gives a block back and empties it. */
+void es_release(es_block *block);
+
+/* Makes a range inside a block executable and no longer writable; false if the system refuses. */
+bool es_allow_execution(const uint8_t *data, size_t size_bytes);
+
+/* Makes freshly written instructions visible to the instruction fetch. */
+void es_flush_instructions(void *data, size_t size_bytes);
+
+/* A clock that never goes back. */
+uint64_t es_now_ns(void);
+
+/* CPUs that may run threads of this process; at least 1. */
+uint32_t es_cpu_count(void);
+
+/* Lets another thread run on this CPU. */
+void es_yield(void);
+
+/* The ES_CPU(...) bits that this CPU has and the system has enabled. */
+uint64_t es_cpu_features(void);
+
+/* Tells the CPU that this is a spin loop. */
+static inline void es_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+#if defined(__x86_64__)
+#define ES_THIS_ISA ES_ISA_x86_64
+#elif defined(__aarch64__)
+#define ES_THIS_ISA ES_ISA_aarch64
+#elif defined(__arm__)
+#define ES_THIS_ISA ES_ISA_armv7
+#else
+#error "no artifact can hold code for this CPU"
+#endif
+
+#endif

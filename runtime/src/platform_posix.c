@@ -1,0 +1,107 @@
+#define _DEFAULT_SOURCE
+#define _FILE_OFFSET_BITS 64
+#include "platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static es_status fail_errno(es_error *error, const char *path, int number)
+{
+    switch (number) {
+    case ENOENT:
+        return es_fail(error, ES_ERR_IO, "%s: no such file", path);
+    case EACCES:
+        return es_fail(error, ES_ERR_IO, "%s: permission denied", path);
+    default:
+        return es_fail(error, ES_ERR_IO, "%s: cannot be opened (error %llu)", path, ES_U(number));
+    }
+}
+
+static es_status map_descriptor(int descriptor, const char *path, es_block *block, es_error *error)
+{
+    struct stat facts;
+    if (fstat(descriptor, &facts) != 0) {
+        return fail_errno(error, path, errno);
+    }
+    ES_REQUIRE(!S_ISDIR(facts.st_mode), error, ES_ERR_IO, "%s: is a directory, expected a file",
+               path);
+    ES_REQUIRE(S_ISREG(facts.st_mode), error, ES_ERR_IO, "%s: is not a regular file", path);
+    ES_REQUIRE(facts.st_size > 0, error, ES_ERR_TRUNCATED, "%s: is empty", path);
+    const uint64_t size = (uint64_t)facts.st_size;
+    ES_REQUIRE(size <= PTRDIFF_MAX, error, ES_ERR_LIMIT,
+               "%s: %llu bytes do not fit the address space", path, ES_U(size));
+    void *const data = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    ES_REQUIRE(data != MAP_FAILED, error, ES_ERR_NO_MEMORY, "%s: cannot map %llu bytes", path,
+               ES_U(size));
+    *block = (es_block){.data = data, .size_bytes = (size_t)size};
+    return ES_OK;
+}
+
+es_status es_map_file(const char *path, es_block *block, es_error *error)
+{
+    /* O_NONBLOCK: opening a pipe must fail below, not wait for a writer. */
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0) {
+        return fail_errno(error, path, errno);
+    }
+    const es_status status = map_descriptor(descriptor, path, block, error);
+    close(descriptor);
+    return status;
+}
+
+es_status es_alloc_pages(size_t size_bytes, es_block *block, es_error *error)
+{
+    void *const data = size_bytes > PTRDIFF_MAX
+                           ? MAP_FAILED
+                           : mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ES_REQUIRE(data != MAP_FAILED, error, ES_ERR_NO_MEMORY, "cannot allocate %llu bytes",
+               ES_U(size_bytes));
+    *block = (es_block){.data = data, .size_bytes = size_bytes};
+    return ES_OK;
+}
+
+void es_release(es_block *block)
+{
+    if (block->data != NULL) {
+        munmap(block->data, block->size_bytes);
+    }
+    *block = (es_block){.data = NULL};
+}
+
+bool es_allow_execution(const uint8_t *data, size_t size_bytes)
+{
+    const uintptr_t page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t start = (uintptr_t)data & ~(page_bytes - 1);
+    const size_t length = (uintptr_t)data + size_bytes - start;
+    return mprotect((void *)start, length, PROT_READ | PROT_EXEC) == 0;
+}
+
+void es_flush_instructions(void *data, size_t size_bytes)
+{
+    char *const start = data;
+    __builtin___clear_cache(start, start + size_bytes);
+}
+
+uint64_t es_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint32_t es_cpu_count(void)
+{
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (uint32_t)count : 1;
+}
+
+void es_yield(void)
+{
+    sched_yield();
+}

@@ -1,0 +1,194 @@
+#define _DEFAULT_SOURCE
+#include "pool.h"
+
+#include <signal.h>
+
+#include "platform.h"
+
+enum {
+    CHUNKS_PER_THREAD = 4,
+    SPIN_NS = 50000,         /* longer than a short serial step between two parallel ones */
+    SPINS_PER_CLOCK_READ = 64,
+    SPINS_BEFORE_YIELD = 4096,
+    STACK_BYTES = 256 * 1024 /* address space; kernels touch a few KiB */
+};
+
+#define NO_JOB UINT32_MAX
+
+static uint64_t pack_claim(uint32_t job, uint32_t tile)
+{
+    return (uint64_t)job << 32 | tile;
+}
+
+static bool has_free_tile(const es_pool *pool, uint64_t claim)
+{
+    const uint32_t job = (uint32_t)(claim >> 32);
+    return job != NO_JOB && (uint32_t)claim < pool->jobs[job].tiles;
+}
+
+/* Takes one chunk of the current job and runs it; false when no tile is free. */
+static bool run_chunk(es_pool *pool, uint32_t worker)
+{
+    uint64_t claim = atomic_load_explicit(&pool->claim, memory_order_acquire);
+    while (has_free_tile(pool, claim)) {
+        const uint32_t job = (uint32_t)(claim >> 32);
+        const uint32_t begin = (uint32_t)claim;
+        const uint32_t left = pool->jobs[job].tiles - begin;
+        const uint32_t taken = left < pool->jobs[job].chunk ? left : pool->jobs[job].chunk;
+        if (atomic_compare_exchange_weak_explicit(&pool->claim, &claim,
+                                                  pack_claim(job, begin + taken),
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            pool->body(pool->context, job, worker, begin, begin + taken);
+            atomic_fetch_add_explicit(&pool->done, taken, memory_order_release);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Sequentially consistent, as is the store that publishes a job: of a worker about to sleep and a
+ * caller about to look for sleepers, at least one sees the other. */
+static bool must_wake(es_pool *pool)
+{
+    return atomic_load(&pool->stop) || has_free_tile(pool, atomic_load(&pool->claim));
+}
+
+static bool spin_for_work(es_pool *pool)
+{
+    const uint64_t start = es_now_ns();
+    do {
+        for (int i = 0; i < SPINS_PER_CLOCK_READ; i++) {
+            if (must_wake(pool)) {
+                return true;
+            }
+            es_relax();
+        }
+    } while (es_now_ns() - start < pool->spin_ns);
+    return false;
+}
+
+static void sleep_for_work(es_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (!must_wake(pool)) {
+        pthread_cond_wait(&pool->wake, &pool->mutex);
+    }
+    atomic_fetch_sub(&pool->sleepers, 1);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void wake_sleepers(es_pool *pool)
+{
+    if (atomic_load(&pool->sleepers) > 0) {
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+}
+
+static void *worker_main(void *argument)
+{
+    const es_worker *const worker = argument;
+    es_pool *const pool = worker->pool;
+    while (!atomic_load(&pool->stop)) {
+        if (!run_chunk(pool, worker->index) && !spin_for_work(pool)) {
+            sleep_for_work(pool);
+        }
+    }
+    return NULL;
+}
+
+es_pool_job es_pool_plan_job(uint32_t tiles, uint32_t threads)
+{
+    const uint32_t chunk = tiles / (threads * CHUNKS_PER_THREAD);
+    return (es_pool_job){.tiles = tiles, .chunk = chunk > 0 ? chunk : 1};
+}
+
+static void wait_until_done(es_pool *pool, uint32_t tiles)
+{
+    uint32_t patience = pool->spin_ns > 0 ? SPINS_BEFORE_YIELD : 0;
+    while (atomic_load_explicit(&pool->done, memory_order_acquire) != tiles) {
+        if (patience > 0) {
+            patience--;
+            es_relax();
+        } else {
+            es_yield();
+        }
+    }
+}
+
+void es_pool_run(es_pool *pool, uint32_t job)
+{
+    const uint32_t tiles = pool->jobs[job].tiles;
+    if (pool->threads == 1 || tiles == 1) {
+        pool->body(pool->context, job, 0, 0, tiles);
+        return;
+    }
+    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    atomic_store(&pool->claim, pack_claim(job, 0));
+    wake_sleepers(pool);
+    while (run_chunk(pool, 0)) {
+    }
+    wait_until_done(pool, tiles);
+}
+
+/* Starts the workers of `pool`; pool->threads counts the caller and those that run.
+ * Returns 0 or the error number of the one that did not start. */
+static int start_workers(es_pool *pool, uint32_t threads)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    /* Signals belong to the application's own threads. */
+    sigset_t all;
+    sigset_t previous;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &previous);
+
+    int failure = 0;
+    for (pool->threads = 1; pool->threads < threads && failure == 0;) {
+        es_worker *const worker = &pool->workers[pool->threads - 1];
+        *worker = (es_worker){.pool = pool, .index = pool->threads};
+        failure = pthread_create(&worker->thread, &attributes, worker_main, worker);
+        pool->threads += failure == 0 ? 1 : 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &previous, NULL);
+    pthread_attr_destroy(&attributes);
+    return failure;
+}
+
+es_status es_pool_start(es_pool *pool, uint32_t threads, const es_pool_job *jobs,
+                        es_worker *workers, es_pool_body *body, void *context, es_error *error)
+{
+    pool->jobs = jobs;
+    pool->workers = workers;
+    pool->body = body;
+    pool->context = context;
+    pool->spin_ns = threads <= es_cpu_count() ? SPIN_NS : 0;
+    atomic_init(&pool->claim, pack_claim(NO_JOB, 0));
+    atomic_init(&pool->done, 0);
+    atomic_init(&pool->sleepers, 0);
+    atomic_init(&pool->stop, false);
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+
+    const int failure = start_workers(pool, threads);
+    if (failure != 0) {
+        es_pool_stop(pool);
+        return es_fail(error, ES_ERR_THREAD, "cannot start %llu threads (error %llu)",
+                       ES_U(threads), ES_U(failure));
+    }
+    return ES_OK;
+}
+
+void es_pool_stop(es_pool *pool)
+{
+    atomic_store(&pool->stop, true);
+    wake_sleepers(pool);
+    for (uint32_t i = 0; i + 1 < pool->threads; i++) {
+        pthread_join(pool->workers[i].thread, NULL);
+    }
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->mutex);
+}

@@ -1,0 +1,200 @@
+#include <string.h>
+
+#include "model.h"
+#include "platform.h"
+#include "pool.h"
+
+/* What the compiler emits for a step: computes tiles [begin, end) of it. */
+typedef void es_kernel(void *const *args, int32_t begin, int32_t end);
+
+struct es_session {
+    es_pool pool;
+    atomic_bool running;
+    es_model *model;
+    uint8_t *arena;
+    void **args; /* the arguments of all steps, once for each thread, whose scratch they name */
+    es_block self; /* holds this struct, the arrays, the arena and the scratch buffers */
+};
+
+/* Where the parts of a session lie in its block. */
+typedef struct session_layout {
+    size_t args;
+    size_t jobs;
+    size_t workers;
+    size_t arena;
+    size_t scratch;
+    size_t scratch_stride;
+    es_layout layout;
+} session_layout;
+
+static session_layout plan_session(const es_plan *plan, uint32_t threads)
+{
+    session_layout parts = {0};
+    es_layout *const layout = &parts.layout;
+    es_layout scratch = {0};
+    es_layout_add(&scratch, 1, plan->scratch_bytes);
+    parts.scratch_stride = scratch.size_bytes;
+
+    es_layout_add(layout, 1, sizeof(es_session));
+    parts.args = es_layout_add(layout, plan->arg_count * (size_t)threads, sizeof(void *));
+    parts.jobs = es_layout_add(layout, plan->step_count, sizeof(es_pool_job));
+    parts.workers = es_layout_add(layout, threads - 1, sizeof(es_worker));
+    parts.arena = es_layout_add(layout, 1, plan->arena_bytes);
+    parts.scratch = es_layout_add(layout, threads, parts.scratch_stride);
+    return parts;
+}
+
+/* Turns the arguments of the plan into addresses for the thread whose scratch buffer is given. */
+static void resolve_args(const es_session *session, uint8_t *scratch, void **addresses)
+{
+    const es_plan *const plan = &session->model->plan;
+    /* Kernels only read what is in the weights, which the file maps read-only. */
+    uint8_t *const bases[] = {[ES_SPACE_ARENA] = session->arena,
+                              [ES_SPACE_WEIGHTS] = (uint8_t *)(uintptr_t)session->model->weights.data,
+                              [ES_SPACE_SCRATCH] = scratch};
+    for (size_t i = 0; i < plan->arg_count; i++) {
+        addresses[i] = bases[plan->args[i].space] + plan->args[i].offset;
+    }
+}
+
+static void run_tiles(void *context, uint32_t job, uint32_t worker, uint32_t begin, uint32_t end)
+{
+    const es_session *const session = context;
+    const es_plan *const plan = &session->model->plan;
+    const es_step *const step = &plan->steps[job];
+    es_kernel *const kernel = (es_kernel *)(uintptr_t)(session->model->code.data + step->code_offset);
+    void *const *const args = session->args + worker * plan->arg_count + step->first_arg;
+    kernel(args, (int32_t)begin, (int32_t)end);
+}
+
+es_status es_session_open(es_model *model, uint32_t threads, es_session **session, es_error *error)
+{
+    ES_REQUIRE(model != NULL && session != NULL, error, ES_ERR_ARGUMENT,
+               "es_session_open: an argument is NULL");
+    ES_REQUIRE(threads >= 1 && threads <= ES_MAX_THREADS, error, ES_ERR_ARGUMENT,
+               "es_session_open: %llu threads, expected 1 to %llu", ES_U(threads),
+               ES_U(ES_MAX_THREADS));
+    const es_plan *const plan = &model->plan;
+    const session_layout parts = plan_session(plan, threads);
+    ES_REQUIRE(!parts.layout.overflow, error, ES_ERR_NO_MEMORY,
+               "es_session_open: arena and scratch do not fit the address space");
+    es_block self;
+    ES_TRY(es_alloc_pages(parts.layout.size_bytes, &self, error));
+
+    uint8_t *const base = self.data;
+    es_session *const opened = self.data;
+    opened->self = self;
+    opened->model = model;
+    opened->arena = base + parts.arena;
+    opened->args = (void *)(base + parts.args);
+    atomic_init(&opened->running, false);
+    for (uint32_t i = 0; i < threads; i++) {
+        resolve_args(opened, base + parts.scratch + i * parts.scratch_stride,
+                     opened->args + i * plan->arg_count);
+    }
+    es_pool_job *const jobs = (void *)(base + parts.jobs);
+    for (size_t i = 0; i < plan->step_count; i++) {
+        jobs[i] = es_pool_plan_job(plan->steps[i].info.tiles, threads);
+    }
+    const es_status status = es_pool_start(&opened->pool, threads, jobs,
+                                           (void *)(base + parts.workers), run_tiles, opened, error);
+    if (status != ES_OK) {
+        es_release(&self);
+        return status;
+    }
+    es_model_retain(model);
+    *session = opened;
+    return ES_OK;
+}
+
+void es_session_close(es_session *session)
+{
+    if (session == NULL) {
+        return;
+    }
+    es_pool_stop(&session->pool);
+    es_model_close(session->model);
+    es_block self = session->self;
+    es_release(&self);
+}
+
+static es_status check_tensors(const es_plan *plan, const es_input *inputs, size_t input_count,
+                               const es_output *outputs, size_t output_count, es_error *error)
+{
+    ES_REQUIRE(input_count == plan->input_count && output_count == plan->output_count, error,
+               ES_ERR_TENSOR,
+               "es_session_run: got %llu inputs and %llu outputs, the model has %llu and %llu",
+               ES_U(input_count), ES_U(output_count), ES_U(plan->input_count),
+               ES_U(plan->output_count));
+    for (size_t i = 0; i < input_count; i++) {
+        const es_tensor_info *const info = &plan->tensors[i].info;
+        ES_REQUIRE(inputs[i].size_bytes == info->size_bytes, error, ES_ERR_TENSOR,
+                   "input '%s': got %llu bytes, expected %llu", info->name,
+                   ES_U(inputs[i].size_bytes), ES_U(info->size_bytes));
+        ES_REQUIRE(inputs[i].data != NULL || info->size_bytes == 0, error, ES_ERR_TENSOR,
+                   "input '%s': its data is NULL", info->name);
+    }
+    for (size_t i = 0; i < output_count; i++) {
+        const es_tensor_info *const info = &plan->tensors[input_count + i].info;
+        ES_REQUIRE(outputs[i].data == NULL || outputs[i].size_bytes == info->size_bytes, error,
+                   ES_ERR_TENSOR, "output '%s': got room for %llu bytes, expected %llu", info->name,
+                   ES_U(outputs[i].size_bytes), ES_U(info->size_bytes));
+    }
+    return ES_OK;
+}
+
+static void run_steps(es_session *session, uint64_t *step_ns)
+{
+    const uint32_t step_count = (uint32_t)session->model->plan.step_count;
+    if (step_ns == NULL) {
+        for (uint32_t i = 0; i < step_count; i++) {
+            es_pool_run(&session->pool, i);
+        }
+        return;
+    }
+    uint64_t start = es_now_ns();
+    for (uint32_t i = 0; i < step_count; i++) {
+        es_pool_run(&session->pool, i);
+        const uint64_t end = es_now_ns();
+        step_ns[i] = end - start;
+        start = end;
+    }
+}
+
+static es_status run(es_session *session, const es_input *inputs, size_t input_count,
+                     const es_output *outputs, size_t output_count, uint64_t *step_ns,
+                     es_error *error)
+{
+    const es_plan *const plan = &session->model->plan;
+    ES_TRY(check_tensors(plan, inputs, input_count, outputs, output_count, error));
+    ES_REQUIRE(!atomic_exchange_explicit(&session->running, true, memory_order_acquire), error,
+               ES_ERR_BUSY, "es_session_run: another thread is running this session");
+    for (size_t i = 0; i < input_count; i++) {
+        if (inputs[i].size_bytes > 0) {
+            memcpy(session->arena + plan->tensors[i].offset, inputs[i].data, inputs[i].size_bytes);
+        }
+    }
+    run_steps(session, step_ns);
+    for (size_t i = 0; i < output_count; i++) {
+        if (outputs[i].data != NULL) {
+            memcpy(outputs[i].data, session->arena + plan->tensors[input_count + i].offset,
+                   outputs[i].size_bytes);
+        }
+    }
+    atomic_store_explicit(&session->running, false, memory_order_release);
+    return ES_OK;
+}
+
+es_status es_session_run(es_session *session, const es_input *inputs, size_t input_count,
+                         const es_output *outputs, size_t output_count, es_error *error)
+{
+    return run(session, inputs, input_count, outputs, output_count, NULL, error);
+}
+
+es_status es_session_profile(es_session *session, const es_input *inputs, size_t input_count,
+                             const es_output *outputs, size_t output_count, uint64_t *step_ns,
+                             es_error *error)
+{
+    ES_REQUIRE(step_ns != NULL, error, ES_ERR_ARGUMENT, "es_session_profile: step_ns is NULL");
+    return run(session, inputs, input_count, outputs, output_count, step_ns, error);
+}

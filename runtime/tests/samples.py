@@ -1,0 +1,166 @@
+"""Small models for the tests of the runtime: kernels in C, compiled for any platform, packed as artifacts."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
+from elftools.elf.sections import SymbolTableSection
+
+from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
+
+M, K, N, TILE = 16, 24, 33, 8
+SPMM_TILES = -(-N // TILE)
+
+_KERNELS = Path(__file__).with_name("kernels.c")
+_TARGETS = {
+    "x86_64": ("x86_64-linux-musl", "x86_64"),
+    "aarch64": ("aarch64-linux-musl", "generic"),
+    "armv7": ("arm-linux-musleabihf", "cortex_a7"),
+}
+CPU_FEATURES = {"x86_64": (), "aarch64": ("neon",), "armv7": ("neon", "vfp4")}
+
+
+@dataclass(frozen=True)
+class Image:
+    """Position-independent machine code, and where its kernels start."""
+
+    code: bytes
+    symbols: dict[str, int]
+
+
+@functools.cache
+def kernel_image(isa: str) -> Image:
+    """Compile the test kernels to a flat image."""
+    triple, cpu = _TARGETS[isa]
+    flags = ["-target", triple, f"-mcpu={cpu}", "-O2", "-fPIC", "-ffreestanding", "-nostdlib", "-shared"]
+    flags += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-Wl,-Bsymbolic"]
+    with tempfile.TemporaryDirectory() as directory:
+        library = Path(directory) / "kernels.so"
+        command = [sys.executable, "-m", "ziglang", "cc", *flags, "-o", str(library), str(_KERNELS)]
+        subprocess.run(command, check=True, capture_output=True)
+        return _flatten(library)
+
+
+def _flatten(library: Path) -> Image:
+    with library.open("rb") as file:
+        elf = ELFFile(file)
+        relocations = sum(
+            section.num_relocations() for section in elf.iter_sections() if isinstance(section, RelocationSection)
+        )
+        assert relocations == 0, "the kernels must not need relocations"
+        segments = [segment for segment in elf.iter_segments() if segment["p_type"] == "PT_LOAD"]
+        image = bytearray(max(segment["p_vaddr"] + segment["p_filesz"] for segment in segments))
+        for segment in segments:
+            image[segment["p_vaddr"] : segment["p_vaddr"] + segment["p_filesz"]] = segment.data()
+        symbols = {
+            symbol.name: symbol["st_value"]
+            for section in elf.iter_sections()
+            if isinstance(section, SymbolTableSection)
+            for symbol in section.iter_symbols()
+            if symbol["st_info"]["type"] == "STT_FUNC"
+        }
+    return Image(bytes(image), symbols)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A program with inputs and the outputs that numpy computes for them."""
+
+    program: Program
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+
+
+class _Weights:
+    """The weights section, one aligned array after another."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def add(self, array: np.ndarray, kind: ArgKind = ArgKind.DATA, limit: int = 0) -> Arg:
+        """Append an array and return the argument that names it."""
+        self.data += bytes(-len(self.data) % 64)
+        arg = Arg(Space.WEIGHTS, len(self.data), array.nbytes, kind, limit)
+        self.data += array.tobytes()
+        return arg
+
+
+def sparse_model(isa: str, density: float = 0.3, seed: int = 0) -> Sample:
+    """A sparse layer, a gather and a reduction, with every kind of argument and space."""
+    rng = np.random.default_rng(seed)
+    image = kernel_image(isa)
+    w = rng.standard_normal((M, K), np.float32) * (rng.random((M, K)) < density)
+    bias = rng.standard_normal(M, np.float32)
+    rows = rng.permutation(M).astype(np.int32)
+    indptr = np.concatenate([[0], np.cumsum((w != 0).sum(axis=1))]).astype(np.int32)
+    nnz = int(indptr[-1])
+
+    weights = _Weights()
+    sparse_args = (
+        weights.add(indptr, ArgKind.INDPTR_I32, nnz),
+        weights.add(np.nonzero(w)[1].astype(np.uint16), ArgKind.INDEX_U16, K),
+        weights.add(w[w != 0]),
+        weights.add(bias),
+    )
+    rows_arg = weights.add(rows, ArgKind.INDEX_I32, M)
+    x = TensorSpec("x", "float32", (K, N), 0)
+    g = TensorSpec("g", "float32", (M, N), 5376)
+    s = TensorSpec("s", "float32", (M,), 7488)
+    x_arg = Arg(Space.ARENA, 0, K * N * 4)
+    y_arg = Arg(Space.ARENA, 3200, M * N * 4)
+    g_arg = Arg(Space.ARENA, 5376, M * N * 4)
+    s_arg = Arg(Space.ARENA, 7488, M * 4)
+    scratch = Arg(Space.SCRATCH, 0, N * 4)
+    steps = (
+        Step("conv1", "Conv+Relu", "spmm", image.symbols["spmm"], SPMM_TILES, (*sparse_args, x_arg, y_arg)),
+        Step("gather/größe", "Gather", "gather", image.symbols["gather"], M, (rows_arg, y_arg, g_arg)),
+        Step("sum", "ReduceSum", "row_sum", image.symbols["row_sum"], M, (g_arg, scratch, s_arg)),
+    )
+    program = Program(
+        isa=isa,
+        cpu_features=CPU_FEATURES[isa],
+        arena_bytes=7552,
+        scratch_bytes=192,
+        inputs=(x,),
+        outputs=(g, s),
+        steps=steps,
+        code=image.code,
+        weights=bytes(weights.data),
+    )
+    x_value = rng.standard_normal((K, N), np.float32)
+    g_value = np.maximum(w @ x_value + bias[:, None], 0)[rows]
+    return Sample(program, {"x": x_value}, {"g": g_value, "s": g_value.sum(axis=1)})
+
+
+def counting_model(isa: str, tiles: int, step_count: int) -> Sample:
+    """Each of `step_count` steps adds one to every element: a tile run twice or never shows."""
+    image = kernel_image(isa)
+    size = tiles * 4
+    arg = Arg(Space.ARENA, 0, size)
+    steps = tuple(
+        Step(f"count{index}", "Add", "count_up", image.symbols["count_up"], tiles, (arg,))
+        for index in range(step_count)
+    )
+    tensor = TensorSpec("counts", "int32", (tiles,), 0)
+    arena_bytes = -(-size // 64) * 64
+    program = Program(isa, (), arena_bytes, 0, (tensor,), (tensor,), steps, image.code, b"")
+    counts = np.arange(tiles, dtype=np.int32)
+    return Sample(program, {"counts": counts}, {"counts": counts + step_count})
+
+
+def slow_model(isa: str) -> Sample:
+    """One step that takes milliseconds."""
+    image = kernel_image(isa)
+    step = Step("dawdle", "Add", "dawdle", image.symbols["dawdle"], 1, (Arg(Space.ARENA, 0, 4), Arg(Space.ARENA, 64, 4)))
+    x = TensorSpec("x", "int32", (1,), 0)
+    y = TensorSpec("y", "int32", (1,), 64)
+    program = Program(isa, (), 128, 0, (x,), (y,), (step,), image.code, b"")
+    return Sample(program, {"x": np.array([41], np.int32)}, {"y": np.array([42], np.int32)})

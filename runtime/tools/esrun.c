@@ -1,0 +1,287 @@
+/* esrun: runs an artifact on .npy files. */
+#define _DEFAULT_SOURCE
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "edgesparse.h"
+#include "fatal.h"
+#include "npy.h"
+#include "npz.h"
+#include "report.h"
+
+static const char usage[] =
+    "usage: esrun MODEL.esp [options]\n"
+    "  --input [NAME=]FILE.npy    an input; the name may be left out if the model has one\n"
+    "  --output [NAME=]FILE.npy   where to write an output; without a name, the first\n"
+    "  --output FILE.npz          where to write all outputs\n"
+    "  --threads N                threads, the main one included (1)\n"
+    "  --repeat K                 run K times after a first run and print the latency\n"
+    "  --profile                  print the time of each layer\n"
+    "  --check                    also verify the checksum of the weights\n"
+    "Without --input, prints what the model takes and gives.\n";
+
+enum { MAX_FILES = 64 };
+
+typedef struct options {
+    const char *model;
+    const char *inputs[MAX_FILES];
+    const char *outputs[MAX_FILES];
+    size_t input_count;
+    size_t output_count;
+    uint32_t threads;
+    size_t repeat; /* 0: run once, print no latency */
+    bool profile;
+    bool check;
+} options;
+
+/* A model and the buffers of its inputs and outputs. */
+typedef struct job {
+    es_model *model;
+    es_session *session;
+    size_t input_count;
+    size_t output_count;
+    es_tensor_info *input_infos;
+    es_tensor_info *output_infos;
+    es_input *inputs;
+    es_output *outputs;
+} job;
+
+static unsigned long parse_number(const char *text, const char *option, unsigned long maximum)
+{
+    char *end;
+    errno = 0;
+    const unsigned long number = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || number < 1 ||
+        number > maximum) {
+        bad_usage("%s: got '%s', expected a number from 1 to %lu", option, text, maximum);
+    }
+    return number;
+}
+
+static void add_file(const char **files, size_t *count, const char *file, const char *option)
+{
+    if (*count == MAX_FILES) {
+        bad_usage("%s: is given more than %d times", option, MAX_FILES);
+    }
+    files[(*count)++] = file;
+}
+
+/* Takes one option with a value; false if `name` is none. */
+static bool take_option(options *chosen, const char *name, const char *value)
+{
+    if (strcmp(name, "--input") == 0) {
+        add_file(chosen->inputs, &chosen->input_count, value, name);
+    } else if (strcmp(name, "--output") == 0) {
+        add_file(chosen->outputs, &chosen->output_count, value, name);
+    } else if (strcmp(name, "--threads") == 0) {
+        chosen->threads = (uint32_t)parse_number(value, name, ES_MAX_THREADS);
+    } else if (strcmp(name, "--repeat") == 0) {
+        chosen->repeat = parse_number(value, name, 1000000);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static options parse_arguments(int count, char **arguments)
+{
+    options chosen = {.threads = 1};
+    for (int i = 1; i < count; i++) {
+        const char *const argument = arguments[i];
+        if (strcmp(argument, "--help") == 0) {
+            fputs(usage, stdout);
+            exit(0);
+        } else if (strcmp(argument, "--profile") == 0) {
+            chosen.profile = true;
+        } else if (strcmp(argument, "--check") == 0) {
+            chosen.check = true;
+        } else if (strncmp(argument, "--", 2) == 0) {
+            if (!take_option(&chosen, argument, i + 1 < count ? arguments[i + 1] : "")) {
+                bad_usage("unknown option '%s'; see esrun --help", argument);
+            }
+            if (++i == count) {
+                bad_usage("%s: its value is missing", argument);
+            }
+        } else if (chosen.model == NULL) {
+            chosen.model = argument;
+        } else {
+            bad_usage("got '%s' besides the model '%s'; see esrun --help", argument, chosen.model);
+        }
+    }
+    if (chosen.model == NULL) {
+        bad_usage("no model is given; see esrun --help");
+    }
+    return chosen;
+}
+
+static double now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static void require(es_status status, const char *path, const es_error *error)
+{
+    if (status == ES_ERR_IO) {
+        fatal("%s", error->message); /* names the path already */
+    }
+    if (status != ES_OK) {
+        fatal("%s: %s (%s)", path, error->message, es_status_name(status));
+    }
+}
+
+/* Splits [NAME=]PATH; finds NAME among the tensors, or the first tensor if there is no name. */
+static const char *split_target(const char *text, const es_tensor_info *infos, size_t count,
+                                size_t *index)
+{
+    const char *const equals = strchr(text, '=');
+    *index = 0;
+    for (size_t i = 0; equals != NULL && i < count; i++) {
+        const size_t name_bytes = strlen(infos[i].name);
+        if (strncmp(text, infos[i].name, name_bytes) == 0 && text[name_bytes] == '=') {
+            *index = i;
+            return text + name_bytes + 1;
+        }
+    }
+    if (count == 0 || equals != NULL) {
+        fatal("'%s': the model has no such tensor; run esrun with the model alone to see them",
+              text);
+    }
+    return text;
+}
+
+static void describe_tensors(job *work)
+{
+    es_model_info info;
+    es_model_describe(work->model, &info);
+    work->input_count = info.input_count;
+    work->output_count = info.output_count;
+    work->input_infos = allocate(info.input_count, sizeof *work->input_infos);
+    work->output_infos = allocate(info.output_count, sizeof *work->output_infos);
+    work->inputs = allocate(info.input_count, sizeof *work->inputs);
+    work->outputs = allocate(info.output_count, sizeof *work->outputs);
+    for (size_t i = 0; i < info.input_count; i++) {
+        es_model_input(work->model, i, &work->input_infos[i]);
+    }
+    for (size_t i = 0; i < info.output_count; i++) {
+        es_model_output(work->model, i, &work->output_infos[i]);
+        const size_t size_bytes = work->output_infos[i].size_bytes;
+        work->outputs[i] = (es_output){.data = allocate(size_bytes, 1), .size_bytes = size_bytes};
+    }
+}
+
+static void read_inputs(const options *chosen, job *work)
+{
+    for (size_t i = 0; i < chosen->input_count; i++) {
+        size_t index;
+        const char *const path =
+            split_target(chosen->inputs[i], work->input_infos, work->input_count, &index);
+        if (path == chosen->inputs[i] && work->input_count != 1) {
+            fatal("'%s': the model has %zu inputs; say which with --input NAME=FILE.npy", path,
+                  work->input_count);
+        }
+        if (work->inputs[index].data != NULL) {
+            fatal("'%s': input '%s' is given twice", path, work->input_infos[index].name);
+        }
+        work->inputs[index] = npy_read(path, &work->input_infos[index]);
+    }
+    for (size_t i = 0; i < work->input_count; i++) {
+        if (work->inputs[i].data == NULL) {
+            fatal("input '%s' is missing; give it with --input %s=FILE.npy",
+                  work->input_infos[i].name, work->input_infos[i].name);
+        }
+    }
+}
+
+static void run_once(job *work, uint64_t *step_ns)
+{
+    es_error error;
+    const es_status status =
+        step_ns == NULL ? es_session_run(work->session, work->inputs, work->input_count,
+                                         work->outputs, work->output_count, &error)
+                        : es_session_profile(work->session, work->inputs, work->input_count,
+                                             work->outputs, work->output_count, step_ns, &error);
+    require(status, "run", &error);
+}
+
+static timings run_repeatedly(const options *chosen, job *work)
+{
+    es_model_info info;
+    es_model_describe(work->model, &info);
+    const size_t run_count = chosen->repeat > 0 ? chosen->repeat : 1;
+    timings times = {.run_count = run_count, .step_count = info.step_count};
+    times.run_ns = allocate(run_count, sizeof *times.run_ns);
+    if (chosen->profile) {
+        times.step_ns = allocate(run_count * info.step_count, sizeof *times.step_ns);
+    }
+    for (size_t run = 0; run < run_count; run++) {
+        const double start_ms = now_ms();
+        run_once(work, chosen->profile ? times.step_ns + run * info.step_count : NULL);
+        times.run_ns[run] = (uint64_t)((now_ms() - start_ms) * 1e6);
+    }
+    return times;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t size = strlen(text);
+    return size >= strlen(end) && strcmp(text + size - strlen(end), end) == 0;
+}
+
+static void write_outputs(const options *chosen, const job *work)
+{
+    for (size_t i = 0; i < chosen->output_count; i++) {
+        const char *const target = chosen->outputs[i];
+        size_t index;
+        const char *const path =
+            split_target(target, work->output_infos, work->output_count, &index);
+        if (ends_with(path, ".npz")) {
+            npz_write(path, work->output_infos, work->outputs, work->output_count);
+        } else {
+            npy_write(path, &work->output_infos[index], work->outputs[index].data);
+        }
+    }
+}
+
+int main(int count, char **arguments)
+{
+    const options chosen = parse_arguments(count, arguments);
+    job work = {.model = NULL};
+    es_error error;
+    const double start_ms = now_ms();
+    const uint32_t flags = chosen.check ? ES_OPEN_VERIFY_WEIGHTS : 0;
+    require(es_model_open_file(chosen.model, flags, &work.model, &error), chosen.model, &error);
+    describe_tensors(&work);
+    if (chosen.check) {
+        printf("%s: all checksums match\n", chosen.model);
+    }
+    if (chosen.input_count == 0 && work.input_count > 0) {
+        print_signature(chosen.model, work.model);
+        return 0;
+    }
+    require(es_session_open(work.model, chosen.threads, &work.session, &error), chosen.model, &error);
+    const double opened_ms = now_ms();
+    read_inputs(&chosen, &work);
+
+    if (chosen.repeat > 0) {
+        const double first_ms = now_ms();
+        run_once(&work, NULL);
+        printf("open %.3f ms, first run %.3f ms\n", opened_ms - start_ms, now_ms() - first_ms);
+    }
+    timings times = run_repeatedly(&chosen, &work);
+    if (chosen.repeat > 0) {
+        print_latency(&times, chosen.threads);
+    }
+    if (chosen.profile) {
+        print_profile(work.model, &times);
+    }
+    write_outputs(&chosen, &work);
+    es_session_close(work.session);
+    es_model_close(work.model);
+    return 0;
+}

@@ -1,0 +1,107 @@
+#include "report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fatal.h"
+#include "npy.h"
+
+static int compare(const void *left, const void *right)
+{
+    const uint64_t a = *(const uint64_t *)left;
+    const uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* The value that `percent` of the sorted values do not exceed (nearest rank). */
+static double percentile_us(const uint64_t *sorted_ns, size_t count, size_t percent)
+{
+    const size_t rank = (count * percent + 99) / 100;
+    return (double)sorted_ns[rank > 0 ? rank - 1 : 0] / 1e3;
+}
+
+static void print_tensor(const char *role, const es_tensor_info *info)
+{
+    char shape[SHAPE_TEXT_BYTES];
+    format_shape(info->dims, info->rank, shape);
+    printf("%-6s  %s  %s %s\n", role, info->name, info->dtype_name, shape);
+}
+
+void print_signature(const char *path, const es_model *model)
+{
+    es_model_info info;
+    es_model_describe(model, &info);
+    printf("%s: %s, %zu steps, weights %zu bytes, code %zu bytes, arena %zu bytes, scratch %zu "
+           "bytes a thread\n",
+           path, info.isa, info.step_count, info.weights_bytes, info.code_bytes, info.arena_bytes,
+           info.scratch_bytes);
+    es_tensor_info tensor;
+    for (size_t i = 0; es_model_input(model, i, &tensor) == ES_OK; i++) {
+        print_tensor("input", &tensor);
+    }
+    for (size_t i = 0; es_model_output(model, i, &tensor) == ES_OK; i++) {
+        print_tensor("output", &tensor);
+    }
+}
+
+/* The most memory this process had resident, or 0 if unknown. getrusage would not do: across exec
+ * it keeps the peak of the program that started this one. */
+static unsigned long peak_memory_kib(void)
+{
+    FILE *const file = fopen("/proc/self/status", "r");
+    unsigned long kib = 0;
+    char line[128];
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "VmHWM: %lu", &kib) == 1) {
+            break;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return kib;
+}
+
+void print_latency(timings *times, uint32_t threads)
+{
+    const size_t count = times->run_count;
+    qsort(times->run_ns, count, sizeof times->run_ns[0], compare);
+    printf("latency: median %.3f ms, p10 %.3f ms, p90 %.3f ms (%zu runs, %u threads)\n",
+           percentile_us(times->run_ns, count, 50) / 1e3,
+           percentile_us(times->run_ns, count, 10) / 1e3,
+           percentile_us(times->run_ns, count, 90) / 1e3, count, (unsigned)threads);
+    const unsigned long peak_kib = peak_memory_kib();
+    if (peak_kib > 0) {
+        printf("memory: peak %lu KiB resident\n", peak_kib);
+    }
+}
+
+static double step_median_us(const timings *times, size_t step, uint64_t *buffer)
+{
+    for (size_t run = 0; run < times->run_count; run++) {
+        buffer[run] = times->step_ns[run * times->step_count + step];
+    }
+    qsort(buffer, times->run_count, sizeof buffer[0], compare);
+    return percentile_us(buffer, times->run_count, 50);
+}
+
+void print_profile(const es_model *model, const timings *times)
+{
+    uint64_t *const buffer = allocate(times->run_count, sizeof *buffer);
+    double *const median_us = allocate(times->step_count, sizeof *median_us);
+    double total_us = 0;
+    for (size_t step = 0; step < times->step_count; step++) {
+        median_us[step] = step_median_us(times, step, buffer);
+        total_us += median_us[step];
+    }
+    printf("%10s %6s %7s  %-20s %-40s %s\n", "median us", "share", "tiles", "op", "kernel", "layer");
+    es_step_info info;
+    for (size_t step = 0; es_model_step(model, step, &info) == ES_OK; step++) {
+        printf("%10.1f %5.1f%% %7lu  %-20s %-40s %s\n", median_us[step],
+               total_us > 0 ? 100 * median_us[step] / total_us : 0, (unsigned long)info.tiles,
+               info.op, info.kernel, info.name);
+    }
+    printf("%10.1f 100.0%%          sum of the medians\n", total_us);
+    free(buffer);
+    free(median_us);
+}

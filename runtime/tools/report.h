@@ -1,0 +1,23 @@
+/* What esrun prints about a model and its timings. */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include "edgesparse.h"
+
+/* Nanoseconds of every run, and of every step of every run. */
+typedef struct timings {
+    size_t run_count;
+    size_t step_count;
+    uint64_t *run_ns;  /* [run_count] */
+    uint64_t *step_ns; /* [run_count][step_count], or NULL */
+} timings;
+
+void print_signature(const char *path, const es_model *model);
+
+/* Prints median, p10 and p90 of the runs; sorts them. */
+void print_latency(timings *times, uint32_t threads);
+
+/* Prints a row for each step with its median time. */
+void print_profile(const es_model *model, const timings *times);
+
+#endif
