@@ -1,0 +1,184 @@
+"""Elementary functions on float32 scalars and vectors, inline and free of branches and calls.
+
+Each takes an expression of any number of lanes and returns one of the same type. NaN goes through; the
+statements they emit (`T.bind`) land at the current place of the kernel under construction.
+
+Source: range reduction and polynomials of exp and log: Moshier, Cephes 2.8, expf.c and logf.c; rational tanh
+    and erf: Eigen 3.4, MathFunctionsImpl.h and SpecialFunctionsImpl.h.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from tvm.tirx import Expr
+from tvm.tirx.script import builder as T
+
+_LOG2_E = 1.44269504088896341
+_LN2_HIGH = 0.693359375  # nine bits: its product with an exponent is exact
+_LN2_LOW = -2.12194440e-4
+_ROUND = 12582912.0  # 1.5 * 2**23: adding it leaves the nearest integer in the low bits of the mantissa
+_EXP_RANGE = (-104.0, 89.0)  # beyond it exp is 0 or infinite
+_EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+
+_LOG = (
+    7.0376836292e-2,
+    -1.1514610310e-1,
+    1.1676998740e-1,
+    -1.2420140846e-1,
+    1.4249322787e-1,
+    -1.6668057665e-1,
+    2.0000714765e-1,
+    -2.4999993993e-1,
+    3.3333331174e-1,
+)
+_SQRT_HALF_BITS = 0x3F3504F3
+_SMALLEST_NORMAL = 1.17549435e-38
+
+_TANH_LIMIT = 7.90531110763549805  # tanh rounds to 1 from here
+_TANH_IDENTITY = 4e-4  # below it tanh(x) rounds to x
+_TANH_P = (
+    -2.76076847742355e-16,
+    2.00018790482477e-13,
+    -8.60467152213735e-11,
+    5.12229709037114e-08,
+    1.48572235717979e-05,
+    6.37261928875436e-04,
+    4.89352455891786e-03,
+)
+_TANH_Q = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+
+_ERF_LIMIT = 3.8  # where the rational function is nearest to 1
+_ERF_P = (
+    0.00022905065861350646,
+    0.0034082910107109506,
+    0.050955695062380861,
+    0.18520832239976145,
+    1.128379143519084,
+)
+_ERF_Q = (
+    -1.1791602954361697e-7,
+    0.000023547966471313185,
+    0.0010179625278914885,
+    0.014070470171167667,
+    0.11098505178285362,
+    0.49746925110067538,
+    1.0,
+)
+
+
+def lanes_of(x: Expr) -> int:
+    """Number of elements of an expression."""
+    return int(x.ty.dtype.lanes)
+
+
+def splat(value: float | Expr, like: Expr) -> Expr:
+    """A float32 value in every lane of the type of `like`."""
+    scalar = T.float32(value) if isinstance(value, int | float) else value
+    return scalar if lanes_of(like) == 1 else T.broadcast(scalar, lanes_of(like))
+
+
+def at_least(x: Expr, low: float | Expr) -> Expr:
+    """max(x, low) that returns NaN for a NaN x."""
+    return T.max(splat(low, x) if isinstance(low, int | float) else low, x)
+
+
+def at_most(x: Expr, high: float | Expr) -> Expr:
+    """min(x, high) that returns NaN for a NaN x."""
+    return T.min(splat(high, x) if isinstance(high, int | float) else high, x)
+
+
+def clamp(x: Expr, low: float, high: float) -> Expr:
+    """x limited to [low, high]; NaN stays."""
+    return at_most(at_least(x, low), high)
+
+
+def absolute(x: Expr) -> Expr:
+    """|x|, by clearing the sign."""
+    return _as_float(T.bitwise_and(_as_int(x), _int_splat(0x7FFFFFFF, x)))
+
+
+def exp(x: Expr) -> Expr:
+    """e**x within 2 ulp, denormal results included; 0 and infinity beyond the range."""
+    x = T.bind(clamp(x, *_EXP_RANGE))
+    shifted = T.bind(x * splat(_LOG2_E, x) + splat(_ROUND, x))
+    # Through integers: the simplifier of TVM cancels (a + c) - c.
+    whole = T.bind(_as_int(shifted) - _int_splat(_float_bits(_ROUND), x))
+    n = T.bind(T.cast(whole, _type("float32", x)))
+    r = T.bind(x - n * splat(_LN2_HIGH, x))
+    r = T.bind(r - n * splat(_LN2_LOW, x))
+    p = T.bind(_polynomial(_EXP, r) * (r * r) + r + splat(1.0, x))
+    # 2**n in two factors: n alone may exceed the exponents of normal numbers on either side.
+    half = T.bind(T.shift_right(whole, _int_splat(1, x)))
+    return T.bind(p * _power_of_two(half) * _power_of_two(whole - half))
+
+
+def log(x: Expr) -> Expr:
+    """Natural logarithm within 2 ulp; -infinity at 0, NaN below."""
+    normal = T.bind(T.max(splat(_SMALLEST_NORMAL, x), x))
+    scaled = T.bind(T.Select(x < splat(_SMALLEST_NORMAL, x), x * splat(2.0**23, x), normal))  # denormals
+    extra = T.bind(T.Select(x < splat(_SMALLEST_NORMAL, x), splat(-23.0, x), splat(0.0, x)))
+    bits = T.bind(_as_int(scaled) - _int_splat(_SQRT_HALF_BITS, x))
+    n = T.bind(T.cast(T.shift_right(bits, _int_splat(23, x)), _type("float32", x)) + extra)
+    mantissa = T.bitwise_and(bits, _int_splat(0x007FFFFF, x)) + _int_splat(_SQRT_HALF_BITS, x)
+    r = T.bind(_as_float(mantissa) - splat(1.0, x))  # sqrt(1/2) - 1 to sqrt(2) - 1
+    square = T.bind(r * r)
+    tail = T.bind(_polynomial(_LOG, r) * (r * square) + n * splat(_LN2_LOW, x) - square * splat(0.5, x))
+    value = r + tail + n * splat(_LN2_HIGH, x)
+    infinite = T.Select(x == splat(float("inf"), x), x, value)
+    finite = T.Select(x == splat(0.0, x), splat(float("-inf"), x), infinite)
+    return T.bind(T.Select(x >= splat(0.0, x), finite, splat(float("nan"), x)))
+
+
+def sigmoid(x: Expr) -> Expr:
+    """1 / (1 + e**-x)."""
+    return T.bind(splat(1.0, x) / (splat(1.0, x) + exp(splat(0.0, x) - x)))
+
+
+def tanh(x: Expr) -> Expr:
+    """Hyperbolic tangent, relative error below 4e-7."""
+    limited = T.bind(clamp(x, -_TANH_LIMIT, _TANH_LIMIT))
+    square = T.bind(limited * limited)
+    ratio = T.bind(limited * _polynomial(_TANH_P, square) / _polynomial(_TANH_Q, square))
+    return T.bind(T.Select(absolute(x) < splat(_TANH_IDENTITY, x), x, ratio))
+
+
+def erf(x: Expr) -> Expr:
+    """Error function, absolute error below 4e-7; relative error below 4e-7 near 0."""
+    limited = T.bind(clamp(x, -_ERF_LIMIT, _ERF_LIMIT))
+    square = T.bind(limited * limited)
+    return T.bind(limited * _polynomial(_ERF_P, square) / _polynomial(_ERF_Q, square))
+
+
+def _polynomial(coefficients: Sequence[float], x: Expr) -> Expr:
+    """Horner's rule, highest power first."""
+    value = splat(coefficients[0], x)
+    for coefficient in coefficients[1:]:
+        value = T.bind(value * x + splat(coefficient, x))
+    return value
+
+
+def _power_of_two(n: Expr) -> Expr:
+    """2**n for int32 n in [-126, 127]."""
+    return _as_float(T.shift_left(n + _int_splat(127, n), _int_splat(23, n)))
+
+
+def _float_bits(value: float) -> int:
+    return int.from_bytes(struct.pack("<f", value), "little")
+
+
+def _type(scalar: str, like: Expr) -> str:
+    return scalar if lanes_of(like) == 1 else f"{scalar}x{lanes_of(like)}"
+
+
+def _as_int(x: Expr) -> Expr:
+    return T.bind(T.reinterpret(_type("int32", x), x))
+
+
+def _as_float(x: Expr) -> Expr:
+    return T.bind(T.reinterpret(_type("float32", x), x))
+
+
+def _int_splat(value: int, like: Expr) -> Expr:
+    return T.int32(value) if lanes_of(like) == 1 else T.broadcast(T.int32(value), lanes_of(like))
