@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgesparse.errors import TargetError
+from edgesparse.host import FEATURES, Host, detect
+
+SCHEMA = 1
+HOST = "host"
 
 
 @dataclass(frozen=True)
 class Target:
-    """Facts about one device; sizes in bytes, vectors in bits."""
+    """Facts about one device; sizes in bytes, vectors in bits. None where a fact is not known."""
 
     name: str
     source: str  # where the facts come from
@@ -21,8 +32,149 @@ class Target:
     l1d_bytes: int
     l2_bytes: int
     cores: int
+    summary: str = ""  # the device in words
+    clock_hz: int | None = None
+    bandwidth_bytes_per_s: int | None = None  # peak of the main memory
 
     @property
     def lanes(self) -> int:
         """float32 elements in a vector register."""
         return self.vector_bits // 32
+
+
+def folder() -> Path:
+    """Where the target files are: in the installed package, or beside it in a checkout."""
+    installed = Path(__file__).parent / "targets_data"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "targets"
+
+
+def names() -> tuple[str, ...]:
+    """Every built-in target, `host` first."""
+    found = sorted(path.stem for path in folder().glob("*.toml"))
+    return tuple(sorted(found, key=lambda name: name != HOST))
+
+
+def load(name_or_path: str | Path) -> Target:
+    """Return a built-in target by name, or the one that a `.toml` file of the user's describes.
+
+    Raises: TargetError: no such target, the file breaks the schema, or this machine fits no candidate of `host`.
+    """
+    text = str(name_or_path)
+    if text.endswith(".toml"):
+        return _parse(_read(Path(text)), text)
+    if text not in names():
+        raise TargetError(f"unknown target {text!r}{_suggest(text, names())}; known: {', '.join(names())}")
+    path = folder() / f"{text}.toml"
+    table = _read(path)
+    return _host(table, str(path), detect()) if text == HOST else _parse(table, str(path))
+
+
+def _host(table: Mapping[str, Any], where: str, host: Host) -> Target:
+    """The first candidate that `host` can run, with what `host` tells about itself."""
+    candidates = [load(name) for name in table["candidates"]]
+    same_isa = [candidate for candidate in candidates if candidate.isa == host.isa]
+    for base in same_isa:
+        if host.features.issuperset(base.requires):
+            return replace(
+                base,
+                name=HOST,
+                summary=f"{host.model}, compiled as {base.name}",
+                source="detected" + ("" if host.l1d_bytes and host.l2_bytes else f"; caches assumed as in {base.name}"),
+                l1d_bytes=host.l1d_bytes or base.l1d_bytes,
+                l2_bytes=host.l2_bytes or base.l2_bytes,
+                cores=host.cores,
+                clock_hz=None,
+                bandwidth_bytes_per_s=None,
+            )
+    if not same_isa:
+        raise TargetError(f"{where}: this machine is {host.isa}, which no target has; name another target to compile for")
+    least = same_isa[-1]
+    missing = ", ".join(sorted(set(least.requires) - host.features))
+    raise TargetError(f"{where}: this CPU ({host.model}) lacks {missing}, which {least.name} needs; name another target")
+
+
+# Key: (type, required). Bare integers are positive.
+_KEYS: dict[str, dict[str, tuple[type, bool]]] = {
+    "": {"schema": (int, True), "name": (str, True), "summary": (str, False), "source": (str, True)},
+    "codegen": {
+        "isa": (str, True),
+        "triple": (str, True),
+        "cpu": (str, True),
+        "features": (list, True),
+        "requires": (list, True),
+    },
+    "simd": {"vector_bits": (int, True), "registers": (int, True)},
+    "memory": {"l1d_bytes": (int, True), "l2_bytes": (int, True), "bandwidth_bytes_per_s": (int, False)},
+    "cpu": {"cores": (int, True), "clock_hz": (int, False)},
+}
+_TYPE_NAMES = {int: "a positive integer", str: "a string", list: "a list of strings", dict: "a table"}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise TargetError(f"{path}: cannot be read: {err.strerror or err}") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise TargetError(f"{path}: not a TOML file: {err}") from err
+    if table.get("schema") != SCHEMA:
+        raise TargetError(f"{path}: schema: got {table.get('schema')!r}, expected {SCHEMA}")
+    return table
+
+
+def _parse(table: Mapping[str, Any], where: str) -> Target:
+    facts: dict[str, Any] = {}
+    for section, keys in _KEYS.items():
+        values = _section(table, section, where)
+        for key in values:
+            if key not in keys and not (section == "" and key in _KEYS):
+                raise TargetError(f"{where}: {_join(section, key)}: no such key{_suggest(key, keys)}")
+        for key, (kind, required) in keys.items():
+            if key in values:
+                facts[key] = _checked(values[key], kind, f"{where}: {_join(section, key)}")
+            elif required:
+                raise TargetError(f"{where}: {_join(section, key)}: missing, expected {_TYPE_NAMES[kind]}")
+    _check_codegen(facts, where)
+    del facts["schema"]
+    facts["features"] = tuple(f if f[0] in "+-" else f"+{f}" for f in facts["features"])
+    facts["requires"] = tuple(facts["requires"])
+    return Target(**facts)
+
+
+def _section(table: Mapping[str, Any], section: str, where: str) -> Mapping[str, Any]:
+    values = table if section == "" else table.get(section, {})
+    if not isinstance(values, Mapping):
+        raise TargetError(f"{where}: {section}: got {values!r}, expected a table")
+    return values
+
+
+def _checked(value: Any, kind: type, where: str) -> Any:
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if fits and kind is int:
+        fits = value > 0
+    if fits and kind is list:
+        fits = all(isinstance(item, str) and item for item in value)
+    if not fits:
+        raise TargetError(f"{where}: got {value!r}, expected {_TYPE_NAMES[kind]}")
+    return value
+
+
+def _check_codegen(facts: Mapping[str, Any], where: str) -> None:
+    if facts["isa"] not in FEATURES:
+        raise TargetError(f"{where}: codegen.isa: got {facts['isa']!r}, expected one of {', '.join(FEATURES)}")
+    known = FEATURES[facts["isa"]]
+    for feature in facts["requires"]:
+        if feature not in known:
+            listed = ", ".join(sorted(known))
+            raise TargetError(f"{where}: codegen.requires: got {feature!r}, expected names among {listed}")
+    if facts["vector_bits"] % 32:
+        raise TargetError(f"{where}: simd.vector_bits: got {facts['vector_bits']}, expected a multiple of 32")
+
+
+def _join(section: str, key: str) -> str:
+    return f"{section}.{key}" if section else key
+
+
+def _suggest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

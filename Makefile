@@ -1,0 +1,65 @@
+# Every target sets itself up: python3 (3.11 or newer) and make are enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMPS := $(VENV)/.stamps
+SOURCES := pyproject.toml constraints.txt $(wildcard runtime/python/pyproject.toml)
+LOCAL := -c constraints.txt -e runtime/python
+JOBS ?= 2
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow size lint bench fuzz clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
+		while IFS='|' read -r name words; do printf '  make %-10s %s\n' "$$name" "$$words"; done
+
+setup: $(STAMPS)/base ## create .venv and install edgesparse and its runtime into it
+
+demo: $(STAMPS)/demo ## train, prune, compile and run a small classifier
+	$(BIN)/python examples/demo.py
+
+test: $(STAMPS)/dev ## run the tests; what a machine lacks for one is said where it is skipped
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q -rs $(ARGS)
+
+test-slow: $(STAMPS)/zoo ## run the slow tests: large models from transformers (installs torch)
+	$(BIN)/python -m pytest -m slow -q -rs $(ARGS)
+
+size: $(STAMPS)/base ## print what the runtime weighs, against its budgets
+	$(BIN)/python runtime/build.py size
+
+lint: $(STAMPS)/dev ## check style, types and the arrows between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMPS)/zoo ## measure against ONNX Runtime (installs torch); ARGS=--quick for a short run
+	$(BIN)/python -m bench.run $(ARGS)
+
+fuzz: $(STAMPS)/base ## fuzz the loader of artifacts for a minute; needs clang
+	$(BIN)/python runtime/build.py fuzz --seconds 60
+
+clean: ## remove everything that was built, .venv included
+	rm -rf $(VENV) build dist
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $(PYTHON) is too old; expected 3.11 or newer; try make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+$(STAMPS)/base: $(STAMPS)/venv $(SOURCES)
+	$(PIP) install --quiet $(LOCAL) -e .
+	@touch $@
+
+$(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/zoo: $(STAMPS)/%: $(STAMPS)/base
+	$(PIP) install --quiet $(LOCAL) -e '.[$(EXTRAS_$*)]'
+	@touch $@
+
+EXTRAS_demo := demo
+EXTRAS_dev := dev
+EXTRAS_zoo := dev,zoo
