@@ -36,7 +36,7 @@ _LOG = (
 _SQRT_HALF_BITS = 0x3F3504F3
 _SMALLEST_NORMAL = 1.17549435e-38
 
-_TANH_LIMIT = 7.90531110763549805  # tanh rounds to 1 from here
+_TANH_LIMIT = 9.8  # the rational function is above 1 here
 _TANH_IDENTITY = 4e-4  # below it tanh(x) rounds to x
 _TANH_P = (
     -2.76076847742355e-16,
@@ -49,7 +49,7 @@ _TANH_P = (
 )
 _TANH_Q = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
 
-_ERF_LIMIT = 3.8  # where the rational function is nearest to 1
+_ERF_LIMIT = 4.0  # the rational function is above 1 here
 _ERF_P = (
     0.00022905065861350646,
     0.0034082910107109506,
@@ -137,18 +137,19 @@ def sigmoid(x: Expr) -> Expr:
 
 
 def tanh(x: Expr) -> Expr:
-    """Hyperbolic tangent, relative error below 4e-7."""
+    """Hyperbolic tangent, relative error below 4e-7, exactly 1 in the limit."""
     limited = T.bind(clamp(x, -_TANH_LIMIT, _TANH_LIMIT))
     square = T.bind(limited * limited)
     ratio = T.bind(limited * _polynomial(_TANH_P, square) / _polynomial(_TANH_Q, square))
-    return T.bind(T.Select(absolute(x) < splat(_TANH_IDENTITY, x), x, ratio))
+    return T.bind(T.Select(absolute(x) < splat(_TANH_IDENTITY, x), x, clamp(ratio, -1.0, 1.0)))
 
 
 def erf(x: Expr) -> Expr:
-    """Error function, absolute error below 4e-7; relative error below 4e-7 near 0."""
+    """Error function, relative error below 4e-7, exactly 1 in the limit."""
     limited = T.bind(clamp(x, -_ERF_LIMIT, _ERF_LIMIT))
     square = T.bind(limited * limited)
-    return T.bind(limited * _polynomial(_ERF_P, square) / _polynomial(_ERF_Q, square))
+    ratio = T.bind(limited * _polynomial(_ERF_P, square) / _polynomial(_ERF_Q, square))
+    return T.bind(clamp(ratio, -1.0, 1.0))
 
 
 def _polynomial(coefficients: Sequence[float], x: Expr) -> Expr:

@@ -1,0 +1,74 @@
+"""One-node models: the ONNX node that a kernel lowers, and ONNX Runtime as the judge of its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+from onnx import helper, numpy_helper
+
+from edgesparse.host import detect
+from edgesparse.targets import Target
+from tests.lower.executor import HOST
+
+WIDE = replace(HOST, name="test-wide", cpu="x86-64-v4", features=("-prefer-256-bit",), vector_bits=512, registers=32)
+"""A target of 512-bit vectors."""
+
+NARROW = replace(HOST, name="test-narrow", vector_bits=128)
+"""A target of 128-bit vectors, as wide as NEON."""
+
+
+def runnable_targets() -> list[Target]:
+    """The vector widths that this machine runs."""
+    wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= detect().features
+    return [NARROW, HOST, WIDE] if wide else [NARROW, HOST]
+
+
+@dataclass(frozen=True, eq=False)
+class Single:
+    """A model of one node; `inputs` become graph inputs, `constants` initializers."""
+
+    model: onnx.ModelProto
+    inputs: Mapping[str, np.ndarray]
+
+    @property
+    def node(self) -> ir.Node:
+        """The node, with static shapes on its values."""
+        graph = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(self.model, strict_mode=True)).graph
+        return next(iter(graph))
+
+    def judge(self) -> np.ndarray:
+        """The first output according to ONNX Runtime."""
+        session = onnxruntime.InferenceSession(self.model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(None, dict(self.inputs))[0]
+
+
+def single(
+    op: str,
+    inputs: Sequence[np.ndarray],
+    *,
+    constants: Sequence[np.ndarray] = (),
+    opset: int = 20,
+    **attributes: Any,
+) -> Single:
+    """A model y = op(x0, x1, ..., c0, c1, ...)."""
+    names = [f"x{i}" for i in range(len(inputs))]
+    held = [f"c{i}" for i in range(len(constants))]
+    node = helper.make_node(op, [*names, *held], ["y"], name="node", **attributes)
+    types = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in inputs]
+    feeds = [helper.make_tensor_value_info(n, t, a.shape) for n, t, a in zip(names, types, inputs, strict=True)]
+    output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    weights = [numpy_helper.from_array(np.asarray(a), n) for n, a in zip(held, constants, strict=True)]
+    graph = helper.make_graph([node], "single", feeds, [output], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    return Single(model, dict(zip(names, inputs, strict=True)))
+
+
+def random(shape: Sequence[int], seed: int = 0) -> np.ndarray:
+    """Normal float32 numbers."""
+    return np.random.default_rng(seed).standard_normal(tuple(shape)).astype(np.float32)
