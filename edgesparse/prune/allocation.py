@@ -1,0 +1,70 @@
+"""Allocations: which layer gets which density. All of them meet the requested density over all layers exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgesparse.prune.select import apportion, keep_largest
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What an allocation may look at: the shape of the weight, and a score for each unit (element or block)."""
+
+    shape: tuple[int, ...]
+    scores: np.ndarray
+
+    @property
+    def units(self) -> int:
+        return self.scores.size
+
+
+Allocation = Callable[[Sequence[Layer], float], list[int]]
+"""Units to keep in each layer, for a density over all of them."""
+
+
+def uniform(layers: Sequence[Layer], density: float) -> list[int]:
+    """The same density in every layer."""
+    sizes = [layer.units for layer in layers]
+    return apportion([density * size for size in sizes], sizes, round(density * sum(sizes)))
+
+
+def global_threshold(layers: Sequence[Layer], density: float) -> list[int]:
+    """One threshold for all layers: the largest scores stay, wherever they are.
+
+    Source: Han et al. 2015, "Learning both Weights and Connections", arXiv:1506.02626, with one shared threshold.
+    """
+    scores = np.concatenate([layer.scores.reshape(-1) for layer in layers])
+    mask = keep_largest(scores, round(density * scores.size))
+    ends = np.cumsum([layer.units for layer in layers])
+    return [int(np.count_nonzero(part)) for part in np.split(mask, ends[:-1])]
+
+
+def erk(layers: Sequence[Layer], density: float) -> list[int]:
+    """Erdos-Renyi-Kernel: density proportional to the sum of a weight's dimensions over their product.
+
+    Layers whose share would exceed 1 stay dense and the rest is shared again.
+
+    Source: Evci et al. 2020, "Rigging the Lottery", arXiv:1911.11134, section 3.
+    """
+    sizes = [layer.units for layer in layers]
+    total = round(density * sum(sizes))
+    raw = [sum(layer.shape) / float(np.prod(layer.shape, dtype=np.float64)) for layer in layers]
+    dense: set[int] = set()
+    while True:
+        shared = [at for at in range(len(layers)) if at not in dense]
+        weight = sum(raw[at] * sizes[at] for at in shared)
+        budget = total - sum(sizes[at] for at in dense)
+        scale = max(budget, 0) / weight if weight else 0.0
+        full = [at for at in shared if scale * raw[at] > 1.0]
+        if not full:
+            break
+        dense.update(full)
+    quotas = [float(sizes[at]) if at in dense else scale * raw[at] * sizes[at] for at in range(len(layers))]
+    return apportion(quotas, sizes, total)
+
+
+ALLOCATIONS: dict[str, Allocation] = {"uniform": uniform, "global": global_threshold, "erk": erk}

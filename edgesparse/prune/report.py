@@ -1,0 +1,50 @@
+"""What pruning did to each layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One weight before and after; `note` says why it was left, or what is special about it."""
+
+    node: str
+    op: str
+    tensor: str
+    shape: tuple[int, ...]
+    size: int
+    nnz_before: int
+    nnz_after: int
+    prunable: bool
+    note: str | None = None
+
+    @property
+    def density_before(self) -> float:
+        return self.nnz_before / self.size if self.size else 1.0
+
+    @property
+    def density_after(self) -> float:
+        return self.nnz_after / self.size if self.size else 1.0
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """All layers with weights, and what was asked for."""
+
+    density: float
+    method: str
+    allocation: str
+    pattern: str
+    layers: tuple[LayerReport, ...]
+
+    @property
+    def prunable_density(self) -> float:
+        """Density after pruning over the layers that could be pruned."""
+        rows = [row for row in self.layers if row.prunable]
+        return sum(row.nnz_after for row in rows) / max(1, sum(row.size for row in rows))
+
+    @property
+    def model_density(self) -> float:
+        """Density after pruning over all layers with weights."""
+        return sum(row.nnz_after for row in self.layers) / max(1, sum(row.size for row in self.layers))
