@@ -139,7 +139,7 @@ def wheel(platform: str, directory: Path) -> Path:
     target = _platform(platform)
     environment = os.environ | {"EDGESPARSE_WHEEL_PLATFORM": platform}
     directory.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet"]
     _run([*command, "--wheel-dir", str(directory), str(HERE / "python")], environment)
     wheels = sorted(directory.glob(f"edgesparse_runtime-*{target.wheel_tag}.whl"))
     if not wheels:

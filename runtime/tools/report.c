@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fatal.h"
 #include "npy.h"
@@ -52,8 +53,8 @@ static unsigned long peak_memory_kib(void)
     unsigned long kib = 0;
     char line[128];
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "VmHWM: %lu", &kib) == 1) {
-            break;
+        if (strncmp(line, "VmHWM:", 6) == 0) {
+            kib = strtoul(line + 6, NULL, 10);
         }
     }
     if (file != NULL) {

@@ -1,0 +1,106 @@
+"""The C library, as ctypes sees it; every declaration mirrors runtime/include/edgesparse.h."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from ctypes import POINTER, Structure, c_char, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+
+MAX_RANK = 8
+OPEN_VERIFY_WEIGHTS = 1
+
+_OK = 0
+_LIBRARY = Path(__file__).with_name("libedgesparse.so")
+
+
+class EdgesparseRuntimeError(ValueError):
+    """An artifact cannot be opened, or an input does not fit it; `status` is such as "ES_ERR_CORRUPT"."""
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Error(Structure):
+    """es_error."""
+
+    _fields_ = (("message", c_char * 256),)
+
+
+class ModelInfo(Structure):
+    """es_model_info."""
+
+    _fields_ = (
+        ("input_count", c_size_t),
+        ("output_count", c_size_t),
+        ("step_count", c_size_t),
+        ("arena_bytes", c_size_t),
+        ("scratch_bytes", c_size_t),
+        ("weights_bytes", c_size_t),
+        ("code_bytes", c_size_t),
+        ("isa", c_char_p),
+        ("manifest", c_void_p),
+        ("manifest_bytes", c_size_t),
+    )
+
+
+class TensorInfo(Structure):
+    """es_tensor_info."""
+
+    _fields_ = (
+        ("name", c_char_p),
+        ("dtype_name", c_char_p),
+        ("dtype", c_int),
+        ("rank", c_uint32),
+        ("dims", c_uint32 * MAX_RANK),
+        ("size_bytes", c_size_t),
+    )
+
+
+class StepInfo(Structure):
+    """es_step_info."""
+
+    _fields_ = (("name", c_char_p), ("op", c_char_p), ("kernel", c_char_p), ("tiles", c_uint32))
+
+
+class Buffer(Structure):
+    """es_input and es_output."""
+
+    _fields_ = (("data", c_void_p), ("size_bytes", c_size_t))
+
+
+_RUN = (c_void_p, POINTER(Buffer), c_size_t, POINTER(Buffer), c_size_t)
+_SIGNATURES = {
+    "es_status_name": (c_char_p, (c_int,)),
+    "es_status_message": (c_char_p, (c_int,)),
+    "es_model_open_file": (c_int, (c_char_p, c_uint32, POINTER(c_void_p), POINTER(Error))),
+    "es_model_open_memory": (c_int, (c_void_p, c_size_t, c_uint32, POINTER(c_void_p), POINTER(Error))),
+    "es_model_close": (None, (c_void_p,)),
+    "es_model_describe": (None, (c_void_p, POINTER(ModelInfo))),
+    "es_model_input": (c_int, (c_void_p, c_size_t, POINTER(TensorInfo))),
+    "es_model_output": (c_int, (c_void_p, c_size_t, POINTER(TensorInfo))),
+    "es_model_step": (c_int, (c_void_p, c_size_t, POINTER(StepInfo))),
+    "es_session_open": (c_int, (c_void_p, c_uint32, POINTER(c_void_p), POINTER(Error))),
+    "es_session_close": (None, (c_void_p,)),
+    "es_session_run": (c_int, (*_RUN, POINTER(Error))),
+    "es_session_profile": (c_int, (*_RUN, POINTER(c_uint64), POINTER(Error))),
+}
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Load the C library; ctypes releases the GIL while one of its functions runs."""
+    loaded = ctypes.CDLL(str(_LIBRARY))
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.restype = result
+        function.argtypes = arguments
+    return loaded
+
+
+def check(status: int, error: Error, where: str = "") -> None:
+    """Raise what a function of the library reported, if it failed."""
+    if status != _OK:
+        name = library().es_status_name(status).decode()
+        raise EdgesparseRuntimeError(where + error.message.decode(errors="replace"), name)

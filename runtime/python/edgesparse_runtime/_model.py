@@ -1,0 +1,233 @@
+"""A model that is open, and what its layers cost."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from edgesparse_runtime import _library
+from edgesparse_runtime._library import EdgesparseRuntimeError, check
+
+_Info = TypeVar("_Info", bound=ctypes.Structure)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a model."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StepTiming:
+    """How long one kernel call of a model took, in every run that was measured."""
+
+    name: str  # the layer in the ONNX model
+    op: str
+    kernel: str
+    tiles: int
+    times_us: tuple[float, ...]
+
+    @property
+    def median_us(self) -> float:
+        """The median over the runs, in microseconds."""
+        return float(np.median(self.times_us))
+
+
+class Model:
+    """An artifact that is open and ready to run.
+
+    Calls from several threads run one after another; for concurrent runs open one Model a thread, which
+    costs an arena each while the weights stay shared.
+
+    Args:
+        artifact: a path, or the bytes of an artifact.
+        threads: threads that share the work, the caller's included; 1 to 64.
+        verify_weights: also verify the checksum of the weights.
+
+    Raises:
+        EdgesparseRuntimeError: the artifact is invalid, or not for this machine.
+    """
+
+    def __init__(
+        self, artifact: str | os.PathLike[str] | bytes, threads: int = 1, *, verify_weights: bool = False
+    ) -> None:
+        self._model = ctypes.c_void_p()
+        self._session = ctypes.c_void_p()
+        self._lock = threading.Lock()
+        if not 1 <= threads <= 64:
+            raise EdgesparseRuntimeError(f"threads: got {threads}, expected 1 to 64", "ES_ERR_ARGUMENT")
+        self._artifact = artifact if isinstance(artifact, bytes) else None  # used in place
+        self._open(artifact, _library.OPEN_VERIFY_WEIGHTS if verify_weights else 0)
+        try:
+            error = _library.Error()
+            status = _library.library().es_session_open(self._model, threads, ctypes.byref(self._session), error)
+            check(status, error)
+        except BaseException:
+            self.close()
+            raise
+        self._info = _library.ModelInfo()
+        _library.library().es_model_describe(self._model, self._info)
+        lib = _library.library()
+        self._inputs = tuple(map(_tensor, self._describe(lib.es_model_input, _library.TensorInfo)))
+        self._outputs = tuple(map(_tensor, self._describe(lib.es_model_output, _library.TensorInfo)))
+
+    def _open(self, artifact: str | os.PathLike[str] | bytes, flags: int) -> None:
+        lib = _library.library()
+        error = _library.Error()
+        if isinstance(artifact, bytes):
+            status = lib.es_model_open_memory(artifact, len(artifact), flags, ctypes.byref(self._model), error)
+            check(status, error)
+            return
+        path = os.fspath(artifact)
+        status = lib.es_model_open_file(os.fsencode(path), flags, ctypes.byref(self._model), error)
+        message = error.message.decode(errors="replace")
+        check(status, error, "" if message.startswith(path) else f"{path}: ")
+
+    def _describe(self, function: Callable[..., int], info_type: type[_Info]) -> list[_Info]:
+        infos: list[_Info] = []
+        while function(self._model, len(infos), info := info_type()) == 0:
+            infos.append(info)
+        return infos
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the model takes."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What the model gives."""
+        return self._outputs
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the artifact says about where it came from; empty if it says nothing."""
+        with self._lock:
+            self._require_open()
+            text = ctypes.string_at(self._info.manifest, self._info.manifest_bytes)
+        try:
+            return json.loads(text) if text else {}
+        except (ValueError, RecursionError) as err:
+            raise EdgesparseRuntimeError(f"the manifest is not JSON: {err}", "ES_ERR_INVALID") from err
+
+    def run(self, *arrays: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the model once.
+
+        Args:
+            arrays: a mapping from input names to arrays, or the arrays in the order of `inputs`.
+
+        Raises:
+            EdgesparseRuntimeError: a name, dtype or shape is not the model's.
+        """
+        return self._run(self._arrange(arrays), None)
+
+    def profile(
+        self, inputs: Mapping[str, np.ndarray] | Sequence[np.ndarray], repeat: int = 10
+    ) -> list[StepTiming]:
+        """Run the model once unmeasured and then `repeat` times, and time every step.
+
+        Raises:
+            EdgesparseRuntimeError: a name, dtype or shape is not the model's.
+        """
+        arranged = self._arrange((inputs,) if isinstance(inputs, Mapping) else tuple(inputs))
+        self._run(arranged, None)
+        times_ns = np.zeros((repeat, self._info.step_count), np.uint64)
+        for row in times_ns:
+            self._run(arranged, row)
+        with self._lock:
+            self._require_open()
+            steps = self._describe(_library.library().es_model_step, _library.StepInfo)
+            return [
+                StepTiming(
+                    step.name.decode(), step.op.decode(), step.kernel.decode(), step.tiles, tuple(column.tolist())
+                )
+                for step, column in zip(steps, times_ns.T / 1e3, strict=True)
+            ]
+
+    def _arrange(self, arrays: tuple[Any, ...]) -> list[np.ndarray]:
+        names = [tensor.name for tensor in self._inputs]
+        if len(arrays) == 1 and isinstance(arrays[0], Mapping):
+            given = arrays[0]
+            if set(given) != set(names):
+                raise _misfit(f"inputs: got the names {sorted(given)}, expected {names}")
+            arrays = tuple(given[name] for name in names)
+        if len(arrays) != len(names):
+            raise _misfit(f"inputs: got {len(arrays)} arrays, expected {len(names)}: {', '.join(names)}")
+        return [_fit(array, tensor) for array, tensor in zip(arrays, self._inputs, strict=True)]
+
+    def _run(self, inputs: list[np.ndarray], times_ns: np.ndarray | None) -> dict[str, np.ndarray]:
+        outputs = {tensor.name: np.empty(tensor.shape, tensor.dtype) for tensor in self._outputs}
+        lib = _library.library()
+        error = _library.Error()
+        with self._lock:
+            self._require_open()
+            tensors = (_buffers(inputs), len(inputs), _buffers(list(outputs.values())), len(outputs))
+            if times_ns is None:
+                status = lib.es_session_run(self._session, *tensors, error)
+            else:
+                pointer = times_ns.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
+                status = lib.es_session_profile(self._session, *tensors, pointer, error)
+        check(status, error)
+        return outputs
+
+    def _require_open(self) -> None:
+        if not self._session:
+            raise EdgesparseRuntimeError("the model is closed", "ES_ERR_ARGUMENT")
+
+    def close(self) -> None:
+        """Free the threads and the memory of the model; may be called more than once."""
+        with self._lock:
+            session, self._session = self._session, ctypes.c_void_p()
+            model, self._model = self._model, ctypes.c_void_p()
+            _library.library().es_session_close(session)
+            _library.library().es_model_close(model)
+            self._artifact = None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_model", None):
+            self.close()
+
+
+def _misfit(message: str) -> EdgesparseRuntimeError:
+    return EdgesparseRuntimeError(message, "ES_ERR_TENSOR")
+
+
+def _tensor(info: _library.TensorInfo) -> Tensor:
+    return Tensor(info.name.decode(), np.dtype(info.dtype_name.decode()), tuple(info.dims[: info.rank]))
+
+
+def _fit(value: Any, tensor: Tensor) -> np.ndarray:
+    """The array as the runtime takes it: dense, in C order and native byte order."""
+    array = np.asarray(value)
+    if array.dtype.newbyteorder("=") != tensor.dtype:
+        raise _misfit(
+            f"input {tensor.name!r}: got dtype {array.dtype}, expected {tensor.dtype}; "
+            f"convert with .astype('{tensor.dtype}')"
+        )
+    if array.shape != tensor.shape:
+        raise _misfit(f"input {tensor.name!r}: got shape {array.shape}, expected {tensor.shape}")
+    return np.ascontiguousarray(array, tensor.dtype)
+
+
+def _buffers(arrays: list[np.ndarray]) -> ctypes.Array[_library.Buffer]:
+    buffers = (_library.Buffer * len(arrays))()
+    for buffer, array in zip(buffers, arrays, strict=True):
+        buffer.data = array.ctypes.data
+        buffer.size_bytes = array.nbytes
+    return buffers
