@@ -1,0 +1,240 @@
+"""Windows that slide over one channel: the loops that depthwise convolution and pooling share.
+
+A band of input rows is copied into scratch, padded, each row split into `stride` column phases. Every tap of
+the window is then one unit-stride vector load at a constant offset, without bounds to check. A block of output
+rows is computed at once, so that a loaded vector serves every row whose window covers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from tvm.tirx import Buffer, Expr
+from tvm.tirx.script import builder as T
+
+from edgesparse.geometry import Window
+from edgesparse.lower.kernel import Lanes
+from edgesparse.lower.kernels.vectors import each_vector, keep_first, pick, store_first, vector_width
+from edgesparse.targets import Target
+
+_UNROLLED = 96  # multiply-adds in a row of code, about
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What a stencil does with the values under the window; all three emit vector expressions.
+
+    `start()` is the first accumulator; `step(accumulator, tap, x)` folds in the input at tap number `tap`;
+    `finish(accumulator, offset)` is the value to store at the output offset of its first lane.
+    """
+
+    start: Callable[[], Expr]
+    step: Callable[[Expr, Expr | int, Expr], Expr]
+    finish: Callable[[Expr, Expr], Expr]
+
+
+def fits(window: Window) -> bool:
+    """Whether the loops for this window are of reasonable size, and there is something to compute."""
+    return window.kernel[1] <= _UNROLLED and min(window.out_height, window.out_width, window.height, window.width) > 0
+
+
+@dataclass(frozen=True)
+class Stencil:
+    """Loops of one window for one target; `fill` is the value of the padding.
+
+    Over-read: of x, below 128 bytes. Order: rows of the window, then columns.
+    """
+
+    window: Window
+    target: Target
+    fill: float = 0.0
+
+    @cached_property
+    def lanes(self) -> Lanes:
+        """The vector along an output row."""
+        return Lanes(vector_width(self.window.out_width, self.target.lanes))
+
+    @property
+    def bands(self) -> int:
+        """Bands of output rows in a channel; one is a tile."""
+        return -(-self.window.out_height // self._band_rows)
+
+    @property
+    def stores_once(self) -> bool:
+        """No output is stored twice; otherwise the last vector of a row overlaps the one before."""
+        return self.window.out_width <= self.lanes.count or self.window.out_width % self.lanes.count == 0
+
+    @property
+    def scratch_size(self) -> int:
+        """Elements of scratch that a band needs."""
+        return self._input_rows(self._band_rows) * self._row_size + self.lanes.count
+
+    @cached_property
+    def _phases(self) -> list[int]:
+        """Column phases that some tap reads."""
+        stride, dilation = self.window.strides[1], self.window.dilations[1]
+        return sorted({j * dilation % stride for j in range(self.window.kernel[1])})
+
+    def _content(self, phase: int) -> tuple[int, int, int]:
+        """First image column of a phase, its place in the row of the phase, and how many columns there are."""
+        stride, left = self.window.strides[1], self.window.pads[1]
+        first = (phase - left) % stride
+        return first, (first + left) // stride, max(-(-(self.window.width - first) // stride), 0)
+
+    @property
+    def _vectors(self) -> int:
+        """Vectors that hold the columns of any phase."""
+        return -(-self.window.width // (self.window.strides[1] * self.lanes.count))
+
+    @cached_property
+    def _pitch(self) -> int:
+        """Elements of one phase of a row: what the taps reach, and what the copy writes."""
+        stride, dilation, lanes = self.window.strides[1], self.window.dilations[1], self.lanes.count
+        reach = (self.window.kernel[1] - 1) * dilation // stride + max(self.window.out_width, lanes)
+        written = max(self._content(phase)[1] for phase in self._phases) + self._vectors * lanes
+        return -(-max(reach, written) // lanes) * lanes
+
+    @property
+    def _row_size(self) -> int:
+        return len(self._phases) * self._pitch
+
+    def _input_rows(self, rows: int) -> int:
+        return (rows - 1) * self.window.strides[0] + (self.window.kernel[0] - 1) * self.window.dilations[0] + 1
+
+    @cached_property
+    def _band_rows(self) -> int:
+        """Output rows of a band: as many as half of L1 allows, then evened out."""
+        height = self.window.out_height
+        budget = self.target.l1d_bytes // 2 // (4 * self._row_size)
+        rows = min(max(1, (budget - self._input_rows(1)) // self.window.strides[0] + 1), height)
+        return -(-height // -(-height // rows))
+
+    def _block_rows(self, rows: int) -> int:
+        """Output rows computed at once: accumulators and weights fit the registers, the code stays small."""
+        most = max(1, min(7, self.target.registers // 4, _UNROLLED // prod(self.window.kernel)))
+        even = [r for r in range(most, most // 2, -1) if rows % r == 0]
+        return min(even[0] if even else most, rows)
+
+    def emit(self, x: Buffer, x0: Expr, y: Buffer, y0: Expr, band: Expr, area: Buffer, fold: Fold) -> None:
+        """Compute one band of the channel that lies at `x0` of x into the one that lies at `y0` of y."""
+        bands, rows = self.bands, self._band_rows
+        self._copy(x, x0, band, area)
+        y0 = T.bind(y0 + band * (rows * self.window.out_width))
+        last = self.window.out_height - (bands - 1) * rows
+        if last == rows:
+            self._compute(y, y0, area, rows, fold)
+            return
+        with T.If(band == bands - 1):
+            with T.Then():
+                self._compute(y, y0, area, last, fold)
+            with T.Else():
+                self._compute(y, y0, area, rows, fold)
+
+    def _copy(self, x: Buffer, x0: Expr, band: Expr, area: Buffer) -> None:
+        """Fill scratch with the padded input rows of a band."""
+        window = self.window
+        top = T.bind(band * (self._band_rows * window.strides[0]) - window.pads[0])
+        with T.serial(0, self._input_rows(self._band_rows)) as r:
+            row = T.bind(top + r)
+            with T.If(T.And(row >= 0, row < window.height)):
+                with T.Then():
+                    self._copy_row(x, T.bind(x0 + row * window.width), area, T.bind(r * self._row_size))
+                with T.Else():
+                    self._fill(area, r * self._row_size, 0, self._row_size)
+
+    def _fill(self, area: Buffer, row: Expr, begin: int, end: int) -> None:
+        """Whole vectors of padding over [begin, end) of a row in scratch; the last may reach behind it."""
+        for i in range(begin, end, self.lanes.count):
+            self.lanes.store(area, row + i, self.lanes.splat(self.fill))
+
+    def _copy_row(self, x: Buffer, source: Expr, area: Buffer, row: Expr) -> None:
+        """The padding of every phase, then, over what it spilled, the columns of the image."""
+        stride, lanes = self.window.strides[1], self.lanes.count
+        vectorised = stride <= 2 and lanes > 1
+        for number, phase in enumerate(self._phases):
+            _, place, count = self._content(phase)
+            done = place + (self._vectors * lanes if vectorised else count)
+            self._fill(area, row + number * self._pitch, 0, place)
+            self._fill(area, row + number * self._pitch, done, self._pitch)
+        if vectorised:
+            last = (self._vectors - 1) * lanes
+            each_vector(last, self.lanes, lambda i, _: self._copy_vector(x, source, area, row, i, None))
+            self._copy_vector(x, source, area, row, last, last)
+            return
+        for number, phase in enumerate(self._phases):
+            first, place, count = self._content(phase)
+            with T.serial(0, count) as i:
+                T.buffer_store(area, x[source + first + i * stride], [row + number * self._pitch + place + i])
+
+    def _copy_vector(self, x: Buffer, source: Expr, area: Buffer, row: Expr, i: Expr | int, done: int | None) -> None:
+        """Columns from `i` on of each phase; with `done`, the last ones, padded."""
+        stride, lanes = self.window.strides[1], self.lanes
+        loaded = [T.bind(lanes.load(x, source + i * stride + u * lanes.count)) for u in range(stride)]
+        for number, phase in enumerate(self._phases):
+            first, place, count = self._content(phase)
+            value = pick(loaded, range(first, stride * lanes.count, stride))
+            if done is not None:
+                value = keep_first(value, count - done, self.fill)
+            lanes.store(area, row + i + (number * self._pitch + place), value)
+
+    def _compute(self, y: Buffer, y0: Expr, area: Buffer, rows: int, fold: Fold) -> None:
+        """All output rows of a band, from scratch."""
+        step = self._block_rows(rows)
+        width, lanes = self.window.out_width, self.lanes.count
+
+        def block(row: Expr | int, count: int) -> None:
+            if width <= lanes:
+                self._block(y, y0, area, row, 0, count, fold)
+                return
+            with T.serial(0, -(-width // lanes)) as c:
+                column = c * lanes if width % lanes == 0 else T.bind(T.min(c * lanes, width - lanes))
+                self._block(y, y0, area, row, column, count, fold)
+
+        if rows // step > 1:
+            with T.serial(0, rows // step) as b:
+                block(b * step, step)
+        else:
+            block(0, step)
+        if rows % step:
+            block(rows - rows % step, rows % step)
+
+    def _block(
+        self, y: Buffer, y0: Expr, area: Buffer, row: Expr | int, column: Expr | int, count: int, fold: Fold
+    ) -> None:
+        """One vector of columns in `count` output rows."""
+        (kh, kw), (sh, _), (dh, _) = self.window.kernel, self.window.strides, self.window.dilations
+        accs = [T.alloc_buffer((self.lanes.count,), "float32", scope="global") for _ in range(count)]
+        for acc in accs:
+            self.lanes.store(acc, 0, fold.start())
+        base = T.bind(row * (sh * self._row_size) + column)
+
+        def tap_row(source: Expr | int, users: list[tuple[Buffer, Expr | int]]) -> None:
+            """Fold one input row into the accumulators of `users`, each with its row of the window."""
+            for j in range(kw):
+                value = T.bind(self.lanes.load(area, base + source * self._row_size + self._tap(j)))
+                for acc, i in users:
+                    self.lanes.store(acc, 0, fold.step(self.lanes.load(acc, 0), i * kw + j, value))
+
+        if kh * kw <= _UNROLLED:
+            uses: dict[int, list[tuple[Buffer, Expr | int]]] = {}
+            for r, acc in enumerate(accs):
+                for i in range(kh):
+                    uses.setdefault(r * sh + i * dh, []).append((acc, i))
+            for source in sorted(uses):
+                tap_row(source, uses[source])
+        else:
+            with T.serial(0, kh) as i:
+                for r, acc in enumerate(accs):
+                    tap_row(r * sh + i * dh, [(acc, i)])
+        places = [T.bind(y0 + (row + r) * self.window.out_width + column) for r in range(count)]
+        results = [fold.finish(self.lanes.load(acc, 0), place) for acc, place in zip(accs, places, strict=True)]
+        for place, result in zip(places, results, strict=True):
+            store_first(y, place, result, min(self.window.out_width, self.lanes.count))
+
+    def _tap(self, j: int) -> int:
+        """Offset of column j of the window in a row of scratch."""
+        stride, column = self.window.strides[1], j * self.window.dilations[1]
+        return self._phases.index(column % stride) * self._pitch + column // stride

@@ -1,0 +1,78 @@
+"""Small vector idioms that several kernels share: tails, masks, sums over lanes, shuffles, loops over a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm.tirx import Buffer, Expr
+from tvm.tirx.script import builder as T
+
+from edgesparse.lower.kernel import Lanes
+from edgesparse.lower.kernels.math import lanes_of
+
+Fold = Callable[[Expr, Expr], Expr]
+
+
+def vector_width(count: int, lanes: int) -> int:
+    """Lanes of the narrowest vector that holds `count` elements, at most `lanes`; both powers of two."""
+    return min(lanes, 1 << max(count - 1, 0).bit_length())
+
+
+def pick(vectors: Sequence[Expr], places: Sequence[int]) -> Expr:
+    """A vector of the elements at `places` of the concatenated `vectors`; a scalar for one place."""
+    if len(vectors) == 1 and list(places) == list(range(lanes_of(vectors[0]))):
+        return vectors[0]
+    return T.bind(T.Shuffle(list(vectors), [T.int32(place) for place in places]))
+
+
+def keep_first(value: Expr, count: int, fill: float) -> Expr:
+    """`value` with `fill` in the lanes from `count` on."""
+    lanes = lanes_of(value)
+    if count >= lanes:
+        return value
+    inside = T.ramp(T.int32(0), 1, lanes) < T.broadcast(T.int32(count), lanes)
+    return T.bind(T.Select(inside, value, T.broadcast(T.float32(fill), lanes)))
+
+
+def store_first(buffer: Buffer, offset: Expr | int, value: Expr, count: int) -> None:
+    """Store the first `count` lanes and nothing behind them: one store, or two that overlap."""
+    width = 1 << (min(count, lanes_of(value)).bit_length() - 1)
+    for start in dict.fromkeys((0, max(count - width, 0))):
+        Lanes(width).store(buffer, offset + start, pick([value], range(start, start + width)))
+
+
+def fold_lanes(value: Expr, fold: Fold) -> Expr:
+    """One scalar from all lanes, folded pairwise."""
+    width = lanes_of(value)
+    while width > 1:
+        width //= 2
+        value = T.bind(fold(pick([value], range(width)), pick([value], range(width, 2 * width))))
+    return value
+
+
+def fold_all(values: Sequence[Expr], fold: Fold) -> Expr:
+    """One value from several, folded pairwise."""
+    values = list(values)
+    while len(values) > 1:
+        pairs = [T.bind(fold(a, b)) for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = pairs + values[len(values) - len(values) % 2 :]
+    return values[0]
+
+
+def each_vector(count: int, lanes: Lanes, action: Callable[[Expr | int, int], None], unroll: int = 4) -> None:
+    """Emit `action(offset, valid)` for vectors that cover [0, count): `valid` < lanes only for the last.
+
+    `unroll` vectors stand in the body of the loop; few of them stand without a loop.
+    """
+    full, tail = divmod(count, lanes.count)
+    steps = full // unroll
+    if steps > 1:
+        with T.serial(0, steps) as step:
+            for u in range(unroll):
+                action((step * unroll + u) * lanes.count, lanes.count)
+    else:
+        steps = 0
+    for i in range(steps * unroll, full):
+        action(i * lanes.count, lanes.count)
+    if tail:
+        action(full * lanes.count, tail)

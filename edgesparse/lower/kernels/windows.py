@@ -1,0 +1,40 @@
+"""The window of a Conv or pooling node: its attributes, filled in and brought to two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from edgesparse.geometry import Window
+from edgesparse.lower.nodes import ints, tensor
+
+
+def window_of(node: ir.Node, kernel: Sequence[int]) -> Window | None:
+    """Geometry of a node over [batch, channels, spatial...]; 1-D gets height 1.
+
+    None for other than float32, for more than two spatial axes, or when padding is left to `auto_pad`.
+    """
+    x, y = tensor(node.inputs[0]), tensor(node.outputs[0])
+    rank = len(x.shape) - 2
+    automatic = node.attributes.get("auto_pad")
+    if rank not in (1, 2) or x.dtype != "float32" or (automatic is not None and automatic.as_string() != "NOTSET"):
+        return None
+
+    def pair(values: Sequence[int], missing: int) -> tuple[int, int]:
+        return (missing, int(values[0])) if rank == 1 else (int(values[0]), int(values[1]))
+
+    height, width = pair(x.shape[2:], 1)
+    out_height, out_width = pair(y.shape[2:], 1)
+    return Window(
+        batch=x.shape[0],
+        channels=x.shape[1],
+        height=height,
+        width=width,
+        kernel=pair(kernel, 1),
+        strides=pair(ints(node, "strides", (1,) * rank), 1),
+        dilations=pair(ints(node, "dilations", (1,) * rank), 1),
+        pads=pair(ints(node, "pads", (0,) * (2 * rank)), 0),
+        out_height=out_height,
+        out_width=out_width,
+    )

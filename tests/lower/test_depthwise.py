@@ -1,0 +1,91 @@
+"""Depthwise convolution against ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgesparse.lower.kernel import Tensor
+from edgesparse.lower.kernels.depthwise import lower_depthwise
+from edgesparse.lower.kernels.epilogue import Activation, Epilogue
+from edgesparse.targets import Target
+from tests.lower.executor import HOST, run_calls
+from tests.lower.single import Single, random, runnable_targets, single
+
+
+def convolution(
+    x: tuple[int, ...], kernel: tuple[int, ...], *, multiplier: int = 1, bias: bool = True, **attributes: object
+) -> Single:
+    channels = x[1] * multiplier
+    constants = [random((channels, 1, *kernel), 1)] + ([random((channels,), 2)] if bias else [])
+    return single("Conv", [random(x)], constants=constants, group=x[1], kernel_shape=kernel, **attributes)
+
+
+CASES = {
+    "3x3": convolution((1, 5, 14, 14), (3, 3), pads=[1, 1, 1, 1]),
+    "3x3_7": convolution((1, 9, 7, 7), (3, 3), pads=[1, 1, 1, 1], bias=False),
+    "3x3_stride_2": convolution((1, 3, 56, 56), (3, 3), pads=[1, 1, 1, 1], strides=[2, 2]),
+    "3x3_stride_2_same_upper": convolution((1, 3, 28, 28), (3, 3), pads=[0, 0, 1, 1], strides=[2, 2]),
+    "3x3_stride_2_odd": convolution((2, 3, 33, 65), (3, 3), pads=[1, 1, 1, 1], strides=[2, 2]),
+    "3x3_bands": convolution((1, 2, 113, 112), (3, 3), pads=[1, 1, 1, 1]),
+    "5x5_stride_2": convolution((1, 2, 30, 31), (5, 5), pads=[2, 2, 2, 2], strides=[2, 2]),
+    "7x7": convolution((1, 2, 19, 17), (7, 7), pads=[3, 3, 3, 3]),
+    "17x13": convolution((1, 2, 21, 19), (17, 13), pads=[8, 6, 8, 6]),
+    "dilated": convolution((1, 2, 20, 23), (3, 3), pads=[2, 3, 2, 3], dilations=[2, 3]),
+    "dilated_stride_2": convolution((1, 2, 20, 23), (3, 3), pads=[2, 2, 2, 2], dilations=[2, 2], strides=[2, 2]),
+    "stride_3_mixed": convolution((1, 2, 20, 25), (4, 5), pads=[0, 3, 2, 1], strides=[1, 3]),
+    "stride_4_kernel_1": convolution((1, 2, 9, 33), (1, 1), strides=[4, 4]),
+    "wide_padding": convolution((1, 2, 3, 2), (5, 5), pads=[4, 9, 4, 9]),
+    "no_padding": convolution((1, 2, 9, 8), (3, 3)),
+    "1x1_output": convolution((1, 17, 7, 7), (7, 7)),
+    "1d": convolution((2, 3, 33), (3,), pads=[1, 1]),
+    "1d_long": convolution((1, 2, 5000), (9,), pads=[4, 4]),
+    "1d_stride_2": convolution((1, 2, 1001), (4,), pads=[1, 2], strides=[2]),
+    "multiplier": convolution((2, 3, 9, 9), (3, 3), multiplier=3, pads=[1, 1, 1, 1]),
+    **{f"width_{w}": convolution((1, 2, 4, w), (3, 3), pads=[1, 1, 1, 1]) for w in (1, 7, 8, 9, 15, 16, 17, 33)},
+    **{
+        f"width_{w}_stride_2": convolution((1, 2, 5, w), (3, 3), pads=[1, 1, 1, 1], strides=[2, 2])
+        for w in (1, 7, 8, 9, 16, 17, 31, 32, 33, 34)
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize("name", CASES)
+def test_depthwise_matches_onnxruntime(name: str, target: Target) -> None:
+    """Windows, strides, dilations and paddings of all kinds, with borders and tails."""
+    case = CASES[name]
+
+    calls = lower_depthwise(case.node, target)
+    assert calls is not None
+
+    np.testing.assert_allclose(run_calls(calls, case.inputs, target)["y"], case.judge(), rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 7, 7), (1, 3, 14, 20), (1, 3, 16, 16)])
+@pytest.mark.parametrize("inplace", [False, True], ids=["apart", "inplace"])
+def test_epilogue_adds_the_residual_then_activates(shape: tuple[int, ...], inplace: bool) -> None:
+    case = convolution(shape, (3, 3), pads=[1, 1, 1, 1])
+    residual = random(shape, 5)
+    epilogue = Epilogue(Activation("clip", (0.0, 1.0)), residual=True)
+
+    calls = lower_depthwise(case.node, HOST, epilogue, Tensor("r", shape), Tensor("out", shape))
+    assert calls is not None
+    y = run_calls(calls, {**case.inputs, "r": residual}, inplace=inplace)["out"]
+
+    np.testing.assert_allclose(y, np.clip(case.judge() + residual, 0, 1), rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        single("Conv", [random((1, 4, 5, 5))], constants=[random((4, 2, 3, 3))], group=2),
+        single("Conv", [random((1, 2, 3, 5, 5))], constants=[random((2, 1, 3, 3, 3))], group=2),
+        single("Conv", [random((1, 2, 5, 5)), random((2, 1, 3, 3))], group=2),
+        single("Conv", [random((1, 2, 5, 5))], constants=[random((2, 1, 3, 3))], group=2, auto_pad="SAME_UPPER"),
+        single("Relu", [random((1, 2, 5, 5))]),
+    ],
+    ids=["grouped", "3d", "computed_weight", "auto_pad", "not_a_convolution"],
+)
+def test_other_nodes_are_declined(case: Single) -> None:
+    assert lower_depthwise(case.node, HOST) is None
