@@ -23,7 +23,7 @@ class Tile:
 class LayerPlan:
     """How one weighted layer is computed.
 
-    `kernel` is "dense" or "sparse"; times are estimates in microseconds on one thread.
+    `kernel` is "dense" or "sparse"; `break_even` is the density below which sparse is predicted to win.
     """
 
     layer: str  # ONNX node name
@@ -34,6 +34,5 @@ class LayerPlan:
     density: float
     kernel: str
     tile: Tile
-    dense_us: float
-    sparse_us: float
+    break_even: float
     reason: str

@@ -1,0 +1,25 @@
+"""Lower a normalised, scheduled model to machine code and a plan; the only room that knows TVM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from edgesparse.lower.assemble import assemble
+from edgesparse.lower.graph import lower_graph
+from edgesparse.plan import LayerPlan
+from edgesparse.program import Program
+from edgesparse.targets import Target
+
+
+def lower(model: ir.Model, target: Target, plans: Mapping[str, LayerPlan], *, expose: bool = False) -> Program:
+    """Compile a normalised model.
+
+    Args:
+        plans: what `schedule.plan` chose, by node name.
+        expose: make an output of every value that exists at run time, to compare layer by layer.
+
+    Raises: LowerError: an operator has no lowering.
+    """
+    return assemble(lower_graph(model, target, plans, expose=expose), target)

@@ -79,9 +79,26 @@ def _shims(kernels: Sequence[Kernel]) -> str:
 
 
 def _link(target: Target, inputs: Sequence[Path], output: Path, symbols: Sequence[str]) -> None:
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TARGETS[target.isa], "-O2", "-fPIE", "-static", "-pie"]
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        ZIG_TARGETS[target.isa],
+        "-O2",
+        "-fPIE",
+        "-static",
+        "-pie",
+    ]
     command += ["-fno-sanitize=all", "-g0", "-Wl,--gc-sections", "-Wl,-z,norelro", "-Wl,-z,max-page-size=4096"]
-    command += [f"-Wl,-e,{symbols[0]}", *(f"-Wl,-u,{symbol}" for symbol in symbols), *map(str, inputs), "-o", str(output)]
+    command += [
+        f"-Wl,-e,{symbols[0]}",
+        *(f"-Wl,-u,{symbol}" for symbol in symbols),
+        *map(str, inputs),
+        "-o",
+        str(output),
+    ]
     # Most models call nothing outside; only the others pay for building libm and compiler-rt once.
     for libraries in (["-nostdlib"], ["-lm"]):
         result = subprocess.run([*command, *libraries], capture_output=True, text=True, check=False)

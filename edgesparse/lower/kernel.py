@@ -139,8 +139,6 @@ class Lanes:
         return scalar if self.count == 1 else T.broadcast(scalar, self.count)
 
 
-
-
 def kernel_symbol(op: str, *facts: object) -> str:
     """The one name of a kernel: `es_<op>_<fact>_..._<digest>`; equal facts give an equal symbol.
 

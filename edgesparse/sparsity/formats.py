@@ -48,7 +48,9 @@ def pack_csr(w: np.ndarray, k_block: int, scale: int) -> BlockedCsr:
     limit = min(k, k_block) * scale
     index_dtype = np.uint16 if limit <= 1 << 16 else np.int32
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32)
-    return BlockedCsr(indptr, np.concatenate(indices).astype(index_dtype), np.concatenate(values).astype(np.float32), limit)
+    return BlockedCsr(
+        indptr, np.concatenate(indices).astype(index_dtype), np.concatenate(values).astype(np.float32), limit
+    )
 
 
 def pack_panels(w: np.ndarray, k_block: int, rows: int) -> RowPanels:
@@ -59,3 +61,20 @@ def pack_panels(w: np.ndarray, k_block: int, rows: int) -> RowPanels:
     padded[:m, :k] = w
     cut = padded.reshape(panels, rows, blocks, k_block)
     return RowPanels(np.ascontiguousarray(cut.transpose(2, 0, 3, 1)))
+
+
+def pack_chained(w: np.ndarray, chains: int) -> BlockedCsr:
+    """CSR of w [M, K] with every row padded by (index 0, value 0.0) to a multiple of `chains`.
+
+    indptr counts groups of `chains` entries.
+    """
+    rows, columns = np.nonzero(w)
+    counts = np.bincount(rows, minlength=len(w))
+    groups = -(-counts // chains)
+    indptr = np.concatenate([[0], np.cumsum(groups)]).astype(np.int32)
+    first = np.concatenate([[0], np.cumsum(counts)])
+    places = indptr[rows] * chains + np.arange(len(rows)) - first[rows]
+    index_dtype = np.uint16 if w.shape[1] <= 1 << 16 else np.int32
+    indices, values = np.zeros(indptr[-1] * chains, index_dtype), np.zeros(indptr[-1] * chains, np.float32)
+    indices[places], values[places] = columns, w[rows, columns]
+    return BlockedCsr(indptr, indices, values, w.shape[1])

@@ -7,69 +7,12 @@ unit strides this is plain zero padding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
+from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Kernel, Param, build_kernel, kernel_symbol
 from edgesparse.targets import Target
-
-
-@dataclass(frozen=True)
-class Window:
-    """A 2-D convolution window over images [batch, channels, height, width]; 1-D uses height 1."""
-
-    batch: int
-    channels: int
-    height: int
-    width: int
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    dilations: tuple[int, int]
-    pads: tuple[int, int]  # rows above, columns to the left
-    out_height: int
-    out_width: int
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Every output reads the input at its own position: no padding, no phases needed."""
-        same = (self.out_height, self.out_width) == (self.height, self.width)
-        return self.kernel == (1, 1) and self.strides == (1, 1) and self.pads == (0, 0) and same
-
-    @property
-    def _taps(self) -> list[tuple[int, int]]:
-        """Row and column of each tap, dilation applied, in row-major order of the window."""
-        (kh, kw), (dh, dw) = self.kernel, self.dilations
-        return [(i * dh, j * dw) for i in range(kh) for j in range(kw)]
-
-    @property
-    def phases(self) -> list[tuple[int, int]]:
-        """The phases that some tap reads, ascending."""
-        sh, sw = self.strides
-        return sorted({(r % sh, c % sw) for r, c in self._taps})
-
-    @property
-    def plane(self) -> tuple[int, int]:
-        """Height and width of every phase plane."""
-        sh, sw = self.strides
-        rows = max(r // sh for r, _ in self._taps) + self.out_height
-        return rows, max(c // sw for _, c in self._taps) + self.out_width
-
-    @property
-    def channel_size(self) -> int:
-        height, width = self.plane
-        return len(self.phases) * height * width
-
-    def offsets(self, channels: int) -> np.ndarray:
-        """Element offset of each k = (channel, tap) of a group of `channels`, as int32."""
-        sh, sw = self.strides
-        height, pitch = self.plane
-        taps = [
-            (self.phases.index((r % sh, c % sw)) * height + r // sh) * pitch + c // sw for r, c in self._taps
-        ]
-        return (np.arange(channels)[:, None] * self.channel_size + np.array(taps)).ravel().astype(np.int32)
 
 
 def planes(window: Window, target: Target) -> Kernel:

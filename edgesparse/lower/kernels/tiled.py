@@ -20,64 +20,11 @@ from dataclasses import dataclass
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
+from edgesparse.geometry import Patch, Plane, cover, patches, tile_width
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
-
-
-@dataclass(frozen=True)
-class Plane:
-    """Geometry of one layer; counts are elements.
-
-    An output position (row, column) reads x at row * pitch + column, plus the offset of k, plus the strides
-    of its image and group.
-    """
-
-    batch: int
-    groups: int
-    m: int  # output channels a group
-    k: int  # input channels a group times window
-    height: int
-    width: int
-    pitch: int
-    x_size: int
-    x_batch_stride: int
-    x_group_stride: int
-
-    @property
-    def n(self) -> int:
-        return self.height * self.width
-
-
-@dataclass(frozen=True)
-class Cover:
-    """Tiles over the output plane: whole rows where a tile holds one, else segments of a row."""
-
-    rows: int
-    columns: int
-    row_tiles: int
-    column_tiles: int
-
-
-def cover(plane: Plane, width: int, lanes: int) -> Cover:
-    """The fewest tiles of at most `width` lanes, then the smallest equal tiles of that number."""
-    rows = (width - plane.width) // plane.pitch + 1 if width >= plane.width else 0
-    if rows >= 1:
-        row_tiles = -(-plane.height // rows)
-        return Cover(-(-plane.height // row_tiles), plane.width, row_tiles, 1)
-    column_tiles = -(-plane.width // width)
-    columns = -(-plane.width // column_tiles)
-    return Cover(1, -(-columns // lanes) * lanes, plane.height, -(-plane.width // (-(-columns // lanes) * lanes)))
-
-
-@dataclass(frozen=True)
-class _Patch:
-    """What one tile computes: `rows` runs of `columns` outputs in `vectors` registers."""
-
-    rows: int
-    columns: int
-    vectors: int
 
 
 def tiled_dense(plane: Plane, tile: Tile, epilogue: Epilogue, target: Target) -> Kernel:
@@ -101,26 +48,6 @@ def tiled_sparse(plane: Plane, tile: Tile, nnz: int, index_dtype: str, epilogue:
     blocks = -(-plane.k // tile.k_block)
     weights = [Param(blocks * plane.groups * plane.m + 1, "int32"), Param(nnz, index_dtype), Param(nnz)]
     return _build("sparse", plane, tile, epilogue, target, weights, _Sparse)
-
-
-def tile_width(plane: Plane, tile: Tile, lanes: int) -> int:
-    """Elements of a row of the packed x block: the scale of sparse indices."""
-    return _patches(plane, tile, lanes)[0].vectors * lanes
-
-
-def _patches(plane: Plane, tile: Tile, lanes: int) -> list[_Patch]:
-    """The full patch, and the one at the end of the plane where it differs."""
-    shape = cover(plane, tile.vectors * lanes, lanes)
-
-    def patch(rows: int, columns: int) -> _Patch:
-        return _Patch(rows, columns, -(-((rows - 1) * plane.pitch + columns) // lanes))
-
-    full = patch(shape.rows, min(shape.columns, plane.width))
-    if shape.column_tiles > 1:
-        last = patch(1, plane.width - (shape.column_tiles - 1) * shape.columns)
-    else:
-        last = patch(plane.height - (shape.row_tiles - 1) * shape.rows, plane.width)
-    return [full] if last == full else [full, last]
 
 
 def _build(
@@ -160,16 +87,16 @@ def _build(
         first_unit = T.bind(split * split_units)
         last_unit = T.bind(T.min(first_unit + split_units, units))
 
-        def run(patch: _Patch) -> None:
+        def run(patch: Patch) -> None:
             compute(
                 plane, tile, patch, Lanes(lanes), epilogue, width, blocks,
                 weight_buffers, bias, residual[0] if residual else None, y, area,
                 pack_size, partial_size, group, y0, first_unit, last_unit,
             ).emit(x, offsets, x0)  # fmt: skip
 
-        patches = _patches(plane, tile, lanes)
-        if len(patches) == 1:
-            run(patches[0])
+        full, *end = patches(plane, tile, lanes)
+        if not end:
+            run(full)
             return
         at_end = (
             T.floormod(position, shape.column_tiles) == shape.column_tiles - 1
@@ -178,9 +105,9 @@ def _build(
         )
         with T.If(at_end):
             with T.Then():
-                run(patches[1])
+                run(end[0])
             with T.Else():
-                run(patches[0])
+                run(full)
 
     reads = len(params) - 1
     inplace = ((reads - 1, reads),) if epilogue.residual else ()
@@ -194,7 +121,7 @@ class _Compute:
 
     plane: Plane
     tile: Tile
-    patch: _Patch
+    patch: Patch
     lanes: Lanes
     epilogue: Epilogue
     width: int

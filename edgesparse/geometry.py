@@ -1,0 +1,146 @@
+"""Geometry of weighted layers: how a convolution or linear layer becomes y[M, N] = w[M, K] @ x[K, N].
+
+Counts and strides are elements. Nothing here knows a target or a kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgesparse.plan import Tile
+
+
+@dataclass(frozen=True)
+class Window:
+    """A 2-D convolution window over images [batch, channels, height, width]; 1-D uses height 1."""
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int]  # rows above, columns to the left
+    out_height: int
+    out_width: int
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Every output reads the input at its own position: no padding, no phases needed."""
+        same = (self.out_height, self.out_width) == (self.height, self.width)
+        return self.kernel == (1, 1) and self.strides == (1, 1) and self.pads == (0, 0) and same
+
+    @property
+    def digest(self) -> str:
+        """A short name of the layout of the planes: equal windows lay an input out alike."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:8]
+
+    @property
+    def _taps(self) -> list[tuple[int, int]]:
+        """Row and column of each tap, dilation applied, in row-major order of the window."""
+        (kh, kw), (dh, dw) = self.kernel, self.dilations
+        return [(i * dh, j * dw) for i in range(kh) for j in range(kw)]
+
+    @property
+    def phases(self) -> list[tuple[int, int]]:
+        """The phases that some tap reads, ascending."""
+        sh, sw = self.strides
+        return sorted({(r % sh, c % sw) for r, c in self._taps})
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Height and width of every phase plane."""
+        sh, sw = self.strides
+        rows = max(r // sh for r, _ in self._taps) + self.out_height
+        return rows, max(c // sw for _, c in self._taps) + self.out_width
+
+    @property
+    def channel_size(self) -> int:
+        height, width = self.plane
+        return len(self.phases) * height * width
+
+    def offsets(self, channels: int) -> np.ndarray:
+        """Element offset of each k = (channel, tap) of a group of `channels`, as int32."""
+        sh, sw = self.strides
+        height, pitch = self.plane
+        taps = [(self.phases.index((r % sh, c % sw)) * height + r // sh) * pitch + c // sw for r, c in self._taps]
+        return (np.arange(channels)[:, None] * self.channel_size + np.array(taps)).ravel().astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Geometry of one layer; counts are elements.
+
+    An output position (row, column) reads x at row * pitch + column, plus the offset of k, plus the strides
+    of its image and group.
+    """
+
+    batch: int
+    groups: int
+    m: int  # output channels a group
+    k: int  # input channels a group times window
+    height: int
+    width: int
+    pitch: int
+    x_size: int
+    x_batch_stride: int
+    x_group_stride: int
+
+    @property
+    def n(self) -> int:
+        """Output positions of one image."""
+        return self.height * self.width
+
+
+@dataclass(frozen=True)
+class Cover:
+    """Tiles over the output plane: whole rows where a tile holds one, else segments of a row."""
+
+    rows: int
+    columns: int
+    row_tiles: int
+    column_tiles: int
+
+
+def cover(plane: Plane, width: int, lanes: int) -> Cover:
+    """The fewest tiles of at most `width` lanes, then the smallest equal tiles of that number."""
+    rows = (width - plane.width) // plane.pitch + 1 if width >= plane.width else 0
+    if rows >= 1:
+        row_tiles = -(-plane.height // rows)
+        return Cover(-(-plane.height // row_tiles), plane.width, row_tiles, 1)
+    column_tiles = -(-plane.width // width)
+    columns = -(-plane.width // column_tiles)
+    return Cover(1, -(-columns // lanes) * lanes, plane.height, -(-plane.width // (-(-columns // lanes) * lanes)))
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What one tile computes: `rows` runs of `columns` outputs in `vectors` registers."""
+
+    rows: int
+    columns: int
+    vectors: int
+
+
+def tile_width(plane: Plane, tile: Tile, lanes: int) -> int:
+    """Elements of a row of the packed x block: the scale of sparse indices."""
+    return patches(plane, tile, lanes)[0].vectors * lanes
+
+
+def patches(plane: Plane, tile: Tile, lanes: int) -> list[Patch]:
+    """The full patch, and the one at the end of the plane where it differs."""
+    shape = cover(plane, tile.vectors * lanes, lanes)
+
+    def patch(rows: int, columns: int) -> Patch:
+        return Patch(rows, columns, -(-((rows - 1) * plane.pitch + columns) // lanes))
+
+    full = patch(shape.rows, min(shape.columns, plane.width))
+    if shape.column_tiles > 1:
+        last = patch(1, plane.width - (shape.column_tiles - 1) * shape.columns)
+    else:
+        last = patch(plane.height - (shape.row_tiles - 1) * shape.rows, plane.width)
+    return [full] if last == full else [full, last]

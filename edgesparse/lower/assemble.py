@@ -1,0 +1,76 @@
+"""Calls on named tensors to a `Program`: place values and weights, compile the kernels, resolve every argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgesparse.lower.codegen import CodeImage, compile_kernels
+from edgesparse.lower.graph import Lowered
+from edgesparse.lower.kernel import OVERREAD_BYTES, Call, Constant, Kernel, Tensor
+from edgesparse.lower.memory import ArenaPlan, align, plan_arena
+from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
+from edgesparse.targets import Target
+
+
+def assemble(lowered: Lowered, target: Target) -> Program:
+    """Build the program; equal constants are stored once, kernels with one symbol compiled once."""
+    calls = lowered.calls
+    arena = plan_arena(calls, list(lowered.inputs.values()), list(lowered.outputs.values()))
+    kernels: dict[str, Kernel] = {call.kernel.symbol: call.kernel for call in calls}
+    image = compile_kernels(list(kernels.values()), target)
+    weights = _Weights()
+    steps = tuple(_step(call, arena, weights, image) for call in calls)
+    scratch = max((call.kernel.scratch_bytes for call in calls), default=0)
+    return Program(
+        isa=target.isa,
+        cpu_features=target.requires,
+        arena_bytes=arena.size_bytes,
+        scratch_bytes=align(scratch + OVERREAD_BYTES) if scratch else 0,
+        inputs=_specs(lowered.inputs, arena),
+        outputs=_specs(lowered.outputs, arena),
+        steps=steps,
+        code=image.data,
+        weights=weights.pack(),
+    )
+
+
+def _specs(tensors: Mapping[str, Tensor], arena: ArenaPlan) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name, t.dtype, t.shape, arena.offsets[t.name]) for name, t in tensors.items())
+
+
+def _step(call: Call, arena: ArenaPlan, weights: _Weights, image: CodeImage) -> Step:
+    args = [
+        weights.add(read) if isinstance(read, Constant) else Arg(Space.ARENA, arena.offsets[read.name], read.size_bytes)
+        for read in call.reads
+    ]
+    args += [Arg(Space.ARENA, arena.offsets[write.name], write.size_bytes) for write in call.writes]
+    if call.kernel.scratch_bytes:
+        args.append(Arg(Space.SCRATCH, 0, call.kernel.scratch_bytes))
+    symbol = call.kernel.symbol
+    return Step(call.name, call.op, symbol, image.entries[symbol], call.kernel.tiles, tuple(args))
+
+
+class _Weights:
+    """The weights section while it grows."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size_bytes = 0
+        self._offsets: dict[bytes, int] = {}
+
+    def add(self, constant: Constant) -> Arg:
+        """Place an array, or find it where an equal one lies."""
+        data = np.ascontiguousarray(constant.data).tobytes()
+        offset = self._offsets.get(data)
+        if offset is None:
+            offset = self._offsets[data] = self._size_bytes
+            self._parts.append(data.ljust(align(len(data)), b"\0"))
+            self._size_bytes += len(self._parts[-1])
+        kind, limit = (constant.kind, constant.limit) if constant.kind != ArgKind.DATA else (ArgKind.DATA, 0)
+        return Arg(Space.WEIGHTS, offset, len(data), kind, limit)
+
+    def pack(self) -> bytes:
+        """The section, with room for kernels that load past its last array."""
+        return b"".join([*self._parts, bytes(OVERREAD_BYTES)]) if self._parts else b""

@@ -1,0 +1,159 @@
+"""Walk a normalised model in order and emit kernel calls: ours for hot operators, TVM's for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.layers import Layer, layer_of
+from edgesparse.lower.fallback import lower_group
+from edgesparse.lower.fuse import Fusion, fuse
+from edgesparse.lower.kernel import Call, Tensor
+from edgesparse.lower.kernels import depthwise, matmul, norm, pool, softmax, transpose
+from edgesparse.lower.kernels.copy import copy_constant
+from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.scope import Scope
+from edgesparse.lower.weighted import lower_layer
+from edgesparse.plan import LayerPlan
+from edgesparse.targets import Target
+
+Lowering = Callable[[ir.Node, Target], list[Call] | None]
+
+LOWERINGS: dict[str, Lowering] = {
+    "AveragePool": pool.lower_pool,
+    "GlobalAveragePool": pool.lower_pool,
+    "GlobalMaxPool": pool.lower_pool,
+    "LayerNormalization": norm.lower_norm,
+    "LogSoftmax": softmax.lower_softmax,
+    "MatMul": matmul.lower_matmul,
+    "MaxPool": pool.lower_pool,
+    "ReduceMean": pool.lower_pool,
+    "Softmax": softmax.lower_softmax,
+    "Transpose": transpose.lower_transpose,
+}
+"""Operators with kernels of ours; one that returns None leaves the node to TVM."""
+
+VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+"""Operators that only give the same memory another shape."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A model as calls on named tensors."""
+
+    calls: tuple[Call, ...]
+    inputs: dict[str, Tensor]  # by ONNX name
+    outputs: dict[str, Tensor]
+
+
+def lower_graph(model: ir.Model, target: Target, plans: Mapping[str, LayerPlan], *, expose: bool = False) -> Lowered:
+    """Lower every node of a normalised model.
+
+    Args:
+        plans: the plan of each weighted layer, by node name.
+        expose: also make an output of every value that exists at run time, to compare layer by layer.
+
+    Raises: LowerError: an operator has no lowering.
+    """
+    walk = _Walk(model, target, plans)
+    walk.run()
+    scope = walk.scope
+    outputs: dict[str, Tensor] = {}
+    wanted = list(model.graph.outputs)
+    if expose:
+        wanted += [value for value in walk.produced if value not in set(wanted)]
+    for value in wanted:
+        outputs[str(value.name)] = _output(value, scope)
+    inputs = {str(v.name): tensor(v) for v in model.graph.inputs}
+    return Lowered(tuple(scope.calls), inputs, outputs)
+
+
+def _output(value: ir.Value, scope: Scope) -> Tensor:
+    array = constant(value)
+    if array is not None:
+        written = tensor(value)
+        if not scope.is_written(written):
+            scope.emit([copy_constant(written, np.ascontiguousarray(array), scope.target)])
+        return written
+    stored = scope.rows(value)
+    assert isinstance(stored, Tensor)
+    return stored
+
+
+class _Walk:
+    def __init__(self, model: ir.Model, target: Target, plans: Mapping[str, LayerPlan]) -> None:
+        self.nodes = list(model.graph)
+        self.target = target
+        self.plans = plans
+        self.scope = Scope(model.graph.inputs, target)
+        self.produced: list[ir.Value] = []  # values that calls wrote, in order
+        self._pending: list[ir.Node] = []  # neighbours for TVM to fuse
+        self._fusions: dict[ir.Node, Fusion] = {}  # by the last node of each, where it is emitted
+        self._taken: set[ir.Node] = set()
+
+    def run(self) -> None:
+        for node in self.nodes:
+            self._fuse(node)
+        for node in self.nodes:
+            if node in self._fusions:
+                self._flush()
+                self._emit_fusion(self._fusions[node])
+            elif node not in self._taken and not self._is_empty(node):
+                self._emit_node(node)
+        self._flush()
+
+    def _fuse(self, node: ir.Node) -> None:
+        """Let a weighted layer absorb its neighbours, and remember where its calls go."""
+        if node in self._taken:
+            return
+        layer = layer_of(node)
+        if layer is None and not depthwise.is_depthwise(node):
+            return
+        fusion = fuse(
+            node, -1 if layer is not None and layer.is_linear else _CHANNEL - len(node.outputs[0].shape), self._taken
+        )  # type: ignore[arg-type]
+        if fusion is None:
+            return
+        self._taken.update(fusion.nodes)
+        self._fusions[fusion.nodes[-1]] = fusion
+
+    def _emit_fusion(self, fusion: Fusion) -> None:
+        node = fusion.nodes[0]
+        layer: Layer | None = layer_of(node)
+        if layer is not None:
+            lower_layer(layer, self.plans[layer.name], fusion, self.scope)
+        else:
+            residual = None if fusion.residual is None else self.scope.rows(fusion.residual)
+            depthwise.lower_depthwise(node, fusion, residual, self.scope)
+        self.produced.append(fusion.output)
+
+    def _emit_node(self, node: ir.Node) -> None:
+        if node.op_type in VIEWS and node.inputs[0] is not None and node.domain in ("", "ai.onnx"):
+            self._flush()
+            self.scope.view(node.outputs[0], node.inputs[0])
+            return
+        lowering = LOWERINGS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        calls = lowering(node, self.target) if lowering is not None else None
+        if calls is None:
+            self._pending.append(node)
+            return
+        self._flush()
+        self.scope.emit(calls)
+        self.produced += node.outputs
+
+    def _flush(self) -> None:
+        """Hand the pending nodes to TVM; neighbours in topological order never enclose another node."""
+        if self._pending:
+            self.scope.emit(lower_group(self._pending, self.target))
+            self.produced += [v for node in self._pending for v in node.outputs if self.scope.has_rows(v)]
+            self._pending = []
+
+    @staticmethod
+    def _is_empty(node: ir.Node) -> bool:
+        return all(tensor(v).size == 0 for v in node.outputs if v.name)
+
+
+_CHANNEL = 1  # axis of the channels of a convolution

@@ -1,0 +1,103 @@
+"""Lower a weighted layer: pack its weight for the planned kernel and call it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgesparse.geometry import Plane, Window, tile_width
+from edgesparse.layers import Layer
+from edgesparse.lower.fuse import Fusion
+from edgesparse.lower.kernel import Call, Constant, Kernel, Tensor
+from edgesparse.lower.kernels.planes import planes
+from edgesparse.lower.kernels.tiled import tiled_dense, tiled_sparse
+from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, vector_sparse
+from edgesparse.lower.nodes import tensor
+from edgesparse.lower.scope import MARK, Scope
+from edgesparse.plan import LayerPlan
+from edgesparse.program import ArgKind
+from edgesparse.sparsity.formats import BlockedCsr, pack_chained, pack_csr, pack_panels
+from edgesparse.targets import Target
+
+
+def lower_layer(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> None:
+    """Emit the calls of one layer with everything it absorbed."""
+    if layer.is_vector:
+        _lower_vector(layer, plan, fusion, scope)
+        return
+    x_value = layer.node.inputs[0]
+    assert x_value is not None
+    residual: tuple[Tensor | Constant, ...] = ()
+    if layer.is_linear:
+        x = scope.columns(x_value)
+        if fusion.residual is not None:
+            residual = (scope.columns(fusion.residual),)
+        y = scope.write_columns(fusion.output)
+    else:
+        x = scope.rows(x_value)
+        if fusion.residual is not None:
+            residual = (scope.rows(fusion.residual),)
+        y = tensor(fusion.output)
+    if layer.window is not None:
+        x = _lay_out(layer, layer.window, x, scope)
+    kernel, weights = pack(layer, plan, fusion, scope.target)
+    reads = (x, Constant(_offsets(layer)), *weights, Constant(fusion.bias), *residual)
+    scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (y,)))
+
+
+def pack(layer: Layer, plan: LayerPlan, fusion: Fusion, target: Target) -> tuple[Kernel, tuple[Constant, ...]]:
+    """The tiled kernel of a plan, and the weight in its format."""
+    plane, tile = layer.plane, plan.tile
+    if plan.kernel == "sparse":
+        packed = pack_csr(layer.weight, tile.k_block, tile_width(plane, tile, target.lanes))
+        index_dtype = packed.indices.dtype.name
+        kernel = tiled_sparse(plane, tile, len(packed.values), index_dtype, fusion.epilogue, target)
+        return kernel, _sparse_constants(packed, len(packed.values))
+    groups = layer.weight.reshape(plane.groups, plane.m, plane.k)
+    panels = np.stack([pack_panels(w, tile.k_block, tile.rows).values for w in groups])
+    return tiled_dense(plane, tile, fusion.epilogue, target), (Constant(panels),)
+
+
+def _sparse_constants(packed: BlockedCsr, entries: int) -> tuple[Constant, Constant, Constant]:
+    kind = ArgKind.INDEX_U16 if packed.indices.dtype == np.uint16 else ArgKind.INDEX_I32
+    return (
+        Constant(packed.indptr, ArgKind.INDPTR_I32, entries),
+        Constant(packed.indices, kind, packed.index_limit),
+        Constant(packed.values),
+    )
+
+
+def _offsets(layer: Layer) -> np.ndarray:
+    plane: Plane = layer.plane
+    if layer.window is None:
+        return (np.arange(plane.k) * plane.n).astype(np.int32)
+    return layer.window.offsets(layer.window.channels // plane.groups)
+
+
+def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope) -> Tensor:
+    """The padded phase planes of x; layers that read the same x through the same window share them."""
+    assert isinstance(x, Tensor)
+    name = f"{x.name}{MARK}{window.digest}"
+    written = Tensor(name, (layer.plane.x_size,))
+    if not scope.is_written(written):
+        call = Call(f"{layer.name}/planes", "Pad", planes(window, scope.target), (x,), (written,))
+        scope.emit_stored(call)
+    return written
+
+
+def _lower_vector(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> None:
+    x_value = layer.node.inputs[0]
+    assert x_value is not None
+    m, k, target = layer.plane.m, layer.plane.k, scope.target
+    if plan.kernel == "sparse":
+        packed = pack_chained(layer.weight, CHAINS)
+        kernel = vector_sparse(m, k, len(packed.values), packed.indices.dtype.name, fusion.epilogue, target)
+        weights = _sparse_constants(packed, len(packed.values) // CHAINS)
+        bias = fusion.bias
+    else:
+        kernel = vector_dense(m, k, fusion.epilogue, target)
+        rows = panel_rows(m, target)
+        weights = (Constant(pack_panels(layer.weight, k, rows).values),)
+        bias = np.pad(fusion.bias, (0, -m % rows))
+    residual = () if fusion.residual is None else (scope.rows(fusion.residual),)
+    reads = (scope.rows(x_value), *weights, Constant(bias), *residual)
+    scope.emit([Call(layer.name, fusion.op, kernel, reads, (tensor(fusion.output),))])
