@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from edgesparse.lower.assemble import assemble
-from edgesparse.lower.graph import lower_graph
 from edgesparse.plan import LayerPlan
 from edgesparse.program import Program
 from edgesparse.targets import Target
@@ -22,4 +20,7 @@ def lower(model: ir.Model, target: Target, plans: Mapping[str, LayerPlan], *, ex
 
     Raises: LowerError: an operator has no lowering.
     """
+    from edgesparse.lower.assemble import assemble
+    from edgesparse.lower.graph import lower_graph
+
     return assemble(lower_graph(model, target, plans, expose=expose), target)
