@@ -54,32 +54,32 @@ def depthwise(window: Window, multiplier: int, epilogue: Epilogue, target: Targe
     """Build the kernel. Reads: x, w, bias[, residual]; writes: y.
 
     Shapes: x [batch, channels, height, width]; w [channels * multiplier, kernel]; bias [channels * multiplier];
-        residual and y [batch, channels * multiplier, out_height, out_width]. A tile is a band of a channel.
+        residual and y [batch, channels * multiplier, out_height, out_width]. A tile is a band of a channel, or some
+        small channels.
     Over-read: x, below 128 bytes; residual, below 64 bytes. Order: bias, then ascending tap.
     """
-    stencil = Stencil(window, target)
-    lanes, taps = stencil.lanes, prod(window.kernel)
-    channels = window.channels * multiplier
-    area_in, area_out = window.height * window.width, window.out_height * window.out_width
+    channels, taps = window.channels * multiplier, prod(window.kernel)
+    stencil = Stencil(window, window.batch * channels, target)
+    lanes = stencil.lanes
 
     def body(tile: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer) -> None:
         *residual, y, area = rest
-        image = T.bind(T.floordiv(tile, stencil.bands))  # batch, then output channel
-        channel = T.bind(T.floormod(image, channels))
-        # Output channel c reads input channel c // multiplier, in every image of the batch alike.
-        x0 = T.bind(T.floordiv(image, multiplier) * area_in)
-        fold = Fold(
-            start=lambda: lanes.splat(bias[channel]),
-            step=lambda acc, tap, value: acc + lanes.splat(w[channel * taps + tap]) * value,
-            finish=lambda acc, y0: epilogue.apply(acc, lanes.load(residual[0], y0) if residual else None),
-        )
-        stencil.emit(x, x0, y, T.bind(image * area_out), T.floormod(tile, stencil.bands), area, fold)
 
-    params = [Param(window.batch * window.channels * area_in), Param(channels * taps), Param(channels)]
-    params += [Param(window.batch * channels * area_out)] * (2 if epilogue.residual else 1)
-    symbol = kernel_symbol(
-        "depthwise", *window.kernel, *window.strides, channels, window, multiplier, epilogue, target.name
-    )
-    tiles = window.batch * channels * stencil.bands
+        def fold(image: Expr) -> Fold:
+            channel = T.bind(T.floormod(image, channels))
+            return Fold(
+                start=lambda: lanes.splat(bias[channel]),
+                step=lambda acc, tap, value: acc + lanes.splat(w[channel * taps + tap]) * value,
+                finish=lambda acc, y0: epilogue.apply(acc, lanes.load(residual[0], y0) if residual else None),
+            )
+
+        # Output channel c reads input channel c // multiplier, in every image of the batch alike.
+        stencil.emit(tile, x, lambda image: T.bind(T.floordiv(image, multiplier) * size), y, fold, area)
+
+    size = window.height * window.width
+    params = [Param(window.batch * window.channels * size), Param(channels * taps), Param(channels)]
+    y_size = window.batch * channels * window.out_height * window.out_width
+    params += [Param(y_size)] * (2 if epilogue.residual else 1)
+    symbol = kernel_symbol("depthwise", channels, window, multiplier, epilogue, target.name)
     inplace = ((3, 4),) if epilogue.residual and stencil.stores_once else ()
-    return build_kernel(symbol, params, tiles, body, scratch=Param(stencil.scratch_size), inplace=inplace)
+    return build_kernel(symbol, params, stencil.tiles, body, scratch=Param(stencil.scratch_size), inplace=inplace)

@@ -20,7 +20,8 @@ from edgesparse.lower.kernel import Lanes
 from edgesparse.lower.kernels.vectors import each_vector, keep_first, pick, store_first, vector_width
 from edgesparse.targets import Target
 
-_UNROLLED = 96  # multiply-adds in a row of code, about
+_UNROLLED = 400  # multiply-adds in a row of code, about
+_TILES = 32  # at least so many, for the threads to share, before images are grouped
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,16 @@ def fits(window: Window) -> bool:
 
 @dataclass(frozen=True)
 class Stencil:
-    """Loops of one window for one target; `fill` is the value of the padding.
+    """Loops of one window over `images` output channels for one target; `fill` is the value of the padding.
+
+    A tile is one band of an image, or a group of small images: their copies are then far enough ahead of their
+    first use not to be waited for.
 
     Over-read: of x, below 128 bytes. Order: rows of the window, then columns.
     """
 
     window: Window
+    images: int
     target: Target
     fill: float = 0.0
 
@@ -58,9 +63,9 @@ class Stencil:
         return Lanes(vector_width(self.window.out_width, self.target.lanes))
 
     @property
-    def bands(self) -> int:
-        """Bands of output rows in a channel; one is a tile."""
-        return -(-self.window.out_height // self._band_rows)
+    def tiles(self) -> int:
+        """Units of work."""
+        return self.images // self._group * self._bands
 
     @property
     def stores_once(self) -> bool:
@@ -69,8 +74,8 @@ class Stencil:
 
     @property
     def scratch_size(self) -> int:
-        """Elements of scratch that a band needs."""
-        return self._input_rows(self._band_rows) * self._row_size + self.lanes.count
+        """Elements of scratch that a tile needs."""
+        return self._group * self._area_size + self.lanes.count
 
     @cached_property
     def _phases(self) -> list[int]:
@@ -112,43 +117,79 @@ class Stencil:
         rows = min(max(1, (budget - self._input_rows(1)) // self.window.strides[0] + 1), height)
         return -(-height // -(-height // rows))
 
+    @property
+    def _bands(self) -> int:
+        return -(-self.window.out_height // self._band_rows)
+
+    @property
+    def _area_size(self) -> int:
+        return self._input_rows(self._band_rows) * self._row_size
+
+    @cached_property
+    def _group(self) -> int:
+        """Images of a tile."""
+        if self._bands > 1:
+            return 1
+        most = max(1, min(8, self.target.l1d_bytes // 4 // (4 * self._area_size), self.images // _TILES))
+        return next(group for group in range(most, 0, -1) if self.images % group == 0)
+
     def _block_rows(self, rows: int) -> int:
         """Output rows computed at once: accumulators and weights fit the registers, the code stays small."""
         most = max(1, min(7, self.target.registers // 4, _UNROLLED // prod(self.window.kernel)))
         even = [r for r in range(most, most // 2, -1) if rows % r == 0]
         return min(even[0] if even else most, rows)
 
-    def emit(self, x: Buffer, x0: Expr, y: Buffer, y0: Expr, band: Expr, area: Buffer, fold: Fold) -> None:
-        """Compute one band of the channel that lies at `x0` of x into the one that lies at `y0` of y."""
-        bands, rows = self.bands, self._band_rows
-        self._copy(x, x0, band, area)
-        y0 = T.bind(y0 + band * (rows * self.window.out_width))
-        last = self.window.out_height - (bands - 1) * rows
-        if last == rows:
-            self._compute(y, y0, area, rows, fold)
+    def emit(self, tile: Expr, x: Buffer, source: Callable[[Expr], Expr], y: Buffer, fold: Callable[[Expr], Fold], area: Buffer) -> None:  # fmt: skip
+        """Compute one tile. `source` and `fold` give, for an image, its offset in x and what happens there."""
+        if self._group > 1:
+            with T.serial(0, self._group) as g:
+                self._copy(x, source(tile * self._group + g), 0, area, T.bind(g * self._area_size))
+            with T.serial(0, self._group) as g:
+                self._emit_band(y, T.bind(tile * self._group + g), 0, area, T.bind(g * self._area_size), fold)
             return
-        with T.If(band == bands - 1):
+        image, band = T.bind(T.floordiv(tile, self._bands)), T.bind(T.floormod(tile, self._bands))
+        self._copy(x, source(image), band, area, 0)
+        self._emit_band(y, image, band, area, 0, fold)
+
+    def _emit_band(self, y: Buffer, image: Expr, band: Expr | int, area: Buffer, place: Expr | int, fold: Callable[[Expr], Fold]) -> None:  # fmt: skip
+        height, width, rows = self.window.out_height, self.window.out_width, self._band_rows
+        y0 = T.bind(image * (height * width) + band * (rows * width))
+        last = height - (self._bands - 1) * rows
+        if last == rows:
+            self._compute(y, y0, area, place, rows, fold(image))
+            return
+        with T.If(band == self._bands - 1):
             with T.Then():
-                self._compute(y, y0, area, last, fold)
+                self._compute(y, y0, area, place, last, fold(image))
             with T.Else():
-                self._compute(y, y0, area, rows, fold)
+                self._compute(y, y0, area, place, rows, fold(image))
 
-    def _copy(self, x: Buffer, x0: Expr, band: Expr, area: Buffer) -> None:
-        """Fill scratch with the padded input rows of a band."""
+    def _copy(self, x: Buffer, x0: Expr, band: Expr | int, area: Buffer, place: Expr | int) -> None:
+        """Fill scratch at `place` with the padded input rows of a band."""
         window = self.window
-        top = T.bind(band * (self._band_rows * window.strides[0]) - window.pads[0])
-        with T.serial(0, self._input_rows(self._band_rows)) as r:
-            row = T.bind(top + r)
-            with T.If(T.And(row >= 0, row < window.height)):
+        rows, row_size = self._input_rows(self._band_rows), self._row_size
+        above, height = window.pads[0], window.height
+        if self._bands == 1:
+            self._fill(area, place, 0, min(above, rows) * row_size)
+            with T.serial(above, min(above + height, rows)) as r:
+                self._copy_row(x, T.bind(x0 + (r - above) * window.width), area, T.bind(place + r * row_size))
+            self._fill(area, place, (above + height) * row_size, rows * row_size)
+            return
+        first = T.bind(band * (self._band_rows * window.strides[0]) - above)
+        with T.serial(0, rows) as r:
+            row = T.bind(first + r)
+            with T.If(T.And(row >= 0, row < height)):
                 with T.Then():
-                    self._copy_row(x, T.bind(x0 + row * window.width), area, T.bind(r * self._row_size))
+                    self._copy_row(x, T.bind(x0 + row * window.width), area, T.bind(r * row_size))
                 with T.Else():
-                    self._fill(area, r * self._row_size, 0, self._row_size)
+                    self._fill(area, r * row_size, 0, row_size)
 
-    def _fill(self, area: Buffer, row: Expr, begin: int, end: int) -> None:
+    def _fill(self, area: Buffer, row: Expr | int, begin: int, end: int) -> None:
         """Whole vectors of padding over [begin, end) of a row in scratch; the last may reach behind it."""
-        for i in range(begin, end, self.lanes.count):
-            self.lanes.store(area, row + i, self.lanes.splat(self.fill))
+        if end > begin:
+            fill = self.lanes.splat(self.fill)
+            count = -(-(end - begin) // self.lanes.count) * self.lanes.count
+            each_vector(count, self.lanes, lambda i, _: self.lanes.store(area, row + i + begin, fill))
 
     def _copy_row(self, x: Buffer, source: Expr, area: Buffer, row: Expr) -> None:
         """The padding of every phase, then, over what it spilled, the columns of the image."""
@@ -180,18 +221,18 @@ class Stencil:
                 value = keep_first(value, count - done, self.fill)
             lanes.store(area, row + i + (number * self._pitch + place), value)
 
-    def _compute(self, y: Buffer, y0: Expr, area: Buffer, rows: int, fold: Fold) -> None:
-        """All output rows of a band, from scratch."""
+    def _compute(self, y: Buffer, y0: Expr, area: Buffer, place: Expr | int, rows: int, fold: Fold) -> None:
+        """All output rows of a band, from its copy at `place` of scratch."""
         step = self._block_rows(rows)
         width, lanes = self.window.out_width, self.lanes.count
 
         def block(row: Expr | int, count: int) -> None:
             if width <= lanes:
-                self._block(y, y0, area, row, 0, count, fold)
+                self._block(y, y0, area, place, row, 0, count, fold)
                 return
             with T.serial(0, -(-width // lanes)) as c:
                 column = c * lanes if width % lanes == 0 else T.bind(T.min(c * lanes, width - lanes))
-                self._block(y, y0, area, row, column, count, fold)
+                self._block(y, y0, area, place, row, column, count, fold)
 
         if rows // step > 1:
             with T.serial(0, rows // step) as b:
@@ -201,15 +242,13 @@ class Stencil:
         if rows % step:
             block(rows - rows % step, rows % step)
 
-    def _block(
-        self, y: Buffer, y0: Expr, area: Buffer, row: Expr | int, column: Expr | int, count: int, fold: Fold
-    ) -> None:
+    def _block(self, y: Buffer, y0: Expr, area: Buffer, place: Expr | int, row: Expr | int, column: Expr | int, count: int, fold: Fold) -> None:  # fmt: skip
         """One vector of columns in `count` output rows."""
         (kh, kw), (sh, _), (dh, _) = self.window.kernel, self.window.strides, self.window.dilations
         accs = [T.alloc_buffer((self.lanes.count,), "float32", scope="global") for _ in range(count)]
         for acc in accs:
             self.lanes.store(acc, 0, fold.start())
-        base = T.bind(row * (sh * self._row_size) + column)
+        base = T.bind(place + row * (sh * self._row_size) + column)
 
         def tap_row(source: Expr | int, users: list[tuple[Buffer, Expr | int]]) -> None:
             """Fold one input row into the accumulators of `users`, each with its row of the window."""
