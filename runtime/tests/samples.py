@@ -42,6 +42,7 @@ def kernel_image(isa: str) -> Image:
     triple, cpu = _TARGETS[isa]
     flags = ["-target", triple, f"-mcpu={cpu}", "-O2", "-fPIC", "-ffreestanding", "-nostdlib", "-shared"]
     flags += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-Wl,-Bsymbolic"]
+    flags += ["-Wl,-z,max-page-size=4096"]
     with tempfile.TemporaryDirectory() as directory:
         library = Path(directory) / "kernels.so"
         command = [sys.executable, "-m", "ziglang", "cc", *flags, "-o", str(library), str(_KERNELS)]

@@ -1,0 +1,56 @@
+"""What the tests of the runtime share: built programs, sample artifacts, emulators."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime import build
+
+HERE = Path(__file__).parent
+EMULATORS = {"x86_64": "qemu-x86_64", "aarch64": "qemu-aarch64", "armv7": "qemu-arm"}
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def run_program(*command: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and capture what it prints."""
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=timeout)
+
+
+def launcher(platform: str) -> list[str]:
+    """The words before a program that make it run here; skips the test if nothing does."""
+    if platform == build.host_platform():
+        return []
+    emulator = shutil.which(EMULATORS[platform])
+    if emulator is None:
+        pytest.skip(f"{EMULATORS[platform]} is not installed, so {platform} programs cannot run here")
+    return [emulator]
+
+
+def _sanitized(source: str, sanitizer: str) -> Path:
+    if shutil.which("clang") is None:
+        pytest.skip("clang is not installed, so nothing can be built with sanitizers")
+    return build.test_program(HERE / source, sanitizer)
+
+
+@pytest.fixture(scope="session")
+def host() -> str:
+    """The platform that the tests run on."""
+    return build.host_platform()
+
+
+@pytest.fixture(scope="session")
+def probe() -> Path:
+    """The program that opens damaged artifacts, under ASan and UBSan."""
+    return _sanitized("probe.c", "address")
+
+
+@pytest.fixture(scope="session")
+def crowd() -> Path:
+    """The program that runs two models on four threads, under TSan."""
+    return _sanitized("crowd.c", "thread")

@@ -1,0 +1,271 @@
+"""Artifacts that must be refused, each with the status and the words it must be refused with."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from edgesparse.package import layout
+from edgesparse.package.layout import SectionKind
+
+_U64_MAX = 2**64 - 1
+_INPUTS, _OUTPUTS, _STEPS, _ARGS = 1, 2, 3, 12  # what samples.sparse_model has
+
+
+class Editor:
+    """The bytes of an artifact of samples.sparse_model, to be changed field by field."""
+
+    def __init__(self, artifact: bytes) -> None:
+        self.data = bytearray(artifact)
+
+    def put(self, offset: int, form: str, *values: int | bytes) -> None:
+        """Store values at an offset of the file."""
+        struct.pack_into("<" + form, self.data, offset, *values)
+
+    def section(self, kind: int) -> int:
+        """Offset of a section's entry in the table."""
+        (count,) = struct.unpack_from("<I", self.data, 12)
+        entries = range(layout.PREAMBLE.size, layout.PREAMBLE.size + count * layout.SECTION.size, layout.SECTION.size)
+        return next(at for at in entries if struct.unpack_from("<I", self.data, at) == (kind,))
+
+    def content(self, kind: int) -> int:
+        """Offset of a section's content in the file."""
+        return int(struct.unpack_from("<Q", self.data, self.section(kind) + 8)[0])
+
+    @property
+    def plan(self) -> int:
+        """Offset of the plan."""
+        return self.content(SectionKind.PLAN)
+
+    def tensor(self, index: int) -> int:
+        """Offset of a tensor's record."""
+        return self.plan + layout.PLAN.size + index * layout.TENSOR.size
+
+    def step(self, index: int) -> int:
+        """Offset of a step's record."""
+        return self.tensor(_INPUTS + _OUTPUTS) + index * layout.STEP.size
+
+    def arg(self, index: int) -> int:
+        """Offset of an argument's record; the arguments of all steps count."""
+        return self.step(_STEPS) + index * layout.ARG.size
+
+    @property
+    def strings(self) -> int:
+        """Offset of the string blob."""
+        return self.arg(_ARGS)
+
+    def weights_of(self, arg: int) -> int:
+        """Offset of the bytes that an argument names in the weights."""
+        (offset,) = struct.unpack_from("<Q", self.data, self.arg(arg) + 8)
+        return self.content(SectionKind.WEIGHTS) + int(offset)
+
+    def rehash(self) -> None:
+        """Make all checksums match again."""
+        (count,) = struct.unpack_from("<I", self.data, 12)
+        end = layout.PREAMBLE.size + min(count, layout.MAX_SECTIONS) * layout.SECTION.size
+        for at in range(layout.PREAMBLE.size, end, layout.SECTION.size):
+            offset, size = struct.unpack_from("<QQ", self.data, at + 8)
+            if offset + size <= len(self.data):
+                self.put(at + 32, "32s", hashlib.sha256(self.data[offset : offset + size]).digest())
+        hashed = self.data[: layout.PREAMBLE_HASHED_BYTES] + self.data[layout.PREAMBLE.size : end]
+        self.put(32, "32s", hashlib.sha256(hashed).digest())
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to damage an artifact; `damage` changes it in place."""
+
+    name: str
+    status: str
+    message: str  # a regular expression
+    damage: Callable[[Editor], None]
+    rehash: bool = True
+
+    def apply(self, artifact: bytes) -> bytes:
+        """The damaged artifact."""
+        editor = Editor(artifact)
+        self.damage(editor)
+        if self.rehash:
+            editor.rehash()
+        return bytes(editor.data)
+
+
+def _put(place: Callable[[Editor], int], form: str, *values: int | bytes) -> Callable[[Editor], None]:
+    return lambda editor: editor.put(place(editor), form, *values)
+
+
+def _preamble(offset: int) -> Callable[[Editor], int]:
+    return lambda editor: offset
+
+
+def _section(kind: int, field: int) -> Callable[[Editor], int]:
+    return lambda editor: editor.section(kind) + field
+
+
+def _plan(field: int) -> Callable[[Editor], int]:
+    return lambda editor: editor.plan + field
+
+
+def _tensor(index: int, field: int) -> Callable[[Editor], int]:
+    return lambda editor: editor.tensor(index) + field
+
+
+def _step(index: int, field: int) -> Callable[[Editor], int]:
+    return lambda editor: editor.step(index) + field
+
+
+def _arg(index: int, field: int) -> Callable[[Editor], int]:
+    return lambda editor: editor.arg(index) + field
+
+
+def _weights(arg: int, offset: int) -> Callable[[Editor], int]:
+    return lambda editor: editor.weights_of(arg) + offset
+
+
+def _resize(size: int) -> Callable[[Editor], None]:
+    def damage(editor: Editor) -> None:
+        del editor.data[size:]
+
+    return damage
+
+
+def _overlap(editor: Editor) -> None:
+    editor.put(editor.section(SectionKind.WEIGHTS) + 8, "Q", editor.content(SectionKind.CODE))
+
+
+def _grow_manifest(editor: Editor) -> None:
+    """Let the manifest reach over all that follows; the size alone must be refused."""
+    editor.data += bytes(layout.MAX_MANIFEST_BYTES + 1)
+    editor.put(16, "Q", len(editor.data))
+    editor.put(editor.section(SectionKind.MANIFEST) + 16, "Q", layout.MAX_MANIFEST_BYTES + 1)
+
+
+def container_cases() -> Iterator[Case]:
+    """Damage to the preamble and the section table."""
+    plan, code, weights = SectionKind.PLAN, SectionKind.CODE, SectionKind.WEIGHTS
+    yield Case("empty", "ES_ERR_TRUNCATED", "is empty", _resize(0), rehash=False)
+    yield Case("seven-bytes", "ES_ERR_TRUNCATED", "has 7 bytes", _resize(7), rehash=False)
+    yield Case("magic-only", "ES_ERR_TRUNCATED", "has 8 bytes", _resize(8), rehash=False)
+    yield Case("preamble-only", "ES_ERR_TRUNCATED", "the file has 64 bytes", _resize(64), rehash=False)
+    yield Case("no-last-byte", "ES_ERR_TRUNCATED", "copy it again", lambda editor: editor.data.pop())
+    yield Case("extra-byte", "ES_ERR_INVALID", "has only", lambda editor: editor.data.append(0))
+    yield Case("other-magic", "ES_ERR_BAD_MAGIC", "does not start as", _put(_preamble(0), "8s", b"\x7fELF\2\1\1\0"))
+    yield Case("newline-changed", "ES_ERR_BAD_MAGIC", "does not start as", _put(_preamble(4), "4s", b"\n\x1a\n\0"))
+    yield Case("next-major", "ES_ERR_VERSION", r"has version 2\.0, this runtime reads 1\.x", _put(_preamble(8), "H", 2))
+    yield Case("older-major", "ES_ERR_VERSION", r"has version 0\.0", _put(_preamble(8), "H", 0))
+    yield Case("many-sections", "ES_ERR_LIMIT", "17 sections, at most 16", _put(_preamble(12), "I", 17))
+    yield Case("all-sections", "ES_ERR_LIMIT", "4294967295 sections", _put(_preamble(12), "I", 2**32 - 1))
+    yield Case("no-sections", "ES_ERR_INVALID", "plan section is missing", _put(_preamble(12), "I", 0))
+    yield Case("preamble-reserved", "ES_ERR_INVALID", "reserved", _put(_preamble(24), "B", 1))
+    yield Case("table-checksum", "ES_ERR_CORRUPT", "section table: .* copy", _put(_preamble(40), "B", 77), rehash=False)
+    yield Case("section-reserved", "ES_ERR_INVALID", "reserved", _put(_section(plan, 24), "B", 1))
+    yield Case("section-unaligned", "ES_ERR_INVALID", "not a multiple of 16384", _put(_section(code, 8), "Q", 49153))
+    yield Case("section-past-end", "ES_ERR_INVALID", "past the end", _put(_section(weights, 16), "Q", 10**6))
+    yield Case("section-far", "ES_ERR_INVALID", "past the end", _put(_section(weights, 8), "Q", 2**64 - 16384))
+    yield Case("section-huge", "ES_ERR_INVALID", "past the end", _put(_section(weights, 16), "Q", _U64_MAX))
+    yield Case("sections-overlap", "ES_ERR_INVALID", "before the end of what precedes", _overlap)
+    yield Case("section-in-table", "ES_ERR_INVALID", "before the end of what", _put(_section(1, 8), "Q", 0))
+    yield Case("two-plans", "ES_ERR_INVALID", "two plan sections", _put(_section(code, 0), "I", plan))
+    yield Case("no-plan", "ES_ERR_INVALID", "plan section is missing", _put(_section(plan, 0), "I", 99))
+    yield Case("no-code", "ES_ERR_INVALID", "code section is missing", _put(_section(code, 0), "I", 99))
+    yield Case("unknown-required", "ES_ERR_UNSUPPORTED", "kind 99 .* newer", _put(_section(weights, 0), "II", 99, 1))
+    yield Case("manifest-huge", "ES_ERR_LIMIT", "manifest section: 1048577 bytes", _grow_manifest)
+
+
+def checksum_cases() -> Iterator[Case]:
+    """A changed byte in each section."""
+    for kind in (SectionKind.MANIFEST, SectionKind.PLAN, SectionKind.CODE, SectionKind.WEIGHTS):
+
+        def damage(editor: Editor, kind: SectionKind = kind) -> None:
+            editor.data[editor.content(kind) + 1] ^= 1
+
+        name = kind.name.lower()
+        yield Case(f"{name}-checksum", "ES_ERR_CORRUPT", f"{name} section: the checksum", damage, rehash=False)
+
+
+def plan_cases() -> Iterator[Case]:
+    """Damage to the header and the tensors of the plan."""
+    yield Case("isa-unknown", "ES_ERR_CPU", "compiled for an unknown CPU", _put(_plan(0), "I", 77))
+    yield Case("plan-reserved", "ES_ERR_INVALID", "reserved", _put(_plan(4), "I", 1))
+    yield Case("feature-unknown", "ES_ERR_UNSUPPORTED", "does not know", _put(_plan(8), "Q", 1 << 63))
+    yield Case("feature-absent", "ES_ERR_CPU", "which this CPU lacks", _put(_plan(8), "Q", 1 << 35 | 1 << 7 | 1 << 32))
+    yield Case("arena-huge", "ES_ERR_LIMIT", "an arena of", _put(_plan(16), "Q", _U64_MAX))
+    yield Case("scratch-huge", "ES_ERR_LIMIT", "bytes of scratch", _put(_plan(24), "Q", 2**26 + 1))
+    yield Case("inputs-many", "ES_ERR_LIMIT", "257 inputs", _put(_plan(32), "I", 257))
+    yield Case("outputs-many", "ES_ERR_LIMIT", "outputs", _put(_plan(36), "I", 2**32 - 1))
+    yield Case("steps-many", "ES_ERR_LIMIT", "steps", _put(_plan(40), "I", 2**32 - 1))
+    yield Case("args-many", "ES_ERR_INVALID", "its tables need", _put(_plan(44), "I", 2**32 - 1))
+    yield Case("strings-many", "ES_ERR_INVALID", "its tables need", _put(_plan(48), "I", 2**32 - 1))
+    yield Case("plan-short", "ES_ERR_INVALID", "its header alone", _put(_section(SectionKind.PLAN, 16), "Q", 63))
+    yield Case("name-outside", "ES_ERR_INVALID", "outside the blob", _put(_tensor(0, 0), "I", 2**32 - 1))
+    yield Case("name-long", "ES_ERR_INVALID", "outside the blob", _put(_tensor(0, 4), "I", 2**32 - 1))
+    yield Case("name-unfinished", "ES_ERR_INVALID", "does not end with NUL", _put(_step(0, 4), "I", 2))
+    yield Case("name-nul", "ES_ERR_INVALID", "not UTF-8", _put(_tensor(0, 0), "II", 0, 3))
+    yield Case("name-latin1", "ES_ERR_INVALID", "not UTF-8", lambda editor: editor.put(editor.strings, "B", 0xFC))
+    yield Case("names-equal", "ES_ERR_INVALID", "output 1 'g': has the name of output 0", _same_output_names)
+    yield Case("dtype-unknown", "ES_ERR_UNSUPPORTED", "'x': has the unknown element type 99", _put(_tensor(0, 8), "I", 99))
+    yield Case("rank-nine", "ES_ERR_LIMIT", "'x': has 9 dimensions", _put(_tensor(0, 12), "I", 9))
+    yield Case("tensor-unaligned", "ES_ERR_INVALID", "not a multiple of 64", _put(_tensor(0, 16), "Q", 4))
+    yield Case("tensor-outside", "ES_ERR_INVALID", "past the end of the arena", _put(_tensor(0, 16), "Q", 64 * 100))
+    yield Case("tensor-far", "ES_ERR_INVALID", "past the end of the arena", _put(_tensor(0, 16), "Q", 2**64 - 64))
+    yield Case("tensor-size", "ES_ERR_INVALID", "not what its shape needs", _put(_tensor(0, 24), "Q", 4))
+    yield Case("dims-overflow", "ES_ERR_INVALID", "not what its", _put(_tensor(0, 12), "IQQ8I", 8, 0, 0, *[2**31] * 8))
+    yield Case("dims-unused", "ES_ERR_INVALID", "past its rank", _put(_tensor(0, 32 + 8), "I", 1))
+
+
+def _same_output_names(editor: Editor) -> None:
+    name = editor.data[editor.tensor(1) : editor.tensor(1) + 8]
+    editor.put(editor.tensor(2), "8s", bytes(name))
+
+
+def step_cases() -> Iterator[Case]:
+    """Damage to the steps and their arguments."""
+    yield Case("kernel-outside", "ES_ERR_INVALID", "step 0 'conv1': its kernel", _put(_step(0, 32), "Q", 2**26))
+    yield Case("kernel-far", "ES_ERR_INVALID", "no instruction of the code", _put(_step(0, 32), "Q", _U64_MAX))
+    yield Case("tiles-zero", "ES_ERR_INVALID", "has 0 tiles", _put(_step(0, 40), "I", 0))
+    yield Case("tiles-many", "ES_ERR_INVALID", "2147483648 tiles", _put(_step(0, 40), "I", 2**31))
+    yield Case("step-reserved", "ES_ERR_INVALID", "reserved", _put(_step(0, 44), "I", 1))
+    yield Case("args-shared", "ES_ERR_INVALID", "arguments from 0, expected from 6", _put(_step(1, 24), "I", 0))
+    yield Case("args-missing", "ES_ERR_INVALID", "from 4294967295", _put(_step(0, 24), "I", 2**32 - 1))
+    yield Case("args-past-end", "ES_ERR_INVALID", "has 13 arguments", _put(_step(0, 28), "I", 13))
+    yield Case("args-65", "ES_ERR_LIMIT", "has 65 arguments", _put(_step(0, 28), "I", 65))
+    yield Case("args-unused", "ES_ERR_INVALID", "its steps use 11", _put(_step(2, 28), "I", 2))
+    yield Case("space-unknown", "ES_ERR_UNSUPPORTED", "unknown space 3", _put(_arg(0, 0), "I", 3))
+    yield Case("kind-unknown", "ES_ERR_UNSUPPORTED", "unknown kind 4", _put(_arg(0, 4), "I", 4))
+    yield Case("arg-unaligned", "ES_ERR_INVALID", "not a multiple of 64", _put(_arg(4, 8), "Q", 32))
+    yield Case(
+        "arg-past-arena",
+        "ES_ERR_INVALID",
+        r"step 0 'conv1': argument 4 has 3168 bytes at byte 6400, past the end of the arena \(7552 bytes\)",
+        _put(_arg(4, 8), "Q", 6400),
+    )
+    yield Case("arg-past-weights", "ES_ERR_INVALID", "end of the weights", _put(_arg(2, 16), "Q", 10**6))
+    yield Case("arg-past-scratch", "ES_ERR_INVALID", "end of the scratch", _put(_arg(10, 16), "Q", 193))
+    yield Case("arg-far", "ES_ERR_INVALID", "past the end", _put(_arg(2, 8), "QQ", 2**64 - 64, 128))
+    yield Case("arg-data-limit", "ES_ERR_INVALID", "limit of 7, expected 0", _put(_arg(2, 24), "Q", 7))
+
+
+def index_cases() -> Iterator[Case]:
+    """Row pointers and indices that would lead a kernel astray."""
+    yield Case("indptr-start", "ES_ERR_INVALID", "do not start at 0", _put(_weights(0, 0), "i", 1))
+    yield Case("indptr-negative", "ES_ERR_INVALID", "do not start at 0", _put(_weights(0, 0), "i", -1))
+    yield Case("indptr-falls", "ES_ERR_INVALID", "fall at element 6", _put(_weights(0, 5 * 4), "i", 2**31 - 1))
+    yield Case("indptr-below-zero", "ES_ERR_INVALID", "fall at element 5", _put(_weights(0, 5 * 4), "i", -5))
+    yield Case("indptr-end", "ES_ERR_INVALID", "end at .*, expected 3", _put(_arg(0, 24), "Q", 3))
+    yield Case("indptr-ragged", "ES_ERR_INVALID", "expected a multiple of 4", _put(_arg(0, 16), "Q", 67))
+    yield Case("indptr-empty", "ES_ERR_INVALID", "0 bytes of row pointers", _put(_arg(0, 16), "Q", 0))
+    yield Case("indptr-in-arena", "ES_ERR_INVALID", "outside the weights", _put(_arg(0, 0), "I", 0))
+    yield Case("u16-at-limit", "ES_ERR_INVALID", "index 24 at element 3, expected less", _put(_weights(1, 6), "H", 24))
+    yield Case("u16-maximum", "ES_ERR_INVALID", "index 65535 at element 0", _put(_weights(1, 0), "H", 65535))
+    yield Case("u16-ragged", "ES_ERR_INVALID", "expected a multiple of 2", _put(_arg(1, 16), "Q", 3))
+    yield Case("u16-limit-zero", "ES_ERR_INVALID", "expected less than 0", _put(_arg(1, 24), "Q", 0))
+    yield Case("i32-negative", "ES_ERR_INVALID", "negative index at element 15", _put(_weights(6, 60), "i", -1))
+    yield Case("i32-at-limit", "ES_ERR_INVALID", "index 16 at element 0", _put(_weights(6, 0), "i", 16))
+    yield Case("i32-in-scratch", "ES_ERR_INVALID", "outside the weights", _put(_arg(6, 0), "IIQQ", 2, 3, 0, 64))
+
+
+def cases() -> list[Case]:
+    """All of them."""
+    return [*container_cases(), *checksum_cases(), *plan_cases(), *step_cases(), *index_cases()]

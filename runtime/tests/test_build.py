@@ -1,0 +1,58 @@
+"""The products of the build keep their budgets and depend on nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+
+from runtime import build
+
+LIBC = {"libc.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "ld-linux-armhf.so.3"}
+
+
+def needed_libraries(path) -> set[str]:
+    with path.open("rb") as file:
+        sections = [section for section in ELFFile(file).iter_sections() if isinstance(section, DynamicSection)]
+        return {tag.needed for section in sections for tag in section.iter_tags("DT_NEEDED")}
+
+
+@pytest.mark.parametrize("platform", sorted(build.PLATFORMS))
+def test_shared_library_is_small_and_needs_only_libc(platform):
+    library = build.shared_library(platform)
+
+    assert library.stat().st_size < build.SHARED_LIBRARY_BUDGET_BYTES
+    assert needed_libraries(library) <= LIBC
+
+
+@pytest.mark.parametrize("platform", sorted(build.PLATFORMS))
+def test_esrun_is_small_and_static(platform):
+    program = build.esrun(platform)
+
+    assert program.stat().st_size < build.ESRUN_BUDGET_BYTES
+    assert needed_libraries(program) == set()
+
+
+def test_shared_library_exports_the_api_only(host):
+    header = (build.HERE / "include" / "edgesparse.h").read_text()
+
+    with build.shared_library(host).open("rb") as file:
+        symbols = ELFFile(file).get_section_by_name(".dynsym").iter_symbols()
+        exported = {symbol.name for symbol in symbols if symbol["st_shndx"] != "SHN_UNDEF"}
+
+    assert exported == set(re.findall(r"^ES_API [\w *]*?(es_\w+)\(", header, re.MULTILINE))
+
+
+def test_static_library_links_into_a_program(host, tmp_path):
+    source = tmp_path / "main.c"
+    source.write_text('#include "edgesparse.h"\nint main(void) { return *es_status_name(ES_OK) != 69; }\n')
+    program = tmp_path / "main"
+
+    build._run(
+        [*build.zig(), "cc", "-target", build.PLATFORMS[host].static_triple, *build.INCLUDE]
+        + [str(source), str(build.static_library(host)), "-o", str(program)]
+    )
+
+    build._run([str(program)])

@@ -1,0 +1,157 @@
+"""esrun computes what numpy computes, on every platform, and says plainly what is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgesparse.package.writer import write
+from runtime import build
+from runtime.tests import samples
+from runtime.tests.conftest import launcher, run_program
+
+
+@pytest.fixture
+def folder(host, tmp_path):
+    """A directory with the sample artifact and its input."""
+    sample = samples.sparse_model(host)
+    write(sample.program, {}, tmp_path / "model.esp")
+    np.save(tmp_path / "x.npy", sample.inputs["x"])
+    return tmp_path
+
+
+@pytest.fixture
+def esrun(host, folder):
+    """Runs esrun on the sample artifact."""
+    return lambda *options: run_program(build.esrun(host), folder / "model.esp", *options)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("platform", sorted(build.PLATFORMS))
+def test_outputs_match_numpy(platform, threads, tmp_path):
+    sample = samples.sparse_model(platform)
+    write(sample.program, {}, tmp_path / "model.esp")
+    np.save(tmp_path / "x.npy", sample.inputs["x"])
+    program = [*launcher(platform), build.esrun(platform), tmp_path / "model.esp"]
+
+    result = run_program(
+        *program, "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npz", "--threads", threads, "--repeat", 5
+    )
+
+    assert result.returncode == 0, result.stderr
+    with np.load(tmp_path / "y.npz") as outputs:
+        assert sorted(outputs) == sorted(sample.outputs)
+        for name, expected in sample.outputs.items():
+            np.testing.assert_allclose(outputs[name], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_outputs_go_where_they_are_named(esrun, folder, host):
+    sample = samples.sparse_model(host)
+
+    result = esrun(
+        "--input", f"x={folder}/x.npy", "--output", f"{folder}/first.npy", "--output", f"s={folder}/named.npy"
+    )
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    np.testing.assert_allclose(np.load(folder / "first.npy"), sample.outputs["g"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.load(folder / "named.npy"), sample.outputs["s"], rtol=1e-5, atol=1e-5)
+
+
+def test_model_alone_prints_its_signature(esrun):
+    result = esrun("--check")
+
+    assert result.returncode == 0
+    assert "all checksums match" in result.stdout
+    assert "input   x  float32 (24, 33)\noutput  g  float32 (16, 33)\noutput  s  float32 (16,)\n" in result.stdout
+
+
+def test_profile_has_a_row_for_each_step(esrun, folder):
+    result = esrun("--input", folder / "x.npy", "--repeat", 3, "--profile")
+
+    assert "latency: median" in result.stdout
+    assert [line.split()[-1] for line in result.stdout.splitlines()[4:7]] == ["conv1", "gather/größe", "sum"]
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_npy_version_is_read(esrun, folder, host, version):
+    sample = samples.sparse_model(host)
+    with open(folder / "x.npy", "wb") as file:
+        np.lib.format.write_array(file, sample.inputs["x"], version=version)
+
+    result = esrun("--input", folder / "x.npy", "--output", folder / "g.npy")
+
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_allclose(np.load(folder / "g.npy"), sample.outputs["g"], rtol=1e-5, atol=1e-5)
+
+
+X = np.zeros((samples.K, samples.N), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (X.astype(np.float64), "got element type <f8, expected <f4 (float32); convert with array.astype('float32')"),
+        (X.astype(">f4"), "got element type >f4, expected <f4"),
+        (X[:, :-1], "got shape (24, 32), expected (24, 33)"),
+        (X.ravel(), "got shape (792,), expected (24, 33)"),
+        (np.asfortranarray(X), "got Fortran order, expected C order; save numpy.ascontiguousarray(array)"),
+        (np.zeros(3, [("a", "f4")]), "holds records, expected plain numbers"),
+        (X.reshape([1] * 7 + [24, 33]), "has more than 8 dimensions"),
+    ],
+)
+def test_misfitting_input_is_refused(esrun, folder, array, message):
+    np.save(folder / "x.npy", array)
+
+    result = esrun("--input", folder / "x.npy")
+
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("size", [0, 5, 9, 60, 130, 3000])
+def test_damaged_npy_is_refused(esrun, folder, size):
+    (folder / "x.npy").write_bytes((folder / "x.npy").read_bytes()[:size])
+
+    result = esrun("--input", folder / "x.npy")
+
+    assert result.returncode == 1
+    assert "not a .npy file" in result.stderr or "shorter than its header says" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--input", "z=x.npy"], 1, "the model has no such tensor"),
+        (["--input", "absent.npy"], 1, "absent.npy: cannot be opened: No such file"),
+        (["--input", "x.npy", "--output", "/nonexistent/y.npy"], 1, "/nonexistent/y.npy: cannot be written"),
+        (["--input", "x.npy", "--output", "/dev/full"], 1, "/dev/full: cannot be written: No space left"),
+        (["--threads", "0"], 2, "--threads: got '0', expected a number from 1 to 64"),
+        (["--threads", "many"], 2, "--threads: got 'many'"),
+        (["--repeat"], 2, "--repeat: "),
+        (["--fast"], 2, "unknown option '--fast'"),
+        (["other.esp"], 2, "got 'other.esp' besides the model"),
+    ],
+)
+def test_bad_usage_is_one_line(esrun, folder, options, status, message):
+    options = [option.replace("x.npy", f"{folder}/x.npy") for option in options]
+
+    result = esrun(*options)
+
+    assert (result.returncode, result.stderr.count("\n")) == (status, 1)
+    assert message in result.stderr
+
+
+def test_memory_is_weights_arena_and_scratch(host, tmp_path):
+    """The peak stays below weights + arena + 1 MiB; esrun's copy of input and output come on top."""
+    sample = samples.counting_model(host, tiles=2_000_000, step_count=3)
+    write(sample.program, {}, tmp_path / "model.esp")
+    np.save(tmp_path / "counts.npy", sample.inputs["counts"])
+
+    result = run_program(
+        build.esrun(host), tmp_path / "model.esp", "--input", tmp_path / "counts.npy", "--repeat", 2, "--threads", 4
+    )
+
+    peak_kib = int(result.stdout.split("peak ")[1].split()[0])
+    buffers_bytes = 2 * sample.inputs["counts"].nbytes
+    assert peak_kib * 1024 <= sample.program.arena_bytes + buffers_bytes + 2**20

@@ -1,0 +1,205 @@
+"""The Python binding: correct results, plain errors."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgesparse.package.writer import serialize, write
+from edgesparse_runtime import EdgesparseRuntimeError, Model
+from runtime.tests import samples
+
+
+@pytest.fixture(scope="module")
+def sample(host):
+    return samples.sparse_model(host)
+
+
+@pytest.fixture
+def model(sample):
+    with Model(serialize(sample.program, {"name": "sample", "größe": 1}), threads=2) as opened:
+        yield opened
+
+
+def assert_matches(outputs, sample):
+    assert list(outputs) == list(sample.outputs)
+    for name, expected in sample.outputs.items():
+        np.testing.assert_allclose(outputs[name], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("source", ["path", "string", "bytes"])
+def test_opens_paths_and_bytes(sample, tmp_path, source):
+    path = tmp_path / "größe.esp"
+    write(sample.program, {}, path)
+
+    with Model({"path": path, "string": str(path), "bytes": path.read_bytes()}[source], verify_weights=True) as model:
+        assert_matches(model.run(sample.inputs), sample)
+
+
+def test_describes_itself(model):
+    assert [(tensor.name, tensor.dtype, tensor.shape) for tensor in model.inputs] == [("x", np.float32, (24, 33))]
+    assert [tensor.name for tensor in model.outputs] == ["g", "s"]
+    assert model.manifest == {"name": "sample", "größe": 1}
+
+
+def test_inputs_may_be_positional(model, sample):
+    assert_matches(model.run(*sample.inputs.values()), sample)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.asfortranarray,
+        lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+        lambda x: x[::-1].copy()[::-1],
+        lambda x: x.astype(">f4"),
+        lambda x: np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape),
+    ],
+    ids=["fortran", "strided", "reversed", "big-endian", "unaligned"],
+)
+def test_layout_of_an_input_does_not_matter(model, sample, change):
+    assert_matches(model.run({"x": change(sample.inputs["x"])}), sample)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "inputs: got the names [], expected ['x']"),
+        ({"y": 0}, "inputs: got the names ['y'], expected ['x']"),
+        ({"x": np.zeros((24, 33))}, "input 'x': got dtype float64, expected float32; convert with .astype('float32')"),
+        ({"x": np.zeros((24, 33), np.int32)}, "input 'x': got dtype int32"),
+        ({"x": np.zeros((33, 24), np.float32)}, "input 'x': got shape (33, 24), expected (24, 33)"),
+        ({"x": np.zeros((1, 24, 33), np.float32)}, "input 'x': got shape (1, 24, 33)"),
+        ({"x": None}, "input 'x': got dtype object"),
+    ],
+)
+def test_misfitting_input_is_refused(model, inputs, message):
+    with pytest.raises(EdgesparseRuntimeError) as caught:
+        model.run(inputs)
+
+    assert message in str(caught.value)
+    assert caught.value.status == "ES_ERR_TENSOR"
+
+
+def test_wrong_count_of_inputs_is_refused(model, sample):
+    with pytest.raises(EdgesparseRuntimeError, match="got 2 arrays, expected 1: x"):
+        model.run(sample.inputs["x"], sample.inputs["x"])
+
+
+def test_damaged_file_is_refused_with_its_path(sample, tmp_path):
+    path = tmp_path / "model.esp"
+    path.write_bytes(serialize(sample.program, {})[:-1])
+
+    with pytest.raises(EdgesparseRuntimeError, match=r"model\.esp: preamble: the file has .* copy it again") as caught:
+        Model(path)
+
+    assert caught.value.status == "ES_ERR_TRUNCATED"
+
+
+def test_damaged_weights_show_only_when_asked(sample):
+    damaged = bytearray(serialize(sample.program, {}))
+    damaged[-70] ^= 1  # a value of the last dense array but one
+
+    Model(bytes(damaged)).close()
+
+    with pytest.raises(EdgesparseRuntimeError, match="weights section: the checksum"):
+        Model(bytes(damaged), verify_weights=True)
+
+
+def test_profile_times_every_step(model, sample):
+    timings = model.profile(sample.inputs, repeat=4)
+
+    assert [(step.name, step.op, step.kernel) for step in timings] == [
+        ("conv1", "Conv+Relu", "spmm"),
+        ("gather/größe", "Gather", "gather"),
+        ("sum", "ReduceSum", "row_sum"),
+    ]
+    assert all(len(step.times_us) == 4 and step.median_us > 0 for step in timings)
+
+
+def test_closed_model_says_so(model, sample):
+    model.close()
+    model.close()
+
+    with pytest.raises(EdgesparseRuntimeError, match="the model is closed"):
+        model.run(sample.inputs)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65])
+def test_count_of_threads_is_checked(sample, threads):
+    with pytest.raises(EdgesparseRuntimeError, match=f"threads: got {threads}, expected 1 to 64"):
+        Model(serialize(sample.program, {}), threads=threads)
+
+
+def test_threads_may_share_a_model(model, sample):
+    failures = []
+
+    def run():
+        for _ in range(50):
+            try:
+                assert_matches(model.run(sample.inputs), sample)
+            except BaseException as err:
+                failures.append(err)
+
+    workers = [threading.Thread(target=run) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert failures == []
+
+
+def test_gil_is_free_while_a_model_runs(host):
+    sample = samples.slow_model(host)
+    ticks = 0
+    done = threading.Event()
+
+    def tick():
+        nonlocal ticks
+        while not done.is_set():
+            ticks += 1
+
+    with Model(serialize(sample.program, {})) as model:
+        ticker = threading.Thread(target=tick)
+        ticker.start()
+        before = ticks
+        output = model.run(sample.inputs)["y"]
+        after = ticks
+        done.set()
+        ticker.join()
+
+    assert output == [42]
+    assert after - before > 100
+
+
+def test_binding_imports_numpy_and_nothing_else():
+    package = Path(sys.modules["edgesparse_runtime"].__file__).parent
+    imported = {
+        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
+        for path in package.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+
+    assert imported - sys.stdlib_module_names == {"numpy", "edgesparse_runtime"}
+
+
+def test_works_without_the_compiler(sample, tmp_path):
+    write(sample.program, {}, tmp_path / "model.esp")
+    package = Path(sys.modules["edgesparse_runtime"].__file__).parents[1]
+    code = (
+        "import sys, numpy as np; sys.modules['edgesparse'] = None; from edgesparse_runtime import Model; "
+        "m = Model(sys.argv[1]); print(sorted(m.run(np.zeros((24, 33), np.float32))))"
+    )
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(package)!r}); {code}"]
+
+    result = subprocess.run([*command, str(tmp_path / "model.esp")], capture_output=True, text=True, cwd=tmp_path)
+
+    assert result.stdout == "['g', 's']\n", result.stderr
