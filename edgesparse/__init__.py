@@ -1,1 +1,41 @@
-"""edgesparse: compile sparse neural networks for the CPUs people own."""
+"""edgesparse: compile sparse neural networks for the CPUs people own.
+
+    import edgesparse
+
+    edgesparse.compile("model.onnx", target="rpi4", sparsity=0.9)
+
+Importing this package is cheap: the compiler is loaded by the first call that needs it.
+"""
+
+import sys
+from types import ModuleType
+
+from edgesparse.errors import EdgesparseError
+from edgesparse.pipeline import bench, compile, inspect, prune, run, verify
+from edgesparse.targets import Target
+from edgesparse.targets import load as load_target
+from edgesparse.targets import names as target_names
+
+__all__ = [
+    "EdgesparseError",
+    "Target",
+    "bench",
+    "compile",
+    "inspect",
+    "load_target",
+    "prune",
+    "run",
+    "target_names",
+    "verify",
+]
+
+
+class _Package(ModuleType):
+    """Keeps `edgesparse.prune` the function: importing the room `edgesparse/prune` would replace it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -87,10 +87,14 @@ def _host(table: Mapping[str, Any], where: str, host: Host) -> Target:
                 bandwidth_bytes_per_s=None,
             )
     if not same_isa:
-        raise TargetError(f"{where}: this machine is {host.isa}, which no target has; name another target to compile for")
+        raise TargetError(
+            f"{where}: this machine is {host.isa}, which no target has; name another target to compile for"
+        )
     least = same_isa[-1]
     missing = ", ".join(sorted(set(least.requires) - host.features))
-    raise TargetError(f"{where}: this CPU ({host.model}) lacks {missing}, which {least.name} needs; name another target")
+    raise TargetError(
+        f"{where}: this CPU ({host.model}) lacks {missing}, which {least.name} needs; name another target"
+    )
 
 
 # Key: (type, required). Bare integers are positive.

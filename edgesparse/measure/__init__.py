@@ -1,0 +1,35 @@
+"""Latency, memory and agreement with other runtimes."""
+
+from edgesparse.measure.artifact import open_artifact
+from edgesparse.measure.bench import BenchReport, Contender, StepTime, bench
+from edgesparse.measure.compare import Difference, compare, compare_all
+from edgesparse.measure.feeds import Arrays, Given, feeds_for, random_feeds
+from edgesparse.measure.figure import Figure, Origin
+from edgesparse.measure.latency import Latency, Schedule, interleave
+from edgesparse.measure.memory import Memory, measure_memory
+from edgesparse.measure.rivals import RIVALS, OnnxRuntime, open_rival
+
+__all__ = [
+    "RIVALS",
+    "Arrays",
+    "BenchReport",
+    "Contender",
+    "Difference",
+    "Figure",
+    "Given",
+    "Latency",
+    "Memory",
+    "OnnxRuntime",
+    "Origin",
+    "Schedule",
+    "StepTime",
+    "bench",
+    "compare",
+    "compare_all",
+    "feeds_for",
+    "interleave",
+    "measure_memory",
+    "open_artifact",
+    "open_rival",
+    "random_feeds",
+]

@@ -1,0 +1,5 @@
+"""`python -m edgesparse`."""
+
+from edgesparse.cli import main
+
+main()

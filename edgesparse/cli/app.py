@@ -1,0 +1,49 @@
+"""The `edgesparse` program: its commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from edgesparse.cli import build, use
+from edgesparse.errors import EdgesparseError
+
+BAD_INPUT = 1
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="edgesparse", prog_name="edgesparse")
+def app() -> None:
+    """Compile sparse neural networks for the CPUs people own."""
+
+
+for command in (*use.COMMANDS, *build.COMMANDS):
+    app.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit: 0, 1 for bad input, 2 for bad usage, 130 when interrupted."""
+    try:
+        code = app(arguments, prog_name="edgesparse", standalone_mode=False)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(err.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("edgesparse: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except EdgesparseError as err:
+        click.echo(f"edgesparse: {_one_line(err)}", err=True)
+        sys.exit(BAD_INPUT)
+    except BrokenPipeError:  # the reader of our output has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BAD_INPUT)
+    sys.exit(code or 0)
+
+
+def _one_line(err: EdgesparseError) -> str:
+    return " ".join(str(err).split())

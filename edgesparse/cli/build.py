@@ -1,0 +1,70 @@
+"""Commands that make something: prune and compile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgesparse import pipeline
+from edgesparse.cli import options
+from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, table
+
+
+@click.command("prune")
+@click.argument("model", type=options.FILE)
+@click.option("-o", "--output", required=True, type=options.FILE, help="The ONNX file to write.")
+@options.pruning(required=True)
+@options.as_json
+def prune_command(model: Path, output: Path, as_json: bool, **pruning: Any) -> None:
+    """Write a copy of MODEL with weights set to zero; it stays an ordinary ONNX file."""
+    with progress() as stage:
+        report = pipeline.prune(model, output, progress=stage, **pruning)
+    if as_json:
+        print_json(report)
+        return
+    rows = [
+        (layer.node, layer.op, shape_text(layer.shape), f"{layer.density_after:.3f}", layer.note or "")
+        for layer in report.layers
+    ]
+    click.echo(table(("layer", "op", "weight", "density", "note"), rows))
+    click.echo(
+        f"{output}: density {report.prunable_density:.3f} of the prunable layers, {report.model_density:.3f} of all"
+    )
+
+
+@click.command("compile")
+@click.argument("model", type=options.FILE)
+@click.option("--target", default="host", show_default=True, help="A name from `edgesparse targets`, or a TOML file.")
+@click.option("-o", "--output", type=options.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    type=options.InputShape(),
+    multiple=True,
+    help="Fix an input's dynamic shape; they are 1 by default.",
+)
+@options.pruning(required=False)
+@options.as_json
+def compile_command(
+    model: Path, target: str, output: Path | None, input_shapes: Any, as_json: bool, **pruning: Any
+) -> None:
+    """Compile MODEL into one file that the runtime executes; zeros in it become speed."""
+    with progress() as stage:
+        report = pipeline.compile(model, target, output, input_shapes=dict(input_shapes), progress=stage, **pruning)
+    if as_json:
+        print_json(report)
+        return
+    sparse = sum(layer.kernel == "sparse" for layer in report.layers)
+    click.echo(f"{report.artifact}: {bytes_text(report.artifact_bytes)} for {report.target}, in {report.seconds:.1f} s")
+    click.echo(
+        f"{sparse} of {len(report.layers)} weighted layers run sparse; density {report.density:.3f} of all weights"
+    )
+    click.echo(
+        f"code {bytes_text(report.code_bytes)}, weights {bytes_text(report.weights_bytes)}, "
+        f"arena {bytes_text(report.arena_bytes)}, {report.steps} kernel calls"
+    )
+
+
+COMMANDS = (prune_command, compile_command)

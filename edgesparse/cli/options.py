@@ -1,0 +1,104 @@
+"""Options that several commands share, and what their values become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path)
+THREADS = click.IntRange(1, 64)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads that share the work.")
+
+
+def pruning(*, required: bool) -> Callable[[Command], Command]:
+    """Add the pruning options to a command."""
+    decorators = [
+        click.option(
+            "--sparsity",
+            type=click.FloatRange(0.0, 1.0, max_open=True),
+            required=required,
+            help="Share of the prunable weights to set to zero.",
+        ),
+        click.option("--method", default="magnitude", show_default=True, help="Which weights go first."),
+        click.option(
+            "--allocation", default="uniform", show_default=True, help="How layers share it: uniform, global or erk."
+        ),
+        click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together."),
+        click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
+    ]
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+class InputShape(click.ParamType[Any]):
+    """NAME=1,3,224,224."""
+
+    name = "NAME=D0,D1,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, tuple[int, ...]]:
+        """Split the name from the dimensions."""
+        name, separator, dimensions = str(value).rpartition("=")
+        sizes = dimensions.split(",") if dimensions else []
+        if not separator or not name or not all(size.strip().isdigit() and int(size) > 0 for size in sizes):
+            self.fail(f"got {value!r}, expected a name and positive sizes such as image=1,3,224,224", param, ctx)
+        return name, tuple(int(size) for size in sizes)
+
+
+class InputArrays(click.ParamType[Any]):
+    """FILE.npz with every input by name, FILE.npy for the first input, or NAME=FILE.npy."""
+
+    name = "[NAME=]FILE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str | None, np.ndarray]:
+        """Read the file; the name is None where none was given."""
+        import numpy as np
+
+        name, _, file = str(value).rpartition("=")
+        try:
+            loaded = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as err:
+            reason = err.strerror if isinstance(err, OSError) and err.strerror else "not an .npy or .npz file"
+            raise BadInput(f"{file}: cannot be read: {reason}; expected an .npy or .npz file") from err
+        if isinstance(loaded, np.ndarray):
+            return {name or None: loaded}
+        if name:
+            raise BadInput(f"{file}: got an .npz file for the input {name!r}, expected an .npy file")
+        return {key: loaded[key] for key in loaded.files}
+
+
+class BadInput(click.ClickException):
+    """A file on the command line that cannot be used."""
+
+    def show(self, file: Any = None) -> None:
+        """Print one line, as for every other error."""
+        click.echo(f"edgesparse: {self.format_message()}", err=True)
+
+
+def merged(groups: tuple[dict[str | None, np.ndarray], ...]) -> dict[str, np.ndarray] | list[np.ndarray]:
+    """The arrays of all `--input` options: by name, or in order where they have no names."""
+    pairs = [pair for group in groups for pair in group.items()]
+    names = [name for name, _ in pairs]
+    if all(name is None for name in names):
+        return [array for _, array in pairs]
+    if None in names or len(set(names)) < len(names):
+        raise click.UsageError("give every --input a NAME= of its own, or none of them")
+    return {str(name): array for name, array in pairs}

@@ -1,0 +1,60 @@
+"""Whether two sets of outputs agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+RTOL = 1e-3
+ATOL = 1e-4
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one value is from the expected one.
+
+    `max_error` is the largest absolute difference after both were divided by `scale`, the largest magnitude
+    expected; `agrees` holds where every element is within RTOL and ATOL on that scale. Values that are not
+    floating point agree only if they are equal.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    scale: float
+    max_error: float
+    agrees: bool
+    note: str = ""
+
+
+def compare(actual: np.ndarray, expected: np.ndarray, name: str, rtol: float = RTOL, atol: float = ATOL) -> Difference:
+    """Compare one value with what was expected."""
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
+        note = f"got {actual.dtype}{list(actual.shape)}, expected {expected.dtype}{list(expected.shape)}"
+        return Difference(name, actual.shape, 0.0, float("inf"), agrees=False, note=note)
+    if expected.dtype.kind != "f":
+        wrong = int(np.count_nonzero(actual != expected))
+        note = f"{wrong} of {expected.size} elements differ" if wrong else ""
+        return Difference(name, actual.shape, 1.0, float(wrong > 0), agrees=not wrong, note=note)
+    return _compare_floats(actual.astype(np.float64), expected.astype(np.float64), name, rtol, atol)
+
+
+def compare_all(actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> tuple[Difference, ...]:
+    """Compare every expected value; one that is missing does not agree."""
+    missing = np.empty((0,), dtype=bool)
+    return tuple(compare(actual.get(name, missing), value, name) for name, value in expected.items())
+
+
+def _compare_floats(actual: np.ndarray, expected: np.ndarray, name: str, rtol: float, atol: float) -> Difference:
+    finite = np.isfinite(expected)
+    scale = float(np.abs(expected[finite]).max(initial=0.0)) or 1.0
+    same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.where(same, 0.0, np.abs(actual - expected) / scale)
+        allowed = atol + rtol * np.abs(expected) / scale
+        close = same | (finite & (error <= allowed))
+    error = np.where(np.isfinite(error), error, np.inf)
+    wrong = int(np.count_nonzero(~close))
+    note = f"{wrong} of {expected.size} elements are out of tolerance" if wrong else ""
+    return Difference(name, actual.shape, scale, float(error.max(initial=0.0)), agrees=not wrong, note=note)

@@ -1,0 +1,53 @@
+"""Inputs for a model nobody gave inputs for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from edgesparse.errors import MeasureError
+
+Arrays = dict[str, np.ndarray]
+Given = Mapping[str, np.ndarray] | Sequence[np.ndarray] | None
+"""Inputs by name or in order, or nothing."""
+
+
+class Spec(Protocol):
+    """A model input, as artifacts and rivals describe it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def dtype(self) -> str: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+
+def feeds_for(inputs: Sequence[Spec], given: Given, seed: int = 0) -> Arrays:
+    """The given inputs by name; seeded random ones where nothing is given.
+
+    Raises: MeasureError: arrays in order, but not one for each input.
+    """
+    if not given:
+        return random_feeds(inputs, seed)
+    if isinstance(given, Mapping):
+        return dict(given)
+    names = [spec.name for spec in inputs]
+    if len(given) != len(names):
+        raise MeasureError(f"inputs: got {len(given)} arrays, expected {len(names)}: {', '.join(names)}")
+    return dict(zip(names, given, strict=True))
+
+
+def random_feeds(inputs: Iterable[Spec], seed: int = 0) -> Arrays:
+    """Seeded random inputs: normal for floats; 0 or 1 for integers, which every vocabulary and mask holds."""
+    rng = np.random.default_rng(seed)
+    feeds: Arrays = {}
+    for spec in inputs:
+        dtype = np.dtype(spec.dtype)
+        if dtype.kind == "f":
+            feeds[spec.name] = rng.standard_normal(spec.shape).astype(dtype)
+        else:
+            feeds[spec.name] = rng.integers(0, 2, spec.shape).astype(dtype)
+    return feeds

@@ -1,0 +1,94 @@
+"""Wall time of inferences; several programs are timed in turns, so that noise hits all of them alike."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from edgesparse.errors import MeasureError
+from edgesparse.measure.figure import Origin
+
+MIN_RUNS = 10
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Wall time of one inference over `runs` runs, in microseconds."""
+
+    runs: int
+    p10_us: float
+    median_us: float
+    p90_us: float
+    origin: Origin = Origin.MEASURED
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to measure: at least `seconds` and MIN_RUNS rounds, at most `max_runs`, after a warm-up.
+
+    `pause_s` is slept before each run: worker threads of the program before stop spinning.
+    """
+
+    seconds: float = 3.0
+    warmup_seconds: float = 0.5
+    max_runs: int = 10_000
+    pause_s: float = 0.0
+
+
+def interleave(programs: Mapping[str, Callable[[], object]], schedule: Schedule | None = None) -> dict[str, Latency]:
+    """Time the programs in turns: one run of each, again and again.
+
+    Raises: MeasureError: `seconds` is negative or `max_runs` is below MIN_RUNS.
+    """
+    plan = schedule or Schedule()
+    if plan.seconds < 0 or plan.max_runs < MIN_RUNS:
+        raise MeasureError(
+            f"bench: got seconds={plan.seconds} and max_runs={plan.max_runs}, "
+            f"expected seconds >= 0 and max_runs >= {MIN_RUNS}"
+        )
+    times_us: dict[str, list[float]] = {name: [] for name in programs}
+    with _quiet():
+        _rounds(programs, plan, plan.warmup_seconds, 1, {name: [] for name in programs})
+        _rounds(programs, plan, plan.seconds, MIN_RUNS, times_us)
+    return {name: _summary(values) for name, values in times_us.items()}
+
+
+def _rounds(
+    programs: Mapping[str, Callable[[], object]],
+    plan: Schedule,
+    seconds: float,
+    min_rounds: int,
+    times_us: Mapping[str, list[float]],
+) -> None:
+    end = time.perf_counter() + seconds
+    for done in range(plan.max_runs):
+        if done >= min_rounds and time.perf_counter() >= end:
+            return
+        for name, run in programs.items():
+            if plan.pause_s:
+                time.sleep(plan.pause_s)
+            start = time.perf_counter_ns()
+            run()
+            times_us[name].append((time.perf_counter_ns() - start) / 1000)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Python's garbage collector out of the measurement."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _summary(values_us: list[float]) -> Latency:
+    deciles = statistics.quantiles(values_us, n=10, method="inclusive")
+    return Latency(len(values_us), p10_us=deciles[0], median_us=statistics.median(values_us), p90_us=deciles[8])

@@ -1,0 +1,23 @@
+"""Run the stages, and verify between them."""
+
+from edgesparse.pipeline.compiling import Pruning, compile, default_output, prune
+from edgesparse.pipeline.files import save_arrays
+from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
+from edgesparse.pipeline.running import bench, inspect, run
+from edgesparse.pipeline.verification import verify
+
+__all__ = [
+    "ArtifactSummary",
+    "CompileReport",
+    "Pruning",
+    "TensorSummary",
+    "VerifyReport",
+    "bench",
+    "compile",
+    "default_output",
+    "inspect",
+    "prune",
+    "run",
+    "save_arrays",
+    "verify",
+]

@@ -1,0 +1,106 @@
+"""Compare an artifact with ONNX Runtime: its outputs, then the values between its kernels."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgesparse import targets
+from edgesparse.pipeline.compiling import (
+    InputShapes,
+    Progress,
+    Pruning,
+    apply_pruning,
+    digest,
+    lowered,
+    normalised,
+    serialized,
+    silent,
+)
+from edgesparse.pipeline.reports import VerifyReport
+from edgesparse.pipeline.running import run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+    from edgesparse.measure import Difference, Given
+    from edgesparse.pipeline.compiling import Source
+
+
+def verify(
+    artifact: str | Path,
+    model: Source,
+    *,
+    inputs: Given = None,
+    layers: bool = True,
+    progress: Progress = silent,
+) -> VerifyReport:
+    """Compare an artifact with ONNX Runtime on the model it was compiled from.
+
+    The pruning that the artifact records is applied to `model` first.
+
+    Args:
+        inputs: arrays by name or in order; seeded random ones by default.
+        layers: also compile the model with the values between its layers visible, and compare those.
+
+    Raises: EdgesparseError: something cannot be opened or run here.
+    """
+    from edgesparse import frontend, measure
+
+    source = frontend.read(model)
+    progress("running the artifact")
+    with measure.open_artifact(artifact) as opened:
+        manifest = opened.manifest
+        feeds = measure.feeds_for(opened.inputs, inputs)
+        shapes = {spec.name: spec.shape for spec in opened.inputs}
+        actual = opened.run(feeds)
+    pruned, _ = apply_pruning(source, _recorded_pruning(manifest), progress)
+    progress("running ONNX Runtime")
+    expected = measure.OnnxRuntime(serialized(pruned), threads=1).run(feeds)
+    outputs = measure.compare_all(actual, expected)
+    target = str(manifest.get("target", targets.HOST))
+    compared = _compare_layers(pruned, target, shapes, feeds, progress) if layers else ()
+    same = manifest.get("model_sha256") in (None, digest(model, source))
+    return VerifyReport(
+        outputs=outputs,
+        layers=compared,
+        first_divergence=next((difference.name for difference in compared if not difference.agrees), None),
+        note=None if same else "the artifact was compiled from another file than this model",
+    )
+
+
+def _recorded_pruning(manifest: Mapping[str, Any]) -> Pruning | None:
+    recorded = manifest.get("pruning")
+    return Pruning(**{**recorded, "skip": tuple(recorded["skip"])}) if recorded else None
+
+
+def _compare_layers(
+    model: ir.Model, target: str, shapes: InputShapes, feeds: Mapping[str, np.ndarray], progress: Progress
+) -> tuple[Difference, ...]:
+    """Compare what every layer of the normalised model computes with ONNX Runtime's."""
+    from edgesparse import measure
+    from edgesparse.package.writer import write
+
+    device = targets.load(target)
+    normal = normalised(model, shapes, progress)
+    program, _ = lowered(normal, device, progress, expose=True)
+    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+        path = Path(folder) / "layers.esp"
+        write(program, {}, path)
+        progress("comparing layer by layer")
+        actual = run(path, feeds)
+    visible = [str(value.name) for node in normal.graph for value in node.outputs if value.name in actual]
+    reference = measure.OnnxRuntime(serialized(_exposing(normal, visible)), threads=1, outputs=visible)
+    return measure.compare_all(actual, reference.run(dict(feeds)))
+
+
+def _exposing(model: ir.Model, names: list[str]) -> ir.Model:
+    """A copy of `model` whose outputs are the values in `names`."""
+    exposed = model.clone()
+    wanted = set(names)
+    values = [value for node in exposed.graph for value in node.outputs if value.name in wanted]
+    exposed.graph.outputs[:] = values
+    return exposed
