@@ -194,7 +194,8 @@ def _explicit_window(node: ir.Node) -> None:
         if auto in ("SAME_UPPER", "SAME_LOWER") or "output_shape" in get:
             zipped = zip(data[2:], out[2:], strides, spans, extra, strict=True)
             totals = [stride * (i - 1) + e + span - o for i, o, stride, span, e in zipped]
-            pads = _split_pads(totals, more_first=auto != "SAME_UPPER")
+            extra = tuple(e + max(0, -total) for e, total in zip(extra, totals, strict=True))
+            pads = _split_pads([max(0, total) for total in totals], more_first=auto != "SAME_UPPER")
         get.pop("output_shape", None)
         get["output_padding"] = ir.AttrInt64s("output_padding", tuple(extra))
     elif auto in ("SAME_UPPER", "SAME_LOWER"):

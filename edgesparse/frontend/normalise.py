@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import onnx
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx.inliner
 import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from edgesparse.frontend.affine import fold_affine, hoist_factors
 from edgesparse.frontend.canonical import canonicalise
-from edgesparse.frontend.fold import fold_constants, simplify
+from edgesparse.frontend.fold import add_constant, fold_constants, simplify
 from edgesparse.frontend.fuse import drop_leftovers, fuse_patterns
 from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.read import Source, read
@@ -20,6 +24,8 @@ from edgesparse.frontend.shapes import (
     forget_shapes,
     infer_shapes,
     require_static,
+    require_tensors,
+    shapeless_nodes,
 )
 from edgesparse.frontend.support import Supports, expand_functions
 
@@ -55,24 +61,60 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
 
     Raises: FrontendError: `input_shapes` or `bind` do not fit, or a shape depends on data.
     """
+    with _silenced("onnx_ir", "onnxscript"):
+        model = _prepare(model, input_shapes, bind)
+        model = convert_opset(model)
+        model = _shape_by_definition(_simplified(model))
+        for apply in (fuse_patterns, hoist_factors, fold_affine, canonicalise, fold_affine, drop_leftovers):
+            apply(model)
+            model = infer_shapes(_clean(model))
+        require_static(model)
+        return _share_constants(model)
+
+
+def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings | None) -> ir.Model:
+    """A copy of `model` with a static signature, no functions, no constant expressions and no constant branches."""
     model = model.clone()
     model.ir_version = max(model.ir_version, IR_VERSION)
     common.RemoveInitializersFromInputsPass()(model)
+    require_tensors(model)
     fix_inputs(model, input_shapes, bind)
     forget_shapes(model)
     model = _inline_functions(model)
     fold_constants(model)
-    if any(True for _ in model.graph.subgraphs()):  # constant branches go before the conversion, which stops at them
+    if any(True for _ in model.graph.subgraphs()):  # before the conversion, which stops at branches
         model = simplify(model) or model
-    model = convert_opset(model)
+    return model
+
+
+@contextmanager
+def _silenced(*names: str) -> Iterator[None]:
+    """Hold back the warnings of libraries: what they cannot do stays as it is, and is reported by what it breaks."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _simplified(model: ir.Model) -> ir.Model:
     model = _clean(simplify(model) or _optimize(model))
     fold_constants(model)
-    model = infer_shapes(model)
-    for apply in (fuse_patterns, hoist_factors, fold_affine, canonicalise, fold_affine, drop_leftovers):
-        apply(model)
-        model = infer_shapes(_clean(model))
-    require_static(model)
-    return _share_constants(model)
+    return infer_shapes(model)
+
+
+def _shape_by_definition(model: ir.Model) -> ir.Model:
+    """Write out operators for which onnx infers no shape, where it defines them by operators that it can infer."""
+    shapeless = {(node.domain, node.op_type) for node in shapeless_nodes(model)}
+    if not shapeless:
+        return model
+    expanded = expand_functions(model, lambda node: "no shape" if (node.domain, node.op_type) in shapeless else None)
+    written_out = _simplified(expanded)
+    return model if shapeless_nodes(written_out) else written_out  # else errors would name nodes nobody wrote
 
 
 def _inline_functions(model: ir.Model) -> ir.Model:
@@ -102,6 +144,22 @@ def _clean(model: ir.Model) -> ir.Model:
         common.NameFixPass(),
         common.RemoveUnusedOpsetsPass(),
     ]
+    _produce_outputs(model.graph)
     for apply in passes:
         model = apply(model).model
     return model
+
+
+def _produce_outputs(graph: ir.Graph) -> None:
+    """Put an Identity between a constant and a graph output that is that constant."""
+    for at, value in enumerate(graph.outputs):
+        if value.producer() is None and value.const_value is not None:
+            source = add_constant(graph, value.const_value.numpy(), f"{value.name}_constant")
+            copy = ir.node("Identity", [source], name=f"{value.name}_identity")
+            copy.outputs[0].type, copy.outputs[0].shape = source.type, source.shape
+            graph.append(copy)
+            name = value.name
+            graph.outputs[at] = copy.outputs[0]
+            value.replace_all_uses_with(source)
+            del graph.initializers[name]
+            copy.outputs[0].name = name

@@ -11,7 +11,7 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from edgesparse.errors import FrontendError
 
-OLDEST_OPSET = 6
+OLDEST_OPSET = 1
 
 Source = str | Path | onnx.ModelProto | ir.Model
 
@@ -21,7 +21,7 @@ def read(source: Source) -> ir.Model:
 
     Weights outside the file are read from its own directory or below; a path that leaves it is refused.
 
-    Raises: FrontendError: the file cannot be read, is not a valid ONNX model, or is older than opset 6.
+    Raises: FrontendError: the file cannot be read, is not a valid ONNX model, or has an unknown opset.
     """
     if isinstance(source, ir.Model):
         return source

@@ -13,6 +13,9 @@ from edgesparse.errors import FrontendError
 InputShapes = Mapping[str, Sequence[int]]
 Bindings = Mapping[str, np.ndarray]
 
+SAME_SHAPE = ("Not",)
+"""Operators whose output has the shape of the input, although onnx has no inference for them."""
+
 
 def fix_inputs(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bindings | None = None) -> None:
     """Give every input of `model` a static shape, in place.
@@ -79,14 +82,18 @@ def _freeze(graph: ir.Graph, value: ir.Value, array: np.ndarray) -> None:
 
 def forget_shapes(model: ir.Model) -> None:
     """Drop every shape that is not an input's or a constant's: they may speak of dimensions no longer dynamic."""
-    for node in model.graph.all_nodes():
+    for node in model.graph:
         for value in node.outputs:
             value.shape = None
 
 
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Infer what shapes and types are still missing, by the operators' own definitions."""
-    return common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
+    inferred = common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
+    for node in inferred.graph:
+        if node.op_type in SAME_SHAPE and not node.domain and node.inputs[0] is not None:
+            node.outputs[0].shape = node.outputs[0].shape or node.inputs[0].shape
+    return inferred
 
 
 def is_static(value: ir.Value) -> bool:
@@ -96,21 +103,41 @@ def is_static(value: ir.Value) -> bool:
     return value.dtype != ir.DataType.UNDEFINED and value.shape.is_static()
 
 
+def shapeless_nodes(model: ir.Model) -> list[ir.Node]:
+    """The nodes where shapes stop being known: an output is not static although every input is."""
+    return [
+        node
+        for node in model.graph
+        if any(value.name and not is_static(value) for value in node.outputs)
+        and all(value is None or is_static(value) for value in node.inputs)
+    ]
+
+
+def require_tensors(model: ir.Model) -> None:
+    """Check that `model` works on tensors only.
+
+    Raises: FrontendError: names every input and operator that deals in sequences or optional values.
+    """
+    culprits = [f"input {value.name!r}" for value in model.graph.inputs if not isinstance(value.type, ir.TensorType)]
+    culprits += [
+        f"{node.op_type} {node.name or node.outputs[0].name!r}"
+        for node in model.graph.all_nodes()
+        if not node.domain and any(word in node.op_type for word in ("Sequence", "Optional"))
+        if node.op_type != "ReverseSequence"
+    ]
+    if culprits:
+        raise FrontendError(f"sequences and optional values cannot be compiled: {', '.join(culprits)}")
+
+
 def require_static(model: ir.Model) -> None:
     """Check that every value has a static shape and a dtype.
 
     Raises: FrontendError: names every node where a shape stops being known.
     """
-    culprits = []
-    for node in model.graph:
-        unknown = [value for value in node.outputs if value.name and not is_static(value)]
-        if unknown and all(value is None or is_static(value) for value in node.inputs):
-            culprits.append(f"{node.op_type} {node.name or unknown[0].name!r}")
-    loose = [value for value in model.graph.inputs if not is_static(value)]
-    culprits += [f"input {value.name!r} ({value.type or 'no type'})" for value in loose]
+    culprits = [f"{node.op_type} {node.name or node.outputs[0].name!r}" for node in shapeless_nodes(model)]
     if culprits:
         raise FrontendError(
-            f"output shapes depend on data or are no tensors, so they cannot be planned: {', '.join(culprits)}; "
+            f"output shapes depend on data, so they cannot be planned: {', '.join(culprits)}; "
             "where an input decides the shape, bind it to a constant"
         )
 

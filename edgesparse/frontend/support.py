@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import onnx
+import onnx.inliner
 import onnx_ir as ir
 
 from edgesparse.errors import FrontendError
