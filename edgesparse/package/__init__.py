@@ -1,0 +1,1 @@
+"""model.esp: written by `writer`, read back by `reader`; FORMAT.md is the specification."""

@@ -16,6 +16,8 @@ from edgesparse.package.check import check, tensor_bytes
 from edgesparse.package.layout import SectionFlag, SectionKind
 from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
 
+_KNOWN_KINDS = frozenset(SectionKind)
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -52,9 +54,7 @@ def parse(data: bytes) -> Artifact:
     version, sections = _read_container(data)
     for kind in (SectionKind.PLAN, SectionKind.CODE):
         _require(bool(sections.get(kind)), f"the {kind.name.lower()} section is missing or empty")
-    program = _read_plan(
-        sections[SectionKind.PLAN], sections[SectionKind.CODE], sections.get(SectionKind.WEIGHTS, b"")
-    )
+    program = _read_plan(sections[SectionKind.PLAN], sections[SectionKind.CODE], sections.get(SectionKind.WEIGHTS, b""))
     check(program)
     manifest = _read_manifest(sections.get(SectionKind.MANIFEST, b"{}"))
     return Artifact(version, program, manifest, sections.get(SectionKind.REPORT))
@@ -96,7 +96,7 @@ def _read_sections(data: bytes, table: bytes) -> Iterator[tuple[SectionKind, byt
         end = offset + size
         content = data[offset:end]
         _require(hashlib.sha256(content).digest() == digest, f"{where}: is damaged; copy the file again")
-        if kind not in SectionKind.__members__.values():
+        if kind not in _KNOWN_KINDS:
             _require(not flags & SectionFlag.REQUIRED, f"{where}: is required and unknown; update edgesparse")
             continue
         _require(kind not in seen, f"{where}: another section has the same kind")
@@ -108,10 +108,11 @@ def _read_sections(data: bytes, table: bytes) -> Iterator[tuple[SectionKind, byt
 def _read_manifest(content: bytes) -> dict[str, Any]:
     _require(len(content) <= layout.MAX_MANIFEST_BYTES, f"the manifest has {len(content)} bytes")
     try:
-        manifest = json.loads(content)
+        manifest: Any = json.loads(content)
     except (ValueError, RecursionError) as err:
         raise PackageError(f"the manifest is not JSON: {err}") from err
-    _require(isinstance(manifest, dict), "the manifest is not a JSON object")
+    if not isinstance(manifest, dict):
+        raise PackageError("the manifest is not a JSON object")
     return manifest
 
 
@@ -169,7 +170,8 @@ def _split_tables(plan: bytes, tensor_count: int, step_count: int, arg_count: in
         position + string_bytes == len(plan),
         f"plan: has {len(plan)} bytes, its tables need {position + string_bytes}",
     )
-    return _Tables(*tables, strings=plan[position:])
+    tensors, steps, args = tables
+    return _Tables(tensors, steps, args, strings=plan[position:])
 
 
 def _unpack_all(record: struct.Struct, table: bytes) -> list[tuple[Any, ...]]:

@@ -100,9 +100,7 @@ def _encode_plan(program: Program) -> bytes:
     for step in program.steps:
         names = (*strings.add(step.name), *strings.add(step.op), *strings.add(step.kernel))
         steps.append(layout.STEP.pack(*names, len(args), len(step.args), step.code_offset, step.tiles, 0))
-        args += [
-            layout.ARG.pack(arg.space, arg.kind, arg.offset_bytes, arg.size_bytes, arg.limit) for arg in step.args
-        ]
+        args += [layout.ARG.pack(arg.space, arg.kind, arg.offset_bytes, arg.size_bytes, arg.limit) for arg in step.args]
     header = layout.PLAN.pack(
         layout.ISAS[program.isa],
         0,

@@ -17,9 +17,9 @@ def _compilers() -> list[str]:
 
 def get_requires_for_build_wheel(config_settings: _Settings = None) -> list[str]:
     """What must be installed before a wheel is built."""
-    return build_meta.get_requires_for_build_wheel(config_settings) + _compilers()
+    return [*build_meta.get_requires_for_build_wheel(config_settings), *_compilers()]
 
 
 def get_requires_for_build_editable(config_settings: _Settings = None) -> list[str]:
     """What must be installed before the package is installed in place."""
-    return build_meta.get_requires_for_build_editable(config_settings) + _compilers()
+    return [*build_meta.get_requires_for_build_editable(config_settings), *_compilers()]

@@ -22,7 +22,7 @@ enum {
     ES_MAX_PLAN_BYTES = 1 << 24,
     ES_MAX_CODE_BYTES = 1 << 26,
     ES_MAX_SCRATCH_BYTES = 1 << 26,
-    ES_MAX_TENSORS = 256, /* inputs, and outputs */
+    ES_MAX_TENSORS = 4096, /* inputs, and as many outputs */
     ES_MAX_STEPS = 1 << 16,
     ES_MAX_STEP_ARGS = 64
 };

@@ -160,7 +160,9 @@ def counting_model(isa: str, tiles: int, step_count: int) -> Sample:
 def slow_model(isa: str) -> Sample:
     """One step that takes milliseconds."""
     image = kernel_image(isa)
-    step = Step("dawdle", "Add", "dawdle", image.symbols["dawdle"], 1, (Arg(Space.ARENA, 0, 4), Arg(Space.ARENA, 64, 4)))
+    step = Step(
+        "dawdle", "Add", "dawdle", image.symbols["dawdle"], 1, (Arg(Space.ARENA, 0, 4), Arg(Space.ARENA, 64, 4))
+    )
     x = TensorSpec("x", "int32", (1,), 0)
     y = TensorSpec("y", "int32", (1,), 64)
     program = Program(isa, (), 128, 0, (x,), (y,), (step,), image.code, b"")

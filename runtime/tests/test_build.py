@@ -9,6 +9,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
 from runtime import build
+from runtime.tests.conftest import run_program
 
 LIBC = {"libc.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "ld-linux-armhf.so.3"}
 
@@ -50,9 +51,9 @@ def test_static_library_links_into_a_program(host, tmp_path):
     source.write_text('#include "edgesparse.h"\nint main(void) { return *es_status_name(ES_OK) != 69; }\n')
     program = tmp_path / "main"
 
-    build._run(
-        [*build.zig(), "cc", "-target", build.PLATFORMS[host].static_triple, *build.INCLUDE]
-        + [str(source), str(build.static_library(host)), "-o", str(program)]
-    )
+    target = build.PLATFORMS[host].static_triple
+    library = build.static_library(host)
+    compiled = run_program(*build.zig(), "cc", "-target", target, *build.INCLUDE, source, library, "-o", program)
 
-    build._run([str(program)])
+    assert compiled.returncode == 0, compiled.stderr
+    assert run_program(program).returncode == 0

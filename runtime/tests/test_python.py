@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgesparse_runtime import EdgesparseRuntimeError, Model
 
 from edgesparse.package.writer import serialize, write
-from edgesparse_runtime import EdgesparseRuntimeError, Model
 from runtime.tests import samples
 
 
@@ -169,14 +169,15 @@ def test_gil_is_free_while_a_model_runs(host):
     with Model(serialize(sample.program, {})) as model:
         ticker = threading.Thread(target=tick)
         ticker.start()
-        before = ticks
-        output = model.run(sample.inputs)["y"]
-        after = ticks
+        progress = 0
+        for _ in range(50):
+            before = ticks
+            assert model.run(sample.inputs)["y"] == [42]
+            progress = max(progress, ticks - before)
         done.set()
         ticker.join()
 
-    assert output == [42]
-    assert after - before > 100
+    assert progress > 100
 
 
 def test_binding_imports_numpy_and_nothing_else():

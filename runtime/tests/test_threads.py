@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from edgesparse_runtime import Model
 
-from edgesparse.package.writer import write
+from edgesparse.package.writer import serialize, write
 from runtime.tests import samples
 from runtime.tests.conftest import run_program
 
@@ -22,9 +23,6 @@ def test_four_threads_run_two_models_without_a_race(crowd, host, tmp_path):
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize("tiles", [1, 2, 7, 64, 1000])
 def test_every_tile_of_every_step_runs_once(host, threads, tiles):
-    from edgesparse.package.writer import serialize
-    from edgesparse_runtime import Model
-
     sample = samples.counting_model(host, tiles, step_count=50)
     with Model(serialize(sample.program, {}), threads=threads) as model:
         for _ in range(20):

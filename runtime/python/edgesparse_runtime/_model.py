@@ -131,9 +131,7 @@ class Model:
         """
         return self._run(self._arrange(arrays), None)
 
-    def profile(
-        self, inputs: Mapping[str, np.ndarray] | Sequence[np.ndarray], repeat: int = 10
-    ) -> list[StepTiming]:
+    def profile(self, inputs: Mapping[str, np.ndarray] | Sequence[np.ndarray], repeat: int = 10) -> list[StepTiming]:
         """Run the model once unmeasured and then `repeat` times, and time every step.
 
         Raises:
