@@ -66,10 +66,10 @@ def load(name_or_path: str | Path) -> Target:
         raise TargetError(f"unknown target {text!r}{_suggest(text, names())}; known: {', '.join(names())}")
     path = folder() / f"{text}.toml"
     table = _read(path)
-    return _host(table, str(path), detect()) if text == HOST else _parse(table, str(path))
+    return fit_host(table, str(path), detect()) if text == HOST else _parse(table, str(path))
 
 
-def _host(table: Mapping[str, Any], where: str, host: Host) -> Target:
+def fit_host(table: Mapping[str, Any], where: str, host: Host) -> Target:
     """The first candidate that `host` can run, with what `host` tells about itself."""
     candidates = [load(name) for name in table["candidates"]]
     same_isa = [candidate for candidate in candidates if candidate.isa == host.isa]
