@@ -76,3 +76,23 @@ def each_vector(count: int, lanes: Lanes, action: Callable[[Expr | int, int], No
         action(i * lanes.count, lanes.count)
     if tail:
         action(full * lanes.count, tail)
+
+
+def reduce_run(
+    count: int, lanes: Lanes, value: Callable[[Expr | int], Expr], fold: Fold, start: float, chains: int = 4
+) -> Expr:
+    """Fold `value(offset)` over the vectors of a run of `count` into one vector; lanes behind the run give `start`."""
+    chains = min(chains, -(-count // lanes.count))
+    accs = [T.alloc_buffer((lanes.count,), "float32", scope="global") for _ in range(chains)]
+    for acc in accs:
+        lanes.store(acc, 0, lanes.splat(start))
+    turn = 0
+
+    def step(offset: Expr | int, valid: int) -> None:
+        nonlocal turn
+        acc = accs[turn % chains]
+        turn += 1
+        lanes.store(acc, 0, fold(lanes.load(acc, 0), keep_first(T.bind(value(offset)), valid, start)))
+
+    each_vector(count, lanes, step, unroll=chains)
+    return fold_all([T.bind(lanes.load(acc, 0)) for acc in accs], fold)
