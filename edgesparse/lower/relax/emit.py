@@ -1,0 +1,207 @@
+"""TIR functions in plain C form: scheduled blocks become kernels over a range of tiles.
+
+A function of several loop nests becomes one kernel for each nest; what they hand to each other lives in the arena.
+So nothing is allocated at run time, and each nest has tiles of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import tvm
+import tvm_ffi
+from tvm import s_tir, tirx
+from tvm.tirx.script import builder as T
+
+from edgesparse.errors import LowerError
+from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.relax.importer import TirCall
+from edgesparse.lower.relax.intrinsics import inline_math
+from edgesparse.lower.relax.schedule import GRAIN
+
+_LOCAL_BYTES = 1024  # beyond it TVM allocates a workspace by a runtime call
+
+_LOWER_BLOCKS = tvm.transform.Sequential(
+    [
+        s_tir.transform.LowerInitBlock(),
+        s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+        s_tir.transform.ConvertBlocksToOpaque(),
+        s_tir.transform.CompactBufferAllocation(),
+        s_tir.transform.LowerMatchBuffer(),
+        s_tir.transform.LowerOpaqueBlock(),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.NarrowDataType(32),
+        tirx.transform.StmtSimplify(),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Nest:
+    """Statements that become one kernel, and the flat buffers they touch."""
+
+    body: tirx.Stmt
+    reads: tuple[tirx.Buffer, ...]
+    writes: tuple[tirx.Buffer, ...]
+
+
+def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str) -> list[Call]:
+    """The kernel calls that do what `call` does.
+
+    Args: name, op: of the calls, for profiles.
+    """
+    func = _LOWER_BLOCKS(tvm.IRModule({"main": scheduled}))["main"]
+    memory: dict[tirx.Buffer, Tensor | Constant] = {}
+    arguments = dict(zip(func.params, [*call.reads, *call.writes], strict=True))
+    stages: list[tirx.Stmt] = []
+    for statement in _sequence(func.body):
+        if isinstance(statement, tirx.DeclBuffer):
+            memory[statement.buffer] = arguments[statement.data.args[0]]
+        elif isinstance(statement, tirx.AllocBuffer):
+            buffer = statement.buffer
+            memory[buffer] = Tensor(f"{call.writes[0].name}\x1f{buffer.name}{len(memory)}", (_size(buffer),), str(buffer.dtype))
+        else:
+            stages.append(statement)
+    calls = []
+    for nest in _nests(stages, memory):
+        kernel = _kernel(nest, op)
+        reads = tuple(memory[buffer] for buffer in nest.reads)
+        writes = tuple(memory[buffer] for buffer in nest.writes)
+        calls.append(Call(name, op, kernel, reads, writes))  # type: ignore[arg-type]
+    return calls
+
+
+def _sequence(body: tirx.Stmt) -> Iterator[tirx.Stmt]:
+    if isinstance(body, tirx.SeqStmt):
+        for statement in body.seq:
+            yield from _sequence(statement)
+    else:
+        yield body
+
+
+def _nests(stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Constant]) -> Iterator[_Nest]:
+    """Cut `stages` so that every buffer is written by one nest only."""
+    touched = [_touched(stage) for stage in stages]
+    last = {buffer: at for at, (_, writes) in enumerate(touched) for buffer in writes}
+    start = 0
+    while start < len(stages):
+        end = start
+        at = start
+        while at <= end:
+            end = max([end, *(last[buffer] for buffer in touched[at][1] if buffer in memory)])
+            at += 1
+        part = slice(start, end + 1)
+        reads, writes = ({b: None for found in touched[part] for b in found[side] if b in memory} for side in (0, 1))
+        body = stages[start] if end == start else tirx.SeqStmt(list(stages[part]))
+        yield _Nest(body, tuple(b for b in reads if b not in writes), tuple(writes))
+        start = end + 1
+
+
+def _touched(stage: tirx.Stmt) -> tuple[dict[tirx.Buffer, None], dict[tirx.Buffer, None]]:
+    reads: dict[tirx.Buffer, None] = {}
+    writes: dict[tirx.Buffer, None] = {}
+
+    def load(node: tvm.ir.TensorLoad) -> None:
+        reads[node.source] = None
+
+    def store(node: tirx.BufferStore) -> None:
+        writes[node.buffer] = None
+
+    tvm_ffi.structural_walk(stage, [(tvm.ir.TensorLoad, load), (tirx.BufferStore, store)])
+    return reads, writes
+
+
+def _size(buffer: tirx.Buffer) -> int:
+    size = 1
+    for extent in buffer.shape:
+        size *= int(extent)
+    return size
+
+
+def _kernel(nest: _Nest, op: str) -> Kernel:
+    buffers = [*nest.reads, *nest.writes]
+    params = [Param(_size(buffer), str(buffer.dtype)) for buffer in buffers]
+    loop = nest.body
+    grain = _grain(loop)
+    tiles = -(-int(loop.extent) // grain) if grain else 1
+
+    def body(tile: tvm.ir.Expr, *flat: tirx.Buffer) -> None:
+        emitter = _Emitter(dict(zip(buffers, flat, strict=True)))
+        if grain:
+            first = tile * grain
+            stop = T.min(first + grain, int(loop.extent)) if int(loop.extent) % grain else first + grain
+            emitter.loop(loop, first, stop)
+        else:
+            emitter.statement(loop)
+
+    kernel = build_kernel("es_fallback", params, tiles, body)
+    symbol = kernel_symbol(op.split("+", 1)[0].lower(), tvm_ffi.structural_hash(kernel.func.without_attr("global_symbol")))
+    return replace(kernel, symbol=symbol, func=kernel.func.with_attr("global_symbol", symbol))
+
+
+def _grain(loop: tirx.Stmt) -> int:
+    """Iterations of an outermost loop that make a tile; 0 where the loop must run as a whole."""
+    if not isinstance(loop, tirx.For) or not isinstance(loop.extent, tirx.IntImm) or int(loop.min) != 0:
+        return 0
+    return int(loop.annotations[GRAIN]) if GRAIN in loop.annotations else 0
+
+
+class _Emitter:
+    """Writes statements again through the builder: other buffers, math inline."""
+
+    def __init__(self, buffers: dict[tirx.Buffer, tirx.Buffer]) -> None:
+        self._vars: dict[tirx.Var, tvm.ir.Expr] = dict(buffers)
+
+    def expression(self, value: tvm.ir.Expr) -> tvm.ir.Expr:
+        """`value` on this kernel's buffers and variables."""
+        return inline_math(tvm_ffi.structural_map(value, (tirx.Var, lambda var: self._vars.get(var, var))))
+
+    def loop(self, node: tirx.For, start: tvm.ir.Expr, stop: tvm.ir.Expr) -> None:
+        """The loop `node` over another range."""
+        make = {tirx.ForKind.VECTORIZED: T.vectorized, tirx.ForKind.UNROLLED: T.unroll}.get(node.kind, T.serial)
+        with make(start, stop) as var:
+            self._vars[node.loop_var] = var
+            self.statement(node.body)
+
+    def statement(self, node: tirx.Stmt) -> None:
+        """Emit `node` at the current place."""
+        match node:
+            case tirx.SeqStmt():
+                for part in node.seq:
+                    self.statement(part)
+            case tirx.For():
+                start = self.expression(node.min)
+                self.loop(node, start, start + self.expression(node.extent))
+            case tirx.BufferStore():
+                value, indices = self.expression(node.value), [self.expression(index) for index in node.indices]
+                T.buffer_store(self._vars.get(node.buffer, node.buffer), value, indices)
+            case tirx.IfThenElse():
+                self._branch(node)
+            case tirx.AllocBuffer():
+                self._allocate(node.buffer)
+            case tirx.Bind():
+                self._vars[node.var] = T.bind(self.expression(node.value))
+            case tirx.While():
+                with T.While(self.expression(node.condition)):
+                    self.statement(node.body)
+            case tirx.AttrStmt():
+                self.statement(node.body)
+            case tirx.Evaluate():
+                T.evaluate(self.expression(node.value))
+            case _:
+                raise LowerError(f"TVM produces a statement that has no plain form: {type(node).__name__}")
+
+    def _branch(self, node: tirx.IfThenElse) -> None:
+        with T.If(self.expression(node.condition)):
+            with T.Then():
+                self.statement(node.then_case)
+            if node.else_case is not None:
+                with T.Else():
+                    self.statement(node.else_case)
+
+    def _allocate(self, buffer: tirx.Buffer) -> None:
+        size = _size(buffer)
+        if size * (tvm.DataType(str(buffer.dtype)).bits // 8) > _LOCAL_BYTES:
+            raise LowerError(f"TVM wants {size} local elements of {buffer.dtype}")
+        self._vars[buffer] = T.alloc_buffer((size,), str(buffer.dtype), scope="global")

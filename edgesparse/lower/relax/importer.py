@@ -1,0 +1,216 @@
+"""ONNX nodes to TIR functions, by way of TVM's Relax: import, legalise, fuse.
+
+The group becomes a small ONNX model whose values carry numbers for names, so that no name of the user's can clash
+with one of Relax. What comes back is a straight line of TIR functions over named tensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import tvm
+from tvm import relax
+from tvm.relax.frontend.onnx import from_onnx
+
+from edgesparse.errors import LowerError
+from edgesparse.lower.kernel import Constant, Tensor
+from edgesparse.lower.nodes import constant, tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TirCall:
+    """One scheduled-to-be function on named tensors; its buffers are the reads, then the writes."""
+
+    func: tvm.tirx.PrimFunc
+    reads: tuple[Tensor | Constant, ...]
+    writes: tuple[Tensor, ...]
+
+
+def import_group(nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> list[TirCall]:
+    """The TIR functions that compute `outputs` from what `nodes` read.
+
+    Raises: LowerError: Relax has no form of an operator, or none that is compiled to plain code.
+    """
+    names = _Names(nodes, outputs)
+    proto = names.model()
+    where = f"{nodes[0].op_type} {nodes[0].name!r}"
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the importer prints its failures
+            warnings.simplefilter("ignore")
+            module = from_onnx(proto)
+            module = _PASSES(module)
+    except Exception as err:  # noqa: BLE001 - importer and passes raise whatever they meet
+        raise LowerError(f"{where}: TVM cannot import it: {_first_line(err)}") from err
+    return list(_calls(module, names, where))
+
+
+_PASSES = tvm.transform.Sequential(
+    [
+        relax.transform.DecomposeOpsForInference(),
+        relax.transform.LegalizeOps(),
+        relax.transform.AnnotateTIROpPattern(),
+        relax.transform.FuseOps(),
+        relax.transform.FuseTIR(),
+        relax.transform.DeadCodeElimination(),
+    ]
+)
+
+
+class _Names:
+    """The group as an ONNX model with numbered values, and the way back."""
+
+    def __init__(self, nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> None:
+        self.nodes, self.outputs = nodes, outputs
+        produced = {value for node in nodes for value in node.outputs}
+        read = dict.fromkeys(value for node in nodes for value in node.inputs if value is not None)
+        outside = [value for value in read if value not in produced]
+        self.constants = {value: array for value in outside if (array := constant(value)) is not None}
+        self.inputs = [value for value in outside if value not in self.constants]
+        every = [*outside, *(value for node in nodes for value in node.outputs)]
+        self._numbers = {value: f"v{number}" for number, value in enumerate(every)}
+
+    def model(self) -> onnx.ModelProto:
+        """The group as a model of its own."""
+        initializers = [onnx.numpy_helper.from_array(a, self._numbers[v]) for v, a in self.constants.items()]
+        graph = onnx.helper.make_graph(
+            [self._node(node) for node in self.nodes],
+            "group",
+            [self._info(value) for value in self.inputs],
+            [self._info(value) for value in self.outputs],
+            initializers,
+        )
+        opsets = {node.domain: node.version or 0 for node in self.nodes}
+        owner = self.nodes[0].graph
+        opsets.update(owner.opset_imports if owner is not None else {})
+        imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items() if version]
+        return onnx.helper.make_model(graph, opset_imports=imports, ir_version=10)
+
+    def input_tensors(self) -> list[Tensor]:
+        """The group's inputs in the order of the model's."""
+        return [tensor(value) for value in self.inputs]
+
+    def output_tensors(self) -> list[Tensor]:
+        """The group's outputs in the order of the model's."""
+        return [tensor(value) for value in self.outputs]
+
+    def _node(self, node: ir.Node) -> onnx.NodeProto:
+        proto: onnx.NodeProto = ir.to_proto(node)
+        del proto.input[:], proto.output[:]
+        proto.input.extend("" if value is None else self._numbers[value] for value in node.inputs)
+        proto.output.extend(self._numbers[value] if value.name else "" for value in node.outputs)
+        while proto.output and not _used(node.outputs[len(proto.output) - 1]) and len(proto.output) > 1:
+            proto.output.pop()
+        return proto
+
+    def _info(self, value: ir.Value) -> onnx.ValueInfoProto:
+        known = tensor(value)
+        assert value.dtype is not None
+        return onnx.helper.make_tensor_value_info(self._numbers[value], value.dtype.value, known.shape)
+
+
+def _used(value: ir.Value) -> bool:
+    return bool(value.name) and (bool(value.uses()) or value.is_graph_output())
+
+
+def _calls(module: tvm.IRModule, names: _Names, where: str) -> Iterator[TirCall]:
+    main = module["main"]
+    body = main.body
+    prefix = names.outputs[0].name
+    known: dict[relax.Var, object] = dict(zip(main.params, names.input_tensors(), strict=True))
+    bindings = [binding for block in body.blocks for binding in block.bindings]
+    bound = {binding.var: binding.value for binding in bindings}
+    returned = _fields(_unbound(body.body, bound))
+    targets = _targets(bindings, returned, names.output_tensors())
+    for number, binding in enumerate(bindings):
+        value = binding.value
+        if isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.call_tir"):
+            call = _call(module, value, known, targets.get(binding.var, {}), f"{prefix}\x1f{number}")
+            known[binding.var] = call.writes if isinstance(binding.var.ty, relax.TupleType) else call.writes[0]
+            yield call
+        else:
+            known[binding.var] = _alias(value, known, where)
+    for value, output in zip(returned, names.output_tensors(), strict=True):
+        source = _resolve(value, known, where)
+        if not (isinstance(source, Tensor) and source.name == output.name):
+            yield TirCall(_copy(output), (source,), (output,))
+
+
+def _targets(
+    bindings: Sequence[relax.Binding], returned: Sequence[relax.Expr], outputs: Sequence[Tensor]
+) -> Mapping[relax.Var, dict[int, Tensor]]:
+    """Which call writes which output: by the variable it is bound to, then by position in its tuple."""
+    origin: dict[relax.Var, tuple[relax.Var, int]] = {}
+    for binding in bindings:
+        if isinstance(binding.value, relax.TupleGetItem):
+            origin[binding.var] = (binding.value.tuple_value, int(binding.value.index))
+        elif isinstance(binding.value, relax.Var):
+            origin[binding.var] = origin.get(binding.value, (binding.value, 0))
+    targets: dict[relax.Var, dict[int, Tensor]] = {}
+    for value, output in zip(returned, outputs, strict=True):
+        if isinstance(value, relax.Var):
+            var, field = origin.get(value, (value, 0))
+            targets.setdefault(var, {}).setdefault(field, output)
+    return targets
+
+
+def _call(
+    module: tvm.IRModule, call: relax.Call, known: Mapping[relax.Var, object], targets: dict[int, Tensor], name: str
+) -> TirCall:
+    types = _types(call.ty_args[0])
+    writes = []
+    for field, kind in enumerate(types):
+        fresh = Tensor(f"{name}.{field}", tuple(int(size) for size in kind.shape), str(kind.dtype))
+        target = targets.get(field)
+        writes.append(Tensor(target.name, target.shape, target.dtype) if target else fresh)
+    reads = tuple(_resolve(value, known, name) for value in _fields(call.args[1]))
+    return TirCall(module[call.args[0]], reads, tuple(writes))
+
+
+def _types(kind: relax.Type) -> list[relax.TensorType]:
+    return list(kind.fields) if isinstance(kind, relax.TupleType) else [kind]
+
+
+def _unbound(value: relax.Expr, bound: Mapping[relax.Var, relax.Expr]) -> relax.Expr:
+    """`value` with names for tuples and for other names looked through."""
+    while isinstance(value, relax.Var) and isinstance(bound.get(value), relax.Tuple | relax.Var):
+        value = bound[value]
+    return value
+
+
+def _fields(value: relax.Expr) -> list[relax.Expr]:
+    return list(value.fields) if isinstance(value, relax.Tuple) else [value]
+
+
+def _alias(value: relax.Expr, known: Mapping[relax.Var, object], where: str) -> object:
+    """What a binding that computes nothing stands for."""
+    if isinstance(value, relax.TupleGetItem):
+        return known[value.tuple_value][int(value.index)]  # type: ignore[index]
+    if isinstance(value, relax.Tuple):
+        return tuple(_resolve(field, known, where) for field in value.fields)
+    return _resolve(value, known, where)
+
+
+def _resolve(value: relax.Expr, known: Mapping[relax.Var, object], where: str) -> Tensor | Constant:
+    if isinstance(value, relax.Var):
+        return known[value]  # type: ignore[return-value]
+    if isinstance(value, tvm.ir.GenericConst):
+        return Constant(np.ascontiguousarray(value.value.numpy()))
+    raise LowerError(f"{where}: TVM leaves {_first_line(value)} to its runtime library")
+
+
+def _copy(like: Tensor) -> tvm.tirx.PrimFunc:
+    source = tvm.te.placeholder(like.shape, like.dtype, "source")
+    copy = tvm.te.compute(like.shape, lambda *index: source(*index), "copy")
+    return tvm.te.create_prim_func([source, copy])
+
+
+def _first_line(text: object) -> str:
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return lines[-1] if lines else type(text).__name__

@@ -1,0 +1,84 @@
+"""Elementary functions inline: no kernel calls a mathematical library for the common ones.
+
+float32 exp, log, tanh, erf and sigmoid become arithmetic that vectorises; powers with a small constant exponent
+become products and roots. Everything else (sin, float64 exp, ...) is resolved from libm by the linker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+from tvm.ir import Call, Expr
+
+from edgesparse.lower.kernels import math
+
+_INLINE: dict[str, Callable[[Expr], Expr]] = {
+    "tirx.exp": math.exp,
+    "tirx.log": math.log,
+    "tirx.tanh": math.tanh,
+    "tirx.erf": math.erf,
+    "tirx.sigmoid": math.sigmoid,
+}
+_GUARD = "tirx.if_then_else"
+
+
+def inline_math(value: Expr) -> Expr:
+    """`value` with float32 functions written out at the current place of the kernel under construction."""
+    return tvm_ffi.structural_map(tvm_ffi.structural_map(value, (Call, _guard)), [(Call, _inline)])
+
+
+def _inline(call: Call) -> Expr:
+    name = _name(call)
+    if name == "tirx.pow":
+        return _power(call)
+    if name in _INLINE and _is_float32(call):
+        return _INLINE[name](call.args[0])
+    return call
+
+
+def _guard(call: Call) -> Expr:
+    """Push the condition of `if_then_else(c, f(x[i]), y)` into f's argument: f is computed before the choice."""
+    if _name(call) != _GUARD:
+        return call
+    condition, then, other = call.args
+
+    def guarded(condition: Expr) -> Callable[[Call], Expr]:
+        def wrap(inner: Call) -> Expr:
+            if _name(inner) not in _INLINE or not _is_float32(inner):
+                return inner
+            zero = tirx.const(0.0, inner.args[0].ty.dtype)
+            return Call(inner.ty, inner.op, [tirx.if_then_else(condition, inner.args[0], zero)])
+
+        return wrap
+
+    then = tvm_ffi.structural_map(then, (Call, guarded(condition)))
+    other = tvm_ffi.structural_map(other, (Call, guarded(tirx.Not(condition))))
+    return tirx.if_then_else(condition, then, other)
+
+
+def _power(call: Call) -> Expr:
+    base, exponent = call.args
+    if not isinstance(exponent, tirx.FloatImm):
+        return call
+    match float(exponent.value):
+        case 0.5:
+            return tirx.sqrt(base)
+        case 1.0:
+            return base
+        case 2.0:
+            return base * base
+        case 3.0:
+            return base * base * base
+        case _:
+            return call
+
+
+def _name(call: Call) -> str:
+    return str(call.op.name) if isinstance(call.op, tvm.ir.Op) else ""
+
+
+def _is_float32(call: Call) -> bool:
+    return str(call.ty.dtype).startswith("float32")
