@@ -1,0 +1,70 @@
+"""The numbers of the format are the same in Python and in C."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from edgesparse.package import layout
+
+RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
+FORMAT_H = (RUNTIME / "src" / "format.h").read_text()
+API_H = (RUNTIME / "include" / "edgesparse.h").read_text()
+
+
+def x_macro(text: str, name: str) -> str:
+    """The body of an X-macro."""
+    return re.search(rf"#define {name}\(X\)((?:.*\\\n)*.*\n)", text).group(1)
+
+
+def test_instruction_sets_are_equal():
+    pairs = re.findall(r"X\((\w+), (\d+)\)", x_macro(FORMAT_H, "ES_ISA_LIST"))
+
+    assert {name: int(value) for name, value in pairs} == layout.ISAS
+
+
+def test_cpu_features_are_equal():
+    pairs = re.findall(r"X\((\w+), (\d+)\)", x_macro(FORMAT_H, "ES_CPU_FEATURE_LIST"))
+
+    assert {name: int(bit) for name, bit in pairs} == layout.CPU_FEATURE_BITS
+
+
+def test_element_types_are_equal():
+    pairs = re.findall(r'X\(\w+, (\d+), "(\w+)", \d+\)', x_macro(API_H, "ES_DTYPE_LIST"))
+
+    assert {name: int(value) for value, name in pairs} == layout.DTYPES
+
+
+@pytest.mark.parametrize("kind", list(layout.SectionKind))
+def test_section_kinds_are_equal(kind):
+    assert f"ES_SECTION_{kind.name} = {kind.value}," in FORMAT_H
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SECTIONS", "MANIFEST_BYTES", "PLAN_BYTES", "CODE_BYTES", "SCRATCH_BYTES", "TENSORS", "STEPS", "STEP_ARGS"],
+)
+def test_limits_are_equal(name):
+    text = re.search(rf"ES_MAX_{name} = ([\d <]+)", FORMAT_H).group(1)
+    base, _, shift = text.partition("<<")
+
+    assert int(base) << int(shift or 0) == getattr(layout, f"MAX_{name}")
+
+
+def test_alignments_and_version_are_equal():
+    found = dict(re.findall(r"ES_(FORMAT_MAJOR|SECTION_ALIGN|DATA_ALIGN) = (\d+)", FORMAT_H))
+
+    assert found == {
+        "FORMAT_MAJOR": str(layout.MAJOR),
+        "SECTION_ALIGN": str(layout.SECTION_ALIGN),
+        "DATA_ALIGN": str(layout.DATA_ALIGN),
+    }
+
+
+@pytest.mark.parametrize(
+    ("record", "size"), [("PREAMBLE", 64), ("SECTION", 64), ("PLAN", 64), ("TENSOR", 64), ("STEP", 48), ("ARG", 32)]
+)
+def test_records_have_the_specified_size(record, size):
+    assert getattr(layout, record).size == size
