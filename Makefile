@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMPS := $(VENV)/.stamps
-SOURCES := pyproject.toml constraints.txt $(wildcard runtime/python/pyproject.toml)
-LOCAL := -c constraints.txt -e runtime/python
+INSTALL := $(PIP) install --quiet -c constraints.txt
+BUILD_TOOLS := editables hatchling setuptools wheel ziglang
+RUNTIME := $(wildcard runtime/build.py runtime/src/* runtime/include/* runtime/python/*.toml runtime/python/*.py)
 JOBS ?= 2
-export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow size lint bench fuzz clean
@@ -52,12 +52,18 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS)
 	@touch $@
 
-$(STAMPS)/base: $(STAMPS)/venv $(SOURCES)
-	$(PIP) install --quiet $(LOCAL) -e .
+# ziglang compiles the runtime: it has to be there before, and to be seen.
+$(STAMPS)/runtime: $(STAMPS)/venv constraints.txt $(RUNTIME)
+	$(INSTALL) $(BUILD_TOOLS)
+	$(INSTALL) --no-build-isolation -e runtime/python
+	@touch $@
+
+$(STAMPS)/base: $(STAMPS)/runtime pyproject.toml
+	$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
 $(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/zoo: $(STAMPS)/%: $(STAMPS)/base
-	$(PIP) install --quiet $(LOCAL) -e '.[$(EXTRAS_$*)]'
+	$(INSTALL) --no-build-isolation -e '.[$(EXTRAS_$*)]'
 	@touch $@
 
 EXTRAS_demo := demo

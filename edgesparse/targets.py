@@ -130,9 +130,10 @@ def _parse(table: Mapping[str, Any], where: str) -> Target:
     facts: dict[str, Any] = {}
     for section, keys in _KEYS.items():
         values = _section(table, section, where)
+        known = (*keys, *_KEYS) if section == "" else tuple(keys)
         for key in values:
-            if key not in keys and not (section == "" and key in _KEYS):
-                raise TargetError(f"{where}: {_join(section, key)}: no such key{_suggest(key, keys)}")
+            if key not in known:
+                raise TargetError(f"{where}: {_join(section, key)}: no such key{_suggest(key, known)}")
         for key, (kind, required) in keys.items():
             if key in values:
                 facts[key] = _checked(values[key], kind, f"{where}: {_join(section, key)}")
@@ -179,6 +180,6 @@ def _join(section: str, key: str) -> str:
     return f"{section}.{key}" if section else key
 
 
-def _suggest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
+def _suggest(word: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -28,6 +28,7 @@ class Affine:
     shift: np.ndarray
 
     def then(self, other: Affine) -> Affine:
+        """This map, followed by `other`."""
         return Affine(self.scale * other.scale, self.shift * other.scale + other.shift)
 
 
@@ -41,6 +42,7 @@ class Chain:
 
     @property
     def result(self) -> ir.Value:
+        """What the last node of the chain gives."""
         return self.nodes[-1].outputs[0]
 
 
@@ -83,7 +85,7 @@ def _move_factor(graph: ir.Graph, node: ir.Node, value: ir.Value, source: ir.Val
     factor = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
     scalar = constant(factor)
     assert scalar is not None
-    producer, reader = source.producer(), source.uses()[0]
+    producer, reader = source.producer(), next(iter(source.uses()))
     assert producer is not None
     result = node.outputs[0]
     if result.is_graph_output():
@@ -114,7 +116,7 @@ def _chain_from(node: ir.Node) -> Chain | None:
 
 
 def _only_reader(value: ir.Value) -> ir.Node | None:
-    uses = value.uses()
+    uses = tuple(value.uses())
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
@@ -152,7 +154,7 @@ def _batchnorm(node: ir.Node) -> tuple[ir.Value, Affine] | None:
     """Inference BatchNormalization: (x - mean) / sqrt(var + epsilon) * gamma + beta."""
     used = [value for value in node.outputs[1:] if value.name and (value.uses() or value.is_graph_output())]
     value, shape = node.inputs[0], static_shape(node.inputs[0])
-    if used or node.attributes.get_int("training_mode", 0) or value is None or shape is None:
+    if used or node.attributes.get_int("training_mode", 0) == 1 or value is None or shape is None:
         return None
     arrays = [constant(parameter) for parameter in node.inputs[1:5]]
     if any(array is None for array in arrays):
@@ -201,7 +203,8 @@ def _scale_transposed(weight: np.ndarray, scale: np.ndarray, group: int) -> np.n
     """Scale output channels of a ConvTranspose weight [K, M/group, ...]; group g owns K/group consecutive rows."""
     rows, columns = weight.shape[:2]
     grid = np.repeat(scale.reshape(group, columns), rows // group, axis=0)
-    return weight * grid.reshape((rows, columns) + (1,) * (weight.ndim - 2))
+    scaled: np.ndarray = weight * grid.reshape((rows, columns) + (1,) * (weight.ndim - 2))
+    return scaled
 
 
 def _fold_into_matmul(graph: ir.Graph, chain: Chain, layer: ir.Node, weight: np.ndarray, rank: int) -> bool:

@@ -48,7 +48,7 @@ def replace(graph: ir.Graph, node: ir.Node, steps: list[ir.Node]) -> None:
 
 def _step(op: str, inputs: list[ir.Value | None], name: str, like: ir.Value, **attributes: object) -> ir.Node:
     """A node whose output has the dtype of `like`, and its shape where that is not set again."""
-    node = ir.node(op, inputs, attributes=attributes, name=name)  # type: ignore[arg-type]
+    node = ir.node(op, inputs, attributes=attributes, name=name)
     node.outputs[0].name, node.outputs[0].type, node.outputs[0].shape = f"{name}_out", like.type, like.shape
     return node
 
@@ -137,7 +137,8 @@ def _plain_reshape(graph: ir.Graph, node: ir.Node) -> None:
     else:
         shape = add_constant(graph, np.asarray(after, np.int64), f"{node.name or target.name}_shape")
         attributes = {"allowzero": 1} if 0 in after else {}
-        replace(graph, node, [_step("Reshape", [source, shape], node.name or f"{target.name}_reshape", target, **attributes)])
+        name = node.name or f"{target.name}_reshape"
+        replace(graph, node, [_step("Reshape", [source, shape], name, target, **attributes)])
 
 
 def _keeps_order(node: ir.Node, before: tuple[int, ...], after: tuple[int, ...]) -> bool:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 from onnx_ir.passes import common
 
-RANDOM_OPS = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"})
+RANDOM_OPS = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 """Operators whose result differs from run to run although their inputs are constant."""
 
 # Gemm is canonicalised to MatMul and Add, so ONNX Runtime must not turn those back into Gemm.
@@ -75,12 +75,13 @@ def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> 
     try:
         session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         results = session.run(None, {})
-    except Exception:  # noqa: BLE001 - its exception types are not public; what it cannot evaluate stays a node
+    except Exception:  # its exception types are not public; what it cannot evaluate stays a node
         return None
     return results if all(isinstance(array, np.ndarray) for array in results) else None
 
 
 def _named_tensor(value: ir.Value) -> onnx.TensorProto:
+    assert value.const_value is not None
     proto: onnx.TensorProto = ir.to_proto(value.const_value)
     proto.name = value.name or ""
     return proto
@@ -108,7 +109,7 @@ def add_constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
     while free in graph.initializers:
         free, count = f"{name}_{count}", count + 1
     tensor = ir.tensor(np.ascontiguousarray(array), name=free)
-    value = ir.Value(name=free, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    value = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
 
@@ -130,7 +131,7 @@ def simplify(model: ir.Model) -> ir.Model | None:
             onnxruntime.InferenceSession(
                 str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=KEPT_APART
             )
-        except Exception:  # noqa: BLE001 - its exception types are not public; the model is used as it came
+        except Exception:  # its exception types are not public; the model is used as it came
             return None
         simplified = ir.external_data.load_to_model(ir.load(path))
     if not {node.domain for node in simplified.graph.all_nodes()} <= domains | {""}:

@@ -44,7 +44,7 @@ def _gelu(op, **values: ir.Value):  # type: ignore[no-untyped-def]
 
 
 def _close(value: ir.Value, expected: float) -> bool:
-    return is_singleton_value(value, expected, rtol=1e-3)
+    return bool(is_singleton_value(value, expected, rtol=1e-3))
 
 
 def _is_gelu(root: float):  # type: ignore[no-untyped-def]
@@ -124,7 +124,7 @@ def _hardswish_rules() -> RewriteRuleSet:
 
 
 def fuse_patterns(model: ir.Model) -> None:
-    """Write Gelu, HardSwish, Clip and LayerNormalization as single operators where `model`'s opset has them, in place."""
+    """Write Gelu, HardSwish, Clip and LayerNormalization as single operators, in place, where the opset has them."""
     opset = model.opset_imports.get("", 0)
     RewriteRuleSet([rules.min_max_rule, rules.max_min_rule]).apply_to_model(model)
     if opset >= HARDSWISH_OPSET:

@@ -93,5 +93,5 @@ def _signature(value: ir.Value) -> Signature:
     dtype = "?" if value.dtype is None else str(value.dtype.numpy()) if value.dtype != ir.DataType.STRING else "string"
     if value.shape is None:
         return Signature(value.name or "", dtype, None)
-    sizes = (getattr(size, "value", size) for size in value.shape)
-    return Signature(value.name or "", dtype, tuple("?" if size is None else size for size in sizes))
+    sizes = tuple(size if isinstance(size, int) else size.value or "?" for size in value.shape)
+    return Signature(value.name or "", dtype, sizes)

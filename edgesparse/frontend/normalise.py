@@ -29,7 +29,6 @@ from edgesparse.frontend.shapes import (
 )
 from edgesparse.frontend.support import Supports, expand_functions
 
-
 IR_VERSION = 9
 """The file version that belongs to opset 20; from 4 on, initializers need not be inputs too."""
 
@@ -120,7 +119,8 @@ def _shape_by_definition(model: ir.Model) -> ir.Model:
 def _inline_functions(model: ir.Model) -> ir.Model:
     if not model.functions:
         return model
-    return ir.from_proto(onnx.inliner.inline_local_functions(ir.to_proto(model), convert_version=True))
+    inlined: ir.Model = ir.from_proto(onnx.inliner.inline_local_functions(ir.to_proto(model), convert_version=True))
+    return inlined
 
 
 def _optimize(model: ir.Model) -> ir.Model:
@@ -158,7 +158,7 @@ def _produce_outputs(graph: ir.Graph) -> None:
             copy = ir.node("Identity", [source], name=f"{value.name}_identity")
             copy.outputs[0].type, copy.outputs[0].shape = source.type, source.shape
             graph.append(copy)
-            name = value.name
+            name = value.name or ""
             graph.outputs[at] = copy.outputs[0]
             value.replace_all_uses_with(source)
             del graph.initializers[name]

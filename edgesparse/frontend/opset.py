@@ -26,7 +26,7 @@ def convert_opset(model: ir.Model) -> ir.Model:
         _align_slopes(converted)
     try:
         version_converter.convert_version(converted, OPSET, fallback=True)
-    except Exception:  # noqa: BLE001 - several converters with exceptions of their own; the old opset is still valid
+    except Exception:  # several converters with exceptions of their own; the old opset is still valid
         return model
     same = [static_shape(value) for value in converted.graph.inputs] == [static_shape(v) for v in model.graph.inputs]
     return converted if same and converted.opset_imports.get("", 0) >= OPSET else model

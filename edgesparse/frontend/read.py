@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx.external_data_helper import load_external_data_for_model
 
 from edgesparse.errors import FrontendError
 
 OLDEST_OPSET = 1
 
-Source = str | Path | onnx.ModelProto | ir.Model
+Source: TypeAlias = str | Path | onnx.ModelProto | ir.Model
 
 
 def read(source: Source) -> ir.Model:
@@ -62,7 +63,8 @@ def _from_checked(proto: onnx.ModelProto, where: str) -> ir.Model:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as err:
         raise FrontendError(f"{where}: invalid ONNX: {_first_line(err)}") from err
-    return ir.from_proto(proto)
+    model: ir.Model = ir.from_proto(proto)
+    return model
 
 
 def _first_line(err: BaseException) -> str:

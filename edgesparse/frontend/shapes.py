@@ -28,7 +28,7 @@ def fix_inputs(model: ir.Model, input_shapes: InputShapes | None = None, bind: B
     Raises: FrontendError: unknown name, wrong rank or dtype, a conflict with a static dimension, or unknown rank.
     """
     graph = model.graph
-    inputs = {value.name: value for value in graph.inputs}
+    inputs = {value.name or "": value for value in graph.inputs}
     input_shapes, bind = dict(input_shapes or {}), dict(bind or {})
     for name in [*input_shapes, *bind]:
         if name not in inputs:
@@ -41,7 +41,7 @@ def fix_inputs(model: ir.Model, input_shapes: InputShapes | None = None, bind: B
             value.shape = ir.Shape(_static(value, input_shapes.get(name), known))
 
 
-def _named_dimensions(inputs: Mapping[str | None, ir.Value], shapes: InputShapes) -> dict[str, int]:
+def _named_dimensions(inputs: Mapping[str, ir.Value], shapes: InputShapes) -> dict[str, int]:
     known: dict[str, int] = {}
     for name, given in shapes.items():
         shape = inputs[name].shape
@@ -67,8 +67,7 @@ def _static(value: ir.Value, given: Sequence[int] | None, known: Mapping[str, in
         return tuple(int(size) for size in given)
     if value.shape is None:
         raise FrontendError(f"input {value.name!r} has no shape in the file; give one with --input-shape")
-    sizes = (getattr(size, "value", size) for size in value.shape)
-    return tuple(size if isinstance(size, int) else known.get(size, 1) if size else 1 for size in sizes)
+    return tuple(size if isinstance(size, int) else known.get(str(size.value), 1) for size in value.shape)
 
 
 def _freeze(graph: ir.Graph, value: ir.Value, array: np.ndarray) -> None:
@@ -76,7 +75,7 @@ def _freeze(graph: ir.Graph, value: ir.Value, array: np.ndarray) -> None:
     if value.dtype is not None and tensor.dtype != value.dtype:
         raise FrontendError(f"input {value.name!r} is {value.dtype}; it cannot be bound to {tensor.dtype}")
     graph.inputs.remove(value)
-    value.const_value, value.shape = tensor, ir.Shape(tensor.shape)
+    value.const_value, value.shape = tensor, ir.Shape(np.shape(array))
     graph.register_initializer(value)
 
 

@@ -39,7 +39,8 @@ def expand_functions(model: ir.Model, supports: Supports) -> ir.Model:
     if not refused:
         return model
     proto = onnx.inliner.inline_selected_functions(ir.to_proto(model), sorted(refused), inline_schema_functions=True)
-    return ir.from_proto(proto)
+    expanded: ir.Model = ir.from_proto(proto)
+    return expanded
 
 
 def operator_name(node: ir.Node) -> str:

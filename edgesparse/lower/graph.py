@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.layers import Layer, layer_of
+from edgesparse.layers import layer_of
 from edgesparse.lower.fallback import lower_group
 from edgesparse.lower.fuse import Fusion, fuse
 from edgesparse.lower.kernel import Call, Tensor
-from edgesparse.lower.kernels import depthwise, matmul, norm, pool, softmax, transpose
+from edgesparse.lower.kernels import matmul, norm, pool, softmax, transpose
 from edgesparse.lower.kernels.copy import copy_constant
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.scope import Scope
-from edgesparse.lower.weighted import lower_layer
+from edgesparse.lower.weighted import depthwise_window, lower_depthwise, lower_layer
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
 
@@ -110,11 +110,11 @@ class _Walk:
         if node in self._taken:
             return
         layer = layer_of(node)
-        if layer is None and not depthwise.is_depthwise(node):
+        if layer is None and depthwise_window(node) is None:
             return
-        fusion = fuse(
-            node, -1 if layer is not None and layer.is_linear else _CHANNEL - len(node.outputs[0].shape), self._taken
-        )  # type: ignore[arg-type]
+        # Channels are the last axis of a linear layer and the second of a convolution.
+        axis = -1 if layer is not None and layer.is_linear else 1 - len(tensor(node.outputs[0]).shape)
+        fusion = fuse(node, axis, self._taken)
         if fusion is None:
             return
         self._taken.update(fusion.nodes)
@@ -122,12 +122,13 @@ class _Walk:
 
     def _emit_fusion(self, fusion: Fusion) -> None:
         node = fusion.nodes[0]
-        layer: Layer | None = layer_of(node)
+        layer = layer_of(node)
         if layer is not None:
             lower_layer(layer, self.plans[layer.name], fusion, self.scope)
         else:
-            residual = None if fusion.residual is None else self.scope.rows(fusion.residual)
-            depthwise.lower_depthwise(node, fusion, residual, self.scope)
+            window = depthwise_window(node)
+            assert window is not None
+            lower_depthwise(window, fusion, self.scope)
         self.produced.append(fusion.output)
 
     def _emit_node(self, node: ir.Node) -> None:
@@ -154,6 +155,3 @@ class _Walk:
     @staticmethod
     def _is_empty(node: ir.Node) -> bool:
         return all(tensor(v).size == 0 for v in node.outputs if v.name)
-
-
-_CHANNEL = 1  # axis of the channels of a convolution

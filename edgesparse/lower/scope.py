@@ -19,7 +19,6 @@ from edgesparse.lower.kernels.transpose import transpose
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.targets import Target
 
-
 MARK = "\x1f"
 """In the name of a tensor that is not an ONNX value as ONNX lays it out."""
 
@@ -39,14 +38,17 @@ class Scope:
         for call in calls:
             reads = tuple(self._resolve(r) if isinstance(r, Tensor) else r for r in call.reads)
             self.emit_stored(replace(call, reads=reads))
+            self._rows |= {write.name: write for write in call.writes}
 
     def emit_stored(self, call: Call) -> None:
-        """Append a call whose reads are tensors that this scope handed out."""
+        """Append a call whose reads are tensors that this scope handed out; its writes get no ONNX name here."""
         self.calls.append(call)
-        for write in call.writes:
-            self._written.add(write.name)
-            if MARK not in write.name:
-                self._rows[write.name] = write
+        self._written |= {write.name for write in call.writes}
+
+    def write_rows(self, value: ir.Value) -> Tensor:
+        """Declare that the value is written as ONNX lays it out; returns the tensor to write."""
+        self._rows[str(value.name)] = tensor(value)
+        return self._rows[str(value.name)]
 
     def is_written(self, stored: Tensor) -> bool:
         """Some call emitted so far writes this tensor."""
@@ -79,7 +81,7 @@ class Scope:
         whole = tensor(value)
         n = prod(whole.shape[:-1])
         if 1 in (n, whole.shape[-1]):
-            return whole
+            return self.write_rows(value)
         written = Tensor(f"{whole.name}{MARK}columns", (whole.shape[-1], n), whole.dtype)
         self._columns[whole.name] = written
         return written

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
 from edgesparse.geometry import Plane, Window, tile_width
 from edgesparse.layers import Layer
 from edgesparse.lower.fuse import Fusion
 from edgesparse.lower.kernel import Call, Constant, Kernel, Tensor
+from edgesparse.lower.kernels.depthwise import depthwise
 from edgesparse.lower.kernels.planes import planes
+from edgesparse.lower.kernels.stencil import fits
 from edgesparse.lower.kernels.tiled import tiled_dense, tiled_sparse
 from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, vector_sparse
-from edgesparse.lower.nodes import tensor
+from edgesparse.lower.kernels.windows import window_of
+from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.scope import MARK, Scope
 from edgesparse.plan import LayerPlan
 from edgesparse.program import ArgKind
@@ -36,7 +40,7 @@ def lower_layer(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> 
         x = scope.rows(x_value)
         if fusion.residual is not None:
             residual = (scope.rows(fusion.residual),)
-        y = tensor(fusion.output)
+        y = scope.write_rows(fusion.output)
     if layer.window is not None:
         x = _lay_out(layer, layer.window, x, scope)
     kernel, weights = pack(layer, plan, fusion, scope.target)
@@ -101,3 +105,23 @@ def _lower_vector(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -
     residual = () if fusion.residual is None else (scope.rows(fusion.residual),)
     reads = (scope.rows(x_value), *weights, Constant(bias), *residual)
     scope.emit([Call(layer.name, fusion.op, kernel, reads, (tensor(fusion.output),))])
+
+
+def depthwise_window(node: ir.Node) -> Window | None:
+    """The window of a Conv whose every group is one input channel; None for any other node."""
+    weight = constant(node.inputs[1]) if node.op_type == "Conv" else None
+    if weight is None or weight.dtype != np.float32 or weight.shape[1] != 1:
+        return None
+    window = window_of(node, weight.shape[2:])
+    return window if window is not None and window.channels > 1 and fits(window) else None
+
+
+def lower_depthwise(window: Window, fusion: Fusion, scope: Scope) -> None:
+    """Emit the call of a depthwise convolution with everything it absorbed."""
+    node = fusion.nodes[0]
+    weight = constant(node.inputs[1])
+    assert weight is not None and node.inputs[0] is not None
+    kernel = depthwise(window, weight.shape[0] // window.channels, fusion.epilogue, scope.target)
+    residual = () if fusion.residual is None else (scope.rows(fusion.residual),)
+    reads = (scope.rows(node.inputs[0]), Constant(weight), Constant(fusion.bias), *residual)
+    scope.emit([Call(str(node.name), fusion.op, kernel, reads, (tensor(fusion.output),))])

@@ -149,11 +149,12 @@ def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Prog
 
     Raises: FrontendError: `input_shapes` do not fit, or operators cannot be compiled.
     """
-    from edgesparse import frontend, lower
+    from edgesparse import frontend
+    from edgesparse.lower.fallback import supports
 
     progress("normalising the model")
-    normal = frontend.load(model, input_shapes, supports=lower.supports)
-    frontend.unsupported(normal, lower.supports)
+    normal = frontend.load(model, input_shapes, supports=supports)
+    frontend.unsupported(normal, supports)
     return normal
 
 

@@ -19,6 +19,7 @@ class Layer:
 
     @property
     def units(self) -> int:
+        """Count of elements or blocks that stay or go together."""
         return self.scores.size
 
 

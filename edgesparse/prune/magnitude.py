@@ -11,4 +11,5 @@ import numpy as np
 def magnitude(weight: np.ndarray) -> np.ndarray:
     """Score of each element of `weight` [M, K]: its absolute value."""
     narrow = weight.dtype not in (np.float32, np.float64)
-    return np.abs(weight.astype(np.float32) if narrow else weight)
+    scores: np.ndarray = np.abs(weight.astype(np.float32) if narrow else weight)
+    return scores

@@ -157,7 +157,7 @@ def _store(value: ir.Value, array: np.ndarray) -> None:
         return
     constant = ir.node("Constant", [], attributes={"value": tensor}, name=node.name)
     output, result = constant.outputs[0], node.outputs[0]
-    output.type, output.shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape)
+    output.type, output.shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
     node.append(constant)
     result.replace_all_uses_with(output)
     name, graph = result.name, node.graph

@@ -21,10 +21,12 @@ class LayerReport:
 
     @property
     def density_before(self) -> float:
+        """Share of nonzeros as the model came."""
         return self.nnz_before / self.size if self.size else 1.0
 
     @property
     def density_after(self) -> float:
+        """Share of nonzeros as the model left."""
         return self.nnz_after / self.size if self.size else 1.0
 
 

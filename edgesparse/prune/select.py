@@ -15,7 +15,7 @@ def keep_largest(scores: np.ndarray, count: int) -> np.ndarray:
     if count <= 0:
         return np.zeros(scores.shape, bool)
     threshold = np.partition(flat, flat.size - count)[flat.size - count]
-    mask = flat > threshold
+    mask: np.ndarray = flat > threshold
     missing = count - int(np.count_nonzero(mask))
     mask[np.flatnonzero(flat == threshold)[:missing]] = True
     return mask.reshape(scores.shape)

@@ -20,6 +20,7 @@ class Block:
 
     @property
     def size(self) -> int:
+        """Elements of one block."""
         return self.rows * self.columns
 
     def misfit(self, m: int, k: int) -> str | None:

@@ -47,10 +47,12 @@ class WeightRef:
 
     @property
     def size(self) -> int:
+        """Elements of the stored tensor, zeros included."""
         return prod(self.shape)
 
     @property
     def density(self) -> float:
+        """nnz / size, in [0, 1]."""
         return self.nnz / self.size if self.size else 1.0
 
     @property
@@ -120,7 +122,7 @@ def _weight_of(node: ir.Node, *, first_conv: bool) -> WeightRef | None:
 def _layout(node: ir.Node) -> str:
     if node.op_type == "ConvTranspose":
         return "conv_transpose"
-    if "Conv" in node.op_type or (node.op_type == "Gemm" and node.attributes.get_int("transB", 0)):
+    if "Conv" in node.op_type or (node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1):
         return "rows"
     return "columns"
 
@@ -243,7 +245,7 @@ def _macs(node: ir.Node, size: int, k: int) -> int | None:
 def _elements(value: ir.Value | None) -> int | None:
     if value is None or value.shape is None or not value.shape.is_static():
         return None
-    return prod(int(size) for size in value.shape)  # type: ignore[arg-type]
+    return int(np.prod(value.shape.numpy(), dtype=np.int64))
 
 
 def readers(value: ir.Value) -> Iterator[ir.Node]:

@@ -20,6 +20,7 @@ _LN2_HIGH = 0.693359375  # nine bits: its product with an exponent is exact
 _LN2_LOW = -2.12194440e-4
 _ROUND = 12582912.0  # 1.5 * 2**23: adding it leaves the nearest integer in the low bits of the mantissa
 _EXP_RANGE = (-104.0, 89.0)  # beyond it exp is 0 or infinite
+_EXP_ZERO = -88.0  # n is -127 here, whose exponent bits are those of 0
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 
 _LOG = (
@@ -101,17 +102,27 @@ def absolute(x: Expr) -> Expr:
 
 def exp(x: Expr) -> Expr:
     """e**x within 2 ulp, denormal results included; 0 and infinity beyond the range."""
-    x = T.bind(clamp(x, *_EXP_RANGE))
+    p, whole = _exp_parts(T.bind(clamp(x, *_EXP_RANGE)))
+    # 2**n in two factors: n alone may exceed the exponents of normal numbers on either side.
+    half = T.bind(T.shift_right(whole, _int_splat(1, x)))
+    return T.bind(p * _power_of_two(half) * _power_of_two(whole - half))
+
+
+def exp_nonpositive(x: Expr) -> Expr:
+    """e**x within 2 ulp for x <= 0, cheaper than `exp`; denormal results become 0."""
+    p, whole = _exp_parts(T.bind(at_least(x, _EXP_ZERO)))
+    return T.bind(p * _power_of_two(whole))
+
+
+def _exp_parts(x: Expr) -> tuple[Expr, Expr]:
+    """e**x as p * 2**n: p in [0.7, 1.5], and n as int32."""
     shifted = T.bind(x * splat(_LOG2_E, x) + splat(_ROUND, x))
     # Through integers: the simplifier of TVM cancels (a + c) - c.
     whole = T.bind(_as_int(shifted) - _int_splat(_float_bits(_ROUND), x))
     n = T.bind(T.cast(whole, _type("float32", x)))
     r = T.bind(x - n * splat(_LN2_HIGH, x))
     r = T.bind(r - n * splat(_LN2_LOW, x))
-    p = T.bind(_polynomial(_EXP, r) * (r * r) + r + splat(1.0, x))
-    # 2**n in two factors: n alone may exceed the exponents of normal numbers on either side.
-    half = T.bind(T.shift_right(whole, _int_splat(1, x)))
-    return T.bind(p * _power_of_two(half) * _power_of_two(whole - half))
+    return T.bind(_polynomial(_EXP, r) * (r * r) + r + splat(1.0, x)), whole
 
 
 def log(x: Expr) -> Expr:
@@ -161,7 +172,7 @@ def _polynomial(coefficients: Sequence[float], x: Expr) -> Expr:
 
 
 def _power_of_two(n: Expr) -> Expr:
-    """2**n for int32 n in [-126, 127]."""
+    """2**n for int32 n in [-126, 127]; 0 for -127."""
     return _as_float(T.shift_left(n + _int_splat(127, n), _int_splat(23, n)))
 
 

@@ -102,7 +102,7 @@ def _rows(reduction: Reduction, outer: int, count: int, inner: int, target: Targ
 
     def row(x: Buffer, y: Buffer, r: Expr) -> None:
         x0 = T.bind(r * count)
-        value = reduce_run(count, lanes, lambda i: lanes.load(x, x0 + i), reduction.fold, reduction.start)
+        value = reduce_run(count, lanes, lambda i, _: lanes.load(x, x0 + i), reduction.fold, reduction.start)
         T.buffer_store(y, _scaled(reduction, fold_lanes(value, reduction.fold), count, Lanes(1)), [r])
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:

@@ -13,6 +13,16 @@ from edgesparse.lower.kernels.math import lanes_of
 Fold = Callable[[Expr, Expr], Expr]
 
 
+def add(a: Expr, b: Expr) -> Expr:
+    """a + b."""
+    return a + b
+
+
+def maximum(a: Expr, b: Expr) -> Expr:
+    """max(a, b)."""
+    return T.max(a, b)
+
+
 def vector_width(count: int, lanes: int) -> int:
     """Lanes of the narrowest vector that holds `count` elements, at most `lanes`; both powers of two."""
     return min(lanes, 1 << max(count - 1, 0).bit_length())
@@ -79,9 +89,9 @@ def each_vector(count: int, lanes: Lanes, action: Callable[[Expr | int, int], No
 
 
 def reduce_run(
-    count: int, lanes: Lanes, value: Callable[[Expr | int], Expr], fold: Fold, start: float, chains: int = 4
+    count: int, lanes: Lanes, value: Callable[[Expr | int, int], Expr], fold: Fold, start: float, chains: int = 4
 ) -> Expr:
-    """Fold `value(offset)` over the vectors of a run of `count` into one vector; lanes behind the run give `start`."""
+    """Fold `value(offset, valid)` over the vectors of a run into one vector; lanes behind the run give `start`."""
     chains = min(chains, -(-count // lanes.count))
     accs = [T.alloc_buffer((lanes.count,), "float32", scope="global") for _ in range(chains)]
     for acc in accs:
@@ -92,7 +102,7 @@ def reduce_run(
         nonlocal turn
         acc = accs[turn % chains]
         turn += 1
-        lanes.store(acc, 0, fold(lanes.load(acc, 0), keep_first(T.bind(value(offset)), valid, start)))
+        lanes.store(acc, 0, fold(lanes.load(acc, 0), keep_first(T.bind(value(offset, valid)), valid, start)))
 
     each_vector(count, lanes, step, unroll=chains)
     return fold_all([T.bind(lanes.load(acc, 0)) for acc in accs], fold)
