@@ -57,3 +57,20 @@ def test_static_library_links_into_a_program(host, tmp_path):
 
     assert compiled.returncode == 0, compiled.stderr
     assert run_program(program).returncode == 0
+
+
+@pytest.mark.parametrize("suffix", [".c", ".cpp"])
+def test_header_stands_alone(suffix, tmp_path):
+    source = tmp_path / f"main{suffix}"
+    source.write_text('#include "edgesparse.h"\n')
+    strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
+
+    result = run_program(*build.zig(), "cc", *strict, *build.INCLUDE, source)
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_unchanged_sources_are_not_compiled_again(host):
+    before = build.esrun(host).stat().st_mtime_ns
+
+    assert build.esrun(host).stat().st_mtime_ns == before

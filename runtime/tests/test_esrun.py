@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 
@@ -143,15 +146,32 @@ def test_bad_usage_is_one_line(esrun, folder, options, status, message):
 
 
 def test_memory_is_weights_arena_and_scratch(host, tmp_path):
-    """The peak stays below weights + arena + 1 MiB; esrun's copy of input and output come on top."""
+    """The peak is below weights + arena + 1 MiB; esrun's own copies of input and output come on top."""
     sample = samples.counting_model(host, tiles=2_000_000, step_count=3)
-    write(sample.program, {}, tmp_path / "model.esp")
+    program = dataclasses.replace(sample.program, weights=bytes(range(256)) * 32768)
+    write(program, {}, tmp_path / "model.esp")
     np.save(tmp_path / "counts.npy", sample.inputs["counts"])
+    options = ["--input", tmp_path / "counts.npy", "--repeat", 2, "--threads", 4, "--check"]  # reads all weights
 
-    result = run_program(
-        build.esrun(host), tmp_path / "model.esp", "--input", tmp_path / "counts.npy", "--repeat", 2, "--threads", 4
-    )
+    result = run_program(build.esrun(host), tmp_path / "model.esp", *options)
 
-    peak_kib = int(result.stdout.split("peak ")[1].split()[0])
+    peak_bytes = 1024 * int(result.stdout.split("peak ")[1].split()[0])
     buffers_bytes = 2 * sample.inputs["counts"].nbytes
-    assert peak_kib * 1024 <= sample.program.arena_bytes + buffers_bytes + 2**20
+    assert peak_bytes <= len(program.weights) + program.arena_bytes + buffers_bytes + 2**20
+    assert peak_bytes >= len(program.weights)
+
+
+def test_runs_from_a_file_system_without_execution(host, folder):
+    """Where the file cannot be mapped executable, the code runs from a copy."""
+    command = f"mount -t tmpfs -o noexec tmpfs {folder}/mounted && cp {folder}/model.esp {folder}/mounted/ && "
+    command += f"exec {build.esrun(host)} {folder}/mounted/model.esp --input {folder}/x.npy --output {folder}/g.npy"
+    (folder / "mounted").mkdir()
+    unshared = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    if shutil.which("unshare") is None or run_program(*unshared, command.split("&&")[0]).returncode != 0:
+        pytest.skip("this machine does not let a test mount a file system")
+
+    result = run_program(*unshared, command)
+
+    assert result.returncode == 0, result.stderr
+    expected = samples.sparse_model(host).outputs["g"]
+    np.testing.assert_allclose(np.load(folder / "g.npy"), expected, rtol=1e-5, atol=1e-5)

@@ -20,6 +20,17 @@ def test_four_threads_run_two_models_without_a_race(crowd, host, tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_session_in_use_reports_busy(crowd, host, tmp_path):
+    slow, sparse = tmp_path / "slow.esp", tmp_path / "sparse.esp"
+    write(samples.slow_model(host).program, {}, slow)
+    write(samples.sparse_model(host).program, {}, sparse)
+
+    result = run_program(crowd, slow, sparse, 5)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert int(result.stdout) > 0
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize("tiles", [1, 2, 7, 64, 1000])
 def test_every_tile_of_every_step_runs_once(host, threads, tiles):
