@@ -1,0 +1,40 @@
+"""Artifacts for other boards run under an emulator through esrun, and compute what ONNX Runtime computes."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgesparse import load_target
+from tests.e2e.flow import compiled, esrun, expect_agreement, feeds_of, prepared
+from tests.models import ONNX_DATA, real_model
+
+BOARDS = ("rpi4", "rpi5", "rpi3", "rpi4-32bit")
+SMALL = ("mnist-8", "mlperf_tiny_resnet8", "mlperf_tiny_kws_dscnn")
+
+
+def check_on_board(board, model, folder):
+    artifact = compiled(model, folder, board)
+    feeds = feeds_of(artifact)
+
+    actual = esrun(artifact, load_target(board).isa, feeds, folder, "--threads", "2")
+
+    expect_agreement(model, actual, feeds)
+
+
+@pytest.mark.parametrize("sparsity", [None, 0.8], ids=["dense", "pruned"])
+@pytest.mark.parametrize("board", BOARDS)
+def test_squeezenet_runs_on_every_board(tmp_path, board, sparsity):
+    model = ONNX_DATA / "light" / "light_squeezenet.onnx"
+
+    check_on_board(board, prepared(model, tmp_path, sparsity), tmp_path)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("board", BOARDS)
+def test_trained_model_runs_on_every_board(tmp_path, board, name):
+    check_on_board(board, prepared(real_model(name), tmp_path, 0.8), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["silero_vad_16k_op15", "magika_standard_v3_3"])
+def test_model_with_unusual_operators_runs_on_a_board(tmp_path, name):
+    check_on_board("rpi4", real_model(name), tmp_path)

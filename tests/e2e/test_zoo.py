@@ -1,0 +1,31 @@
+"""Large architectures exported from transformers: same results as ONNX Runtime, and cheap to load."""
+
+from __future__ import annotations
+
+import pytest
+
+import edgesparse
+from models import zoo
+from tests.e2e.flow import check_on_host, prepared
+from tests.e2e.test_footprint import check_load_time, check_memory
+
+pytestmark = pytest.mark.slow
+
+
+def exported(name):
+    pytest.importorskip("torch", reason="torch is not installed; the extra zoo has it")
+    pytest.importorskip("transformers", reason="transformers is not installed; the extra zoo has it")
+    return zoo.cached(name)
+
+
+@pytest.mark.parametrize("sparsity", [None, 0.8], ids=["dense", "pruned"])
+@pytest.mark.parametrize("name", ["resnet50", "mobilenetv1", "mobilenetv2", "vit_small", "minilm"])
+def test_architecture_matches_onnx_runtime(tmp_path, name, sparsity):
+    check_on_host(prepared(exported(name), tmp_path, sparsity), tmp_path)
+
+
+def test_pruned_mobilenet_loads_quickly_and_keeps_to_its_memory(tmp_path):
+    report = edgesparse.compile(exported("mobilenetv1"), "host", tmp_path / "mobilenet.esp", sparsity=0.9)
+
+    check_load_time(report.artifact)
+    check_memory(report.artifact)
