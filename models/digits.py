@@ -135,8 +135,8 @@ def gradients(params: Params, images: np.ndarray, labels: np.ndarray) -> Params:
 def _shift(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Move each image by up to one pixel, zeros moving in."""
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    corners = rng.integers(0, 3, (len(images), 2))
-    return np.stack([image[:, row : row + 8, column : column + 8] for image, (row, column) in zip(padded, corners)])
+    moved = zip(padded, rng.integers(0, 3, (len(images), 2)), strict=True)
+    return np.stack([image[:, row : row + 8, column : column + 8] for image, (row, column) in moved])
 
 
 def train(params: Params, epochs: int, rate: float, *, hold_zeros: bool = False) -> Params:
@@ -205,6 +205,7 @@ def finetune(pruned: Path, output: Path, *, epochs: int = 8) -> float:
 
 
 def main() -> None:
+    """Train or fine-tune from the command line."""
     parser = argparse.ArgumentParser(description="Train the digits classifier, or fine-tune a pruned one.")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/digits"), help="a folder; a file to fine-tune")
     parser.add_argument("--finetune", type=Path, metavar="PRUNED", help="a pruned digits.onnx")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ class Entry:
 
     summary: str
     build: Callable[[], Any]
-    inputs: dict[str, tuple[int, ...]]
+    inputs: Mapping[str, tuple[int, ...]]
     output: str = "logits"
 
     @property
     def takes_tokens(self) -> bool:
+        """Whether the inputs are token ids rather than an image."""
         return "input_ids" in self.inputs
 
 
@@ -52,7 +53,7 @@ def _minilm() -> Any:
 
 
 IMAGE = {"pixel_values": (1, 3, 224, 224)}
-TOKENS = {name: (1, 128) for name in ("input_ids", "attention_mask", "token_type_ids")}
+TOKENS = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), (1, 128))
 
 ZOO = {
     "resnet50": Entry("ResNet-50, 25.6 M parameters", _image_model("ResNet"), IMAGE),
@@ -114,6 +115,7 @@ def cached(name: str) -> Path:
 
 
 def main() -> None:
+    """Export one model from the command line."""
     parser = argparse.ArgumentParser(description="Export a reference model to ONNX.")
     parser.add_argument("name", choices=sorted(ZOO))
     parser.add_argument("-o", "--output", type=Path, help="default: the cache, build/models/NAME.onnx")

@@ -108,7 +108,8 @@ def add_constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
     free, count = name, 1
     while free in graph.initializers:
         free, count = f"{name}_{count}", count + 1
-    tensor = ir.tensor(np.ascontiguousarray(array), name=free)
+    array = np.asarray(array, order="C")
+    tensor = ir.tensor(array, name=free)
     value = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
