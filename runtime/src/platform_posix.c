@@ -38,6 +38,7 @@ static es_status map_descriptor(int descriptor, const char *path, es_block *bloc
     void *const data = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, descriptor, 0);
     ES_REQUIRE(data != MAP_FAILED, error, ES_ERR_NO_MEMORY, "%s: cannot map %llu bytes", path,
                ES_U(size));
+    posix_madvise(data, (size_t)size, POSIX_MADV_WILLNEED); /* read ahead while we check */
     *block = (es_block){.data = data, .size_bytes = (size_t)size};
     return ES_OK;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import threading
@@ -129,6 +130,26 @@ def test_closed_model_says_so(model, sample):
 
     with pytest.raises(EdgesparseRuntimeError, match="the model is closed"):
         model.run(sample.inputs)
+
+
+def test_forked_process_is_told_to_open_its_own(model, sample):
+    """A fork copies no threads: running there, or stopping them, would hang."""
+    child = os.fork()
+    if child == 0:
+        try:
+            model.run(sample.inputs)
+        except EdgesparseRuntimeError as err:
+            model.close()
+            os._exit("forked" in str(err))
+        os._exit(9)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert_matches(model.run(sample.inputs), sample)
+
+
+def test_profile_needs_a_run(model, sample):
+    with pytest.raises(EdgesparseRuntimeError, match="repeat: got 0, expected 1 or more"):
+        model.profile(sample.inputs, repeat=0)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 65])

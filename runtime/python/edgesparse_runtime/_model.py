@@ -64,6 +64,7 @@ class Model:
         self._model = ctypes.c_void_p()
         self._session = ctypes.c_void_p()
         self._lock = threading.Lock()
+        self._process = os.getpid()
         if not 1 <= threads <= 64:
             raise EdgesparseRuntimeError(f"threads: got {threads}, expected 1 to 64", "ES_ERR_ARGUMENT")
         self._artifact = artifact if isinstance(artifact, bytes) else None  # used in place
@@ -137,6 +138,8 @@ class Model:
         Raises:
             EdgesparseRuntimeError: a name, dtype or shape is not the model's.
         """
+        if repeat < 1:
+            raise EdgesparseRuntimeError(f"repeat: got {repeat}, expected 1 or more", "ES_ERR_ARGUMENT")
         arranged = self._arrange((inputs,) if isinstance(inputs, Mapping) else tuple(inputs))
         self._run(arranged, None)
         times_ns = np.zeros((repeat, self._info.step_count), np.uint64)
@@ -181,14 +184,19 @@ class Model:
     def _require_open(self) -> None:
         if not self._session:
             raise EdgesparseRuntimeError("the model is closed", "ES_ERR_ARGUMENT")
+        if self._process != os.getpid():  # a fork copies no threads
+            raise EdgesparseRuntimeError(
+                "the model was opened before this process was forked; open it again here", "ES_ERR_ARGUMENT"
+            )
 
     def close(self) -> None:
         """Free the threads and the memory of the model; may be called more than once."""
         with self._lock:
             session, self._session = self._session, ctypes.c_void_p()
             model, self._model = self._model, ctypes.c_void_p()
-            _library.library().es_session_close(session)
-            _library.library().es_model_close(model)
+            if self._process == os.getpid():
+                _library.library().es_session_close(session)
+                _library.library().es_model_close(model)
             self._artifact = None
 
     def __enter__(self) -> Model:
