@@ -256,16 +256,16 @@ int main(int count, char **arguments)
     const double start_ms = now_ms();
     const uint32_t flags = chosen.check ? ES_OPEN_VERIFY_WEIGHTS : 0;
     require(es_model_open_file(chosen.model, flags, &work.model, &error), chosen.model, &error);
-    describe_tensors(&work);
+    require(es_session_open(work.model, chosen.threads, &work.session, &error), chosen.model, &error);
+    const double opened_ms = now_ms();
     if (chosen.check) {
         printf("%s: all checksums match\n", chosen.model);
     }
+    describe_tensors(&work);
     if (chosen.input_count == 0 && work.input_count > 0) {
         print_signature(chosen.model, work.model);
         return 0;
     }
-    require(es_session_open(work.model, chosen.threads, &work.session, &error), chosen.model, &error);
-    const double opened_ms = now_ms();
     read_inputs(&chosen, &work);
 
     if (chosen.repeat > 0) {
