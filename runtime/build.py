@@ -11,6 +11,7 @@ Every product lies under build/runtime/ and is rebuilt only when its sources, fl
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -55,8 +56,7 @@ class Platform:
     name: str
     shared_triple: str
     static_triple: str
-    flags: tuple[str, ...] = ()
-    wheel_tag: str = ""
+    wheel_tag: str
 
 
 PLATFORMS = {
@@ -72,7 +72,6 @@ PLATFORMS = {
             "aarch64",
             shared_triple="aarch64-linux-gnu.2.17",
             static_triple="aarch64-linux-musl",
-            flags=("-Wl,-z,max-page-size=16384",),
             wheel_tag="manylinux2014_aarch64",
         ),
         Platform(
@@ -99,7 +98,7 @@ def zig() -> tuple[str, ...]:
 def shared_library(platform: str) -> Path:
     """Build the stripped shared library for a platform."""
     target = _platform(platform)
-    command = [*zig(), "cc", "-target", target.shared_triple, *STRICT, *LEAN, *INCLUDE, *target.flags]
+    command = [*zig(), "cc", "-target", target.shared_triple, *STRICT, *LEAN, *INCLUDE]
     command += ["-shared", "-fPIC", "-s", "-Wl,--gc-sections", "-Wl,-soname,libedgesparse.so"]
     return _build(f"{platform}/libedgesparse.so", command, SOURCES)
 
@@ -115,7 +114,7 @@ def static_library(platform: str) -> Path:
 def esrun(platform: str) -> Path:
     """Build the command-line runner for a platform: one static program."""
     target = _platform(platform)
-    command = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INCLUDE, *target.flags]
+    command = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INCLUDE]
     command += ["-static", "-s", "-Wl,--gc-sections"]
     return _build(f"{platform}/esrun", command, [*SOURCES, *TOOL_SOURCES])
 
@@ -166,15 +165,20 @@ def _build(name: str, command: Sequence[str], sources: Sequence[Path], output_fl
     output = OUTPUT / name
     stamp = output.with_name(output.name + ".stamp")
     key = _fingerprint(command, sources)
-    if output.exists() and stamp.exists() and stamp.read_text() == key:
-        return output
     output.parent.mkdir(parents=True, exist_ok=True)
+    with open(output.with_name(output.name + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever else builds it waits, and then finds it built
+        if not (output.exists() and stamp.exists() and stamp.read_text() == key):
+            _make(output, command, sources, output_flag)
+            stamp.write_text(key)
+    return output
+
+
+def _make(output: Path, command: Sequence[str], sources: Sequence[Path], output_flag: str | None) -> None:
     with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
         made = Path(scratch) / output.name
         _run([*command, *([output_flag] if output_flag else []), str(made), *map(str, sources)])
         os.replace(made, output)
-    stamp.write_text(key)
-    return output
 
 
 def _fingerprint(command: Sequence[str], sources: Sequence[Path]) -> str:
