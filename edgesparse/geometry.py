@@ -108,7 +108,7 @@ class Cover:
 
 def cover(plane: Plane, width: int, lanes: int) -> Cover:
     """The fewest tiles of at most `width` lanes, then the smallest equal tiles of that number."""
-    rows = (width - plane.width) // plane.pitch + 1 if width >= plane.width else 0
+    rows = width // plane.width
     if rows >= 1:
         row_tiles = -(-plane.height // rows)
         return Cover(-(-plane.height // row_tiles), plane.width, row_tiles, 1)
@@ -119,11 +119,16 @@ def cover(plane: Plane, width: int, lanes: int) -> Cover:
 
 @dataclass(frozen=True)
 class Patch:
-    """What one tile computes: `rows` runs of `columns` outputs in `vectors` registers."""
+    """What one tile computes: `rows` runs of `columns` outputs, side by side in `vectors` registers."""
 
     rows: int
     columns: int
     vectors: int
+
+    @property
+    def size(self) -> int:
+        """Outputs of one channel; they are neighbours in y."""
+        return self.rows * self.columns
 
 
 def tile_width(plane: Plane, tile: Tile, lanes: int) -> int:
@@ -136,7 +141,7 @@ def patches(plane: Plane, tile: Tile, lanes: int) -> list[Patch]:
     shape = cover(plane, tile.vectors * lanes, lanes)
 
     def patch(rows: int, columns: int) -> Patch:
-        return Patch(rows, columns, -(-((rows - 1) * plane.pitch + columns) // lanes))
+        return Patch(rows, columns, -(-rows * columns // lanes))
 
     full = patch(shape.rows, min(shape.columns, plane.width))
     if shape.column_tiles > 1:

@@ -1,10 +1,14 @@
 """Choose, for every weighted layer, dense or sparse and the tile.
 
-The model counts load slots: a core of this class issues as many loads as multiply-adds in a cycle, so the dense
-kernel is bound by its multiply-adds and the sparse one by its loads.
+Costs are counted in slots of the load unit, for one row of w over one output plane. Cores of this class issue as
+many loads as multiply-adds in a cycle: the dense kernel is bound by its multiply-adds, the sparse one by loads.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import log2
 
 import onnx_ir as ir
 
@@ -13,8 +17,23 @@ from edgesparse.layers import Layer, layers
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
 
-SPARSE_OVERHEAD = 1.35  # of branches and latency, over the loads alone
-MAX_INDEX = 1 << 16  # sparse indices of a K block fit uint16
+INDEX_RANGE = 1 << 16  # sparse indices of a K block fit uint16
+VECTOR_BREAK_EVEN = 0.4
+FMA_LATENCY = 8  # multiply-adds in flight that keep the units busy
+LOOP_EXIT = 12  # slots lost where the loop over the nonzeros of a row ends
+L2_PENALTY = 0.1  # share that loads of x take longer for each doubling of its block over the L1 cache
+SPARSE_OVERHEAD = 1.3  # measured over counted slots
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Slots of a row: fixed + per_nonzero * nonzeros of the row."""
+
+    fixed: float
+    per_nonzero: float
+
+    def at(self, nonzeros: float) -> float:
+        return self.fixed + self.per_nonzero * nonzeros
 
 
 def plan(model: ir.Model, target: Target) -> dict[str, LayerPlan]:
@@ -23,79 +42,78 @@ def plan(model: ir.Model, target: Target) -> dict[str, LayerPlan]:
 
 
 def plan_layer(layer: Layer, target: Target) -> LayerPlan:
-    """Compare the best dense and the best sparse tile by their load slots."""
+    """Compare the best dense and the best sparse tile."""
     plane, density = layer.plane, layer.density
-    dense, sparse = dense_tile(plane, target), sparse_tile(plane, target)
-    dense_cost, nonzero_cost = _dense_cost(plane, dense, target), _nonzero_cost(plane, sparse, target)
-    break_even = min(1.0, dense_cost / nonzero_cost)
+    if layer.is_vector:
+        return _plan_vector(layer)
+    dense = min(_dense_tiles(plane, target), key=lambda tile: _dense_cost(plane, tile, target))
+    sparse = min(_sparse_tiles(plane, target), key=lambda tile: _sparse_cost(plane, tile, target).at(density * plane.k))
+    dense_slots, cost = _dense_cost(plane, dense, target), _sparse_cost(plane, sparse, target)
+    break_even = min(1.0, max(0.0, (dense_slots - cost.fixed) / (cost.per_nonzero * plane.k)))
     kernel = "sparse" if density < break_even else "dense"
     comparison = "below" if kernel == "sparse" else "not below"
     reason = f"density {density:.2f} is {comparison} the break-even {break_even:.2f}"
     tile = sparse if kernel == "sparse" else dense
-    op = layer.node.op_type
     m, n = plane.groups * plane.m, plane.batch * plane.n
-    return LayerPlan(layer.name, op, m, plane.k, n, density, kernel, tile, break_even, reason)
+    return LayerPlan(layer.name, layer.node.op_type, m, plane.k, n, density, kernel, tile, break_even, reason)
 
 
-def dense_tile(plane: Plane, target: Target) -> Tile:
+def _plan_vector(layer: Layer) -> LayerPlan:
+    """One column: both kernels are bound by reading the weight, which costs a nonzero 6 bytes, a weight 4."""
+    plane, density = layer.plane, layer.density
+    kernel = "sparse" if density < VECTOR_BREAK_EVEN else "dense"
+    comparison = "below" if kernel == "sparse" else "not below"
+    reason = f"one column; density {density:.2f} is {comparison} the break-even {VECTOR_BREAK_EVEN:.2f}"
+    tile = Tile(1, plane.k)
+    op = layer.node.op_type
+    return LayerPlan(layer.name, op, plane.m, plane.k, 1, density, kernel, tile, VECTOR_BREAK_EVEN, reason)
+
+
+def _dense_tiles(plane: Plane, target: Target) -> Iterator[Tile]:
     """Accumulators fill the register file, less one x vector a column group and two for weights."""
-    best = None
-    for vectors in range(1, (4 if target.registers >= 32 else 2) + 1):
+    for vectors in range(1, (7 if target.registers >= 32 else 3) + 1):
         rows = min((target.registers - 2 - vectors) // vectors, 8, plane.m)
-        tile = Tile(vectors, min(plane.k, 256), rows, _splits(plane, vectors, -(-plane.m // rows), target))
-        cost = _dense_cost(plane, tile, target)
-        if best is None or cost < best[0]:
-            best = cost, tile
-    assert best is not None
-    return best[1]
+        yield Tile(vectors, min(plane.k, 256), rows, _splits(plane, vectors, -(-plane.m // rows), target))
 
 
-def sparse_tile(plane: Plane, target: Target) -> Tile:
-    """The width that wastes the fewest lanes for its loads, and the K block that fits the L1 cache with it."""
-    best = None
-    for vectors in range(1, (8 if target.registers >= 32 else 6) + 1):
-        width = vectors * target.lanes
-        k_block = max(32, min(int(target.l1d_bytes * 0.7) // (4 * width), MAX_INDEX // width) // 32 * 32)
-        if plane.k <= k_block * 5 // 4 and plane.k * width <= MAX_INDEX:
-            k_block = plane.k
-        tile = Tile(vectors, k_block, 1, _splits(plane, vectors, plane.m, target))
-        cost = _nonzero_cost(plane, tile, target)
-        if best is None or cost < best[0]:
-            best = cost, tile
-    assert best is not None
-    return best[1]
-
-
-def _tiles(plane: Plane, vectors: int, lanes: int) -> list[int]:
-    """Registers of each tile over one output plane."""
-    full, *end = patches(plane, Tile(vectors, 1), lanes)
-    if not end:
-        return [full.vectors] * _count(plane, vectors, lanes)
-    count = _count(plane, vectors, lanes)
-    ends = plane.height if full.rows == 1 and full.columns < plane.width else 1
-    return [full.vectors] * (count - ends) + [end[0].vectors] * ends
-
-
-def _count(plane: Plane, vectors: int, lanes: int) -> int:
-    shape = cover(plane, vectors * lanes, lanes)
-    return shape.row_tiles * shape.column_tiles
+def _sparse_tiles(plane: Plane, target: Target) -> Iterator[Tile]:
+    for vectors in range(1, (13 if target.registers >= 32 else 7) + 1):
+        reach = INDEX_RANGE // (vectors * target.lanes)
+        for k_block in {min(size, plane.k, reach) for size in (64, 128, 256, 512, plane.k)}:
+            yield Tile(vectors, k_block, 1, _splits(plane, vectors, plane.m, target))
 
 
 def _splits(plane: Plane, vectors: int, units: int, target: Target) -> int:
     """Ranges of M, so that every core has a tile."""
-    tiles = plane.batch * plane.groups * _count(plane, vectors, target.lanes)
+    shape = cover(plane, vectors * target.lanes, target.lanes)
+    tiles = plane.batch * plane.groups * shape.row_tiles * shape.column_tiles
     return max(1, min(-(-target.cores // tiles), units))
 
 
+def _patch_vectors(plane: Plane, tile: Tile, lanes: int) -> list[int]:
+    """Registers of each tile over one output plane."""
+    shape = cover(plane, tile.vectors * lanes, lanes)
+    count = shape.row_tiles * shape.column_tiles
+    full, *end = patches(plane, tile, lanes)
+    ends = 0 if not end else shape.row_tiles if shape.column_tiles > 1 else 1
+    return [full.vectors] * (count - ends) + [patch.vectors for patch in end] * ends
+
+
 def _dense_cost(plane: Plane, tile: Tile, target: Target) -> float:
-    """Slots for one weight over one output plane."""
-    slots = sum(_tiles(plane, tile.vectors, target.lanes))
-    hidden = min(1.0, tile.vectors * tile.rows / 8)  # accumulators against the latency of the multiply-add
+    slots = 0.0
+    for vectors in _patch_vectors(plane, tile, target.lanes):
+        accumulators = vectors * tile.rows
+        slots += max(accumulators, vectors + tile.rows, FMA_LATENCY) / tile.rows
     padding = -(-plane.m // tile.rows) * tile.rows / plane.m
-    return slots * padding / hidden
+    return slots * plane.k * padding
 
 
-def _nonzero_cost(plane: Plane, tile: Tile, target: Target) -> float:
-    """Slots for one nonzero over one output plane: an index, a value, then a load for each multiply-add."""
-    pairs = _tiles(plane, tile.vectors, target.lanes)
-    return sum(max(v + 2, 5) for v in pairs) * SPARSE_OVERHEAD
+def _sparse_cost(plane: Plane, tile: Tile, target: Target) -> _Cost:
+    """A nonzero is an index, a value and a load for each multiply-add; a K block, its partial sums."""
+    blocks = -(-plane.k // tile.k_block)
+    fixed = per_nonzero = 0.0
+    for vectors in _patch_vectors(plane, tile, target.lanes):
+        doublings = max(0.0, log2(tile.k_block * vectors * target.lanes * 4 / target.l1d_bytes))
+        per_nonzero += max(vectors * (1 + L2_PENALTY * doublings) + 1, 5) * SPARSE_OVERHEAD
+        fixed += blocks * LOOP_EXIT + (blocks - 1) * 2 * vectors
+    return _Cost(fixed, per_nonzero)

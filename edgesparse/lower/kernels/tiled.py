@@ -23,6 +23,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Patch, Plane, cover, patches, tile_width
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
+from edgesparse.lower.kernels.vectors import vector_width
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
@@ -68,7 +69,7 @@ def _build(
     y_size = plane.batch * plane.groups * plane.m * plane.n
     params = [Param(plane.x_size), Param(plane.k, "int32"), *weights, Param(plane.groups * plane.m)]
     params += [Param(y_size)] * (2 if epilogue.residual else 1)
-    pack_size = min(plane.k, tile.k_block) * width
+    pack_size = min(plane.k, tile.k_block) * width + lanes  # the last row may be copied past its end
     partial_size = split_units * tile.rows * width if blocks > 1 else 0
     scratch = Param(pack_size + partial_size + width)
     tiles = plane.batch * plane.groups * shape.row_tiles * shape.column_tiles * tile.splits
@@ -156,10 +157,18 @@ class _Compute:
         raise NotImplementedError
 
     def _pack(self, x: Buffer, offsets: Buffer, x0: Expr, kb: Expr | int, size: int) -> None:
+        """Copy a block of x, its rows side by side: what a vector copies past its row, the next one overwrites."""
+        columns, filled = self.patch.columns, self.patch.vectors * self.lanes.count
+        step = Lanes(vector_width(columns, self.lanes.count))
+        starts = [(r, c) for r in range(self.patch.rows) for c in range(0, columns, step.count)]
+        reached = starts[-1][0] * columns + starts[-1][1] + step.count
         with T.serial(0, size) as k:
             source = T.bind(x0 + offsets[kb * self.tile.k_block + k])
-            for u in self._vectors():
-                self.lanes.store(self.area, k * self.width + u, self.lanes.load(x, source + u))
+            row = T.bind(k * self.width)
+            if reached < filled:  # leave no lane to chance: denormals are slow
+                self.lanes.store(self.area, row + filled - self.lanes.count, self.lanes.splat(0.0))
+            for r, c in starts:
+                step.store(self.area, row + (r * columns + c), step.load(x, source + (r * self.plane.pitch + c)))
 
     def _vectors(self) -> range:
         """Element offsets of the registers of a patch."""
@@ -184,14 +193,13 @@ class _Compute:
                 self.lanes.store(self.area, self.pack_size + slot * self.width + u, self.lanes.load(acc, u))
             return
         y0 = T.bind(self.y0 + row * self.plane.n)
-        if self.patch.rows == 1 and self.patch.columns % self.lanes.count == 0:
-            self._emit_run(acc, 0, y0, self.patch.columns)
+        if self.patch.size % self.lanes.count == 0:
+            self._emit_run(acc, 0, y0, self.patch.size)
             return
         staging = self.pack_size + self.partial_size
         for u in self._vectors():
             self.lanes.store(self.area, staging + u, self.lanes.load(acc, u))
-        for r in range(self.patch.rows):
-            self._emit_run(self.area, staging + r * self.plane.pitch, y0 + r * self.plane.width, self.patch.columns)
+        self._emit_run(self.area, staging, y0, self.patch.size)
 
     def _emit_run(self, source: Buffer, start: int, target: Expr, count: int) -> None:
         """Store `count` neighbours; the last vector overlaps the one before where the width does not divide.
