@@ -45,7 +45,9 @@ def test_model_is_not_changed():
 
 
 def test_unknown_shapes_leave_macs_unknown():
-    text = "g (float[6] x) => (float[?, 4] y) { n = NonZero (x) c = Cast <to = 1> (n) t = Transpose (c) y = MatMul (t, w) }"
+    text = """g (float[6] x) => (float[?, 4] y) {
+        n = NonZero (x) c = Cast <to = 1> (n) t = Transpose (c) y = MatMul (t, w)
+    }"""
 
     assert describe(model(text, w=floats(1, 4))).macs is None
 
