@@ -93,8 +93,7 @@ def _show_artifact(file: Path, summary: pipeline.ArtifactSummary) -> None:
     _show_signature(summary.inputs, summary.outputs)
     sizes = ("code", "weights", "arena", "scratch")
     click.echo(", ".join(f"{name} {bytes_text(getattr(summary, f'{name}_bytes'))}" for name in sizes))
-    layers = manifest.get("layers") or {}
-    rows = [(name, row.get("kernel", "?"), f"{row.get('density', 1.0):.3f}") for name, row in layers.items()]
+    rows = [(row["name"], row["kernel"], f"{row['density']:.3f}") for row in manifest.get("layers", ())]
     if rows:
         click.echo(table(("layer", "kernel", "density"), rows))
 
@@ -169,7 +168,7 @@ def bench_command(
         )
         for contender in report.contenders
     ]
-    click.echo(table(("runtime", "median", "p10", "p90", "of ours", "peak memory", "runs"), rows))
+    click.echo(table(("runtime", "median", "p10", "p90", "over ours", "peak memory", "runs"), rows))
     for contender in report.contenders[1:]:
         click.echo(
             f"edgesparse is {contender.ratio:.2f}x as fast as {contender.runtime} "
@@ -181,7 +180,7 @@ def bench_command(
                 ("step", "op", "kernel", "us"), [(s.name, s.op, s.kernel, f"{s.median_us:.1f}") for s in report.steps]
             )
         )
-    click.echo(f"measured on {threads} thread(s); memory: {report.contenders[0].memory.peak.how}")
+    click.echo(f"{threads} thread(s); memory: {report.contenders[0].memory.peak.how}")
 
 
 @click.command("verify")
