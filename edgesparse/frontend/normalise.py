@@ -17,6 +17,7 @@ from edgesparse.frontend.fold import add_constant, fold_constants, simplify
 from edgesparse.frontend.fuse import drop_leftovers, fuse_patterns
 from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.read import Source, read
+from edgesparse.frontend.recurrent import expand_recurrent
 from edgesparse.frontend.shapes import (
     Bindings,
     InputShapes,
@@ -64,6 +65,8 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
         model = _prepare(model, input_shapes, bind)
         model = convert_opset(model)
         model = _shape_by_definition(_simplified(model))
+        expand_recurrent(model)
+        model = infer_shapes(_clean(model))
         for apply in (fuse_patterns, hoist_factors, fold_affine, canonicalise, fold_affine, drop_leftovers):
             apply(model)
             model = infer_shapes(_clean(model))
