@@ -58,6 +58,16 @@ def test_exp_is_within_two_ulp_from_denormal_to_infinity(lanes: int) -> None:
 
 
 @pytest.mark.parametrize("lanes", [1, 4, 8, 16])
+def test_exp_of_nonpositive_flushes_what_is_denormal(lanes: int) -> None:
+    x = np.concatenate([np.linspace(-110, 0, 100_000), [-np.inf, -3e38, -0.0, np.nan]]).astype(np.float32)
+
+    y = apply("exp_nonpositive", x, lanes)[: x.size]
+
+    np.testing.assert_allclose(y, np.exp(x.astype(np.float64)), rtol=2.4e-7, atol=1.3e-38)
+    assert np.all(y[x < -88] == 0)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 8, 16])
 def test_log_is_within_two_ulp_over_all_magnitudes(lanes: int) -> None:
     x = np.concatenate([np.logspace(-44, 38, 100_000), np.linspace(0.5, 2, 10_000), SPECIAL]).astype(np.float32)
 

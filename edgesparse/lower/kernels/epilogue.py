@@ -25,7 +25,7 @@ class Activation:
 
     def apply(self, x: Expr) -> Expr:
         """The function of a scalar or vector. NaN stays NaN."""
-        return _FUNCTIONS[self.name](x, *self.parameters)
+        return math.hold(_FUNCTIONS[self.name](math.hold(x), *self.parameters))
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Epilogue:
 
     def apply(self, accumulator: Expr, residual: Expr | None = None) -> Expr:
         """The value to store for an accumulated scalar or vector."""
-        value = accumulator if residual is None else T.bind(accumulator + residual)
-        return value if self.activation is None else T.bind(self.activation.apply(value))
+        value = accumulator if residual is None else accumulator + residual
+        return value if self.activation is None else self.activation.apply(value)
 
 
 def activation_of(node: ir.Node) -> Activation | None:
@@ -69,7 +69,7 @@ def _leaky_relu(x: Expr, slope: float) -> Expr:
 
 
 def _elu(x: Expr, alpha: float, gamma: float) -> Expr:
-    negative = T.bind((math.exp(x) - math.splat(1.0, x)) * math.splat(alpha * gamma, x))
+    negative = math.hold((math.exp(x) - math.splat(1.0, x)) * math.splat(alpha * gamma, x))
     return T.Select(x < math.splat(0.0, x), negative, x if gamma == 1.0 else x * math.splat(gamma, x))
 
 
@@ -82,19 +82,19 @@ def _hard_swish(x: Expr) -> Expr:
 
 
 def _swish(x: Expr, alpha: float) -> Expr:
-    return x * math.sigmoid(x if alpha == 1.0 else T.bind(x * math.splat(alpha, x)))
+    return x * math.sigmoid(x if alpha == 1.0 else math.hold(x * math.splat(alpha, x)))
 
 
 def _gelu(x: Expr) -> Expr:
-    half = T.bind(x * math.splat(0.5, x))
-    return half + half * math.erf(T.bind(x * math.splat(scalar_math.sqrt(0.5), x)))
+    half = math.hold(x * math.splat(0.5, x))
+    return half + half * math.erf(math.hold(x * math.splat(scalar_math.sqrt(0.5), x)))
 
 
 def _gelu_tanh(x: Expr) -> Expr:
     """x * (1 + tanh(u)) / 2 with u = sqrt(2 / pi) * (x + 0.044715 * x**3), as x * sigmoid(2 * u)."""
     scale = 2.0 * scalar_math.sqrt(2.0 / scalar_math.pi)
     inner = math.splat(scale * 0.044715, x) * (x * x) + math.splat(scale, x)
-    return x * math.sigmoid(T.bind(x * inner))
+    return x * math.sigmoid(math.hold(x * inner))
 
 
 _FUNCTIONS: dict[str, Callable[..., Expr]] = {

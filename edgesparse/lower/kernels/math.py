@@ -1,7 +1,7 @@
 """Elementary functions on float32 scalars and vectors, inline and free of branches and calls.
 
 Each takes an expression of any number of lanes and returns one of the same type. NaN goes through; the
-statements they emit (`T.bind`) land at the current place of the kernel under construction.
+statements they emit land at the current place of the kernel under construction.
 
 Source: range reduction and polynomials of exp and log: Moshier, Cephes 2.8, expf.c and logf.c; rational tanh
     and erf: Eigen 3.4, MathFunctionsImpl.h and SpecialFunctionsImpl.h.
@@ -80,6 +80,15 @@ def splat(value: float | Expr, like: Expr) -> Expr:
     return scalar if lanes_of(like) == 1 else T.broadcast(scalar, lanes_of(like))
 
 
+def hold(value: Expr) -> Expr:
+    """Compute a value here, once. A `T.bind` alone does not: TVM copies its expression into every use."""
+    lanes = lanes_of(value)
+    place = T.alloc_buffer((lanes,), "int32" if "int" in str(value.ty.dtype) else "float32", scope="global")
+    index = 0 if lanes == 1 else T.ramp(0, 1, lanes)
+    T.buffer_store(place, value, [index])
+    return T.bind(place[index])
+
+
 def at_least(x: Expr, low: float | Expr) -> Expr:
     """max(x, low) that returns NaN for a NaN x."""
     return T.max(splat(low, x) if isinstance(low, int | float) else low, x)
@@ -102,72 +111,73 @@ def absolute(x: Expr) -> Expr:
 
 def exp(x: Expr) -> Expr:
     """e**x within 2 ulp, denormal results included; 0 and infinity beyond the range."""
-    p, whole = _exp_parts(T.bind(clamp(x, *_EXP_RANGE)))
+    p, whole = _exp_parts(hold(clamp(x, *_EXP_RANGE)))
     # 2**n in two factors: n alone may exceed the exponents of normal numbers on either side.
-    half = T.bind(T.shift_right(whole, _int_splat(1, x)))
-    return T.bind(p * _power_of_two(half) * _power_of_two(whole - half))
+    half = hold(T.shift_right(whole, _int_splat(1, x)))
+    return hold(p * _power_of_two(half) * _power_of_two(whole - half))
 
 
 def exp_nonpositive(x: Expr) -> Expr:
     """e**x within 2 ulp for x <= 0, cheaper than `exp`; denormal results become 0."""
-    p, whole = _exp_parts(T.bind(at_least(x, _EXP_ZERO)))
-    return T.bind(p * _power_of_two(whole))
+    p, whole = _exp_parts(hold(at_least(x, _EXP_ZERO)))
+    return hold(p * _power_of_two(whole))
 
 
 def _exp_parts(x: Expr) -> tuple[Expr, Expr]:
     """e**x as p * 2**n: p in [0.7, 1.5], and n as int32."""
-    shifted = T.bind(x * splat(_LOG2_E, x) + splat(_ROUND, x))
+    shifted = hold(x * splat(_LOG2_E, x) + splat(_ROUND, x))
     # Through integers: the simplifier of TVM cancels (a + c) - c.
-    whole = T.bind(_as_int(shifted) - _int_splat(_float_bits(_ROUND), x))
-    n = T.bind(T.cast(whole, _type("float32", x)))
-    r = T.bind(x - n * splat(_LN2_HIGH, x))
-    r = T.bind(r - n * splat(_LN2_LOW, x))
-    return T.bind(_polynomial(_EXP, r) * (r * r) + r + splat(1.0, x)), whole
+    whole = hold(_as_int(shifted) - _int_splat(_float_bits(_ROUND), x))
+    n = hold(T.cast(whole, _type("float32", x)))
+    r = hold(x - n * splat(_LN2_HIGH, x))
+    r = hold(r - n * splat(_LN2_LOW, x))
+    return hold(_polynomial(_EXP, r) * (r * r) + r + splat(1.0, x)), whole
 
 
 def log(x: Expr) -> Expr:
     """Natural logarithm within 2 ulp; -infinity at 0, NaN below."""
-    normal = T.bind(T.max(splat(_SMALLEST_NORMAL, x), x))
-    scaled = T.bind(T.Select(x < splat(_SMALLEST_NORMAL, x), x * splat(2.0**23, x), normal))  # denormals
-    extra = T.bind(T.Select(x < splat(_SMALLEST_NORMAL, x), splat(-23.0, x), splat(0.0, x)))
-    bits = T.bind(_as_int(scaled) - _int_splat(_SQRT_HALF_BITS, x))
-    n = T.bind(T.cast(T.shift_right(bits, _int_splat(23, x)), _type("float32", x)) + extra)
+    x = hold(x)
+    scaled = hold(T.Select(x < splat(_SMALLEST_NORMAL, x), x * splat(2.0**23, x), x))  # denormals
+    extra = hold(T.Select(x < splat(_SMALLEST_NORMAL, x), splat(-23.0, x), splat(0.0, x)))
+    bits = hold(_as_int(scaled) - _int_splat(_SQRT_HALF_BITS, x))
+    n = hold(T.cast(T.shift_right(bits, _int_splat(23, x)), _type("float32", x)) + extra)
     mantissa = T.bitwise_and(bits, _int_splat(0x007FFFFF, x)) + _int_splat(_SQRT_HALF_BITS, x)
-    r = T.bind(_as_float(mantissa) - splat(1.0, x))  # sqrt(1/2) - 1 to sqrt(2) - 1
-    square = T.bind(r * r)
-    tail = T.bind(_polynomial(_LOG, r) * (r * square) + n * splat(_LN2_LOW, x) - square * splat(0.5, x))
-    value = r + tail + n * splat(_LN2_HIGH, x)
-    infinite = T.Select(x == splat(float("inf"), x), x, value)
-    finite = T.Select(x == splat(0.0, x), splat(float("-inf"), x), infinite)
-    return T.bind(T.Select(x >= splat(0.0, x), finite, splat(float("nan"), x)))
+    r = hold(_as_float(mantissa) - splat(1.0, x))  # sqrt(1/2) - 1 to sqrt(2) - 1
+    square = hold(r * r)
+    tail = hold(_polynomial(_LOG, r) * (r * square) + n * splat(_LN2_LOW, x) - square * splat(0.5, x))
+    value = hold(r + tail + n * splat(_LN2_HIGH, x))
+    value = hold(T.Select(x == splat(float("inf"), x), x, value))
+    value = hold(T.Select(x == splat(0.0, x), splat(float("-inf"), x), value))
+    return hold(T.Select(x >= splat(0.0, x), value, splat(float("nan"), x)))
 
 
 def sigmoid(x: Expr) -> Expr:
     """1 / (1 + e**-x)."""
-    return T.bind(splat(1.0, x) / (splat(1.0, x) + exp(splat(0.0, x) - x)))
+    return hold(splat(1.0, x) / (splat(1.0, x) + exp(splat(0.0, x) - x)))
 
 
 def tanh(x: Expr) -> Expr:
     """Hyperbolic tangent, relative error below 4e-7, exactly 1 in the limit."""
-    limited = T.bind(clamp(x, -_TANH_LIMIT, _TANH_LIMIT))
-    square = T.bind(limited * limited)
-    ratio = T.bind(limited * _polynomial(_TANH_P, square) / _polynomial(_TANH_Q, square))
-    return T.bind(T.Select(absolute(x) < splat(_TANH_IDENTITY, x), x, clamp(ratio, -1.0, 1.0)))
+    x = hold(x)
+    limited = hold(clamp(x, -_TANH_LIMIT, _TANH_LIMIT))
+    square = hold(limited * limited)
+    ratio = hold(limited * _polynomial(_TANH_P, square) / _polynomial(_TANH_Q, square))
+    return hold(T.Select(absolute(x) < splat(_TANH_IDENTITY, x), x, clamp(ratio, -1.0, 1.0)))
 
 
 def erf(x: Expr) -> Expr:
     """Error function, relative error below 4e-7, exactly 1 in the limit."""
-    limited = T.bind(clamp(x, -_ERF_LIMIT, _ERF_LIMIT))
-    square = T.bind(limited * limited)
-    ratio = T.bind(limited * _polynomial(_ERF_P, square) / _polynomial(_ERF_Q, square))
-    return T.bind(clamp(ratio, -1.0, 1.0))
+    limited = hold(clamp(x, -_ERF_LIMIT, _ERF_LIMIT))
+    square = hold(limited * limited)
+    ratio = hold(limited * _polynomial(_ERF_P, square) / _polynomial(_ERF_Q, square))
+    return hold(clamp(ratio, -1.0, 1.0))
 
 
 def _polynomial(coefficients: Sequence[float], x: Expr) -> Expr:
     """Horner's rule, highest power first."""
     value = splat(coefficients[0], x)
     for coefficient in coefficients[1:]:
-        value = T.bind(value * x + splat(coefficient, x))
+        value = value * x + splat(coefficient, x)
     return value
 
 
@@ -185,11 +195,11 @@ def _type(scalar: str, like: Expr) -> str:
 
 
 def _as_int(x: Expr) -> Expr:
-    return T.bind(T.reinterpret(_type("int32", x), x))
+    return T.reinterpret(_type("int32", x), x)
 
 
 def _as_float(x: Expr) -> Expr:
-    return T.bind(T.reinterpret(_type("float32", x), x))
+    return T.reinterpret(_type("float32", x), x)
 
 
 def _int_splat(value: int, like: Expr) -> Expr:

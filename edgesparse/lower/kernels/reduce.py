@@ -11,6 +11,7 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.lower.kernels import math
 from edgesparse.lower.kernels.vectors import fold_lanes, reduce_run, store_first, vector_width
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.targets import Target
@@ -129,7 +130,7 @@ def _columns(reduction: Reduction, outer: int, count: int, inner: int, target: T
             for acc, i in zip(accs, places, strict=True):
                 lanes.store(acc, 0, reduction.fold(lanes.load(acc, 0), lanes.load(x, x0 + k * inner + i)))
         for acc, i in zip(accs, places, strict=True):
-            value = T.bind(_scaled(reduction, lanes.load(acc, 0), count, lanes))
+            value = math.hold(_scaled(reduction, lanes.load(acc, 0), count, lanes))
             store_first(y, T.bind(image * inner + column + i), value, min(width - i, lanes.count))
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:

@@ -76,9 +76,9 @@ def _rows(outer: int, count: int, inner: int, logarithm: bool, target: Target) -
 
 def _short_row(x: Buffer, y: Buffer, start: Expr, count: int, logarithm: bool, lanes: Lanes) -> None:
     places = range(0, count, lanes.count)
-    values = [keep_first(T.bind(lanes.load(x, start + i)), count - i, -_INFINITY) for i in places]
-    peak = T.bind(lanes.splat(fold_lanes(fold_all(values, maximum), maximum)))
-    values = [T.bind(value - peak) for value in values]
+    values = [keep_first(math.hold(lanes.load(x, start + i)), count - i, -_INFINITY) for i in places]
+    peak = math.hold(lanes.splat(fold_lanes(fold_all(values, maximum), maximum)))
+    values = [math.hold(value - peak) for value in values]
     powers = [math.exp_nonpositive(value) for value in values]
     finish = _finish(logarithm, fold_lanes(fold_all(powers, add), add), lanes)
     results = [finish(value) for value in (values if logarithm else powers)]
@@ -89,10 +89,10 @@ def _short_row(x: Buffer, y: Buffer, start: Expr, count: int, logarithm: bool, l
 def _long_row(x: Buffer, y: Buffer, start: Expr, count: int, logarithm: bool, lanes: Lanes) -> None:
     """Three passes; the exponentials of Softmax wait in y for their sum."""
     peak = reduce_run(count, lanes, lambda i, _: lanes.load(x, start + i), maximum, -_INFINITY)
-    peak = T.bind(lanes.splat(fold_lanes(peak, maximum)))
+    peak = math.hold(lanes.splat(fold_lanes(peak, maximum)))
 
     def power(i: Expr | int, valid: int) -> Expr:
-        value = math.exp_nonpositive(T.bind(lanes.load(x, start + i) - peak))
+        value = math.exp_nonpositive(math.hold(lanes.load(x, start + i) - peak))
         if not logarithm:
             store_first(y, start + i, value, valid)
         return value
@@ -101,7 +101,7 @@ def _long_row(x: Buffer, y: Buffer, start: Expr, count: int, logarithm: bool, la
 
     def last(i: Expr | int, valid: int) -> None:
         value = lanes.load(x, start + i) - peak if logarithm else lanes.load(y, start + i)
-        store_first(y, start + i, finish(T.bind(value)), valid)
+        store_first(y, start + i, finish(math.hold(value)), valid)
 
     each_vector(count, lanes, last)
 
@@ -117,10 +117,10 @@ def _columns(outer: int, count: int, inner: int, logarithm: bool, target: Target
             lanes.store(acc, 0, lanes.splat(first))
             with T.serial(0, count) as k:
                 lanes.store(acc, 0, fold(lanes.load(acc, 0), value(T.bind(start + k * inner))))
-            return T.bind(lanes.load(acc, 0))
+            return math.hold(lanes.load(acc, 0))
 
         def power(place: Expr) -> Expr:
-            value = math.exp_nonpositive(T.bind(lanes.load(x, place) - peak))
+            value = math.exp_nonpositive(math.hold(lanes.load(x, place) - peak))
             if not logarithm:
                 store_first(y, place, value, valid)
             return value
@@ -130,7 +130,7 @@ def _columns(outer: int, count: int, inner: int, logarithm: bool, target: Target
         with T.serial(0, count) as k:
             place = T.bind(start + k * inner)
             value = lanes.load(x, place) - peak if logarithm else lanes.load(y, place)
-            store_first(y, place, finish(T.bind(value)), valid)
+            store_first(y, place, finish(math.hold(value)), valid)
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
         image, vector = T.bind(T.floordiv(tile, vectors)), T.bind(T.floormod(tile, vectors))
@@ -152,10 +152,10 @@ def _columns(outer: int, count: int, inner: int, logarithm: bool, target: Target
 def _finish(logarithm: bool, total: Expr, lanes: Lanes) -> Callable[[Expr], Expr]:
     """From x - max (LogSoftmax) or its exponential (Softmax) to the result, given the sum of exponentials."""
     if logarithm:
-        shift = T.bind(_spread(math.log(total), lanes))
-        return lambda value: T.bind(value - shift)
-    scale = T.bind(_spread(T.bind(math.splat(1.0, total) / total), lanes))
-    return lambda value: T.bind(value * scale)
+        shift = math.hold(_spread(math.log(total), lanes))
+        return lambda value: math.hold(value - shift)
+    scale = math.hold(_spread(math.hold(math.splat(1.0, total) / total), lanes))
+    return lambda value: math.hold(value * scale)
 
 
 def _spread(value: Expr, lanes: Lanes) -> Expr:

@@ -17,6 +17,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Lanes
+from edgesparse.lower.kernels.math import hold
 from edgesparse.lower.kernels.vectors import each_vector, keep_first, pick, store_first, vector_width
 from edgesparse.targets import Target
 
@@ -269,7 +270,7 @@ class Stencil:
                 for r, acc in enumerate(accs):
                     tap_row(r * sh + i * dh, [(acc, i)])
         places = [T.bind(y0 + (row + r) * self.window.out_width + column) for r in range(count)]
-        results = [fold.finish(self.lanes.load(acc, 0), place) for acc, place in zip(accs, places, strict=True)]
+        results = [hold(fold.finish(self.lanes.load(acc, 0), place)) for acc, place in zip(accs, places, strict=True)]
         for place, result in zip(places, results, strict=True):
             store_first(y, place, result, min(self.window.out_width, self.lanes.count))
 

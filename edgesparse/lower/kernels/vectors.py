@@ -8,7 +8,7 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Lanes
-from edgesparse.lower.kernels.math import lanes_of
+from edgesparse.lower.kernels.math import hold, lanes_of
 
 Fold = Callable[[Expr, Expr], Expr]
 
@@ -32,7 +32,7 @@ def pick(vectors: Sequence[Expr], places: Sequence[int]) -> Expr:
     """A vector of the elements at `places` of the concatenated `vectors`; a scalar for one place."""
     if len(vectors) == 1 and list(places) == list(range(lanes_of(vectors[0]))):
         return vectors[0]
-    return T.bind(T.Shuffle(list(vectors), [T.int32(place) for place in places]))
+    return hold(T.Shuffle(list(vectors), [T.int32(place) for place in places]))
 
 
 def keep_first(value: Expr, count: int, fill: float) -> Expr:
@@ -41,7 +41,7 @@ def keep_first(value: Expr, count: int, fill: float) -> Expr:
     if count >= lanes:
         return value
     inside = T.ramp(T.int32(0), 1, lanes) < T.broadcast(T.int32(count), lanes)
-    return T.bind(T.Select(inside, value, T.broadcast(T.float32(fill), lanes)))
+    return hold(T.Select(inside, value, T.broadcast(T.float32(fill), lanes)))
 
 
 def store_first(buffer: Buffer, offset: Expr | int, value: Expr, count: int) -> None:
@@ -56,7 +56,7 @@ def fold_lanes(value: Expr, fold: Fold) -> Expr:
     width = lanes_of(value)
     while width > 1:
         width //= 2
-        value = T.bind(fold(pick([value], range(width)), pick([value], range(width, 2 * width))))
+        value = hold(fold(pick([value], range(width)), pick([value], range(width, 2 * width))))
     return value
 
 
@@ -64,7 +64,7 @@ def fold_all(values: Sequence[Expr], fold: Fold) -> Expr:
     """One value from several, folded pairwise."""
     values = list(values)
     while len(values) > 1:
-        pairs = [T.bind(fold(a, b)) for a, b in zip(values[::2], values[1::2], strict=False)]
+        pairs = [hold(fold(a, b)) for a, b in zip(values[::2], values[1::2], strict=False)]
         values = pairs + values[len(values) - len(values) % 2 :]
     return values[0]
 
@@ -102,7 +102,7 @@ def reduce_run(
         nonlocal turn
         acc = accs[turn % chains]
         turn += 1
-        lanes.store(acc, 0, fold(lanes.load(acc, 0), keep_first(T.bind(value(offset, valid)), valid, start)))
+        lanes.store(acc, 0, fold(lanes.load(acc, 0), keep_first(hold(value(offset, valid)), valid, start)))
 
     each_vector(count, lanes, step, unroll=chains)
     return fold_all([T.bind(lanes.load(acc, 0)) for acc in accs], fold)
