@@ -1,0 +1,197 @@
+"""Weighted layers, dense and sparse, compute what ONNX Runtime computes, at every tile and vector width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from onnx import helper, numpy_helper
+
+from edgesparse.layers import layers
+from edgesparse.lower.graph import lower_graph
+from edgesparse.plan import LayerPlan, Tile
+from edgesparse.targets import Target
+from tests.lower.executor import run_calls
+from tests.lower.single import random, runnable_targets
+
+DENSE = [Tile(4, 64, 6), Tile(2, 1000, 4, splits=2), Tile(1, 7, 5, splits=3)]
+SPARSE = [Tile(4, 64), Tile(3, 1000, splits=2), Tile(8, 7, splits=3)]
+TILES = [("dense", t) for t in DENSE] + [("sparse", t) for t in SPARSE]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution case; sizes straddle vector widths on purpose."""
+
+    x: tuple[int, ...]
+    m: int
+    kernel: tuple[int, ...]
+    group: int = 1
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def w(self) -> tuple[int, ...]:
+        return (self.m, self.x[1] // self.group, *self.kernel)
+
+
+CONVOLUTIONS = [
+    Conv((1, 6, 7, 7), 9, (1, 1)),
+    Conv((2, 5, 9, 11), 7, (3, 3), attributes={"pads": [1, 1, 1, 1]}),
+    Conv((1, 5, 9, 33), 7, (3, 3), attributes={"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    Conv((2, 6, 17, 40), 14, (3, 2), 2, {"strides": [2, 1], "dilations": [1, 2], "pads": [0, 2, 1, 3]}),
+    Conv((1, 6, 200), 14, (5,), attributes={"strides": [3], "dilations": [2], "pads": [2, 3]}),
+    Conv((1, 6, 8, 7), 9, (1, 1), attributes={"strides": [2, 2]}),
+    Conv((1, 3, 30, 70), 9, (7, 7), attributes={"strides": [2, 2], "pads": [3, 3, 3, 3]}),
+    Conv((1, 8, 1, 1), 33, (1, 1)),
+    Conv((1, 1, 5, 5), 1, (5, 5)),
+]
+
+
+def sparse_random(shape: tuple[int, ...], density: float) -> np.ndarray:
+    w = random(shape, seed=1)
+    w[np.random.default_rng(2).random(shape) >= density] = 0
+    w[len(w) // 2] = 0  # an empty row
+    return w
+
+
+def model_of(
+    nodes: list[onnx.NodeProto], inputs: dict[str, np.ndarray], constants: dict[str, np.ndarray]
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "layer",
+        [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, a.shape) for n, a in inputs.items()],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(a, n) for n, a in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+
+def judge(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)[0]
+
+
+def assert_lowered(
+    proto: onnx.ModelProto, inputs: dict[str, np.ndarray], target: Target, kernel: str, tile: Tile, steps: int | None = None
+) -> None:
+    """Lower with the given tile, run on poisoned buffers, compare with ONNX Runtime."""
+    model = ir.from_proto(proto)
+    plans = {
+        layer.name: LayerPlan(layer.name, layer.node.op_type, 0, 0, 0, layer.density, kernel, tile, 1.0, "given")
+        for layer in layers(model)
+    }
+    assert plans
+
+    lowered = lower_graph(model, target, plans)
+    results = run_calls(lowered.calls, inputs, target)
+
+    expected = judge(proto, inputs)
+    actual = results[lowered.outputs["y"].name].reshape(expected.shape)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
+    if steps is not None:
+        assert len(lowered.calls) == steps, [call.op for call in lowered.calls]
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize(("kernel", "tile"), TILES)
+def test_convolutions_match(target, kernel, tile):
+    for number, case in enumerate(CONVOLUTIONS):
+        x = random(case.x)
+        density = (0.0, 0.1, 0.4, 1.0)[number % 4]
+        constants = {"w": sparse_random(case.w, density), "b": random((case.m,), seed=3)}
+        node = helper.make_node("Conv", ["x", "w", "b"], ["y"], name="conv", group=case.group, **case.attributes)
+
+        assert_lowered(model_of([node], {"x": x}, constants), {"x": x}, target, kernel, tile)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 33])
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("kernel", ["dense", "sparse"])
+def test_linear_layers_match_at_every_number_of_rows(n, density, kernel):
+    x = random((1, n, 33))
+    constants = {"w": sparse_random((33, 41), density), "b": random((41,), seed=3)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"], name="linear"),
+        helper.make_node("Add", ["z", "b"], ["y"], name="bias"),
+    ]
+
+    assert_lowered(model_of(nodes, {"x": x}, constants), {"x": x}, runnable_targets()[1], kernel, Tile(2, 16, 4))
+
+
+def test_the_epilogue_absorbs_bias_residual_and_activation():
+    """Conv + constant + tensor + Relu is one call, and the residual may be overwritten."""
+    x, r = random((1, 6, 9, 7)), random((1, 6, 9, 7), seed=5)
+    constants = {"w": sparse_random((6, 6, 1, 1), 0.5), "c": random((1, 6, 1, 1), seed=4)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="conv"),
+        helper.make_node("Add", ["a", "c"], ["b"], name="shift"),
+        helper.make_node("Add", ["r", "b"], ["s"], name="residual"),
+        helper.make_node("Relu", ["s"], ["y"], name="relu"),
+    ]
+
+    for kernel, tile in TILES:
+        proto = model_of(nodes, {"x": x, "r": r}, constants)
+        assert_lowered(proto, {"x": x, "r": r}, runnable_targets()[1], kernel, tile, steps=1)
+
+
+def test_a_gated_sigmoid_is_absorbed():
+    x = random((1, 6, 9, 7))
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="conv"),
+        helper.make_node("Sigmoid", ["a"], ["g"], name="gate"),
+        helper.make_node("Mul", ["a", "g"], ["y"], name="silu"),
+    ]
+
+    proto = model_of(nodes, {"x": x}, {"w": sparse_random((6, 6, 1, 1), 0.5)})
+
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], "sparse", Tile(4, 64), steps=1)
+
+
+def test_a_value_somebody_else_reads_is_not_absorbed():
+    x = random((1, 6, 9, 7))
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="conv"),
+        helper.make_node("Relu", ["a"], ["b"], name="relu"),
+        helper.make_node("Add", ["b", "a"], ["y"], name="add"),
+    ]
+
+    proto = model_of(nodes, {"x": x}, {"w": sparse_random((6, 6, 1, 1), 0.5)})
+
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], "dense", Tile(4, 64, 6))
+
+
+def test_two_linear_layers_share_the_layout_between_them():
+    """x is transposed once, the result back once; nothing in between."""
+    x = random((1, 9, 33))
+    constants = {"w": sparse_random((33, 17), 0.3), "v": sparse_random((17, 41), 0.3)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="up"),
+        helper.make_node("Gelu", ["a"], ["b"], name="gelu"),
+        helper.make_node("MatMul", ["b", "v"], ["y"], name="down"),
+    ]
+
+    proto = model_of(nodes, {"x": x}, constants)
+
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], "sparse", Tile(2, 64), steps=4)
+
+
+def test_layers_that_read_one_window_share_its_planes():
+    x = random((1, 6, 9, 7))
+    pads = [1, 1, 1, 1]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="one", pads=pads),
+        helper.make_node("Conv", ["x", "v"], ["b"], name="two", pads=pads),
+        helper.make_node("Add", ["a", "b"], ["y"], name="add"),
+    ]
+    constants = {"w": sparse_random((5, 6, 3, 3), 0.3), "v": sparse_random((5, 6, 3, 3), 0.3)}
+
+    proto = model_of(nodes, {"x": x}, constants)
+
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], "sparse", Tile(2, 64), steps=3)

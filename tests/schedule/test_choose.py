@@ -1,0 +1,77 @@
+"""The schedule takes the sparse kernel where it pays, and says why."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import helper, numpy_helper
+
+from edgesparse import targets
+from edgesparse.geometry import cover, patches
+from edgesparse.layers import layers
+from edgesparse.schedule import plan
+
+TARGETS = ["x86-64-v3", "x86-64-v4", "rpi3", "rpi4", "rpi5", "rpi4-32bit", "android-arm64"]
+
+
+def convolution(m: int, k: int, size: int, density: float, window: int = 1) -> ir.Model:
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((m, k, window, window)).astype(np.float32)
+    w[rng.random(w.shape) >= density] = 0
+    pads = [window // 2] * 4
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=pads)],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, k, size, size))],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(w, "w")],
+    )
+    return ir.from_proto(onnx.shape_inference.infer_shapes(helper.make_model(graph)))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("density", "kernel"), [(0.0, "sparse"), (0.1, "sparse"), (1.0, "dense")])
+def test_density_decides(target, density, kernel):
+    chosen = plan(convolution(256, 256, 14, density, window=3), targets.load(target))["conv"]
+
+    assert chosen.kernel == kernel
+    assert (chosen.density < chosen.break_even) == (kernel == "sparse")
+    assert f"break-even {chosen.break_even:.2f}" in chosen.reason
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("m", "k", "size"), [(1, 1, 1), (7, 3, 9), (64, 64, 56), (512, 512, 7), (16, 8, 112)])
+def test_a_tile_fits_the_machine(target, m, k, size):
+    """Accumulators fit the registers, sparse indices fit uint16, and the tiles cover the plane exactly."""
+    machine = targets.load(target)
+    for density in (0.1, 1.0):
+        model = convolution(m, k, size, density, window=3)
+        (layer,) = layers(model)
+        tile = plan(model, machine)["conv"].tile
+
+        full, *end = patches(layer.plane, tile, machine.lanes)
+        shape = cover(layer.plane, tile.vectors * machine.lanes, machine.lanes)
+        last = (end or [full])[0]
+        if shape.column_tiles > 1:
+            covered = ((shape.column_tiles - 1) * full.columns + last.columns) * shape.row_tiles
+        else:
+            covered = ((shape.row_tiles - 1) * full.rows + last.rows) * full.columns
+
+        assert covered == layer.plane.n
+        assert full.vectors * tile.rows < machine.registers
+        assert tile.k_block * full.vectors * machine.lanes <= 1 << 16 or density == 1.0
+        assert 1 <= tile.splits <= max(m, 1)
+
+
+def test_every_core_gets_a_tile():
+    """A 7x7 map is a single tile: the rows are split instead."""
+    machine = targets.load("rpi4")
+    model = convolution(512, 512, 7, 0.1)
+    (layer,) = layers(model)
+
+    tile = plan(model, machine)["conv"].tile
+
+    shape = cover(layer.plane, tile.vectors * machine.lanes, machine.lanes)
+    assert shape.row_tiles * shape.column_tiles * tile.splits >= machine.cores
