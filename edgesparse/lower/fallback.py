@@ -10,12 +10,13 @@ from edgesparse.lower.kernel import Call
 from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import import_group
 from edgesparse.lower.relax.schedule import schedule
+from edgesparse.lower.relax.supported import refusal
 from edgesparse.targets import Target
 
 
 def supports(node: ir.Node) -> str | None:
     """Why `node` cannot be lowered, or None where it can."""
-    return None
+    return refusal(node)
 
 
 def lower_group(nodes: Sequence[ir.Node], target: Target) -> list[Call]:
@@ -37,5 +38,5 @@ def lower_group(nodes: Sequence[ir.Node], target: Target) -> list[Call]:
     name, op = str(nodes[-1].name or outputs[-1].name), "+".join(node.op_type for node in nodes)
     calls = []
     for call in import_group(nodes, outputs):
-        calls += emit_calls(schedule(call.func), call, name, op)
+        calls += emit_calls(schedule(call.func), call, name, op, target)
     return calls

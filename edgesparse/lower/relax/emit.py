@@ -18,7 +18,9 @@ from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.intrinsics import inline_math
+from edgesparse.lower.relax.reduction import Reduction, emit_reduction, match_reduction
 from edgesparse.lower.relax.schedule import GRAIN
+from edgesparse.targets import Target
 
 _LOCAL_BYTES = 1024  # beyond it TVM allocates a workspace by a runtime call
 
@@ -44,9 +46,10 @@ class _Nest:
     body: tirx.Stmt
     reads: tuple[tirx.Buffer, ...]
     writes: tuple[tirx.Buffer, ...]
+    private: bool = False  # it has memory of its own among the writes, so tiles must not run side by side
 
 
-def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str) -> list[Call]:
+def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str, target: Target) -> list[Call]:
     """The kernel calls that do what `call` does.
 
     Args: name, op: of the calls, for profiles.
@@ -64,8 +67,8 @@ def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str) -> l
         else:
             stages.append(statement)
     calls = []
-    for nest in _nests(stages, memory):
-        kernel = _kernel(nest, op)
+    for nest in _nests(stages, memory, call.writes[0].name):
+        kernel = _kernel(nest, op, target)
         reads = tuple(memory[buffer] for buffer in nest.reads)
         writes = tuple(memory[buffer] for buffer in nest.writes)
         calls.append(Call(name, op, kernel, reads, writes))  # type: ignore[arg-type]
@@ -80,8 +83,10 @@ def _sequence(body: tirx.Stmt) -> Iterator[tirx.Stmt]:
         yield body
 
 
-def _nests(stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Constant]) -> Iterator[_Nest]:
-    """Cut `stages` so that every buffer is written by one nest only."""
+def _nests(
+    stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Constant], prefix: str
+) -> Iterator[_Nest]:
+    """Cut `stages` so that every buffer is written by one nest only; large local buffers join `memory`."""
     touched = [_touched(stage) for stage in stages]
     last = {buffer: at for at, (_, writes) in enumerate(touched) for buffer in writes}
     start = 0
@@ -94,7 +99,10 @@ def _nests(stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Const
         part = slice(start, end + 1)
         reads, writes = ({b: None for found in touched[part] for b in found[side] if b in memory} for side in (0, 1))
         body = stages[start] if end == start else tirx.SeqStmt(list(stages[part]))
-        yield _Nest(body, tuple(b for b in reads if b not in writes), tuple(writes))
+        large = [buffer for buffer in _allocated(body) if _bytes(buffer) > _LOCAL_BYTES]
+        for buffer in large:
+            memory[buffer] = Tensor(f"{prefix}\x1f{buffer.name}{len(memory)}", (_size(buffer),), str(buffer.dtype))
+        yield _Nest(body, tuple(b for b in reads if b not in writes), (*writes, *large), bool(large))
         start = end + 1
 
 
@@ -112,6 +120,16 @@ def _touched(stage: tirx.Stmt) -> tuple[dict[tirx.Buffer, None], dict[tirx.Buffe
     return reads, writes
 
 
+def _allocated(stage: tirx.Stmt) -> list[tirx.Buffer]:
+    found: list[tirx.Buffer] = []
+    tvm_ffi.structural_walk(stage, (tirx.AllocBuffer, lambda node: found.append(node.buffer)))
+    return found
+
+
+def _bytes(buffer: tirx.Buffer) -> int:
+    return _size(buffer) * (tvm.DataType(str(buffer.dtype)).bits // 8)
+
+
 def _size(buffer: tirx.Buffer) -> int:
     size = 1
     for extent in buffer.shape:
@@ -119,19 +137,20 @@ def _size(buffer: tirx.Buffer) -> int:
     return size
 
 
-def _kernel(nest: _Nest, op: str) -> Kernel:
+def _kernel(nest: _Nest, op: str, target: Target) -> Kernel:
     buffers = [*nest.reads, *nest.writes]
     params = [Param(_size(buffer), str(buffer.dtype)) for buffer in buffers]
     loop = nest.body
-    grain = _grain(loop)
+    grain = 0 if nest.private else _grain(loop)
     tiles = -(-int(loop.extent) // grain) if grain else 1
 
     def body(tile: tvm.ir.Expr, *flat: tirx.Buffer) -> None:
-        emitter = _Emitter(dict(zip(buffers, flat, strict=True)))
+        emitter = _Emitter(dict(zip(buffers, flat, strict=True)), target.vector_bits)
         if grain:
-            first = tile * grain
-            stop = T.min(first + grain, int(loop.extent)) if int(loop.extent) % grain else first + grain
-            emitter.loop(loop, first, stop)
+            # Bound to names: TVM 0.27 forgets the start of the loop over tiles in the bounds of inner loops.
+            first = T.bind(tile * grain)
+            count = T.bind(T.min(int(loop.extent) - first, grain)) if int(loop.extent) % grain else T.int32(grain)
+            emitter.loop(loop, first, count)
         else:
             emitter.statement(loop)
 
@@ -150,19 +169,33 @@ def _grain(loop: tirx.Stmt) -> int:
 class _Emitter:
     """Writes statements again through the builder: other buffers, math inline."""
 
-    def __init__(self, buffers: dict[tirx.Buffer, tirx.Buffer]) -> None:
+    def __init__(self, buffers: dict[tirx.Buffer, tirx.Buffer], vector_bits: int) -> None:
+        self._vector_bits = vector_bits
         self._vars: dict[tirx.Var, tvm.ir.Expr] = dict(buffers)
 
     def expression(self, value: tvm.ir.Expr) -> tvm.ir.Expr:
         """`value` on this kernel's buffers and variables."""
         return inline_math(tvm_ffi.structural_map(value, (tirx.Var, lambda var: self._vars.get(var, var))))
 
-    def loop(self, node: tirx.For, start: tvm.ir.Expr, stop: tvm.ir.Expr) -> None:
+    def loop(self, node: tirx.For, first: tvm.ir.Expr, count: tvm.ir.Expr) -> None:
         """The loop `node` over another range."""
+        found = match_reduction(node)
+        lanes = found.lanes(self._vector_bits) if found is not None else 0
+        if found is not None and lanes:
+            self._reduce(found, lanes)
+            return
         make = {tirx.ForKind.VECTORIZED: T.vectorized, tirx.ForKind.UNROLLED: T.unroll}.get(node.kind, T.serial)
-        with make(start, stop) as var:
-            self._vars[node.loop_var] = var
+        with make(0, count) as var:
+            self._vars[node.loop_var] = first + var
             self.statement(node.body)
+
+    def _reduce(self, found: Reduction, lanes: int) -> None:
+        def term(at: tvm.ir.Expr) -> tvm.ir.Expr:
+            self._vars[found.loop.loop_var] = at
+            return self.expression(found.term)
+
+        buffer = found.store.buffer
+        emit_reduction(found, lanes, self._vars.get(buffer, buffer), self.expression(found.store.indices[0]), term)
 
     def statement(self, node: tirx.Stmt) -> None:
         """Emit `node` at the current place."""
@@ -171,8 +204,7 @@ class _Emitter:
                 for part in node.seq:
                     self.statement(part)
             case tirx.For():
-                start = self.expression(node.min)
-                self.loop(node, start, start + self.expression(node.extent))
+                self.loop(node, self.expression(node.min), self.expression(node.extent))
             case tirx.BufferStore():
                 value, indices = self.expression(node.value), [self.expression(index) for index in node.indices]
                 T.buffer_store(self._vars.get(node.buffer, node.buffer), value, indices)
@@ -201,7 +233,5 @@ class _Emitter:
                     self.statement(node.else_case)
 
     def _allocate(self, buffer: tirx.Buffer) -> None:
-        size = _size(buffer)
-        if size * (tvm.DataType(str(buffer.dtype)).bits // 8) > _LOCAL_BYTES:
-            raise LowerError(f"TVM wants {size} local elements of {buffer.dtype}")
-        self._vars[buffer] = T.alloc_buffer((size,), str(buffer.dtype), scope="global")
+        if buffer not in self._vars:  # a large one is a parameter
+            self._vars[buffer] = T.alloc_buffer((_size(buffer),), str(buffer.dtype), scope="global")

@@ -22,6 +22,8 @@ from tvm.relax.frontend.onnx import from_onnx
 from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Constant, Tensor
 from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.relax.builder import Builder
+from edgesparse.lower.relax.rewrites import REWRITES
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +80,17 @@ class _Names:
 
     def model(self) -> onnx.ModelProto:
         """The group as a model of its own."""
-        initializers = [onnx.numpy_helper.from_array(a, self._numbers[v]) for v, a in self.constants.items()]
+        builder = Builder()
+        for value, array in self.constants.items():
+            builder.initializers.append(onnx.numpy_helper.from_array(array, self._numbers[value]))
+        for node in self.nodes:
+            self._emit(node, builder)
         graph = onnx.helper.make_graph(
-            [self._node(node) for node in self.nodes],
+            builder.nodes,
             "group",
             [self._info(value) for value in self.inputs],
             [self._info(value) for value in self.outputs],
-            initializers,
+            builder.initializers,
         )
         opsets = {node.domain: node.version or 0 for node in self.nodes}
         owner = self.nodes[0].graph
@@ -100,14 +106,20 @@ class _Names:
         """The group's outputs in the order of the model's."""
         return [tensor(value) for value in self.outputs]
 
-    def _node(self, node: ir.Node) -> onnx.NodeProto:
+    def _emit(self, node: ir.Node, builder: Builder) -> None:
+        inputs = ["" if value is None else self._numbers[value] for value in node.inputs]
+        count = max(number for number, value in enumerate(node.outputs) if _used(value)) + 1
+        names = [self._numbers[value] for value in node.outputs[:count]]
+        rewrite = REWRITES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if rewrite is not None:
+            for name, result in zip(names, rewrite(node, inputs, builder), strict=False):
+                builder.nodes.append(onnx.helper.make_node("Identity", [result], [name]))
+            return
         proto: onnx.NodeProto = ir.to_proto(node)
         del proto.input[:], proto.output[:]
-        proto.input.extend("" if value is None else self._numbers[value] for value in node.inputs)
-        proto.output.extend(self._numbers[value] if value.name else "" for value in node.outputs)
-        while proto.output and not _used(node.outputs[len(proto.output) - 1]) and len(proto.output) > 1:
-            proto.output.pop()
-        return proto
+        proto.input.extend(inputs)
+        proto.output.extend(names)
+        builder.nodes.append(proto)
 
     def _info(self, value: ir.Value) -> onnx.ValueInfoProto:
         known = tensor(value)

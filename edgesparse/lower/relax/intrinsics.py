@@ -16,13 +16,13 @@ from tvm.ir import Call, Expr
 from edgesparse.lower.kernels import math
 
 _INLINE: dict[str, Callable[[Expr], Expr]] = {
-    "tirx.exp": math.exp,
-    "tirx.log": math.log,
-    "tirx.tanh": math.tanh,
-    "tirx.erf": math.erf,
-    "tirx.sigmoid": math.sigmoid,
+    "exp": math.exp,
+    "log": math.log,
+    "tanh": math.tanh,
+    "erf": math.erf,
+    "sigmoid": math.sigmoid,
 }
-_GUARD = "tirx.if_then_else"
+_GUARD = "if_then_else"
 
 
 def inline_math(value: Expr) -> Expr:
@@ -32,7 +32,7 @@ def inline_math(value: Expr) -> Expr:
 
 def _inline(call: Call) -> Expr:
     name = _name(call)
-    if name == "tirx.pow":
+    if name == "pow":
         return _power(call)
     if name in _INLINE and _is_float32(call):
         return _INLINE[name](call.args[0])
@@ -77,7 +77,8 @@ def _power(call: Call) -> Expr:
 
 
 def _name(call: Call) -> str:
-    return str(call.op.name) if isinstance(call.op, tvm.ir.Op) else ""
+    """The operator without its dialect: "exp" for tirx.exp."""
+    return str(call.op.name).rpartition(".")[2] if isinstance(call.op, tvm.ir.Op) else ""
 
 
 def _is_float32(call: Call) -> bool:

@@ -1,0 +1,103 @@
+"""ONNX operators that TVM's importer lacks or has wrong, written in simpler ones.
+
+A rewrite emits nodes through a `Builder` and returns the names of the node's outputs. It uses operators whose
+form is the same in every opset from 13 on, so that it fits whatever the model imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.lower.relax.builder import Builder, dtype_of, shape_of
+from edgesparse.lower.relax.recurrent import unroll
+
+
+Rewrite = Callable[[ir.Node, Sequence[str], Builder], list[str]]
+"""Emits what `node` computes from the named inputs ("" where one is absent); returns its outputs' names."""
+
+
+def _dropout(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Inference: the input itself, and a mask of ones."""
+    return [b("Identity", inputs[0]), b.constant(np.ones(shape_of(node.inputs[0]), np.bool_))]
+
+
+def _is_inf(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    dtype = dtype_of(node.inputs[0])
+    found = []
+    for attribute, value in (("detect_positive", np.inf), ("detect_negative", -np.inf)):
+        if node.attributes.get_int(attribute, 1):
+            found.append(b("Equal", inputs[0], b.constant(np.array(value, dtype))))
+    if not found:
+        return [b.constant(np.zeros(shape_of(node.inputs[0]), np.bool_))]
+    return [found[0] if len(found) == 1 else b("Or", *found)]
+
+
+def _space_to_depth(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    n, c, h, w = shape_of(node.inputs[0])
+    size = node.attributes.get_int("blocksize", 1)
+    order = [0, 1, 3, 5, 2, 4] if node.attributes.get_string("mode", "DCR") == "CRD" else [0, 3, 5, 1, 2, 4]
+    split = b.reshape(inputs[0], [n, c, h // size, size, w // size, size])
+    return [b.reshape(b("Transpose", split, perm=order), [n, c * size * size, h // size, w // size])]
+
+
+def _bit_shift(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Shifts by the width or more, or by a negative count, give what is left of an endless shift."""
+    dtype = dtype_of(node.inputs[0])
+    left = node.attributes.get_string("direction", "LEFT") == "LEFT"
+    limit = b.constant(np.array(dtype.itemsize * 8, dtype))
+    zero = b.constant(np.array(0, dtype))
+    inside = b("Less", inputs[1], limit)
+    if np.issubdtype(dtype, np.signedinteger):
+        inside = b("And", inside, b("GreaterOrEqual", inputs[1], zero))
+    shifted = b("BitShift", inputs[0], b("Where", inside, inputs[1], zero), direction="LEFT" if left else "RIGHT")
+    rest = zero
+    if not left and np.issubdtype(dtype, np.signedinteger):
+        rest = b("Where", b("Less", inputs[0], zero), b.constant(np.array(-1, dtype)), zero)
+    return [b("Where", inside, shifted, rest)]
+
+
+def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Mixed and integer operands: through a float that holds them."""
+    result = dtype_of(node.outputs[0])
+    work = np.dtype("float32") if dtype_of(node.inputs[0]) in ("float16", "float32") else np.dtype("float64")
+    if result == work and dtype_of(node.inputs[1]) == work:
+        return [b("Pow", *inputs)]
+    power = b("Pow", b.cast(inputs[0], work), b.cast(inputs[1], work))
+    return [b.cast(b("Round", power), result) if np.issubdtype(result, np.integer) else b.cast(power, result)]
+
+
+def _reduce_bool(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    names = [b.cast(inputs[0], "int32") if dtype_of(node.inputs[0]) == np.bool_ else inputs[0], *inputs[1:]]
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    reduced = b(node.op_type, *names, **attributes)
+    return [b.cast(reduced, np.bool_) if dtype_of(node.inputs[0]) == np.bool_ else reduced]
+
+
+def _lp_normalization(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    axis, rank = node.attributes.get_int("axis", -1), len(shape_of(node.inputs[0]))
+    moved = [a for a in range(rank) if a != axis % rank] + [axis % rank]
+    values = b("Transpose", inputs[0], perm=moved)
+    kind = "ReduceL1" if node.attributes.get_int("p", 2) == 1 else "ReduceL2"
+    norm = b(kind, values, b.constant(np.array([rank - 1], np.int64)), keepdims=1)
+    zero = b.constant(np.array(0, dtype_of(node.inputs[0])))
+    one = b.constant(np.array(1, dtype_of(node.inputs[0])))
+    scaled = b("Div", values, b("Where", b("Equal", norm, zero), one, norm))
+    return [b("Transpose", scaled, perm=[int(a) for a in np.argsort(moved)])]
+
+
+REWRITES: dict[str, Rewrite] = {
+    "BitShift": _bit_shift,
+    "Dropout": _dropout,
+    "GRU": unroll,
+    "IsInf": _is_inf,
+    "LSTM": unroll,
+    "LpNormalization": _lp_normalization,
+    "Pow": _pow,
+    "RNN": unroll,
+    "ReduceMax": _reduce_bool,
+    "ReduceMin": _reduce_bool,
+    "SpaceToDepth": _space_to_depth,
+}

@@ -1,0 +1,83 @@
+"""Which operators can be lowered, and why another cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from edgesparse.lower.nodes import constant
+from edgesparse.lower.relax.recurrent import refuse_recurrent
+from edgesparse.lower.relax.rewrites import REWRITES
+
+IMPORTED = frozenset(
+    """
+    Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitwiseAnd
+    BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh
+    DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor
+    Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
+    GridSample HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LRN LayerNormalization LeakyRelu Less
+    LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul
+    Neg Not Or PRelu Pad QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean
+    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize RMSNormalization RoiAlign Round ScatterElements ScatterND
+    Selu Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tan Tanh
+    ThresholdedRelu Tile Transpose Trilu Unsqueeze Upsample Where Xor
+    """.split()
+)
+"""Operators that TVM imports right, apart from the cases in `_CONDITIONS`."""
+
+_DTYPES = frozenset(
+    """FLOAT DOUBLE FLOAT16 INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 BOOL""".split()
+)
+
+
+def refusal(node: ir.Node) -> str | None:
+    """Why `node` cannot be lowered; None where it can."""
+    if node.domain not in ("", "ai.onnx"):
+        return f"operators of the domain {node.domain} are unknown"
+    if node.op_type not in IMPORTED and node.op_type not in REWRITES:
+        return "no lowering"
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and value.name and value.dtype is not None and value.dtype.name not in _DTYPES:
+            return f"elements of type {value.dtype.name} have no lowering"
+    if _reads_nothing(node):
+        return "an input without elements"
+    condition = _CONDITIONS.get(node.op_type)
+    return condition(node) if condition is not None else None
+
+
+def _reads_nothing(node: ir.Node) -> bool:
+    """A result with elements, computed from an input without."""
+    def size(value: ir.Value | None) -> int | None:
+        shape = None if value is None else value.shape
+        return None if shape is None or not shape.is_static() else int(shape.numpy_size)  # type: ignore[attr-defined]
+
+    return False
+
+
+def _single_output(node: ir.Node) -> str | None:
+    used = [value for value in node.outputs[1:] if value.name and (value.uses() or value.is_graph_output())]
+    return "only its first output is computed" if used else None
+
+
+def _batch_normalization(node: ir.Node) -> str | None:
+    return "training mode" if node.attributes.get_int("training_mode", 0) else _single_output(node)
+
+
+def _dropout(node: ir.Node) -> str | None:
+    training = node.inputs[2] if len(node.inputs) > 2 else None
+    if training is None:
+        return None
+    array = constant(training)
+    return "training mode" if array is None or bool(array.any()) else None
+
+
+_CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
+    "BatchNormalization": _batch_normalization,
+    "Dropout": _dropout,
+    "GRU": refuse_recurrent,
+    "LSTM": refuse_recurrent,
+    "LayerNormalization": _single_output,
+    "MaxPool": _single_output,
+    "RNN": refuse_recurrent,
+}
