@@ -63,7 +63,7 @@ def single(
     node = helper.make_node(op, [*names, *held], ["y"], name="node", **attributes)
     types = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in inputs]
     feeds = [helper.make_tensor_value_info(n, t, a.shape) for n, t, a in zip(names, types, inputs, strict=True)]
-    output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)
+    output = helper.make_tensor_value_info("y", types[0], shape)
     weights = [numpy_helper.from_array(np.asarray(a), n) for n, a in zip(held, constants, strict=True)]
     graph = helper.make_graph([node], "single", feeds, [output], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)

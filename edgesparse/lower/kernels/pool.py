@@ -16,7 +16,7 @@ from edgesparse.targets import Target
 
 
 def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
-    """Lower a MaxPool without indices, or an AveragePool, over one or two spatial axes; None for other nodes."""
+    """Lower a MaxPool without indices or an AveragePool over one or two spatial axes; None for other nodes."""
     if node.op_type not in ("MaxPool", "AveragePool") or len([y for y in node.outputs if y.name]) > 1:
         return None
     window = window_of(node, ints(node, "kernel_shape"))

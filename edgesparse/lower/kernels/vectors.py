@@ -106,3 +106,25 @@ def reduce_run(
 
     each_vector(count, lanes, step, unroll=chains)
     return fold_all([T.bind(lanes.load(acc, 0)) for acc in accs], fold)
+
+
+def chunk_count(count: int, step: int, most: int) -> int:
+    """How many parts to cut an axis into, for threads to share: each holds at least one step."""
+    return max(1, min(count // step, most))
+
+
+def chunk_bounds(number: Expr, chunks: int, count: int, step: int) -> tuple[Expr | int, Expr | int]:
+    """Begin and end of a part; all but the last hold the same multiple of `step`."""
+    if chunks == 1:
+        return 0, count
+    size = count // chunks // step * step
+    return T.bind(number * size), T.bind(T.Select(number == chunks - 1, T.int32(count), (number + 1) * size))
+
+
+def each_step(begin: Expr | int, end: Expr | int, step: int, action: Callable[[Expr | int], None]) -> None:
+    """Emit `action(start)` for steps that cover [begin, end); the last overlaps the one before where it must."""
+    if isinstance(end, int) and end <= step:
+        action(0)
+        return
+    with T.serial(0, T.floordiv(end - begin + (step - 1), step)) as number:
+        action(T.bind(T.min(begin + number * step, end - step)))

@@ -1,0 +1,156 @@
+"""Permutation of axes.
+
+Axes of length 1 go, axes that stay neighbours merge. If the last axis stays last, whole rows are copied;
+otherwise the last axes of input and output span squares that are transposed in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import onnx_ir as ir
+from tvm.tirx import Buffer, Expr
+from tvm.tirx.script import builder as T
+
+from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.lower.kernels.math import hold
+from edgesparse.lower.kernels.vectors import (
+    chunk_bounds,
+    chunk_count,
+    each_step,
+    each_vector,
+    pick,
+    store_first,
+    vector_width,
+)
+from edgesparse.lower.nodes import ints, tensor
+from edgesparse.targets import Target
+
+_TILE_ELEMENTS = 4096  # at least about
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One merged axis; strides are elements."""
+
+    count: int
+    x_stride: int
+    y_stride: int
+
+
+def lower_transpose(node: ir.Node, target: Target) -> list[Call] | None:
+    """Lower a Transpose of float32; None for any other node."""
+    if node.op_type != "Transpose":
+        return None
+    x, y = tensor(node.inputs[0]), tensor(node.outputs[0])
+    if x.dtype != "float32" or x.size == 0:
+        return None
+    permutation = ints(node, "perm", tuple(reversed(range(len(x.shape)))))
+    return [Call(str(node.name), "Transpose", transpose(x.shape, permutation, target), (x,), (y,))]
+
+
+def merged_axes(shape: Sequence[int], permutation: Sequence[int]) -> list[Axis]:
+    """The axes in output order; at least one."""
+    strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    axes: list[Axis] = []
+    place = prod(shape)
+    for axis in permutation:
+        count = shape[axis]
+        place //= count
+        if count == 1:
+            continue
+        if axes and axes[-1].x_stride == count * strides[axis]:
+            count *= axes.pop().count
+        axes.append(Axis(count, strides[axis], place))
+    return axes or [Axis(1, 1, 1)]
+
+
+def transpose(shape: Sequence[int], permutation: Sequence[int], target: Target) -> Kernel:
+    """Build the kernel. Reads: x; writes: y, whose axis i is axis permutation[i] of x.
+
+    Over-read: x, below 64 bytes.
+    """
+    axes = merged_axes(shape, permutation)
+    *outer, last = axes
+    if last.x_stride == 1:
+        return _rows(outer, last, target)
+    along = next(axis for axis in axes if axis.x_stride == 1)
+    return _squares([axis for axis in outer if axis != along], along, last, target)
+
+
+def _place(index: Expr, axes: Sequence[Axis]) -> tuple[Expr, Expr]:
+    """Offsets in x and y of a position, given its row-major index over `axes`."""
+    x0, y0 = T.int32(0), T.int32(0)
+    for axis in reversed(axes):
+        here = T.bind(T.floormod(index, axis.count)) if axis is not axes[0] else index
+        index = T.bind(T.floordiv(index, axis.count))
+        x0, y0 = x0 + here * axis.x_stride, y0 + here * axis.y_stride
+    return T.bind(x0), T.bind(y0)
+
+
+def _rows(outer: Sequence[Axis], row: Axis, target: Target) -> Kernel:
+    """Copy whole rows; the last of the outer axes is a loop inside a tile."""
+    lanes = Lanes(vector_width(row.count, target.lanes))
+    *others, inner = outer or [Axis(1, row.count, row.count)]
+    size = prod(axis.count for axis in (*outer, row))
+    images = prod(axis.count for axis in others)
+    chunks = chunk_count(inner.count, 1, size // images // _TILE_ELEMENTS)
+
+    def body(tile: Expr, x: Buffer, y: Buffer) -> None:
+        x0, y0 = _place(T.bind(T.floordiv(tile, chunks)), others)
+        begin, end = chunk_bounds(T.bind(T.floormod(tile, chunks)), chunks, inner.count, 1)
+        with T.serial(begin, end) as r:
+            source, goal = T.bind(x0 + r * inner.x_stride), T.bind(y0 + r * inner.y_stride)
+            each_vector(
+                row.count, lanes, lambda i, valid: store_first(y, goal + i, hold(lanes.load(x, source + i)), valid)
+            )
+
+    symbol = kernel_symbol("transpose", "rows", *(axis.count for axis in outer), row, tuple(outer), target.name)
+    return build_kernel(symbol, [Param(size), Param(size)], images * chunks, body)
+
+
+def _squares(outer: Sequence[Axis], along: Axis, across: Axis, target: Target) -> Kernel:
+    """Transpose between `along`, contiguous in x, and `across`, contiguous in y.
+
+    Squares at the end of an axis overlap the ones before. The longer axis is cut into tiles and the shorter
+    one is the inner loop, so that the lines of either side are still in cache when their rest is used.
+    """
+    lanes = Lanes(min(target.lanes, vector_width(across.count, target.lanes)))
+    size = prod(axis.count for axis in (*outer, along, across))
+    images = prod(axis.count for axis in outer)
+    long, short = (along, across) if along.count > across.count else (across, along)
+    chunks = chunk_count(long.count, lanes.count, size // images // _TILE_ELEMENTS)
+
+    def body(tile: Expr, x: Buffer, y: Buffer) -> None:
+        x0, y0 = _place(T.bind(T.floordiv(tile, chunks)), outer)
+        begin, end = chunk_bounds(T.bind(T.floormod(tile, chunks)), chunks, long.count, lanes.count)
+
+        def square(i: Expr | int, j: Expr | int) -> None:
+            source = T.bind(x0 + i * long.x_stride + j * short.x_stride)
+            goal = T.bind(y0 + i * long.y_stride + j * short.y_stride)
+            _square(x, source, y, goal, along, across, lanes)
+
+        each_step(begin, end, lanes.count, lambda i: each_step(0, short.count, lanes.count, lambda j: square(i, j)))
+
+    symbol = kernel_symbol("transpose", along.count, across.count, along, across, tuple(outer), target.name)
+    return build_kernel(symbol, [Param(size), Param(size)], images * chunks, body)
+
+
+def _square(x: Buffer, source: Expr, y: Buffer, goal: Expr, along: Axis, across: Axis, lanes: Lanes) -> None:
+    """Load rows of x, exchange ever larger blocks between pairs of them, store rows of y."""
+    count = lanes.count
+    given, wanted = min(across.count, count), min(along.count, count)
+    rows = [hold(lanes.load(x, source + i * across.x_stride)) for i in range(given)]
+    rows += [rows[0]] * (count - given)
+    step = 1
+    while step < count:
+        low = [i if not i & step else count + i - step for i in range(count)]
+        high = [i + step if not i & step else count + i for i in range(count)]
+        for i in (i for i in range(count) if not i & step):
+            a, b = rows[i], rows[i + step]
+            rows[i], rows[i + step] = pick([a, b], low), pick([a, b], high)
+        step *= 2
+    for i in range(wanted):
+        store_first(y, goal + i * along.y_stride, rows[i], given)

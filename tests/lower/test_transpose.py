@@ -1,0 +1,69 @@
+"""Transposition against numpy; results are exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgesparse.lower.kernels.transpose import Axis, lower_transpose, merged_axes
+from edgesparse.targets import Target
+from tests.lower.executor import HOST, run_calls
+from tests.lower.single import Single, random, runnable_targets, single
+
+CASES = [
+    ((1, 1), (1, 0)),
+    ((1, 9), (1, 0)),
+    ((128, 48), (1, 0)),
+    ((7, 9), (1, 0)),
+    ((33, 17), (1, 0)),
+    ((3, 200), (1, 0)),
+    ((200, 3), (1, 0)),
+    ((2, 200), (1, 0)),
+    ((1000, 130), (1, 0)),
+    ((1, 33, 12, 32), (0, 2, 1, 3)),
+    ((1, 12, 33, 32), (0, 2, 1, 3)),
+    ((2, 5, 7, 3), (0, 2, 1, 3)),
+    ((2, 14, 14, 40), (0, 3, 1, 2)),
+    ((2, 40, 14, 14), (0, 2, 3, 1)),
+    ((1, 224, 224, 3), (0, 3, 1, 2)),
+    ((1, 3, 100, 100), (0, 2, 3, 1)),
+    ((1, 128, 12, 32), (0, 2, 3, 1)),
+    ((4, 3, 5, 6, 2), (4, 2, 0, 3, 1)),
+    ((2, 3, 4, 5), (3, 2, 1, 0)),
+    ((6, 5, 4, 3), (0, 1, 2, 3)),
+    ((5000,), (0,)),
+]
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize(("shape", "permutation"), CASES)
+def test_transpose_moves_every_element(shape: tuple[int, ...], permutation: tuple[int, ...], target: Target) -> None:
+    case = single("Transpose", [random(shape)], perm=permutation)
+
+    calls = lower_transpose(case.node, target)
+    assert calls is not None
+
+    y = run_calls(calls, case.inputs, target)["y"]
+    np.testing.assert_array_equal(y, case.inputs["x0"].transpose(permutation))
+
+
+def test_axes_reverse_by_default() -> None:
+    case = single("Transpose", [random((2, 3, 4))])
+
+    calls = lower_transpose(case.node, HOST)
+    assert calls is not None
+
+    np.testing.assert_array_equal(run_calls(calls, case.inputs)["y"], case.inputs["x0"].transpose())
+
+
+def test_axes_that_stay_neighbours_merge() -> None:
+    assert merged_axes((2, 3, 1, 4, 5), (4, 0, 1, 2, 3)) == [Axis(5, 1, 24), Axis(24, 5, 1)]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [single("Relu", [random((2, 3))]), single("Transpose", [np.zeros((2, 3), np.int64)])],
+    ids=["not_a_transpose", "integers"],
+)
+def test_other_nodes_are_declined(case: Single) -> None:
+    assert lower_transpose(case.node, HOST) is None
