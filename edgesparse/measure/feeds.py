@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class Spec(Protocol):
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
-    def dtype(self) -> str: ...  # noqa: D102
+    def dtype(self) -> Any: ...  # noqa: D102
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
 

@@ -198,9 +198,7 @@ def _manifest(
         "model_sha256": digest(model, source),
         "target": target.name,
         "pruning": asdict(pruning) if pruning else None,
-        "layers": [
-            {"name": plan.layer, "kernel": plan.kernel, "density": round(plan.density, 4)} for plan in plans
-        ],
+        "layers": [{"name": plan.layer, "kernel": plan.kernel, "density": round(plan.density, 4)} for plan in plans],
     }
 
 
