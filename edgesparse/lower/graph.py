@@ -12,9 +12,10 @@ from edgesparse.layers import layer_of
 from edgesparse.lower.fallback import lower_group
 from edgesparse.lower.fuse import Fusion, fuse
 from edgesparse.lower.kernel import Call, Tensor
-from edgesparse.lower.kernels import matmul, norm, pool, softmax, transpose
+from edgesparse.lower.kernels import matmul, norm, pool, softmax
 from edgesparse.lower.kernels.copy import copy_constant
-from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.columns import lower_columns
+from edgesparse.lower.nodes import constant, ints, tensor
 from edgesparse.lower.scope import Scope
 from edgesparse.lower.weighted import depthwise_window, lower_depthwise, lower_layer
 from edgesparse.plan import LayerPlan
@@ -32,12 +33,11 @@ LOWERINGS: dict[str, Lowering] = {
     "MaxPool": pool.lower_pool,
     "ReduceMean": pool.lower_pool,
     "Softmax": softmax.lower_softmax,
-    "Transpose": transpose.lower_transpose,
 }
 """Operators with kernels of ours; one that returns None leaves the node to TVM."""
 
-VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
-"""Operators that only give the same memory another shape."""
+VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that only name the axes of the same elements anew."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,12 @@ class _Walk:
         self.produced.append(fusion.output)
 
     def _emit_node(self, node: ir.Node) -> None:
-        if node.op_type in VIEWS and node.inputs[0] is not None and node.domain in ("", "ai.onnx"):
+        if self._is_view(node):
             self._flush()
-            self.scope.view(node.outputs[0], node.inputs[0])
+            self._emit_view(node)
+            return
+        if lower_columns(node, self.scope):
+            self.produced += node.outputs
             return
         lowering = LOWERINGS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         calls = lowering(node, self.target) if lowering is not None else None
@@ -145,11 +148,24 @@ class _Walk:
         self.scope.emit(calls)
         self.produced += node.outputs
 
+    @staticmethod
+    def _is_view(node: ir.Node) -> bool:
+        return node.op_type in VIEWS and node.domain in ("", "ai.onnx") and constant(node.inputs[0]) is None
+
+    def _emit_view(self, node: ir.Node) -> None:
+        (source, *_), (value, *_) = node.inputs, node.outputs
+        assert source is not None
+        if node.op_type == "Transpose":
+            rank = len(tensor(value).shape)
+            self.scope.transpose(value, source, ints(node, "perm", tuple(reversed(range(rank)))))
+        else:
+            self.scope.reshape(value, source)
+
     def _flush(self) -> None:
         """Hand the pending nodes to TVM; neighbours in topological order never enclose another node."""
         if self._pending:
             self.scope.emit(lower_group(self._pending, self.target))
-            self.produced += [v for node in self._pending for v in node.outputs if self.scope.has_rows(v)]
+            self.produced += [v for node in self._pending for v in node.outputs if self.scope.is_stored(v)]
             self._pending = []
 
     @staticmethod

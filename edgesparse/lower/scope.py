@@ -1,26 +1,51 @@
-"""Where each ONNX value lives while the graph is lowered.
+"""Where each ONNX value lives while the graph is lowered, and in which order of its axes.
 
-A value can be held in two layouts: `rows`, as ONNX has it, and `columns`, a matrix [N, F] stored as [F, N], which
-linear layers read and write. A layout that is missing is made by one transposition when somebody asks.
+A kernel asks for a value in the order it wants: ONNX's own (`rows`), or [F, N] for a linear layer (`columns`).
+Transpose and Reshape nodes emit nothing; they only say how one value names the axes of another. A transposition
+is emitted when somebody asks for an order that no memory holds, once.
+
+An order lists axes from the slowest to the fastest, axes of size 1 left out: they do not move memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from math import prod
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import InternalError
 from edgesparse.lower.kernel import Call, Constant, Tensor
+from edgesparse.lower.kernels.copy import transpose_copy
 from edgesparse.lower.kernels.transpose import transpose
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.targets import Target
 
 MARK = "\x1f"
 """In the name of a tensor that is not an ONNX value as ONNX lays it out."""
+
+Order = tuple[int, ...]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """A value that is another one with its axes named anew.
+
+    `pairs` match runs of axes: the memory of run `source` is the memory of run `view`, split another way.
+    """
+
+    source: Tensor
+    pairs: tuple[tuple[Order, Order], ...]
+
+    def to_source(self, order: Order) -> Order | None:
+        """The order of the source that is `order` of the view; None where that cuts a run."""
+        return _relabel(order, [(view, source) for source, view in self.pairs])
+
+    def to_view(self, order: Order) -> Order | None:
+        """The order of the view that is `order` of the source."""
+        return _relabel(order, list(self.pairs))
 
 
 class Scope:
@@ -29,26 +54,24 @@ class Scope:
     def __init__(self, inputs: Sequence[ir.Value], target: Target) -> None:
         self.target = target
         self.calls: list[Call] = []
-        self._rows: dict[str, Tensor] = {str(v.name): tensor(v) for v in inputs}
-        self._columns: dict[str, Tensor] = {}
+        self._stored: dict[str, dict[Order, Tensor]] = {}
+        self._origins: dict[str, _Origin] = {}
         self._written: set[str] = set()
+        for value in inputs:
+            self.write_rows(value)
 
     def emit(self, calls: Sequence[Call]) -> None:
-        """Append calls that name their tensors by ONNX value, and make their writes known."""
+        """Append calls that name their tensors by ONNX value, in ONNX's order, and make their writes known."""
         for call in calls:
-            reads = tuple(self._resolve(r) if isinstance(r, Tensor) else r for r in call.reads)
+            reads = tuple(self._hold(r, _rows(r.shape)) if isinstance(r, Tensor) else r for r in call.reads)
             self.emit_stored(replace(call, reads=reads))
-            self._rows |= {write.name: write for write in call.writes}
+            for write in call.writes:
+                self._stored.setdefault(write.name, {})[_rows(write.shape)] = write
 
     def emit_stored(self, call: Call) -> None:
-        """Append a call whose reads are tensors that this scope handed out; its writes get no ONNX name here."""
+        """Append a call whose tensors this scope handed out."""
         self.calls.append(call)
         self._written |= {write.name for write in call.writes}
-
-    def write_rows(self, value: ir.Value) -> Tensor:
-        """Declare that the value is written as ONNX lays it out; returns the tensor to write."""
-        self._rows[str(value.name)] = tensor(value)
-        return self._rows[str(value.name)]
 
     def is_written(self, stored: Tensor) -> bool:
         """Some call emitted so far writes this tensor."""
@@ -59,61 +82,131 @@ class Scope:
         array = constant(value)
         if array is not None:
             return Constant(np.ascontiguousarray(array))
-        return self._resolve(tensor(value))
+        return self._hold(tensor(value), _rows(tensor(value).shape))
 
     def columns(self, value: ir.Value) -> Tensor | Constant:
-        """The value [..., F] stored as [F, N]."""
+        """The value [..., F], seen as [N, F], stored as [F, N]."""
         array = constant(value)
         if array is not None:
             return Constant(np.ascontiguousarray(array.reshape(-1, array.shape[-1]).T))
-        name = str(value.name)
-        if name not in self._columns:
-            source = self._resolve(tensor(value))
-            n, f = prod(source.shape[:-1]), source.shape[-1]
-            if 1 in (n, f):
-                self._columns[name] = source
-            else:
-                self._columns[name] = self._transpose(source, (n, f), f"{name}{MARK}columns")
-        return self._columns[name]
+        return self._hold(tensor(value), _columns(tensor(value).shape))
+
+    def holds_columns(self, value: ir.Value) -> bool:
+        """Memory holds the value as [F, N] already."""
+        return constant(value) is None and self._find(tensor(value), _columns(tensor(value).shape)) is not None
+
+    def is_stored(self, value: ir.Value) -> bool:
+        """A call, or the caller of the model, writes this value."""
+        return str(value.name) in self._stored
+
+    def write_rows(self, value: ir.Value) -> Tensor:
+        """Declare that the value is written as ONNX lays it out; returns the tensor to write."""
+        return self._declare(tensor(value), _rows(tensor(value).shape))
 
     def write_columns(self, value: ir.Value) -> Tensor:
         """Declare that the value is written as [F, N]; returns the tensor to write."""
-        whole = tensor(value)
-        n = prod(whole.shape[:-1])
-        if 1 in (n, whole.shape[-1]):
-            return self.write_rows(value)
-        written = Tensor(f"{whole.name}{MARK}columns", (whole.shape[-1], n), whole.dtype)
-        self._columns[whole.name] = written
+        return self._declare(tensor(value), _columns(tensor(value).shape))
+
+    def reshape(self, value: ir.Value, source: ir.Value) -> None:
+        """Make `value` the elements of `source` in another shape."""
+        whole, new = tensor(source), tensor(value)
+        self._origins[new.name] = _Origin(whole, _match(whole.shape, new.shape))
+
+    def transpose(self, value: ir.Value, source: ir.Value, perm: Sequence[int]) -> None:
+        """Make axis i of `value` axis perm[i] of `source`."""
+        whole = tensor(source)
+        pairs = tuple(((axis,), (i,)) for i, axis in enumerate(perm) if whole.shape[axis] != 1)
+        self._origins[str(value.name)] = _Origin(whole, pairs)
+
+    def _declare(self, whole: Tensor, order: Order) -> Tensor:
+        name = whole.name if order == _rows(whole.shape) else f"{whole.name}{MARK}{order}"
+        written = replace(whole, name=name)
+        self._stored.setdefault(whole.name, {})[order] = written
         return written
 
-    def has_rows(self, value: ir.Value) -> bool:
-        """The value is already stored as ONNX lays it out."""
-        return str(value.name) in self._rows
+    def _find(self, whole: Tensor, order: Order) -> Tensor | None:
+        """The memory that holds a value in an order, if any does."""
+        stored = self._stored.get(whole.name, {}).get(order)
+        origin = self._origins.get(whole.name)
+        if stored is None and origin is not None:
+            there = origin.to_source(order)
+            found = None if there is None else self._find(origin.source, there)
+            stored = None if found is None else replace(found, shape=whole.shape)
+        return stored
 
-    def has_columns(self, value: ir.Value) -> bool:
-        """The value is already stored as [F, N]."""
-        return str(value.name) in self._columns
-
-    def view(self, value: ir.Value, source: ir.Value) -> None:
-        """Make `value` another shape of the memory of `source`, in every layout that it shares."""
-        name, whole = str(value.name), tensor(value)
-        keeps_features = whole.shape[-1:] == tensor(source).shape[-1:]
-        if keeps_features and self.has_columns(source):
-            self._columns[name] = self._columns[str(source.name)]
-        if self.has_rows(source) or name not in self._columns:
-            self._rows[name] = Tensor(self._resolve(tensor(source)).name, whole.shape, whole.dtype)
-
-    def _resolve(self, whole: Tensor) -> Tensor:
-        name = whole.name
-        if name not in self._rows:
-            if name not in self._columns:
-                raise InternalError(f"value {name!r} is read before it is written")
-            stored = self._columns[name]
-            self._rows[name] = self._transpose(stored, stored.shape, name)  # type: ignore[arg-type]
-        return replace(self._rows[name], shape=whole.shape)
-
-    def _transpose(self, source: Tensor, shape: tuple[int, int], name: str) -> Tensor:
-        written = Tensor(name, shape[::-1], source.dtype)
-        kernel = transpose(shape, (1, 0), source.dtype, self.target)
-        self.emit_stored(Call(f"{name}/transpose", "Transpose", kernel, (source,), (written,)))
+    def _hold(self, whole: Tensor, order: Order) -> Tensor:
+        """The memory that holds a value in an order; transposed into it where none does."""
+        found = self._find(whole, order)
+        if found is not None:
+            return replace(found, shape=whole.shape)
+        origin = self._origins.get(whole.name)
+        there = None if origin is None else origin.to_source(order)
+        if origin is not None and there is not None:
+            return replace(self._hold(origin.source, there), shape=whole.shape)
+        held = self._any_order(whole)
+        source = self._find(whole, held)
+        assert source is not None
+        written = self._declare(whole, order)
+        sizes = tuple(whole.shape[axis] for axis in held)
+        permutation = tuple(held.index(axis) for axis in order)
+        if whole.dtype == "float32":
+            kernel = transpose(sizes, permutation, self.target)
+        else:
+            kernel = transpose_copy(sizes, permutation, whole.dtype, self.target)
+        self.emit_stored(Call(f"{whole.name}/transpose", "Transpose", kernel, (source,), (written,)))
         return written
+
+    def _any_order(self, whole: Tensor) -> Order:
+        """An order in which memory holds the value; made so for a view of what fits none of its orders."""
+        stored = self._stored.get(whole.name)
+        if stored:
+            return next(iter(stored))
+        origin = self._origins.get(whole.name)
+        if origin is None:
+            raise InternalError(f"value {whole.name!r} is read before it is written")
+        order = origin.to_view(self._any_order(origin.source))
+        if order is not None:
+            return order
+        self._hold(origin.source, _rows(origin.source.shape))
+        return _rows(whole.shape)
+
+
+def _rows(shape: Shape) -> Order:
+    return tuple(axis for axis, size in enumerate(shape) if size != 1)
+
+
+def _columns(shape: Shape) -> Order:
+    last = len(shape) - 1
+    return tuple(axis for axis in (last, *range(last)) if shape[axis] != 1)
+
+
+def _relabel(order: Order, runs: Sequence[tuple[Order, Order]]) -> Order | None:
+    """Replace each run of axes in `order` by its partner; None where a run is not whole and in sequence."""
+    partners = {run[0]: (run, partner) for run, partner in runs}
+    result: list[int] = []
+    at = 0
+    while at < len(order):
+        run, partner = partners.get(order[at], ((), ()))
+        if not run or order[at : at + len(run)] != run:
+            return None
+        result += partner
+        at += len(run)
+    return tuple(result)
+
+
+def _match(before: Shape, after: Shape) -> tuple[tuple[Order, Order], ...]:
+    """The shortest runs of axes of equal product, from the front, axes of size 1 left out."""
+    left, right = list(_rows(before)), list(_rows(after))
+    pairs: list[tuple[Order, Order]] = []
+    while left and right:
+        run, partner = [left.pop(0)], [right.pop(0)]
+        have, want = before[run[0]], after[partner[0]]
+        while have != want:
+            if have < want:
+                run.append(left.pop(0))
+                have *= before[run[-1]]
+            else:
+                partner.append(right.pop(0))
+                want *= after[partner[-1]]
+        pairs.append((tuple(run), tuple(partner)))
+    return tuple(pairs)

@@ -1,12 +1,15 @@
-"""Copy a constant into the arena, for a model output that does not depend on its inputs."""
+"""Plain copies of any dtype: constants that are model outputs, transpositions off the hot path."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.lower.kernel import Call, Constant, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.targets import Target
 
 
@@ -21,3 +24,26 @@ def copy_constant(written: Tensor, array: np.ndarray, target: Target) -> Call:
     params = [Param(written.size, dtype), Param(written.size, dtype)]
     kernel = build_kernel(kernel_symbol("copy", written.size, dtype, target.name), params, 1, body)
     return Call(written.name, "Constant", kernel, (Constant(array),), (written,))
+
+
+def transpose_copy(shape: Sequence[int], permutation: Sequence[int], dtype: str, target: Target) -> Kernel:
+    """Transpose elements of any dtype one by one. Reads: x; writes: y.
+
+    Shapes: x `shape`; axis i of y is axis permutation[i] of x. Over-read: none.
+    """
+    strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+    def body(tile: Expr, x: Buffer, y: Buffer) -> None:
+        def loop(depth: int, source: Expr | int, goal: Expr | int) -> None:
+            if depth == len(permutation):
+                T.buffer_store(y, x[source], [goal])
+                return
+            size = shape[permutation[depth]]
+            with T.serial(0, size) as i:
+                loop(depth + 1, source + i * strides[permutation[depth]], goal * size + i)
+
+        loop(0, 0, 0)
+
+    size = prod(shape)
+    symbol = kernel_symbol("transpose_copy", tuple(shape), tuple(permutation), dtype, target.name)
+    return build_kernel(symbol, [Param(size, dtype), Param(size, dtype)], 1, body)
