@@ -31,6 +31,7 @@ CASES = {
     "5x5_stride_2": convolution((1, 2, 30, 31), (5, 5), pads=[2, 2, 2, 2], strides=[2, 2]),
     "7x7": convolution((1, 2, 19, 17), (7, 7), pads=[3, 3, 3, 3]),
     "17x13": convolution((1, 2, 21, 19), (17, 13), pads=[8, 6, 8, 6]),
+    "25x17": convolution((1, 2, 33, 21), (25, 17), pads=[12, 8, 12, 8]),
     "dilated": convolution((1, 2, 20, 23), (3, 3), pads=[2, 3, 2, 3], dilations=[2, 3]),
     "dilated_stride_2": convolution((1, 2, 20, 23), (3, 3), pads=[2, 2, 2, 2], dilations=[2, 2], strides=[2, 2]),
     "stride_3_mixed": convolution((1, 2, 20, 25), (4, 5), pads=[0, 3, 2, 1], strides=[1, 3]),

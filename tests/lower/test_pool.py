@@ -21,13 +21,14 @@ CASES = {
     "max_13x13": single("MaxPool", [random((1, 2, 20, 20))], kernel_shape=[13, 13], pads=[6] * 4),
     "mean": single("AveragePool", [random((1, 3, 14, 14))], kernel_shape=[2, 2], strides=[2, 2]),
     "mean_padded": single("AveragePool", [random((1, 3, 9, 17))], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-    "mean_include": single("AveragePool", [random((1, 3, 9, 17))], kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1),
+    "mean_include": single("AveragePool", [random((1, 3, 9, 17))], kernel_shape=[3] * 2, pads=[1] * 4, count_include_pad=1),
     "mean_ceil": single("AveragePool", [random((1, 3, 8, 10))], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
     "mean_ceil_include": single(
         "AveragePool", [random((1, 3, 8, 9))], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 0, 1], ceil_mode=1,
         count_include_pad=1,
     ),
     "mean_1d": single("AveragePool", [random((1, 2, 100))], kernel_shape=[5], strides=[2], pads=[2, 1]),
+    "global_mean": single("GlobalAveragePool", [random((2, 17, 7, 7))]),
     "mean_7x7": single("AveragePool", [random((1, 17, 7, 7))], kernel_shape=[7, 7]),
 }  # fmt: skip
 

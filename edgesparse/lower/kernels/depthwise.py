@@ -60,23 +60,23 @@ def depthwise(window: Window, multiplier: int, epilogue: Epilogue, target: Targe
     """
     channels, taps = window.channels * multiplier, prod(window.kernel)
     stencil = Stencil(window, window.batch * channels, target)
-    lanes = stencil.lanes
+    lanes, size = stencil.lanes, window.height * window.width
 
     def body(tile: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer) -> None:
         *residual, y, area = rest
 
         def fold(image: Expr) -> Fold:
             channel = T.bind(T.floormod(image, channels))
+            # Output channel c reads input channel c // multiplier, in every image of the batch alike.
             return Fold(
+                x0=T.bind(T.floordiv(image, multiplier) * size),
                 start=lambda: lanes.splat(bias[channel]),
                 step=lambda acc, tap, value: acc + lanes.splat(w[channel * taps + tap]) * value,
                 finish=lambda acc, y0: epilogue.apply(acc, lanes.load(residual[0], y0) if residual else None),
             )
 
-        # Output channel c reads input channel c // multiplier, in every image of the batch alike.
-        stencil.emit(tile, x, lambda image: T.bind(T.floordiv(image, multiplier) * size), y, fold, area)
+        stencil.emit(tile, x, y, area, fold)
 
-    size = window.height * window.width
     params = [Param(window.batch * window.channels * size), Param(channels * taps), Param(channels)]
     y_size = window.batch * channels * window.out_height * window.out_width
     params += [Param(y_size)] * (2 if epilogue.residual else 1)

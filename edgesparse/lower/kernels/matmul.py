@@ -153,6 +153,23 @@ class _Panel:
     tail: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Rows of b: row k begins at `start + k * pitch`."""
+
+    buffer: Buffer
+    start: Expr | int
+    pitch: int
+
+
+def _pack(product: Product, lanes: Lanes, shape: _Panel, b: _Source, area: Buffer, pitch: int) -> _Source:
+    """Copy a panel of b together, so that its rows share pages and do not fall into the same cache sets."""
+    with T.serial(0, product.k) as k:
+        for u in range(0, shape.vectors * lanes.count, lanes.count):
+            lanes.store(area, k * pitch + u, lanes.load(b.buffer, b.start + k * b.pitch + u))
+    return _Source(area, 0, pitch)
+
+
 def _panels(product: Product, target: Target) -> Kernel:
     """Lanes over columns."""
     m, k, n = product.m, product.k, product.n
@@ -178,17 +195,13 @@ def _panels(product: Product, target: Target) -> Kernel:
         begin, end = chunk_bounds(part, parts, m, height)
 
         def run(shape: _Panel) -> None:
-            source, start, pitch = b, T.bind(b0 + column), n
+            source = _Source(b, T.bind(b0 + column), n)
             if packed:
-                with T.serial(0, k) as j:
-                    for u in range(shape.vectors):
-                        value = lanes.load(b, start + j * n + u * lanes.count)
-                        lanes.store(area[0], j * width + u * lanes.count, value)
-                source, start, pitch = area[0], 0, width
+                source = _pack(product, lanes, shape, source, area[0], width)
 
             def block(row: Expr | int) -> None:
                 goal = T.bind((index * m + row) * n + column)
-                _block(product, a, T.bind(a0 + row * k), source, start, pitch, y, goal, height, shape, lanes)
+                _block(product, lanes, shape, height, a, T.bind(a0 + row * k), source, y, goal)
 
             each_step(begin, end, height, block)
 
@@ -219,7 +232,9 @@ def _choose(panel: Expr, kinds: Sequence[tuple[int, _Panel]], run: Callable[[_Pa
             _choose(panel, others, run)
 
 
-def _block(product: Product, a: Buffer, a0: Expr, b: Buffer, b0: Expr | int, pitch: int, y: Buffer, y0: Expr, rows: int, shape: _Panel, lanes: Lanes) -> None:  # fmt: skip
+def _block(
+    product: Product, lanes: Lanes, shape: _Panel, rows: int, a: Buffer, a0: Expr, b: _Source, y: Buffer, y0: Expr
+) -> None:
     """Accumulate `rows` rows of a panel in registers and store them."""
     columns = range(0, shape.vectors * lanes.count, lanes.count)
     accs = [T.alloc_buffer((shape.vectors * lanes.count,), "float32", scope="global") for _ in range(rows)]
@@ -227,7 +242,7 @@ def _block(product: Product, a: Buffer, a0: Expr, b: Buffer, b0: Expr | int, pit
         for u in columns:
             lanes.store(acc, u, lanes.splat(0.0))
     with T.serial(0, product.k) as k:
-        values = [T.bind(lanes.load(b, b0 + k * pitch + u)) for u in columns]
+        values = [T.bind(lanes.load(b.buffer, b.start + k * b.pitch + u)) for u in columns]
         for r, acc in enumerate(accs):
             factor = T.bind(lanes.splat(a[a0 + r * product.k + k]))
             for u, value in zip(columns, values, strict=True):

@@ -1,4 +1,4 @@
-"""Max and average pooling with a window."""
+"""Max and average pooling, with a window or global."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.geometry import Window
-from edgesparse.lower.kernel import Call, Constant, Kernel, Param, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.kernels.reduce import lower_reduce
 from edgesparse.lower.kernels.stencil import Fold, Stencil, fits
 from edgesparse.lower.kernels.windows import window_of
 from edgesparse.lower.nodes import ints, tensor
@@ -16,21 +17,25 @@ from edgesparse.targets import Target
 
 
 def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
-    """Lower a MaxPool without indices or an AveragePool over one or two spatial axes; None for other nodes."""
-    if node.op_type not in ("MaxPool", "AveragePool") or len([y for y in node.outputs if y.name]) > 1:
-        return None
+    """Lower pooling over one or two spatial axes, with a window or global; None for any other node.
+
+    A MaxPool whose indices are wanted is declined.
+    """
+    if node.op_type not in ("MaxPool", "AveragePool"):
+        return lower_reduce(node, target)
     window = window_of(node, ints(node, "kernel_shape"))
-    if window is None or not fits(window):
+    if window is None or not fits(window) or len([y for y in node.outputs if y.name]) > 1:
         return None
-    reads, writes = (tensor(node.inputs[0]),), (tensor(node.outputs[0]),)
+    reads: list[Tensor | Constant] = [tensor(node.inputs[0])]
     if node.op_type == "MaxPool":
-        return [Call(str(node.name), "MaxPool", max_pool(window, target), reads, writes)]
-    scale = _scale(node, window)
-    if (scale == scale.flat[0]).all():
-        kernel = average_pool(window, target, float(scale.flat[0]))
-        return [Call(str(node.name), "AveragePool", kernel, reads, writes)]
-    scales = Constant(np.concatenate([scale.ravel(), np.zeros(target.lanes, np.float32)]))
-    return [Call(str(node.name), "AveragePool", average_pool(window, target, None), (*reads, scales), writes)]
+        kernel = max_pool(window, target)
+    else:
+        scales = _scales(node, window)
+        uniform = bool((scales == scales.flat[0]).all())
+        kernel = average_pool(window, float(scales.flat[0]) if uniform else None, target)
+        if not uniform:
+            reads.append(Constant(np.concatenate([scales.ravel(), np.zeros(target.lanes, np.float32)])))
+    return [Call(str(node.name), node.op_type, kernel, tuple(reads), (tensor(node.outputs[0]),))]
 
 
 def max_pool(window: Window, target: Target) -> Kernel:
@@ -39,50 +44,62 @@ def max_pool(window: Window, target: Target) -> Kernel:
     Over-read: x, below 128 bytes.
     """
     stencil = Stencil(window, window.batch * window.channels, target, fill=float("-inf"))
+    lanes, size = stencil.lanes, window.height * window.width
 
-    def fold(_: Expr) -> Fold:
-        return Fold(
-            start=lambda: stencil.lanes.splat(float("-inf")),
-            step=lambda acc, _, value: T.max(acc, value),
-            finish=lambda acc, _: acc,
-        )
+    def body(tile: Expr, x: Buffer, y: Buffer, area: Buffer) -> None:
+        def fold(image: Expr) -> Fold:
+            return Fold(
+                x0=T.bind(image * size),
+                start=lambda: lanes.splat(float("-inf")),
+                step=lambda acc, _, value: T.max(acc, value),
+                finish=lambda acc, _: acc,
+            )
 
-    return _build("max_pool", stencil, fold, ())
+        stencil.emit(tile, x, y, area, fold)
+
+    symbol = kernel_symbol("max_pool", window.channels, window, target.name)
+    return build_kernel(symbol, _params(stencil), stencil.tiles, body, scratch=Param(stencil.scratch_size))
 
 
-def average_pool(window: Window, target: Target, scale: float | None) -> Kernel:
+def average_pool(window: Window, scale: float | None, target: Target) -> Kernel:
     """Build average pooling: sums under the window, times `scale` or, when it is None, times a map of scales.
 
     Reads: x[, scales]; writes: y. Shapes: x and y as `max_pool`; scales [out_height * out_width + lanes].
     Over-read: x, below 128 bytes. Order: ascending tap.
     """
     stencil = Stencil(window, window.batch * window.channels, target)
-    lanes, size = stencil.lanes, window.out_height * window.out_width
-
-    def fold(image: Expr, *scales: Buffer) -> Fold:
-        def finish(acc: Expr, y0: Expr) -> Expr:
-            return acc * (lanes.load(scales[0], y0 - image * size) if scales else lanes.splat(scale))
-
-        return Fold(start=lambda: lanes.splat(0.0), step=lambda acc, _, value: acc + value, finish=finish)
-
-    return _build("average_pool", stencil, fold, (scale,))
-
-
-def _build(op: str, stencil: Stencil, fold: object, facts: tuple[object, ...]) -> Kernel:
-    window = stencil.window
-    x_size, y_size = window.height * window.width, window.out_height * window.out_width
-    extra = [Param(y_size + stencil.target.lanes)] if facts == (None,) else []
+    lanes, size, y_size = stencil.lanes, window.height * window.width, window.out_height * window.out_width
 
     def body(tile: Expr, x: Buffer, *rest: Buffer) -> None:
         *scales, y, area = rest
-        stencil.emit(tile, x, lambda image: T.bind(image * x_size), y, lambda image: fold(image, *scales), area)
 
-    params = [Param(stencil.images * x_size), *extra, Param(stencil.images * y_size)]
-    symbol = kernel_symbol(op, window.channels, *window.kernel, window, *facts, stencil.target.name)
+        def fold(image: Expr) -> Fold:
+            def factor(y0: Expr) -> Expr:
+                return lanes.splat(scale) if scale is not None else lanes.load(scales[0], y0 - image * y_size)
+
+            return Fold(
+                x0=T.bind(image * size),
+                start=lambda: lanes.splat(0.0),
+                step=lambda acc, _, value: acc + value,
+                finish=lambda acc, y0: acc * factor(y0),
+            )
+
+        stencil.emit(tile, x, y, area, fold)
+
+    params = _params(stencil)
+    if scale is None:
+        params.insert(1, Param(y_size + target.lanes))
+    symbol = kernel_symbol("average_pool", window.channels, window, scale, target.name)
     return build_kernel(symbol, params, stencil.tiles, body, scratch=Param(stencil.scratch_size))
 
 
-def _scale(node: ir.Node, window: Window) -> np.ndarray:
+def _params(stencil: Stencil) -> list[Param]:
+    window = stencil.window
+    sizes = (window.height * window.width, window.out_height * window.out_width)
+    return [Param(stencil.images * size) for size in sizes]
+
+
+def _scales(node: ir.Node, window: Window) -> np.ndarray:
     """1 / the elements that count in each window: those of the image, or of the padded image."""
     pads = ints(node, "pads", (0,) * (2 * (len(node.inputs[0].shape) - 2)))
     after = pads[len(pads) // 2 :]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
@@ -21,18 +20,21 @@ from edgesparse.lower.kernels.math import hold
 from edgesparse.lower.kernels.vectors import each_vector, keep_first, pick, store_first, vector_width
 from edgesparse.targets import Target
 
-_UNROLLED = 400  # multiply-adds in a row of code, about
+_UNROLLED = 400  # multiply-adds in a row of code, at most
+_WIDEST = 64  # columns of a window
 _TILES = 32  # at least so many, for the threads to share, before images are grouped
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What a stencil does with the values under the window; all three emit vector expressions.
+    """What a stencil does with one image; the functions emit vector expressions.
 
-    `start()` is the first accumulator; `step(accumulator, tap, x)` folds in the input at tap number `tap`;
-    `finish(accumulator, offset)` is the value to store at the output offset of its first lane.
+    `x0` is the offset of the image in x; `start()` is the first accumulator; `step(accumulator, tap, x)` folds
+    in the input at tap number `tap`; `finish(accumulator, offset)` is the value to store at the output offset
+    of its first lane.
     """
 
+    x0: Expr
     start: Callable[[], Expr]
     step: Callable[[Expr, Expr | int, Expr], Expr]
     finish: Callable[[Expr, Expr], Expr]
@@ -40,7 +42,18 @@ class Fold:
 
 def fits(window: Window) -> bool:
     """Whether the loops for this window are of reasonable size, and there is something to compute."""
-    return window.kernel[1] <= _UNROLLED and min(window.out_height, window.out_width, window.height, window.width) > 0
+    return window.kernel[1] <= _WIDEST and min(window.out_height, window.out_width, window.height, window.width) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Band:
+    """One band at work: its first output at `y0`, its copy at `place` of scratch."""
+
+    y: Buffer
+    y0: Expr
+    area: Buffer
+    place: Expr | int
+    fold: Fold
 
 
 @dataclass(frozen=True)
@@ -134,36 +147,35 @@ class Stencil:
         most = max(1, min(8, self.target.l1d_bytes // 4 // (4 * self._area_size), self.images // _TILES))
         return next(group for group in range(most, 0, -1) if self.images % group == 0)
 
+    @property
+    def _most_rows(self) -> int:
+        """Accumulators, and the weights of a small window, fit the registers."""
+        return max(1, min(7, self.target.registers // 4))
+
     def _block_rows(self, rows: int) -> int:
-        """Output rows computed at once: accumulators and weights fit the registers, the code stays small."""
-        most = max(1, min(7, self.target.registers // 4, _UNROLLED // prod(self.window.kernel)))
+        """Output rows computed at once."""
+        most = self._most_rows
         even = [r for r in range(most, most // 2, -1) if rows % r == 0]
         return min(even[0] if even else most, rows)
 
-    def emit(self, tile: Expr, x: Buffer, source: Callable[[Expr], Expr], y: Buffer, fold: Callable[[Expr], Fold], area: Buffer) -> None:  # fmt: skip
-        """Compute one tile. `source` and `fold` give, for an image, its offset in x and what happens there."""
+    def emit(self, tile: Expr, x: Buffer, y: Buffer, area: Buffer, fold: Callable[[Expr], Fold]) -> None:
+        """Compute one tile; `fold` tells for an image what happens there."""
         if self._group > 1:
             with T.serial(0, self._group) as g:
-                self._copy(x, source(tile * self._group + g), 0, area, T.bind(g * self._area_size))
+                self._copy(x, fold(tile * self._group + g).x0, 0, area, T.bind(g * self._area_size))
             with T.serial(0, self._group) as g:
-                self._emit_band(y, T.bind(tile * self._group + g), 0, area, T.bind(g * self._area_size), fold)
+                image = T.bind(tile * self._group + g)
+                self._compute(_Band(y, self._start(image, 0), area, T.bind(g * self._area_size), fold(image)), 0)
             return
-        image, band = T.bind(T.floordiv(tile, self._bands)), T.bind(T.floormod(tile, self._bands))
-        self._copy(x, source(image), band, area, 0)
-        self._emit_band(y, image, band, area, 0, fold)
+        image, number = T.bind(T.floordiv(tile, self._bands)), T.bind(T.floormod(tile, self._bands))
+        band = _Band(y, self._start(image, number), area, 0, fold(image))
+        self._copy(x, band.fold.x0, number, area, 0)
+        self._compute(band, number)
 
-    def _emit_band(self, y: Buffer, image: Expr, band: Expr | int, area: Buffer, place: Expr | int, fold: Callable[[Expr], Fold]) -> None:  # fmt: skip
-        height, width, rows = self.window.out_height, self.window.out_width, self._band_rows
-        y0 = T.bind(image * (height * width) + band * (rows * width))
-        last = height - (self._bands - 1) * rows
-        if last == rows:
-            self._compute(y, y0, area, place, rows, fold(image))
-            return
-        with T.If(band == self._bands - 1):
-            with T.Then():
-                self._compute(y, y0, area, place, last, fold(image))
-            with T.Else():
-                self._compute(y, y0, area, place, rows, fold(image))
+    def _start(self, image: Expr, number: Expr | int) -> Expr:
+        """Output offset of a band."""
+        height, width = self.window.out_height, self.window.out_width
+        return T.bind(image * (height * width) + number * (self._band_rows * width))
 
     def _copy(self, x: Buffer, x0: Expr, band: Expr | int, area: Buffer, place: Expr | int) -> None:
         """Fill scratch at `place` with the padded input rows of a band."""
@@ -222,18 +234,31 @@ class Stencil:
                 value = keep_first(value, count - done, self.fill)
             lanes.store(area, row + i + (number * self._pitch + place), value)
 
-    def _compute(self, y: Buffer, y0: Expr, area: Buffer, place: Expr | int, rows: int, fold: Fold) -> None:
-        """All output rows of a band, from its copy at `place` of scratch."""
+    def _compute(self, band: _Band, number: Expr | int) -> None:
+        """All output rows of a band; the last of an image may have fewer."""
+        rows = self._band_rows
+        last = self.window.out_height - (self._bands - 1) * rows
+        if last == rows:
+            self._compute_rows(band, rows)
+            return
+        with T.If(number == self._bands - 1):
+            with T.Then():
+                self._compute_rows(band, last)
+            with T.Else():
+                self._compute_rows(band, rows)
+
+    def _compute_rows(self, band: _Band, rows: int) -> None:
+        """Blocks of rows, each in vectors of columns."""
         step = self._block_rows(rows)
         width, lanes = self.window.out_width, self.lanes.count
 
         def block(row: Expr | int, count: int) -> None:
             if width <= lanes:
-                self._block(y, y0, area, place, row, 0, count, fold)
+                self._block(band, row, 0, count)
                 return
             with T.serial(0, -(-width // lanes)) as c:
                 column = c * lanes if width % lanes == 0 else T.bind(T.min(c * lanes, width - lanes))
-                self._block(y, y0, area, place, row, column, count, fold)
+                self._block(band, row, column, count)
 
         if rows // step > 1:
             with T.serial(0, rows // step) as b:
@@ -243,22 +268,23 @@ class Stencil:
         if rows % step:
             block(rows - rows % step, rows % step)
 
-    def _block(self, y: Buffer, y0: Expr, area: Buffer, place: Expr | int, row: Expr | int, column: Expr | int, count: int, fold: Fold) -> None:  # fmt: skip
+    def _block(self, band: _Band, row: Expr | int, column: Expr | int, count: int) -> None:
         """One vector of columns in `count` output rows."""
         (kh, kw), (sh, _), (dh, _) = self.window.kernel, self.window.strides, self.window.dilations
-        accs = [T.alloc_buffer((self.lanes.count,), "float32", scope="global") for _ in range(count)]
+        lanes, fold, width = self.lanes, band.fold, self.window.out_width
+        accs = [T.alloc_buffer((lanes.count,), "float32", scope="global") for _ in range(count)]
         for acc in accs:
-            self.lanes.store(acc, 0, fold.start())
-        base = T.bind(place + row * (sh * self._row_size) + column)
+            lanes.store(acc, 0, fold.start())
+        base = T.bind(band.place + row * (sh * self._row_size) + column)
 
         def tap_row(source: Expr | int, users: list[tuple[Buffer, Expr | int]]) -> None:
             """Fold one input row into the accumulators of `users`, each with its row of the window."""
             for j in range(kw):
-                value = T.bind(self.lanes.load(area, base + source * self._row_size + self._tap(j)))
+                value = T.bind(lanes.load(band.area, base + source * self._row_size + self._tap(j)))
                 for acc, i in users:
-                    self.lanes.store(acc, 0, fold.step(self.lanes.load(acc, 0), i * kw + j, value))
+                    lanes.store(acc, 0, fold.step(lanes.load(acc, 0), i * kw + j, value))
 
-        if kh * kw <= _UNROLLED:
+        if kh * kw * self._most_rows <= _UNROLLED:
             uses: dict[int, list[tuple[Buffer, Expr | int]]] = {}
             for r, acc in enumerate(accs):
                 for i in range(kh):
@@ -269,10 +295,10 @@ class Stencil:
             with T.serial(0, kh) as i:
                 for r, acc in enumerate(accs):
                     tap_row(r * sh + i * dh, [(acc, i)])
-        places = [T.bind(y0 + (row + r) * self.window.out_width + column) for r in range(count)]
-        results = [hold(fold.finish(self.lanes.load(acc, 0), place)) for acc, place in zip(accs, places, strict=True)]
+        places = [T.bind(band.y0 + (row + r) * width + column) for r in range(count)]
+        results = [hold(fold.finish(lanes.load(acc, 0), place)) for acc, place in zip(accs, places, strict=True)]
         for place, result in zip(places, results, strict=True):
-            store_first(y, place, result, min(self.window.out_width, self.lanes.count))
+            store_first(band.y, place, result, min(width, lanes.count))
 
     def _tap(self, j: int) -> int:
         """Offset of column j of the window in a row of scratch."""
