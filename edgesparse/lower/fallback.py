@@ -1,14 +1,15 @@
-"""Whatever has no kernel of ours: imported by TVM's Relax, scheduled by one generic rule."""
+"""Whatever has no kernel of ours: imported by TVM's Relax, or written as tensor expressions; scheduled by one rule."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
 from edgesparse.lower.kernel import Call
 from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import import_group
+from edgesparse.lower.relax.operators import own_lowering
 from edgesparse.lower.relax.schedule import schedule
 from edgesparse.lower.relax.supported import refusal
 from edgesparse.targets import Target
@@ -20,23 +21,49 @@ def supports(node: ir.Node) -> str | None:
 
 
 def lower_group(nodes: Sequence[ir.Node], target: Target) -> list[Call]:
-    """Lower a convex, connected group of nodes in topological order.
+    """Lower a convex group of nodes in topological order; elementwise neighbours become one kernel.
 
-    Every value has a static shape and dtype. Group inputs and outputs keep their ONNX names.
+    Every value has a static shape and dtype. Values keep their ONNX names; what lies between two kernels of one
+    operator has a name that no ONNX value has.
 
     Raises: LowerError: an operator has no lowering.
     """
+    calls: list[Call] = []
+    for part in _parts(nodes):
+        outputs = _outputs(part)
+        own = own_lowering(part[0])
+        if not outputs:
+            continue
+        if own is not None:
+            calls += own(part[0], target)
+            continue
+        name, op = str(part[-1].name or outputs[-1].name), "+".join(node.op_type for node in part)
+        for call in import_group(part, outputs):
+            calls += emit_calls(schedule(call.func), call, name, op, target)
+    return calls
+
+
+def _parts(nodes: Sequence[ir.Node]) -> Iterator[list[ir.Node]]:
+    """Runs of nodes that are imported together; nodes with a lowering of their own stand alone."""
+    run: list[ir.Node] = []
+    for node in nodes:
+        if own_lowering(node) is None:
+            run.append(node)
+            continue
+        if run:
+            yield run
+        yield [node]
+        run = []
+    if run:
+        yield run
+
+
+def _outputs(nodes: Sequence[ir.Node]) -> list[ir.Value]:
+    """What others read of the values that `nodes` compute."""
     inside = set(nodes)
-    outputs = [
+    return [
         value
         for node in nodes
         for value in node.outputs
         if value.name and (value.is_graph_output() or any(use.node not in inside for use in value.uses()))
     ]
-    if not outputs:
-        return []
-    name, op = str(nodes[-1].name or outputs[-1].name), "+".join(node.op_type for node in nodes)
-    calls = []
-    for call in import_group(nodes, outputs):
-        calls += emit_calls(schedule(call.func), call, name, op, target)
-    return calls

@@ -6,7 +6,7 @@ So nothing is allocated at run time, and each nest has tiles of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import tvm
@@ -57,6 +57,10 @@ def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str, targ
     func = _LOWER_BLOCKS(tvm.IRModule({"main": scheduled}))["main"]
     memory: dict[tirx.Buffer, Tensor | Constant] = {}
     arguments = dict(zip(func.params, [*call.reads, *call.writes], strict=True))
+    known: dict[tirx.Var, tvm.ir.Expr] = {}  # arguments start at their address
+    for parameter in func.params:
+        if isinstance(parameter.elem_offset, tirx.Var):
+            known[parameter.elem_offset] = tirx.const(0, parameter.elem_offset.ty.dtype)
     stages: list[tirx.Stmt] = []
     for statement in _sequence(func.body):
         if isinstance(statement, tirx.DeclBuffer):
@@ -68,7 +72,7 @@ def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str, targ
             stages.append(statement)
     calls = []
     for nest in _nests(stages, memory, call.writes[0].name):
-        kernel = _kernel(nest, op, target)
+        kernel = _kernel(nest, known, op, target)
         reads = tuple(memory[buffer] for buffer in nest.reads)
         writes = tuple(memory[buffer] for buffer in nest.writes)
         calls.append(Call(name, op, kernel, reads, writes))  # type: ignore[arg-type]
@@ -137,7 +141,7 @@ def _size(buffer: tirx.Buffer) -> int:
     return size
 
 
-def _kernel(nest: _Nest, op: str, target: Target) -> Kernel:
+def _kernel(nest: _Nest, known: Mapping[tirx.Var, tvm.ir.Expr], op: str, target: Target) -> Kernel:
     buffers = [*nest.reads, *nest.writes]
     params = [Param(_size(buffer), str(buffer.dtype)) for buffer in buffers]
     loop = nest.body
@@ -145,7 +149,7 @@ def _kernel(nest: _Nest, op: str, target: Target) -> Kernel:
     tiles = -(-int(loop.extent) // grain) if grain else 1
 
     def body(tile: tvm.ir.Expr, *flat: tirx.Buffer) -> None:
-        emitter = _Emitter(dict(zip(buffers, flat, strict=True)), target.vector_bits)
+        emitter = _Emitter({**known, **dict(zip(buffers, flat, strict=True))}, target.vector_bits)
         if grain:
             # Bound to names: TVM 0.27 forgets the start of the loop over tiles in the bounds of inner loops.
             first = T.bind(tile * grain)
@@ -169,9 +173,9 @@ def _grain(loop: tirx.Stmt) -> int:
 class _Emitter:
     """Writes statements again through the builder: other buffers, math inline."""
 
-    def __init__(self, buffers: dict[tirx.Buffer, tirx.Buffer], vector_bits: int) -> None:
+    def __init__(self, known: Mapping[tirx.Var, tvm.ir.Expr], vector_bits: int) -> None:
         self._vector_bits = vector_bits
-        self._vars: dict[tirx.Var, tvm.ir.Expr] = dict(buffers)
+        self._vars: dict[tirx.Var, tvm.ir.Expr] = dict(known)
 
     def expression(self, value: tvm.ir.Expr) -> tvm.ir.Expr:
         """`value` on this kernel's buffers and variables."""
@@ -186,7 +190,7 @@ class _Emitter:
             return
         make = {tirx.ForKind.VECTORIZED: T.vectorized, tirx.ForKind.UNROLLED: T.unroll}.get(node.kind, T.serial)
         with make(0, count) as var:
-            self._vars[node.loop_var] = first + var
+            self._vars[node.loop_var] = tirx.Cast(node.loop_var.ty.dtype, first + var) if str(node.loop_var.ty.dtype) != "int32" else first + var
             self.statement(node.body)
 
     def _reduce(self, found: Reduction, lanes: int) -> None:

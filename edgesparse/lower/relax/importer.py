@@ -57,6 +57,7 @@ _PASSES = tvm.transform.Sequential(
     [
         relax.transform.DecomposeOpsForInference(),
         relax.transform.LegalizeOps(),
+        relax.transform.DeadCodeElimination(),
         relax.transform.AnnotateTIROpPattern(),
         relax.transform.FuseOps(),
         relax.transform.FuseTIR(),
@@ -115,16 +116,35 @@ class _Names:
             for name, result in zip(names, rewrite(node, inputs, builder), strict=False):
                 builder.nodes.append(onnx.helper.make_node("Identity", [result], [name]))
             return
+        half = node.op_type not in _KEEP_HALF
         proto: onnx.NodeProto = ir.to_proto(node)
         del proto.input[:], proto.output[:]
-        proto.input.extend(inputs)
-        proto.output.extend(names)
+        for value, name in zip(node.inputs, inputs, strict=True):
+            proto.input.append(builder.cast(name, np.float32) if half and _is_half(value) else name)
         builder.nodes.append(proto)
+        for value, name in zip(node.outputs, names, strict=False):
+            if half and _is_half(value):
+                proto.output.append(builder.fresh())
+                to = onnx.TensorProto.FLOAT16
+                builder.nodes.append(onnx.helper.make_node("Cast", [proto.output[-1]], [name], to=to))
+            else:
+                proto.output.append(name)
 
     def _info(self, value: ir.Value) -> onnx.ValueInfoProto:
         known = tensor(value)
         assert value.dtype is not None
         return onnx.helper.make_tensor_value_info(self._numbers[value], value.dtype.value, known.shape)
+
+
+_KEEP_HALF = frozenset(
+    """Cast CastLike Concat ConstantOfShape DepthToSpace DequantizeLinear Flatten Gather GatherElements GatherND Identity
+    QuantizeLinear Reshape ScatterElements ScatterND Slice Split Squeeze Tile Transpose Trilu Unsqueeze Where""".split()
+)
+"""Operators that compute nothing with float16, or convert it themselves; the others compute in float32."""
+
+
+def _is_half(value: ir.Value | None) -> bool:
+    return value is not None and value.dtype == ir.DataType.FLOAT16
 
 
 def _used(value: ir.Value) -> bool:

@@ -12,7 +12,6 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.lower.relax.builder import Builder, dtype_of, shape_of
-from edgesparse.lower.relax.recurrent import unroll
 
 
 Rewrite = Callable[[ir.Node, Sequence[str], Builder], list[str]]
@@ -88,15 +87,76 @@ def _lp_normalization(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[
     return [b("Transpose", scaled, perm=[int(a) for a in np.argsort(moved)])]
 
 
+def _mod(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """With fmod the remainder has the sign of the dividend, without it that of the divisor."""
+    if node.attributes.get_int("fmod", 0) or not np.issubdtype(dtype_of(node.inputs[0]), np.floating):
+        return [b("Mod", *inputs, fmod=node.attributes.get_int("fmod", 0))]
+    zero = b.constant(np.array(0, dtype_of(node.inputs[0])))
+    rest = b("Mod", *inputs, fmod=1)
+    differs = b("Xor", b("Less", rest, zero), b("Less", inputs[1], zero))
+    fix = b("And", b("Not", b("Equal", rest, zero)), differs)
+    return [b("Where", fix, b("Add", rest, inputs[1]), rest)]
+
+
+def _centred(b: Builder, value: str, zero_point: str, shape: Sequence[int]) -> str:
+    """A quantised tensor as int32 around its zero point, which is spread over `shape`."""
+    wide = b.cast(value, np.int32)
+    return b("Sub", wide, b.reshape(b.cast(zero_point, np.int32), shape)) if zero_point else wide
+
+
+def _requantised(b: Builder, sums: str, scale: str, zero_point: str, dtype: np.dtype) -> str:
+    """int32 sums times `scale`, rounded to even and saturated."""
+    limits = np.iinfo(dtype)
+    value = b("Round", b("Mul", b.cast(sums, np.float32), scale))
+    value = b("Add", value, b.reshape(b.cast(zero_point, np.float32), [1]))
+    value = b("Min", b("Max", value, b.constant(np.float32(limits.min))), b.constant(np.float32(limits.max)))
+    return b.cast(value, dtype)
+
+
+def _scale(b: Builder, name: str, shape: Sequence[int]) -> str:
+    return b.reshape(b.cast(name, np.float32), shape)
+
+
+def _qlinear_matmul(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    a, a_scale, a_zero, w, w_scale, w_zero, scale, zero = inputs
+    rows, columns = [-1, 1], [1, -1]  # one value a row of a, a column of w
+    sums = b("MatMul", _centred(b, a, a_zero, rows), _centred(b, w, w_zero, columns))
+    factor = b("Div", b("Mul", _scale(b, a_scale, rows), _scale(b, w_scale, columns)), _scale(b, scale, [1]))
+    return [_requantised(b, sums, factor, zero, dtype_of(node.outputs[0]))]
+
+
+def _conv_sums(node: ir.Node, x: str, x_zero: str, w: str, w_zero: str, b: Builder) -> str:
+    rank = len(shape_of(node.inputs[0]))
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    centred = _centred(b, x, x_zero, [1] * rank), _centred(b, w, w_zero, [-1] + [1] * (rank - 1))
+    return b("Conv", *centred, **attributes)
+
+
+def _qlinear_conv(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    x, x_scale, x_zero, w, w_scale, w_zero, scale, zero = inputs[:8]
+    channels = [1, -1] + [1] * (len(shape_of(node.inputs[0])) - 2)
+    sums = _conv_sums(node, x, x_zero, w, w_zero, b)
+    if len(inputs) > 8 and inputs[8]:
+        sums = b("Add", sums, b.reshape(inputs[8], channels))
+    factor = b("Div", b("Mul", _scale(b, x_scale, [1]), _scale(b, w_scale, [-1])), _scale(b, scale, [1]))
+    return [_requantised(b, sums, b.reshape(factor, channels), zero, dtype_of(node.outputs[0]))]
+
+
+def _conv_integer(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    x, w, x_zero, w_zero = (*inputs, "", "")[:4]
+    return [_conv_sums(node, x, x_zero, w, w_zero, b)]
+
+
 REWRITES: dict[str, Rewrite] = {
     "BitShift": _bit_shift,
+    "ConvInteger": _conv_integer,
     "Dropout": _dropout,
-    "GRU": unroll,
     "IsInf": _is_inf,
-    "LSTM": unroll,
     "LpNormalization": _lp_normalization,
+    "Mod": _mod,
     "Pow": _pow,
-    "RNN": unroll,
+    "QLinearConv": _qlinear_conv,
+    "QLinearMatMul": _qlinear_matmul,
     "ReduceMax": _reduce_bool,
     "ReduceMin": _reduce_bool,
     "SpaceToDepth": _space_to_depth,

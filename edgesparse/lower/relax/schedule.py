@@ -32,7 +32,10 @@ _COSTLY = frozenset(
 def schedule(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Return `func` inlined, with loops in the order that suits a CPU."""
     sch = Schedule(tvm.IRModule({"main": _exact_identities(func)}))
-    root = sch.get_sblock("root")
+    try:
+        root = sch.get_sblock("root")
+    except ScheduleError:  # one opaque block: a scatter, a scan
+        return sch.mod["main"]
     _inline(sch, root)
     for block in sch.get_child_blocks(root):
         _order_loops(sch, block)

@@ -7,21 +7,21 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from edgesparse.lower.nodes import constant
-from edgesparse.lower.relax.recurrent import refuse_recurrent
+from edgesparse.lower.relax.operators import OWN
 from edgesparse.lower.relax.rewrites import REWRITES
 
 IMPORTED = frozenset(
     """
     Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitwiseAnd
     BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh
-    DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor
-    Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
+    DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Flatten Floor
+ GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
     GridSample HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LRN LayerNormalization LeakyRelu Less
-    LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul
-    Neg Not Or PRelu Pad QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean
-    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize RMSNormalization RoiAlign Round ScatterElements ScatterND
+    LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mul
+    Neg Not Or Pad QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean
+    ReduceProd ReduceSum ReduceSumSquare Relu Reshape RMSNormalization RoiAlign Round ScatterElements ScatterND
     Selu Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tan Tanh
-    ThresholdedRelu Tile Transpose Trilu Unsqueeze Upsample Where Xor
+    ThresholdedRelu Tile Transpose Trilu Unsqueeze Where Xor
     """.split()
 )
 """Operators that TVM imports right, apart from the cases in `_CONDITIONS`."""
@@ -35,7 +35,7 @@ def refusal(node: ir.Node) -> str | None:
     """Why `node` cannot be lowered; None where it can."""
     if node.domain not in ("", "ai.onnx"):
         return f"operators of the domain {node.domain} are unknown"
-    if node.op_type not in IMPORTED and node.op_type not in REWRITES:
+    if node.op_type not in IMPORTED and node.op_type not in REWRITES and node.op_type not in OWN:
         return "no lowering"
     for value in (*node.inputs, *node.outputs):
         if value is not None and value.name and value.dtype is not None and value.dtype.name not in _DTYPES:
@@ -75,9 +75,5 @@ def _dropout(node: ir.Node) -> str | None:
 _CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
     "BatchNormalization": _batch_normalization,
     "Dropout": _dropout,
-    "GRU": refuse_recurrent,
-    "LSTM": refuse_recurrent,
     "LayerNormalization": _single_output,
-    "MaxPool": _single_output,
-    "RNN": refuse_recurrent,
 }

@@ -1,0 +1,207 @@
+"""Operators written as tensor expressions: what TVM's importer lacks and simpler ONNX operators cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+import tvm
+from tvm import te, tirx
+from tvm.ir import Expr
+
+from edgesparse.lower.kernel import Call, Constant, Tensor
+from edgesparse.lower.nodes import constant, ints, tensor
+from edgesparse.lower.relax.emit import emit_calls
+from edgesparse.lower.relax.importer import TirCall
+from edgesparse.lower.relax.schedule import schedule
+from edgesparse.targets import Target
+
+Lowering = Callable[[ir.Node, Target], list[Call]]
+
+
+class Expression:
+    """A node under construction as tensor expressions: its inputs, constant tables, and its results."""
+
+    def __init__(self, node: ir.Node) -> None:
+        self.node = node
+        self._reads: list[tuple[te.Tensor, Tensor | Constant]] = []
+
+    def input(self, position: int) -> te.Tensor:
+        """An input of the node."""
+        value = self.node.inputs[position]
+        assert value is not None
+        array, known = constant(value), tensor(value)
+        placeholder = te.placeholder(known.shape, known.dtype, f"x{len(self._reads)}")
+        self._reads.append((placeholder, known if array is None else Constant(np.ascontiguousarray(array))))
+        return placeholder
+
+    def table(self, array: np.ndarray) -> te.Tensor:
+        """A constant array."""
+        placeholder = te.placeholder(array.shape, array.dtype.name, f"x{len(self._reads)}")
+        self._reads.append((placeholder, Constant(np.ascontiguousarray(array))))
+        return placeholder
+
+    def calls(self, results: Sequence[te.Tensor], target: Target) -> list[Call]:
+        """The kernel calls that compute `results`, the node's first outputs."""
+        placeholders = [placeholder for placeholder, _ in self._reads]
+        func = te.create_prim_func([*placeholders, *results])
+        writes = tuple(tensor(value) for value in self.node.outputs[: len(results)])
+        call = TirCall(func, tuple(memory for _, memory in self._reads), writes)
+        name = str(self.node.name or writes[0].name)
+        return emit_calls(schedule(func), call, name, self.node.op_type, target)
+
+
+Definition = Callable[[Expression], te.Tensor | Sequence[te.Tensor]]
+
+
+def lowering(define: Definition) -> Lowering:
+    """The lowering of an operator that `define` writes as tensor expressions."""
+
+    def lower(node: ir.Node, target: Target) -> list[Call]:
+        expression = Expression(node)
+        results = define(expression)
+        return expression.calls([results] if isinstance(results, te.Tensor) else list(results), target)
+
+    return lower
+
+
+def _within(index: Expr, size: int) -> Expr:
+    """An index of [-size, size) counted from the start; one beyond that is clamped, so that nothing else is read."""
+    wrapped = tirx.Select(index < 0, index + tirx.const(size, index.ty.dtype), index)
+    return tirx.max(tirx.min(wrapped, size - 1), 0)
+
+
+def _gather(e: Expression) -> te.Tensor:
+    data, indices = e.input(0), e.input(1)
+    rank = len(indices.shape)
+    axis = e.node.attributes.get_int("axis", 0) % len(data.shape)
+
+    def element(*at: Expr) -> Expr:
+        chosen = _within(indices(*at[axis : axis + rank]), int(data.shape[axis]))
+        return data(*at[:axis], chosen, *at[axis + rank :])
+
+    return te.compute(tensor(e.node.outputs[0]).shape, element, "gather")
+
+
+def _one_hot(e: Expression) -> te.Tensor:
+    indices, values, out = e.input(0), e.input(2), tensor(e.node.outputs[0])
+    axis = e.node.attributes.get_int("axis", -1) % len(out.shape)
+    depth = out.shape[axis]
+
+    def element(*at: Expr) -> Expr:
+        index = indices(*at[:axis], *at[axis + 1 :]).astype("int64")
+        wrapped = tirx.Select(index < 0, index + depth, index)
+        return tirx.Select(wrapped == at[axis].astype("int64"), values[1], values[0])
+
+    return te.compute(out.shape, element, "one_hot")
+
+
+def _bit_cast(e: Expression) -> te.Tensor:
+    data, out = e.input(0), tensor(e.node.outputs[0])
+    return te.compute(out.shape, lambda *at: tirx.reinterpret(out.dtype, data(*at)), "bit_cast")
+
+
+def _eye_like(e: Expression) -> te.Tensor:
+    rows, columns = tensor(e.node.outputs[0]).shape
+    eye = np.eye(rows, columns, e.node.attributes.get_int("k", 0), dtype=tensor(e.node.outputs[0]).dtype)
+    table = e.table(eye)
+    return te.compute(table.shape, lambda *at: table(*at), "eye")
+
+
+def _reverse_sequence(e: Expression) -> te.Tensor:
+    data, lengths = e.input(0), e.input(1)
+    time, batch = e.node.attributes.get_int("time_axis", 0), e.node.attributes.get_int("batch_axis", 1)
+
+    def element(*at: Expr) -> Expr:
+        length, now = lengths[at[batch]], at[time].astype("int64")
+        place = _within(tirx.Select(now < length, length - 1 - now, now), int(data.shape[time]))
+        return data(*(place if axis == time else index for axis, index in enumerate(at)))
+
+    return te.compute(data.shape, element, "reverse_sequence")
+
+
+def max_pool_with_indices(e: Expression) -> tuple[te.Tensor, te.Tensor]:
+    """Maxima and where they are, counted over the whole input, row-major or column-major."""
+    data, out = e.input(0), tensor(e.node.outputs[0])
+    sizes, spatial = [int(size) for size in data.shape[2:]], len(data.shape) - 2
+    window = ints(e.node, "kernel_shape")
+    strides, dilations = (ints(e.node, name, (1,) * spatial) for name in ("strides", "dilations"))
+    pads = ints(e.node, "pads", (0,) * 2 * spatial)
+    weights = [prod(sizes[axis + 1 :]) for axis in range(spatial)]
+    if e.node.attributes.get_int("storage_order", 0):
+        weights = [prod(sizes[:axis]) for axis in range(spatial)]
+    taps = [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(window)]
+    dtype = tensor(e.node.inputs[0]).dtype  # type: ignore[arg-type]
+    lowest = tirx.const(-np.inf, dtype) if dtype.startswith("float") else tirx.min_value(dtype)
+    larger = te.comm_reducer(
+        lambda a, b: (tirx.Select(b[1] > a[1], b[0], a[0]), tirx.Select(b[1] > a[1], b[1], a[1])),
+        lambda place, value: (tirx.const(-1, place), lowest),
+        name="larger",
+    )
+
+    def element(*at: Expr) -> Expr:
+        places = [at[2 + i] * strides[i] + taps[i] * dilations[i] - pads[i] for i in range(spatial)]
+        inside = tirx.all(*(tirx.all(place >= 0, place < size) for place, size in zip(places, sizes, strict=True)))
+        plane = (at[0] * data.shape[1] + at[1]) * prod(sizes)
+        number = plane + sum(place * weight for place, weight in zip(places, weights, strict=True))
+        value = tirx.if_then_else(inside, data(at[0], at[1], *places), lowest)
+        return larger((number.astype("int64"), value), axis=taps)
+
+    place, value = te.compute(out.shape, element, "max_pool")
+    return te.compute(out.shape, lambda *at: value(*at), "maxima"), te.compute(out.shape, lambda *at: place(*at), "places")
+
+
+def _expand(e: Expression) -> te.Tensor:
+    """Broadcasting both ways: the result may be larger than the input and than the shape given."""
+    data, shape = e.input(0), tensor(e.node.outputs[0]).shape
+    skipped = len(shape) - len(data.shape)
+
+    def element(*at: Expr) -> Expr:
+        inner = at[skipped:]
+        return data(*(0 if int(size) == 1 else index for size, index in zip(data.shape, inner, strict=True)))
+
+    return te.compute(shape, element, "expand")
+
+
+def _prelu(e: Expression) -> te.Tensor:
+    data, slope = e.input(0), e.input(1)
+    skipped = len(data.shape) - len(slope.shape)
+
+    def element(*at: Expr) -> Expr:
+        inner = zip(slope.shape, at[skipped:], strict=True)
+        factor = slope(*(0 if int(size) == 1 else index for size, index in inner))
+        return tirx.Select(data(*at) < tirx.const(0, data.dtype), data(*at) * factor, data(*at))
+
+    return te.compute(data.shape, element, "prelu")
+
+
+def pad(e: Expression) -> te.Tensor:
+    """Constant padding, also by a value only known at run time, and cropping by negative pads."""
+    data, value, shape = e.input(0), e.input(2), tensor(e.node.outputs[0]).shape
+    rank, pads = len(shape), constant(e.node.inputs[1])
+    assert pads is not None
+    listed = constant(e.node.inputs[3]) if len(e.node.inputs) > 3 else None
+    axes = list(range(rank)) if listed is None else [int(axis) % rank for axis in listed]
+    before = [0] * rank
+    for axis, amount in zip(axes, pads[: len(axes)], strict=True):
+        before[axis] = int(amount)
+
+    def element(*at: Expr) -> Expr:
+        places = [index - amount for index, amount in zip(at, before, strict=True)]
+        bounds = [tirx.all(place >= 0, place < size) for place, size in zip(places, data.shape, strict=True)]
+        return tirx.if_then_else(tirx.all(*bounds), data(*places), value(*[0] * len(value.shape)))
+
+    return te.compute(shape, element, "pad")
+
+
+DEFINITIONS: dict[str, Definition] = {
+    "BitCast": _bit_cast,
+    "Expand": _expand,
+    "EyeLike": _eye_like,
+    "Gather": _gather,
+    "OneHot": _one_hot,
+    "PRelu": _prelu,
+    "ReverseSequence": _reverse_sequence,
+}

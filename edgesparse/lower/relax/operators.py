@@ -1,0 +1,33 @@
+"""Operators with a lowering of their own, which do not go through TVM's importer."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from edgesparse.lower.relax.compute import DEFINITIONS, Lowering, lowering, max_pool_with_indices, pad
+from edgesparse.lower.relax.ordered import cumulate, top_k
+from edgesparse.lower.nodes import constant
+from edgesparse.lower.relax.resize import resize
+
+OWN: dict[str, Lowering] = {
+    **{operator: lowering(definition) for operator, definition in DEFINITIONS.items()},
+    "CumProd": cumulate,
+    "CumSum": cumulate,
+    "Resize": lowering(resize),
+    "TopK": top_k,
+    "Upsample": lowering(resize),
+}
+
+_PAD = lowering(pad)
+_MAX_POOL = lowering(max_pool_with_indices)
+
+
+def own_lowering(node: ir.Node) -> Lowering | None:
+    """The lowering of `node` that bypasses the importer, or None."""
+    if node.domain not in ("", "ai.onnx"):
+        return None
+    if node.op_type == "Pad" and len(node.inputs) > 2 and node.inputs[2] is not None:
+        return _PAD if constant(node.inputs[2]) is None else None
+    if node.op_type == "MaxPool" and len(node.outputs) > 1 and node.outputs[1].name:
+        return _MAX_POOL
+    return OWN.get(node.op_type)

@@ -1,0 +1,111 @@
+"""Operators whose result depends on the order along one axis: running sums and products, and the k largest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx import Buffer
+from tvm.tirx.script import builder as T
+
+from edgesparse.errors import LowerError
+from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.nodes import constant, tensor
+from edgesparse.targets import Target
+
+
+
+def cumulate(node: ir.Node, target: Target) -> list[Call]:
+    """CumSum and CumProd."""
+    source, out = _operand(node.inputs[0]), tensor(node.outputs[0])
+    axis = _single(node, 1)
+    kernel = _cumulate_kernel(
+        out,
+        axis % len(out.shape),
+        product=node.op_type == "CumProd",
+        exclusive=bool(node.attributes.get_int("exclusive", 0)),
+        reverse=bool(node.attributes.get_int("reverse", 0)),
+    )
+    return [Call(str(node.name or out.name), node.op_type, kernel, (source,), (out,))]
+
+
+def _cumulate_kernel(out: Tensor, axis: int, *, product: bool, exclusive: bool, reverse: bool) -> Kernel:
+    """Shapes: x and y [outer, n, inner]. A tile is one of `outer`. Order: as the running result demands."""
+    outer, n, inner = _split(out.shape, axis)
+    start = tirx.const(1 if product else 0, out.dtype)
+
+    def body(tile: Expr, x: Buffer, y: Buffer) -> None:
+        first = T.bind(tile * (n * inner))
+        with T.serial(0, n) as step, T.serial(0, inner) as column:
+            place = (n - 1 - step if reverse else step) * inner + column
+            before = place + inner if reverse else place - inner
+            running = T.if_then_else(step == 0, start, y[first + before])
+            taken = T.if_then_else(step == 0, start, x[first + before]) if exclusive else x[first + place]
+            T.buffer_store(y, running * taken if product else running + taken, [first + place])
+
+    facts = ("product" if product else "sum", out.dtype, outer, n, inner, exclusive, reverse)
+    size = Param(out.size, out.dtype)
+    return build_kernel(kernel_symbol("cumulate", *facts), [size, size], outer, body)
+
+
+def top_k(node: ir.Node, target: Target) -> list[Call]:
+    """TopK: always sorted; equal values in the order of their indices."""
+    source, values, places = _operand(node.inputs[0]), tensor(node.outputs[0]), tensor(node.outputs[1])
+    shape = tensor(node.inputs[0]).shape  # type: ignore[arg-type]
+    axis = node.attributes.get_int("axis", -1) % len(shape)
+    kernel = _top_k_kernel(shape, axis, _single(node, 1), values.dtype, bool(node.attributes.get_int("largest", 1)))
+    return [Call(str(node.name or values.name), node.op_type, kernel, (source,), (values, places))]
+
+
+def _top_k_kernel(shape: tuple[int, ...], axis: int, k: int, dtype: str, largest: bool) -> Kernel:
+    """Shapes: x [outer, n, inner], values and places [outer, k, inner]. A tile is one of `outer`.
+
+    The j-th result is the first in order of all that come after the (j-1)-th: no memory but the results.
+    """
+    outer, n, inner = _split(shape, axis)
+
+    def body(tile: Expr, x: Buffer, values: Buffer, places: Buffer) -> None:
+        best = T.alloc_buffer((1,), dtype, scope="global")
+        at = T.alloc_buffer((1,), "int64", scope="global")
+        with T.serial(0, inner) as column, T.serial(0, k) as j:
+            result = T.bind((tile * k + j) * inner + column)
+            last = T.bind((tile * k + T.max(j - 1, 0)) * inner + column)
+            T.buffer_store(at, T.int64(-1), [0])
+            T.buffer_store(best, tirx.const(0, dtype), [0])
+            with T.serial(0, n) as i:
+                value = T.bind(x[(tile * n + i) * inner + column])
+                index = T.bind(T.cast(i, "int64"))
+                previous = T.bind(T.if_then_else(j == 0, value, values[last]))
+                place = T.bind(T.if_then_else(j == 0, T.int64(-1), places[last]))
+                beyond = value < previous if largest else value > previous
+                left = tirx.any(beyond, tirx.all(value == previous, index > place))
+                better = tirx.any(at[0] < 0, value > best[0] if largest else value < best[0])
+                with T.If(tirx.all(left, better)), T.Then():
+                    T.buffer_store(best, value, [0])
+                    T.buffer_store(at, index, [0])
+            T.buffer_store(values, best[0], [result])
+            T.buffer_store(places, at[0], [result])
+
+    params = [Param(prod(shape), dtype), Param(outer * k * inner, dtype), Param(outer * k * inner, "int64")]
+    return build_kernel(kernel_symbol("top_k", dtype, outer, n, inner, k, largest), params, outer, body)
+
+
+def _split(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+
+
+def _operand(value: ir.Value | None) -> Tensor | Constant:
+    assert value is not None
+    array = constant(value)
+    return tensor(value) if array is None else Constant(np.ascontiguousarray(array))
+
+
+def _single(node: ir.Node, position: int) -> int:
+    array = constant(node.inputs[position])
+    if array is None or array.size != 1:
+        raise LowerError(f"{node.op_type} {node.name!r}: its input {position} must be a constant")
+    return int(array.reshape(-1)[0])

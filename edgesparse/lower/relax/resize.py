@@ -1,0 +1,192 @@
+"""Resize: along each axis, a few input elements by constant weights; what they are is worked out when compiling.
+
+Every mode of the operator is linear and separable: only the table of taps for an axis differs.
+
+Source: the definition of Resize, ONNX opset 19; Keys 1981, "Cubic convolution interpolation".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from tvm import te, tirx
+from tvm.ir import Expr
+
+from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.relax.compute import Expression
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Input elements and their weights for each output element of an axis; `outside` marks those beyond the input."""
+
+    places: np.ndarray  # int32 [outputs, taps]
+    weights: np.ndarray  # float64 [outputs, taps]
+    outside: np.ndarray  # bool [outputs]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    size: int
+    result: int
+    scale: float
+    roi: tuple[float, float]
+
+
+def resize(e: Expression) -> te.Tensor:
+    """The lowering of Resize and Upsample as tensor expressions."""
+    data, out = e.input(0), tensor(e.node.outputs[0])
+    get = e.node.attributes
+    extrapolates = get.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
+    outside: list[tuple[int, te.Tensor]] = []
+    value = data
+    work = "float64" if data.dtype == "float64" else "float32"
+    for number, axis in enumerate(_axes(e.node)):
+        taps = taps_of(e.node, axis)
+        if extrapolates and taps.outside.any():
+            outside.append((number, e.table(taps.outside.astype(np.int8))))
+        trivial = taps.places.shape[1] == 1 and (taps.weights == 1).all()
+        if trivial and np.array_equal(taps.places[:, 0], np.arange(axis.size)):
+            continue
+        weights = None if trivial else e.table(taps.weights.astype(work))
+        value = _along(value, number, e.table(taps.places.astype(np.int32)), weights)
+    missing = tirx.const(get.get_float("extrapolation_value", 0.0), out.dtype)
+
+    def element(*at: Expr) -> Expr:
+        result = _converted(value(*at), out.dtype)
+        for number, table in outside:
+            result = tirx.Select(table[at[number]] != 0, missing, result)
+        return result
+
+    return te.compute(out.shape, element, "resize")
+
+
+def _along(value: te.Tensor, axis: int, places: te.Tensor, weights: te.Tensor | None) -> te.Tensor:
+    """One axis resized; the few taps are written out."""
+    shape = [*value.shape[:axis], places.shape[0], *value.shape[axis + 1 :]]
+
+    def element(*at: Expr) -> Expr:
+        def tap(number: int) -> Expr:
+            return value(*at[:axis], places[at[axis], number], *at[axis + 1 :])
+
+        if weights is None:
+            return tap(0)
+        terms = [tap(k).astype(weights.dtype) * weights[at[axis], k] for k in range(int(places.shape[1]))]
+        return sum(terms[1:], terms[0])
+
+    return te.compute(shape, element, f"axis{axis}")
+
+
+def _converted(value: Expr, dtype: str) -> Expr:
+    if value.ty.dtype == dtype or not dtype.startswith(("int", "uint")):
+        return value.astype(dtype)
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    limited = tirx.max(tirx.min(tirx.round(value), float(high)), float(low))
+    return limited.astype(dtype)
+
+
+def _axes(node: ir.Node) -> list[_Axis]:
+    """Every axis of the input with its scale; Upsample has its scales second, Resize third."""
+    source, result = node.inputs[0], tensor(node.outputs[0]).shape
+    assert source is not None
+    sizes = tensor(source).shape
+    rank = len(sizes)
+    listed = node.attributes.get_ints("axes", ()) or range(rank)
+    axes = [int(axis) % rank for axis in listed]
+    scales = _array(node, 1 if node.op_type == "Upsample" else 2)
+    wanted, roi = _array(node, 3), _array(node, 1) if node.op_type == "Resize" else None
+    factors = [after / max(before, 1) for before, after in zip(sizes, result, strict=True)]
+    if scales is not None:
+        factors = [1.0] * rank
+        for axis, scale in zip(axes, scales, strict=True):
+            factors[axis] = float(scale)
+    elif wanted is not None:
+        policy = node.attributes.get_string("keep_aspect_ratio_policy", "stretch")
+        ratios = [float(size) / sizes[axis] for axis, size in zip(axes, wanted, strict=True)]
+        if policy != "stretch":
+            ratios = [(min if policy == "not_larger" else max)(ratios)] * len(ratios)
+        for axis, ratio in zip(axes, ratios, strict=True):
+            factors[axis] = ratio
+    regions = [(0.0, 1.0)] * rank
+    if roi is not None and roi.size:
+        for position, axis in enumerate(axes):
+            regions[axis] = (float(roi[position]), float(roi[position + len(axes)]))
+    return [_Axis(*parts) for parts in zip(sizes, result, factors, regions, strict=True)]
+
+
+def _array(node: ir.Node, position: int) -> np.ndarray | None:
+    array = constant(node.inputs[position]) if len(node.inputs) > position else None
+    return array if array is not None and array.size else None
+
+
+def taps_of(node: ir.Node, axis: _Axis) -> Taps:
+    """The taps of one axis."""
+    get = node.attributes
+    upsample = node.op_type == "Upsample"
+    mode = get.get_string("mode", "nearest")
+    transform = "asymmetric" if upsample else get.get_string("coordinate_transformation_mode", "half_pixel")
+    if axis.scale == 1.0 and axis.size == axis.result and transform != "tf_crop_and_resize":
+        same = np.arange(axis.size)[:, None]
+        return Taps(same, np.ones_like(same, np.float64), np.zeros(axis.size, bool))
+    x = _coordinates(axis, transform)
+    outside = (x < 0) | (x > axis.size - 1)
+    if mode == "nearest":
+        rounding = "floor" if upsample else get.get_string("nearest_mode", "round_prefer_floor")
+        places = _ROUNDINGS[rounding](x).astype(np.int64)[:, None]
+        return Taps(np.clip(places, 0, axis.size - 1), np.ones(places.shape), outside)
+    shrink = min(axis.scale, 1.0) if get.get_int("antialias", 0) else 1.0
+    coefficient = get.get_float("cubic_coeff_a", -0.75)
+    kernel, radius = (_triangle, 1) if mode == "linear" else ((lambda d: _cubic(d, coefficient)), 2)
+    reach = int(np.ceil(radius / shrink))
+    places = np.floor(x).astype(np.int64)[:, None] + np.arange(1 - reach, reach + 1)[None, :]
+    weights = kernel((places - x[:, None]) * shrink)
+    if get.get_int("exclude_outside", 0):
+        weights = np.where((places < 0) | (places >= axis.size), 0.0, weights)
+    if shrink != 1.0 or get.get_int("exclude_outside", 0):
+        weights = weights / weights.sum(axis=1, keepdims=True)
+    return Taps(np.clip(places, 0, axis.size - 1), weights, outside)
+
+
+_ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+def _coordinates(axis: _Axis, transform: str) -> np.ndarray:
+    """Where each output element lies on the input axis."""
+    at = np.arange(axis.result, dtype=np.float64)
+    length = axis.result if transform == "pytorch_half_pixel" else axis.scale * axis.size
+    match transform:
+        case "asymmetric":
+            return at / axis.scale
+        case "align_corners":
+            return at * (axis.size - 1) / (length - 1) if length > 1 else np.zeros_like(at)
+        case "pytorch_half_pixel":
+            return (at + 0.5) / axis.scale - 0.5 if axis.result > 1 else np.full_like(at, -0.5 if axis.size == 1 else 0.0)
+        case "half_pixel_symmetric":
+            centre = axis.size / 2 * (1 - axis.result / length)
+            return centre + (at + 0.5) / axis.scale - 0.5
+        case "tf_crop_and_resize":
+            start, end = axis.roi
+            if axis.result > 1:
+                return start * (axis.size - 1) + at * (end - start) * (axis.size - 1) / (axis.result - 1)
+            return np.full_like(at, 0.5 * (start + end) * (axis.size - 1))
+        case _:
+            return (at + 0.5) / axis.scale - 0.5
+
+
+def _triangle(distance: np.ndarray) -> np.ndarray:
+    return np.maximum(0.0, 1.0 - np.abs(distance))
+
+
+def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
+    d = np.abs(distance)
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
