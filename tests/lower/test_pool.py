@@ -21,7 +21,7 @@ CASES = {
     "max_13x13": single("MaxPool", [random((1, 2, 20, 20))], kernel_shape=[13, 13], pads=[6] * 4),
     "mean": single("AveragePool", [random((1, 3, 14, 14))], kernel_shape=[2, 2], strides=[2, 2]),
     "mean_padded": single("AveragePool", [random((1, 3, 9, 17))], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-    "mean_include": single("AveragePool", [random((1, 3, 9, 17))], kernel_shape=[3] * 2, pads=[1] * 4, count_include_pad=1),
+    "mean_all": single("AveragePool", [random((1, 3, 9, 17))], kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1),
     "mean_ceil": single("AveragePool", [random((1, 3, 8, 10))], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
     "mean_ceil_include": single(
         "AveragePool", [random((1, 3, 8, 9))], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 0, 1], ceil_mode=1,

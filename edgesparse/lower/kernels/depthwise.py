@@ -12,6 +12,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
+from edgesparse.lower.kernels.operands import operand
 from edgesparse.lower.kernels.stencil import Fold, Stencil, fits
 from edgesparse.lower.kernels.windows import window_of
 from edgesparse.lower.nodes import constant, tensor
@@ -42,7 +43,7 @@ def lower_depthwise(
         return None
     epilogue = epilogue or Epilogue()
     channels = weight.shape[0]
-    reads: list[Tensor | Constant] = [tensor(node.inputs[0]), Constant(weight)]
+    reads: list[Tensor | Constant] = [operand(node, 0), Constant(weight)]
     reads.append(Constant(np.zeros(channels, np.float32) if bias is None else bias))
     if residual is not None:
         reads.append(residual)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
 import onnx_ir as ir
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.lower.kernel import Call, Constant, Kernel, Lanes, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import hold
+from edgesparse.lower.kernels.operands import operand, padded
 from edgesparse.lower.kernels.vectors import (
     add,
     chunk_bounds,
@@ -29,7 +29,7 @@ from edgesparse.lower.kernels.vectors import (
     store_first,
     vector_width,
 )
-from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.nodes import tensor
 from edgesparse.targets import Target
 
 _TILES = 16  # at least so many, if there are rows enough
@@ -66,11 +66,11 @@ def lower_matmul(node: ir.Node, target: Target) -> list[Call] | None:
     """
     if node.op_type != "MatMul":
         return None
-    a, b, y = (tensor(value) for value in (*node.inputs[:2], node.outputs[0]))
-    if "float32" not in (a.dtype, b.dtype) or a.dtype != b.dtype or 0 in (a.size, b.size):
+    a, b, y = operand(node, 0), operand(node, 1), tensor(node.outputs[0])
+    if (a.dtype, b.dtype) != ("float32", "float32") or 0 in (a.size, b.size):
         return None
     product = product_of(a.shape, b.shape)
-    reads = tuple(_operand(value, target) for value in node.inputs[:2])
+    reads = tuple(padded(value, target) for value in node.inputs[:2] if value is not None)
     return [Call(str(node.name), "MatMul", matmul(product, target), reads, (y,))]
 
 
@@ -95,15 +95,6 @@ def product_of(a: tuple[int, ...], b: tuple[int, ...]) -> Product:
     if len(batch) == 1 and batch[0][1:] == (m * k, 0):
         m, batch = m * batch[0][0], []
     return Product(m, k, n, tuple(batch))
-
-
-def _operand(value: ir.Value | None, target: Target) -> Tensor | Constant:
-    """A tensor as it is; a constant with room for the kernel's last vector."""
-    held = constant(value)
-    if held is None:
-        assert value is not None
-        return tensor(value)
-    return Constant(np.concatenate([held.ravel(), np.zeros(target.lanes, np.float32)]))
 
 
 def matmul(product: Product, target: Target) -> Kernel:

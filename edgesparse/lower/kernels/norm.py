@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
 import onnx_ir as ir
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.lower.kernel import Call, Constant, Kernel, Lanes, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import hold
+from edgesparse.lower.kernels.operands import operand, output_count, padded
 from edgesparse.lower.kernels.vectors import add, each_vector, fold_lanes, reduce_run, store_first, vector_width
-from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.nodes import tensor
 from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 4096  # at least about
@@ -47,10 +47,10 @@ def lower_norm(node: ir.Node, target: Target) -> list[Call] | None:
     None for any other node, and where statistics are asked for as well.
     """
     read = _READERS.get(node.op_type)
-    x = tensor(node.inputs[0]) if read is not None else None
+    x = operand(node, 0) if read is not None else None
     if read is None or x is None or x.dtype != "float32" or x.size == 0:
         return None
-    if len([value for value in node.outputs if value.name]) > 1:
+    if output_count(node) > 1:
         return None
     found = read(node, x.shape)
     if found is None:
@@ -71,23 +71,15 @@ def lower_norm(node: ir.Node, target: Target) -> list[Call] | None:
         centered=node.op_type != "RMSNormalization",
         epsilon=1e-5 if epsilon is None else float(epsilon.as_float()),
     )
-    reads = (x, *(_operand(value, target) for value in operands))
+    reads = (x, *(padded(value, target) for value in operands))
     return [Call(str(node.name), node.op_type, norm_kernel(norm, target), reads, (tensor(node.outputs[0]),))]
-
-
-def _operand(value: ir.Value, target: Target) -> Tensor | Constant:
-    """A tensor as it is; a constant with room for the kernel's last vector."""
-    held = constant(value)
-    if held is None:
-        return tensor(value)
-    return Constant(np.concatenate([held.ravel(), np.zeros(target.lanes, np.float32)]))
 
 
 def _read_trailing(node: ir.Node, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
     attribute = node.attributes.get("axis")
     axis = (-1 if attribute is None else attribute.as_int()) % len(shape)
     count = prod(shape[axis:])
-    return (prod(shape[:axis]), count, count) if tensor(node.inputs[1]).size == count else None
+    return (prod(shape[:axis]), count, count) if operand(node, 1).size == count else None
 
 
 def _read_instance(node: ir.Node, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
@@ -99,7 +91,7 @@ def _read_group(node: ir.Node, shape: tuple[int, ...]) -> tuple[int, int, int] |
     groups = node.attributes["num_groups"].as_int()
     channels = shape[1] // groups
     count = channels * prod(shape[2:])
-    return shape[0] * groups, count, channels if tensor(node.inputs[1]).size == shape[1] else 1
+    return shape[0] * groups, count, channels if operand(node, 1).size == shape[1] else 1
 
 
 _READERS = {

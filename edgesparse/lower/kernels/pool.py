@@ -9,6 +9,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.kernels.operands import operand, output_count
 from edgesparse.lower.kernels.reduce import lower_reduce
 from edgesparse.lower.kernels.stencil import Fold, Stencil, fits
 from edgesparse.lower.kernels.windows import window_of
@@ -24,9 +25,9 @@ def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
     if node.op_type not in ("MaxPool", "AveragePool"):
         return lower_reduce(node, target)
     window = window_of(node, ints(node, "kernel_shape"))
-    if window is None or not fits(window) or len([y for y in node.outputs if y.name]) > 1:
+    if window is None or not fits(window) or output_count(node) > 1:
         return None
-    reads: list[Tensor | Constant] = [tensor(node.inputs[0])]
+    reads: list[Tensor | Constant] = [operand(node, 0)]
     if node.op_type == "MaxPool":
         kernel = max_pool(window, target)
     else:
@@ -101,7 +102,7 @@ def _params(stencil: Stencil) -> list[Param]:
 
 def _scales(node: ir.Node, window: Window) -> np.ndarray:
     """1 / the elements that count in each window: those of the image, or of the padded image."""
-    pads = ints(node, "pads", (0,) * (2 * (len(node.inputs[0].shape) - 2)))
+    pads = ints(node, "pads", (0,) * (2 * (len(operand(node, 0).shape) - 2)))
     after = pads[len(pads) // 2 :]
     after = (0, after[0]) if len(after) == 1 else after
     padded = node.attributes.get("count_include_pad")
@@ -113,4 +114,5 @@ def _scales(node: ir.Node, window: Window) -> np.ndarray:
         starts = np.arange(outputs)[:, None] * window.strides[axis] - before
         taps = starts + np.arange(window.kernel[axis]) * window.dilations[axis]
         counts.append(((taps >= low) & (taps < high)).sum(axis=1))
-    return (1.0 / np.maximum(np.outer(*counts), 1)).astype(np.float32)
+    scales: np.ndarray = (1.0 / np.maximum(np.outer(*counts), 1)).astype(np.float32)
+    return scales

@@ -12,6 +12,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels import math
+from edgesparse.lower.kernels.operands import operand
 from edgesparse.lower.kernels.vectors import fold_lanes, reduce_run, store_first, vector_width
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.targets import Target
@@ -49,7 +50,7 @@ def lower_reduce(node: ir.Node, target: Target) -> list[Call] | None:
     reduction = _REDUCTIONS.get(node.op_type)
     if reduction is None:
         return None
-    x, y = tensor(node.inputs[0]), tensor(node.outputs[0])
+    x, y = operand(node, 0), tensor(node.outputs[0])
     axes = _axes(node, len(x.shape))
     if axes is None or x.dtype != "float32" or x.size == 0:
         return None

@@ -11,6 +11,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels import math
+from edgesparse.lower.kernels.operands import operand
 from edgesparse.lower.kernels.vectors import (
     Fold,
     add,
@@ -37,7 +38,7 @@ def lower_softmax(node: ir.Node, target: Target) -> list[Call] | None:
     """
     if node.op_type not in ("Softmax", "LogSoftmax"):
         return None
-    x, y = tensor(node.inputs[0]), tensor(node.outputs[0])
+    x, y = operand(node, 0), tensor(node.outputs[0])
     flattened = node.graph is not None and node.graph.opset_imports.get("", 13) < 13
     if x.dtype != "float32" or x.size == 0 or not x.shape:
         return None

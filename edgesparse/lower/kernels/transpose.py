@@ -16,6 +16,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import hold
+from edgesparse.lower.kernels.operands import operand
 from edgesparse.lower.kernels.vectors import (
     chunk_bounds,
     chunk_count,
@@ -44,7 +45,7 @@ def lower_transpose(node: ir.Node, target: Target) -> list[Call] | None:
     """Lower a Transpose of float32; None for any other node."""
     if node.op_type != "Transpose":
         return None
-    x, y = tensor(node.inputs[0]), tensor(node.outputs[0])
+    x, y = operand(node, 0), tensor(node.outputs[0])
     if x.dtype != "float32" or x.size == 0:
         return None
     permutation = ints(node, "perm", tuple(reversed(range(len(x.shape)))))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgesparse.geometry import Window
+from edgesparse.lower.kernels.operands import operand
 from edgesparse.lower.nodes import ints, tensor
 
 
@@ -15,7 +16,7 @@ def window_of(node: ir.Node, kernel: Sequence[int]) -> Window | None:
 
     None for other than float32, for more than two spatial axes, or when padding is left to `auto_pad`.
     """
-    x, y = tensor(node.inputs[0]), tensor(node.outputs[0])
+    x, y = operand(node, 0), tensor(node.outputs[0])
     rank = len(x.shape) - 2
     automatic = node.attributes.get("auto_pad")
     if rank not in (1, 2) or x.dtype != "float32" or (automatic is not None and automatic.as_string() != "NOTSET"):
