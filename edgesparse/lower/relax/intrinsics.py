@@ -30,6 +30,15 @@ def inline_math(value: Expr) -> Expr:
     return tvm_ffi.structural_map(tvm_ffi.structural_map(value, (Call, _guard)), [(Call, _inline)])
 
 
+def is_elementary(value: Expr) -> bool:
+    """Whether `value` holds functions that `inline_math` writes out."""
+
+    def visit(call: Call) -> object:
+        return tvm_ffi.VisitInterrupt() if _name(call) in _INLINE and _is_float32(call) else None
+
+    return tvm_ffi.structural_walk(value, (Call, visit)) is not None
+
+
 def _inline(call: Call) -> Expr:
     name = _name(call)
     if name == "pow":

@@ -11,6 +11,7 @@ from tvm.ir import Expr, TensorLoad
 from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernels.vectors import Fold, fold_lanes
+from edgesparse.lower.relax.intrinsics import is_elementary
 
 _FOLDS: dict[type, Fold] = {
     tirx.Add: lambda a, b: a + b,
@@ -64,10 +65,12 @@ def emit_reduction(found: Reduction, lanes: int, target: tirx.Var, place: Expr, 
     Order: iteration i goes to lane i % lanes; lanes fold pairwise; what is left over follows in ascending order.
     """
     extent, fold = int(found.loop.extent), found.fold
+    # What is written out holds values in scalars, which TVM cannot widen; LLVM vectorises those loops.
+    across = T.serial if is_elementary(found.term) else T.vectorized
     partial = T.alloc_buffer((lanes,), found.dtype, scope="global")
-    with T.vectorized(0, lanes) as lane:
+    with across(0, lanes) as lane:
         T.buffer_store(partial, term(lane), [lane])
-    with T.serial(1, extent // lanes) as step, T.vectorized(0, lanes) as lane:
+    with T.serial(1, extent // lanes) as step, across(0, lanes) as lane:
         T.buffer_store(partial, fold(partial[lane], term(step * lanes + lane)), [lane])
     total = fold_lanes(T.bind(partial[T.ramp(0, 1, lanes)]), fold)
     T.buffer_store(target, fold(tirx.BufferLoad(target, [place]), total), [place])
