@@ -115,14 +115,14 @@ def test_convolutions_match(target, kernel, tile):
 @pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("kernel", ["dense", "sparse"])
 def test_linear_layers_match_at_every_number_of_rows(n, density, kernel):
-    x = random((1, n, 33))
+    x, tile = random((1, n, 33)), Tile(2, 16, 4 if kernel == "dense" else 1)
     constants = {"w": sparse_random((33, 41), density), "b": random((41,), seed=3)}
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["z"], name="linear"),
         helper.make_node("Add", ["z", "b"], ["y"], name="bias"),
     ]
 
-    assert_lowered(model_of(nodes, {"x": x}, constants), {"x": x}, runnable_targets()[1], kernel, Tile(2, 16, 4))
+    assert_lowered(model_of(nodes, {"x": x}, constants), {"x": x}, runnable_targets()[1], kernel, tile)
 
 
 def test_the_epilogue_absorbs_bias_residual_and_activation():
@@ -195,3 +195,25 @@ def test_layers_that_read_one_window_share_its_planes():
     proto = model_of(nodes, {"x": x}, constants)
 
     assert_lowered(proto, {"x": x}, runnable_targets()[1], "sparse", Tile(2, 64), steps=3)
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 33, 70])
+def test_layer_norm_between_linear_layers_stays_in_columns(n):
+    """One transposition in, one out; the normalisation between works on [F, N]."""
+    x = random((1, n, 33))
+    constants = {
+        "w": sparse_random((33, 17), 0.5),
+        "v": sparse_random((17, 41), 0.5),
+        "scale": random((17,), seed=6),
+        "shift": random((17,), seed=7),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="up"),
+        helper.make_node("LayerNormalization", ["a", "scale", "shift"], ["b"], name="norm", epsilon=1e-3),
+        helper.make_node("MatMul", ["b", "v"], ["y"], name="down"),
+    ]
+
+    proto = model_of(nodes, {"x": x}, constants)
+
+    for target in runnable_targets():
+        assert_lowered(proto, {"x": x}, target, "sparse", Tile(2, 64), steps=3 if n == 1 else 5)

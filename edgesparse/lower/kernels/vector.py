@@ -81,7 +81,10 @@ def vector_sparse(m: int, k: int, entries: int, index_dtype: str, epilogue: Epil
         tile: Expr, x: Buffer, indptr: Buffer, indices: Buffer, values: Buffer, bias: Buffer, *rest: Buffer
     ) -> None:
         *residual, y = rest
-        with T.serial(tile * _ROWS_A_TILE, T.min((tile + 1) * _ROWS_A_TILE, m)) as row:
+        # Bound to names: TVM 0.27 forgets the start of the loop over tiles in the bounds of inner loops.
+        first = T.bind(tile * _ROWS_A_TILE)
+        last = T.bind(T.min(first + _ROWS_A_TILE, m))
+        with T.serial(first, last) as row:
             begin = T.bind(indptr[row])
             acc = T.alloc_buffer((CHAINS,), "float32", scope="global")
             for i in range(CHAINS):
