@@ -15,7 +15,7 @@ from edgesparse.lower.kernels.stencil import fits
 from edgesparse.lower.kernels.tiled import tiled_dense, tiled_sparse
 from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, vector_sparse
 from edgesparse.lower.kernels.windows import window_of
-from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.nodes import constant
 from edgesparse.lower.scope import MARK, Scope
 from edgesparse.plan import LayerPlan
 from edgesparse.program import ArgKind
@@ -104,7 +104,7 @@ def _lower_vector(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -
         bias = np.pad(fusion.bias, (0, -m % rows))
     residual = () if fusion.residual is None else (scope.rows(fusion.residual),)
     reads = (scope.rows(x_value), *weights, Constant(bias), *residual)
-    scope.emit([Call(layer.name, fusion.op, kernel, reads, (tensor(fusion.output),))])
+    scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (scope.write_rows(fusion.output),)))
 
 
 def depthwise_window(node: ir.Node) -> Window | None:
@@ -124,4 +124,4 @@ def lower_depthwise(window: Window, fusion: Fusion, scope: Scope) -> None:
     kernel = depthwise(window, weight.shape[0] // window.channels, fusion.epilogue, scope.target)
     residual = () if fusion.residual is None else (scope.rows(fusion.residual),)
     reads = (scope.rows(node.inputs[0]), Constant(weight), Constant(fusion.bias), *residual)
-    scope.emit([Call(str(node.name), fusion.op, kernel, reads, (tensor(fusion.output),))])
+    scope.emit_stored(Call(str(node.name), fusion.op, kernel, reads, (scope.write_rows(fusion.output),)))

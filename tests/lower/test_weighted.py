@@ -217,3 +217,19 @@ def test_layer_norm_between_linear_layers_stays_in_columns(n):
 
     for target in runnable_targets():
         assert_lowered(proto, {"x": x}, target, "sparse", Tile(2, 64), steps=3 if n == 1 else 5)
+
+
+@pytest.mark.parametrize("kernel", ["dense", "sparse"])
+def test_a_classifier_head_reads_a_flattened_map(kernel):
+    """The head reads a view whose memory has another shape and name."""
+    x = random((1, 6, 3, 5))
+    constants = {"w": sparse_random((6, 1, 3, 3), 1.0), "v": sparse_random((90, 10), 0.5), "s": np.array([1, 90])}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="depthwise", group=6, pads=[1, 1, 1, 1]),
+        helper.make_node("Reshape", ["a", "s"], ["b"], name="flatten"),
+        helper.make_node("MatMul", ["b", "v"], ["y"], name="head"),
+    ]
+
+    proto = model_of(nodes, {"x": x}, constants)
+
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], kernel, Tile(2, 64), steps=2)
