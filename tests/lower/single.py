@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
+import tvm
+from elftools.elf.elffile import ELFFile
 from onnx import helper, numpy_helper
 
 from edgesparse.host import detect
+from edgesparse.lower.codegen import llvm_target
+from edgesparse.lower.kernel import Kernel
 from edgesparse.targets import Target
 from tests.lower.executor import HOST
 
@@ -21,6 +27,32 @@ WIDE = replace(HOST, name="test-wide", cpu="x86-64-v4", features=("-prefer-256-b
 
 NARROW = replace(HOST, name="test-narrow", vector_bits=128)
 """A target of 128-bit vectors, as wide as NEON."""
+
+ARM = (
+    replace(HOST, name="test-aarch64", isa="aarch64", triple="aarch64-linux-gnu", cpu="cortex-a72", vector_bits=128),
+    replace(
+        HOST,
+        name="test-armv7",
+        isa="armv7",
+        triple="armv7-linux-gnueabihf",
+        cpu="cortex-a15",
+        features=("+neon", "+vfp4"),
+        vector_bits=128,
+    ),
+)
+"""Targets that kernels must compile for without help from a library."""
+
+
+def undefined_symbols(kernels: Sequence[Kernel], target: Target) -> set[str]:
+    """What the object code of some kernels wants from elsewhere; ARM's unwinder, which nobody calls, aside."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernels.o"
+        module = tvm.IRModule({kernel.symbol: kernel.func for kernel in kernels})
+        tvm.tirx.build(module, llvm_target(target)).write_to_file(str(path))
+        with path.open("rb") as file:
+            symbols = list(ELFFile(file).get_section_by_name(".symtab").iter_symbols())
+    wanted = (s for s in symbols if s["st_shndx"] == "SHN_UNDEF" and s["st_info"]["bind"] == "STB_GLOBAL")
+    return {symbol.name for symbol in wanted} - {"__aeabi_unwind_cpp_pr0"}
 
 
 def runnable_targets() -> list[Target]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.special
-import tvm
-from elftools.elf.elffile import ELFFile
 from tvm.tirx import Buffer, Expr
 
-from edgesparse.lower.codegen import llvm_target
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.kernels import math
-from tests.lower.executor import HOST, run_calls
+from edgesparse.targets import Target
+from tests.lower.executor import run_calls
+from tests.lower.single import ARM, WIDE, undefined_symbols
 
 SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1e-30, 3e38, -3e38, 1.0, -1.0], np.float32)
 
@@ -101,25 +98,9 @@ def test_sigmoid_keeps_relative_accuracy_in_its_lower_tail(lanes: int) -> None:
     np.testing.assert_allclose(y, scipy.special.expit(x.astype(np.float64)), rtol=4e-7, atol=1e-44)
 
 
-@pytest.mark.parametrize("name", ["exp", "log", "tanh", "erf", "sigmoid"])
-@pytest.mark.parametrize(
-    ("isa", "triple", "cpu", "features"),
-    [
-        ("x86_64", "x86_64-linux-gnu", "x86-64-v4", ()),
-        ("aarch64", "aarch64-linux-gnu", "cortex-a72", ()),
-        ("armv7", "armv7-linux-gnueabihf", "cortex-a15", ("+neon", "+vfp4")),
-    ],
-)
-def test_functions_need_no_library(
-    name: str, isa: str, triple: str, cpu: str, features: tuple[str, ...], tmp_path: Path
-) -> None:
-    target = replace(HOST, isa=isa, triple=triple, cpu=cpu, features=features)
-    kernel = elementwise(name, getattr(math, name), 64, Lanes(4))
+@pytest.mark.parametrize("target", [WIDE, *ARM], ids=lambda t: t.name)
+@pytest.mark.parametrize("name", ["exp", "exp_nonpositive", "log", "tanh", "erf", "sigmoid"])
+def test_functions_need_no_library(name: str, target: Target) -> None:
+    kernel = elementwise(name, getattr(math, name), 64, Lanes(target.lanes))
 
-    path = tmp_path / "kernel.o"
-    tvm.tirx.build(tvm.IRModule({kernel.symbol: kernel.func}), llvm_target(target)).write_to_file(str(path))
-
-    with path.open("rb") as file:
-        symbols = list(ELFFile(file).get_section_by_name(".symtab").iter_symbols())
-    undefined = {s.name for s in symbols if s["st_shndx"] == "SHN_UNDEF" and s["st_info"]["bind"] == "STB_GLOBAL"}
-    assert undefined <= {"__aeabi_unwind_cpp_pr0"}
+    assert undefined_symbols([kernel], target) == set()
