@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import onnx_ir as ir
 from onnxscript.rewriter import RewriteRule, RewriteRuleSet
@@ -109,6 +110,7 @@ def _is_product(context, **values: ir.Value) -> bool:  # type: ignore[no-untyped
 NAN_GUARD = RewriteRule(_guarded_softmax, _unguarded, _is_product)
 
 
+@cache
 def _gelu_rules() -> RewriteRuleSet:
     divided = [_gelu_divided, _gelu_half_erf_divided, _gelu_half_x_divided]
     multiplied = [_gelu_multiplied, _gelu_half_erf_multiplied, _gelu_half_x_multiplied]
@@ -118,6 +120,7 @@ def _gelu_rules() -> RewriteRuleSet:
     return RewriteRuleSet(written, commute=True)
 
 
+@cache
 def _hardswish_rules() -> RewriteRuleSet:
     written = [RewriteRule(source, _to_hardswish, _is_hardswish) for source in (_hardswish, _hardswish_late)]
     return RewriteRuleSet(written, commute=True)

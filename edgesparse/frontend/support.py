@@ -36,10 +36,13 @@ def expand_functions(model: ir.Model, supports: Supports) -> ir.Model:
     Operators without such a definition stay. The result is not normalised.
     """
     refused = {(node.domain, node.op_type) for node in model.graph.all_nodes() if supports(node) is not None}
-    if not refused:
-        return model
-    proto = onnx.inliner.inline_selected_functions(ir.to_proto(model), sorted(refused), inline_schema_functions=True)
-    expanded: ir.Model = ir.from_proto(proto)
+    proto: onnx.ModelProto = ir.to_proto(model) if refused else None
+    for operator in sorted(refused):
+        try:
+            proto = onnx.inliner.inline_selected_functions(proto, [operator], inline_schema_functions=True)
+        except RuntimeError:  # onnx cannot write out some definitions where an optional input is absent
+            continue
+    expanded: ir.Model = ir.from_proto(proto) if refused else model
     return expanded
 
 

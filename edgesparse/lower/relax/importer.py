@@ -72,7 +72,7 @@ class _Names:
     def __init__(self, nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> None:
         self.nodes, self.outputs = nodes, outputs
         produced = {value for node in nodes for value in node.outputs}
-        read = dict.fromkeys(value for node in nodes for value in node.inputs if value is not None)
+        read = dict.fromkeys(value for node in nodes for value in _read(node))
         outside = [value for value in read if value not in produced]
         self.constants = {value: array for value in outside if (array := constant(value)) is not None}
         self.inputs = [value for value in outside if value not in self.constants]
@@ -111,6 +111,8 @@ class _Names:
         inputs = ["" if value is None else self._numbers[value] for value in node.inputs]
         count = max(number for number, value in enumerate(node.outputs) if _used(value)) + 1
         names = [self._numbers[value] for value in node.outputs[:count]]
+        if node.op_type == "Concat":
+            inputs = [self._numbers[value] for value in _read(node)]
         rewrite = REWRITES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if rewrite is not None:
             for name, result in zip(names, rewrite(node, inputs, builder), strict=False):
@@ -119,7 +121,7 @@ class _Names:
         half = node.op_type not in _KEEP_HALF
         proto: onnx.NodeProto = ir.to_proto(node)
         del proto.input[:], proto.output[:]
-        for value, name in zip(node.inputs, inputs, strict=True):
+        for name, value in zip(inputs, _read(node) if node.op_type == "Concat" else node.inputs, strict=True):
             proto.input.append(builder.cast(name, np.float32) if half and _is_half(value) else name)
         builder.nodes.append(proto)
         for value, name in zip(node.outputs, names, strict=False):
@@ -134,6 +136,12 @@ class _Names:
         known = tensor(value)
         assert value.dtype is not None
         return onnx.helper.make_tensor_value_info(self._numbers[value], value.dtype.value, known.shape)
+
+
+def _read(node: ir.Node) -> list[ir.Value]:
+    """The inputs that are there; of Concat those that have elements: TVM takes a dimension of 0 for unknown."""
+    there = [value for value in node.inputs if value is not None]
+    return [value for value in there if tensor(value).size] or there[:1] if node.op_type == "Concat" else there
 
 
 _KEEP_HALF = frozenset(

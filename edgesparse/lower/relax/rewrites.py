@@ -7,10 +7,12 @@ form is the same in every opset from 13 on, so that it fits whatever the model i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import numpy as np
 import onnx_ir as ir
 
+from edgesparse.lower.nodes import constant
 from edgesparse.lower.relax.builder import Builder, dtype_of, shape_of
 
 
@@ -59,7 +61,12 @@ def _bit_shift(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
 
 
 def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    """Mixed and integer operands: through a float that holds them."""
+    """Small constant exponents are products; mixed and integer operands go through a float that holds them."""
+    exponent = constant(node.inputs[1])
+    if exponent is not None and exponent.size == 1 and shape_of(node.inputs[0]) == shape_of(node.outputs[0]):
+        times = float(exponent.reshape(-1)[0])
+        if times in (1, 2, 3):
+            return [reduce(lambda product, x: b("Mul", product, x), [inputs[0]] * int(times))]
     result = dtype_of(node.outputs[0])
     work = np.dtype("float32") if dtype_of(node.inputs[0]) in ("float16", "float32") else np.dtype("float64")
     if result == work and dtype_of(node.inputs[1]) == work:

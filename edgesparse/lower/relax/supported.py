@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import onnx_ir as ir
 
@@ -47,12 +48,16 @@ def refusal(node: ir.Node) -> str | None:
 
 
 def _reads_nothing(node: ir.Node) -> bool:
-    """A result with elements, computed from an input without."""
-    def size(value: ir.Value | None) -> int | None:
-        shape = None if value is None else value.shape
-        return None if shape is None or not shape.is_static() else int(shape.numpy_size)  # type: ignore[attr-defined]
+    """A result with elements, computed from an input without; Concat just leaves such an input out."""
+    if node.op_type == "Concat":
+        return False
+    results = [_size(value) for value in node.outputs if value.name]
+    return any(_size(value) == 0 for value in node.inputs) and any(size != 0 for size in results)
 
-    return False
+
+def _size(value: ir.Value | None) -> int | None:
+    shape = None if value is None else value.shape
+    return prod(int(size) for size in shape) if shape is not None and shape.is_static() else None  # type: ignore[arg-type]
 
 
 def _single_output(node: ir.Node) -> str | None:
@@ -72,7 +77,13 @@ def _dropout(node: ir.Node) -> str | None:
     return "training mode" if array is None or bool(array.any()) else None
 
 
+def _bit_cast(node: ir.Node) -> str | None:
+    kinds = [value.dtype for value in (node.inputs[0], node.outputs[0]) if value is not None]
+    return "elements of type BOOL have no bits to cast" if ir.DataType.BOOL in kinds else None
+
+
 _CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
+    "BitCast": _bit_cast,
     "BatchNormalization": _batch_normalization,
     "Dropout": _dropout,
     "LayerNormalization": _single_output,

@@ -1,0 +1,41 @@
+"""ONNX's own conformance suite: models of PyTorch and simple ones pass, nothing is ever wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conformance.suite import Case, Verdict, cases, judge, judge_all
+
+FLOOR = 0.7  # of the node cases
+STRIDE = 8  # one node case in so many runs with every change
+
+
+def identify(case: Case) -> str:
+    return case.id
+
+
+@pytest.mark.parametrize(
+    "case", [case for kind in ("simple", "pytorch-converted", "pytorch-operator") for case in cases(kind)], ids=identify
+)
+def test_models_pass(case: Case) -> None:
+    outcome = judge(case)
+
+    assert outcome.verdict == Verdict.PASSED, outcome.reason
+
+
+@pytest.mark.parametrize("case", cases("node")[::STRIDE], ids=identify)
+def test_operators_pass_or_are_declined(case: Case) -> None:
+    outcome = judge(case)
+
+    assert outcome.verdict != Verdict.WRONG, outcome.reason
+
+
+@pytest.mark.slow
+def test_the_whole_suite_reaches_its_floor() -> None:
+    outcomes = judge_all()
+
+    wrong = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if outcome.verdict == Verdict.WRONG]
+    nodes = [outcome for outcome in outcomes if outcome.kind == "node"]
+    passed = sum(outcome.verdict == Verdict.PASSED for outcome in nodes)
+    assert not wrong
+    assert passed >= FLOOR * len(nodes)
