@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from edgesparse.lower.kernel import Call
+from edgesparse.lower.nodes import tensor
 from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import import_group
 from edgesparse.lower.relax.operators import own_lowering
@@ -65,5 +66,7 @@ def _outputs(nodes: Sequence[ir.Node]) -> list[ir.Value]:
         value
         for node in nodes
         for value in node.outputs
-        if value.name and (value.is_graph_output() or any(use.node not in inside for use in value.uses()))
+        if value.name
+        and tensor(value).size
+        and (value.is_graph_output() or any(use.node not in inside for use in value.uses()))
     ]

@@ -128,7 +128,7 @@ def judge(case: Case) -> Outcome:
         rep.close()
     except EdgesparseError as err:
         verdict, reason = Verdict.DECLINED, str(err)
-    except Exception as err:  # noqa: BLE001 - whatever else happens is a defect that the report must show
+    except Exception as err:  # whatever else happens is a defect that the report must show
         verdict, reason = Verdict.WRONG, f"{type(err).__name__}: {' '.join(str(err).split())[:300]}"
     return Outcome(case.kind, case.name, case.operator, verdict, reason)
 

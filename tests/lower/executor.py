@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -153,7 +154,7 @@ def _run(image: LoadedImage, kernel: Kernel, arguments: Sequence[GuardedBuffer],
     scratch = [GuardedBuffer(kernel.scratch_bytes)] if kernel.scratch_bytes else []
     every = [*arguments, *scratch]
     bounds = sorted({round(kernel.tiles * i / chunks) for i in range(chunks + 1)})
-    for begin, end in reversed(list(zip(bounds, bounds[1:], strict=False))):
+    for begin, end in reversed(list(pairwise(bounds))):
         image.call(kernel.symbol, [buffer.pointer for buffer in every], begin, end)
     for number, buffer in enumerate(every):
         assert buffer.intact(), f"{kernel.symbol} writes behind the end of argument {number}"

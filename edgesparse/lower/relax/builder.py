@@ -43,6 +43,7 @@ class Builder:
         return names
 
     def reshape(self, value: str, shape: Sequence[int]) -> str:
+        """The same elements in another shape."""
         return self("Reshape", value, self.constant(np.array(shape, np.int64)))
 
     def slice(self, value: str, axis: int, start: int, end: int) -> str:
@@ -50,6 +51,7 @@ class Builder:
         return self("Slice", value, *(self.constant(np.array([n], np.int64)) for n in (start, end, axis)))
 
     def cast(self, value: str, dtype: np.dtype | str) -> str:
+        """The elements converted."""
         return self("Cast", value, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
@@ -63,3 +65,8 @@ def dtype_of(value: ir.Value | None) -> np.dtype:
     """The numpy dtype of a value that is there."""
     assert value is not None
     return np.dtype(tensor(value).dtype)
+
+
+def names(text: str) -> frozenset[str]:
+    """The words of `text`."""
+    return frozenset(text.split())

@@ -7,7 +7,6 @@ from math import prod
 
 import numpy as np
 import onnx_ir as ir
-import tvm
 from tvm import te, tirx
 from tvm.ir import Expr
 
@@ -150,7 +149,9 @@ def max_pool_with_indices(e: Expression) -> tuple[te.Tensor, te.Tensor]:
         return larger((number.astype("int64"), value), axis=taps)
 
     place, value = te.compute(out.shape, element, "max_pool")
-    return te.compute(out.shape, lambda *at: value(*at), "maxima"), te.compute(out.shape, lambda *at: place(*at), "places")
+    return te.compute(out.shape, lambda *at: value(*at), "maxima"), te.compute(
+        out.shape, lambda *at: place(*at), "places"
+    )
 
 
 def _expand(e: Expression) -> te.Tensor:

@@ -67,7 +67,9 @@ def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str, targ
             memory[statement.buffer] = arguments[statement.data.args[0]]
         elif isinstance(statement, tirx.AllocBuffer):
             buffer = statement.buffer
-            memory[buffer] = Tensor(f"{call.writes[0].name}\x1f{buffer.name}{len(memory)}", (_size(buffer),), str(buffer.dtype))
+            memory[buffer] = Tensor(
+                f"{call.writes[0].name}\x1f{buffer.name}{len(memory)}", (_size(buffer),), str(buffer.dtype)
+            )
         else:
             stages.append(statement)
     calls = []
@@ -87,9 +89,7 @@ def _sequence(body: tirx.Stmt) -> Iterator[tirx.Stmt]:
         yield body
 
 
-def _nests(
-    stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Constant], prefix: str
-) -> Iterator[_Nest]:
+def _nests(stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Constant], prefix: str) -> Iterator[_Nest]:
     """Cut `stages` so that every buffer is written by one nest only; large local buffers join `memory`."""
     touched = [_touched(stage) for stage in stages]
     last = {buffer: at for at, (_, writes) in enumerate(touched) for buffer in writes}
@@ -159,7 +159,9 @@ def _kernel(nest: _Nest, known: Mapping[tirx.Var, tvm.ir.Expr], op: str, target:
             emitter.statement(loop)
 
     kernel = build_kernel("es_fallback", params, tiles, body)
-    symbol = kernel_symbol(op.split("+", 1)[0].lower(), tvm_ffi.structural_hash(kernel.func.without_attr("global_symbol")))
+    symbol = kernel_symbol(
+        op.split("+", 1)[0].lower(), tvm_ffi.structural_hash(kernel.func.without_attr("global_symbol"))
+    )
     return replace(kernel, symbol=symbol, func=kernel.func.with_attr("global_symbol", symbol))
 
 
@@ -190,7 +192,11 @@ class _Emitter:
             return
         make = {tirx.ForKind.VECTORIZED: T.vectorized, tirx.ForKind.UNROLLED: T.unroll}.get(node.kind, T.serial)
         with make(0, count) as var:
-            self._vars[node.loop_var] = tirx.Cast(node.loop_var.ty.dtype, first + var) if str(node.loop_var.ty.dtype) != "int32" else first + var
+            self._vars[node.loop_var] = (
+                tirx.Cast(node.loop_var.ty.dtype, first + var)
+                if str(node.loop_var.ty.dtype) != "int32"
+                else first + var
+            )
             self.statement(node.body)
 
     def _reduce(self, found: Reduction, lanes: int) -> None:

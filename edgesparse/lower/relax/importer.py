@@ -22,7 +22,7 @@ from tvm.relax.frontend.onnx import from_onnx
 from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Constant, Tensor
 from edgesparse.lower.nodes import constant, tensor
-from edgesparse.lower.relax.builder import Builder
+from edgesparse.lower.relax.builder import Builder, names
 from edgesparse.lower.relax.rewrites import REWRITES
 
 
@@ -40,17 +40,17 @@ def import_group(nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> list[
 
     Raises: LowerError: Relax has no form of an operator, or none that is compiled to plain code.
     """
-    names = _Names(nodes, outputs)
-    proto = names.model()
+    group = _Names(nodes, outputs)
+    proto = group.model()
     where = f"{nodes[0].op_type} {nodes[0].name!r}"
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the importer prints its failures
             warnings.simplefilter("ignore")
             module = from_onnx(proto)
             module = _PASSES(module)
-    except Exception as err:  # noqa: BLE001 - importer and passes raise whatever they meet
+    except Exception as err:  # importer and passes raise whatever they meet
         raise LowerError(f"{where}: TVM cannot import it: {_first_line(err)}") from err
-    return list(_calls(module, names, where))
+    return list(_calls(module, group, where))
 
 
 _PASSES = tvm.transform.Sequential(
@@ -108,23 +108,24 @@ class _Names:
         return [tensor(value) for value in self.outputs]
 
     def _emit(self, node: ir.Node, builder: Builder) -> None:
-        inputs = ["" if value is None else self._numbers[value] for value in node.inputs]
+        operands = _read(node) if node.op_type == "Concat" else node.inputs
+        inputs = ["" if value is None else self._numbers[value] for value in operands]
         count = max(number for number, value in enumerate(node.outputs) if _used(value)) + 1
-        names = [self._numbers[value] for value in node.outputs[:count]]
-        if node.op_type == "Concat":
-            inputs = [self._numbers[value] for value in _read(node)]
+        results = [self._numbers[value] for value in node.outputs[:count]]
         rewrite = REWRITES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if rewrite is not None:
-            for name, result in zip(names, rewrite(node, inputs, builder), strict=False):
-                builder.nodes.append(onnx.helper.make_node("Identity", [result], [name]))
+            for name, value in zip(results, rewrite(node, inputs, builder), strict=False):
+                if not value:  # nobody computes what has no elements
+                    continue
+                builder.nodes.append(onnx.helper.make_node("Identity", [value], [name]))
             return
         half = node.op_type not in _KEEP_HALF
         proto: onnx.NodeProto = ir.to_proto(node)
         del proto.input[:], proto.output[:]
-        for name, value in zip(inputs, _read(node) if node.op_type == "Concat" else node.inputs, strict=True):
+        for name, value in zip(inputs, operands, strict=True):
             proto.input.append(builder.cast(name, np.float32) if half and _is_half(value) else name)
         builder.nodes.append(proto)
-        for value, name in zip(node.outputs, names, strict=False):
+        for value, name in zip(node.outputs, results, strict=False):
             if half and _is_half(value):
                 proto.output.append(builder.fresh())
                 to = onnx.TensorProto.FLOAT16
@@ -144,9 +145,11 @@ def _read(node: ir.Node) -> list[ir.Value]:
     return [value for value in there if tensor(value).size] or there[:1] if node.op_type == "Concat" else there
 
 
-_KEEP_HALF = frozenset(
-    """Cast CastLike Concat ConstantOfShape DepthToSpace DequantizeLinear Flatten Gather GatherElements GatherND Identity
-    QuantizeLinear Reshape ScatterElements ScatterND Slice Split Squeeze Tile Transpose Trilu Unsqueeze Where""".split()
+_KEEP_HALF = names(
+    """
+    Cast CastLike Concat ConstantOfShape DepthToSpace DequantizeLinear Flatten GatherElements GatherND Identity
+    QuantizeLinear Reshape ScatterElements ScatterND Slice Squeeze Tile Transpose Trilu Unsqueeze Where
+    """
 )
 """Operators that compute nothing with float16, or convert it themselves; the others compute in float32."""
 
@@ -159,15 +162,15 @@ def _used(value: ir.Value) -> bool:
     return bool(value.name) and (bool(value.uses()) or value.is_graph_output())
 
 
-def _calls(module: tvm.IRModule, names: _Names, where: str) -> Iterator[TirCall]:
+def _calls(module: tvm.IRModule, group: _Names, where: str) -> Iterator[TirCall]:
     main = module["main"]
     body = main.body
-    prefix = names.outputs[0].name
-    known: dict[relax.Var, object] = dict(zip(main.params, names.input_tensors(), strict=True))
+    prefix = group.outputs[0].name
+    known: dict[relax.Var, object] = dict(zip(main.params, group.input_tensors(), strict=True))
     bindings = [binding for block in body.blocks for binding in block.bindings]
     bound = {binding.var: binding.value for binding in bindings}
     returned = _fields(_unbound(body.body, bound))
-    targets = _targets(bindings, returned, names.output_tensors())
+    targets = _targets(bindings, returned, group.output_tensors())
     for number, binding in enumerate(bindings):
         value = binding.value
         if isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.call_tir"):
@@ -176,7 +179,7 @@ def _calls(module: tvm.IRModule, names: _Names, where: str) -> Iterator[TirCall]
             yield call
         else:
             known[binding.var] = _alias(value, known, where)
-    for value, output in zip(returned, names.output_tensors(), strict=True):
+    for value, output in zip(returned, group.output_tensors(), strict=True):
         source = _resolve(value, known, where)
         if not (isinstance(source, Tensor) and source.name == output.name):
             yield TirCall(_copy(output), (source,), (output,))

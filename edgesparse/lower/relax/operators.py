@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgesparse.lower.nodes import constant
 from edgesparse.lower.relax.compute import DEFINITIONS, Lowering, lowering, max_pool_with_indices, pad
 from edgesparse.lower.relax.ordered import cumulate, top_k
-from edgesparse.lower.nodes import constant
 from edgesparse.lower.relax.resize import resize
 
 OWN: dict[str, Lowering] = {

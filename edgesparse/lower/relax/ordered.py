@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -16,7 +15,6 @@ from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.targets import Target
-
 
 
 def cumulate(node: ir.Node, target: Target) -> list[Call]:

@@ -168,7 +168,9 @@ def _coordinates(axis: _Axis, transform: str) -> np.ndarray:
         case "align_corners":
             return at * (axis.size - 1) / (length - 1) if length > 1 else np.zeros_like(at)
         case "pytorch_half_pixel":
-            return (at + 0.5) / axis.scale - 0.5 if axis.result > 1 else np.full_like(at, -0.5 if axis.size == 1 else 0.0)
+            return (
+                (at + 0.5) / axis.scale - 0.5 if axis.result > 1 else np.full_like(at, -0.5 if axis.size == 1 else 0.0)
+            )
         case "half_pixel_symmetric":
             centre = axis.size / 2 * (1 - axis.result / length)
             return centre + (at + 0.5) / axis.scale - 0.5

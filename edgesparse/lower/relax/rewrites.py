@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
 
 from edgesparse.lower.nodes import constant
 from edgesparse.lower.relax.builder import Builder, dtype_of, shape_of
-
 
 Rewrite = Callable[[ir.Node, Sequence[str], Builder], list[str]]
 """Emits what `node` computes from the named inputs ("" where one is absent); returns its outputs' names."""
@@ -154,6 +154,30 @@ def _conv_integer(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]
     return [_conv_sums(node, x, x_zero, w, w_zero, b)]
 
 
+def _shape(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    shape = shape_of(node.inputs[0])
+    if node.op_type == "Size":
+        return [b.constant(np.array(prod(shape), np.int64))]
+    end = node.attributes.get_int("end", len(shape))
+    return [b.constant(np.array(shape[node.attributes.get_int("start", 0) : end], np.int64))]
+
+
+def _split(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Slices; a part without elements stays away."""
+    axis = node.attributes.get_int("axis", 0)
+    results, start = [], 0
+    for value in node.outputs:
+        end = start + shape_of(value)[axis]
+        results.append(b.slice(inputs[0], axis, start, end) if end > start else "")
+        start = end
+    return results
+
+
+def _swish(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    alpha = b.constant(np.array(node.attributes.get_float("alpha", 1.0), dtype_of(node.inputs[0])))
+    return [b("Mul", inputs[0], b("Sigmoid", b("Mul", inputs[0], alpha)))]
+
+
 REWRITES: dict[str, Rewrite] = {
     "BitShift": _bit_shift,
     "ConvInteger": _conv_integer,
@@ -166,5 +190,9 @@ REWRITES: dict[str, Rewrite] = {
     "QLinearMatMul": _qlinear_matmul,
     "ReduceMax": _reduce_bool,
     "ReduceMin": _reduce_bool,
+    "Shape": _shape,
+    "Size": _shape,
     "SpaceToDepth": _space_to_depth,
+    "Split": _split,
+    "Swish": _swish,
 }

@@ -16,6 +16,7 @@ from tvm.s_tir import SBlock, Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV, ScheduleError
 
 from edgesparse.lower.relax.access import Axis, axes_of
+from edgesparse.lower.relax.builder import names
 
 GRAIN = "edgesparse.grain"
 """Annotation of an outermost loop: iterations that make a tile."""
@@ -23,9 +24,11 @@ GRAIN = "edgesparse.grain"
 _TILE_ELEMENTS = 4096
 _SHORTEST = 8  # iterations worth a vector loop
 _CHUNK = 256  # elements of a row that stay in registers or L1 while a reduction runs over it
-_COSTLY = frozenset(
-    """acos acosh asin asinh atan atan2 atanh cos cosh erf exp exp10 exp2 hypot if_then_else log log10 log1p
-    log2 pow sigmoid sin sinh sqrt tan tanh""".split()
+_COSTLY = names(
+    """
+    acos acosh asin asinh atan atan2 atanh cos cosh erf exp exp10 exp2 hypot if_then_else log log10 log1p
+    log2 pow sigmoid sin sinh sqrt tan tanh
+    """
 )
 
 

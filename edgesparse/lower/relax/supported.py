@@ -8,28 +8,27 @@ from math import prod
 import onnx_ir as ir
 
 from edgesparse.lower.nodes import constant
+from edgesparse.lower.relax.builder import names
 from edgesparse.lower.relax.operators import OWN
 from edgesparse.lower.relax.rewrites import REWRITES
 
-IMPORTED = frozenset(
+IMPORTED = names(
     """
     Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitwiseAnd
-    BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh
-    DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Flatten Floor
- GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
-    GridSample HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LRN LayerNormalization LeakyRelu Less
-    LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mul
-    Neg Not Or Pad QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean
-    ReduceProd ReduceSum ReduceSumSquare Relu Reshape RMSNormalization RoiAlign Round ScatterElements ScatterND
-    Selu Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tan Tanh
+    BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos
+    Cosh DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Flatten Floor GatherElements
+    GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample
+    GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LRN LayerNormalization
+    LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization
+    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum
+    ReduceLogSumExp ReduceMean ReduceProd ReduceSum ReduceSumSquare Relu Reshape RoiAlign Round ScatterElements
+    ScatterND Selu Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Sqrt Squeeze Sub Sum Tan Tanh
     ThresholdedRelu Tile Transpose Trilu Unsqueeze Where Xor
-    """.split()
+    """
 )
 """Operators that TVM imports right, apart from the cases in `_CONDITIONS`."""
 
-_DTYPES = frozenset(
-    """FLOAT DOUBLE FLOAT16 INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 BOOL""".split()
-)
+_DTYPES = names("FLOAT DOUBLE FLOAT16 INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 BOOL")
 
 
 def refusal(node: ir.Node) -> str | None:
@@ -43,6 +42,8 @@ def refusal(node: ir.Node) -> str | None:
             return f"elements of type {value.dtype.name} have no lowering"
     if _reads_nothing(node):
         return "an input without elements"
+    if any(value.is_graph_output() and _size(value) == 0 for value in node.outputs):
+        return "an output of the model without elements"
     condition = _CONDITIONS.get(node.op_type)
     return condition(node) if condition is not None else None
 
@@ -82,9 +83,37 @@ def _bit_cast(node: ir.Node) -> str | None:
     return "elements of type BOOL have no bits to cast" if ir.DataType.BOOL in kinds else None
 
 
+def _group_normalization(node: ir.Node) -> str | None:
+    return None if _is_float32(node) else "only float32 has a kernel"
+
+
+def _rms_normalization(node: ir.Node) -> str | None:
+    """TVM 0.27 fails where every axis is normalised; for float32 there is a kernel."""
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    whole = shape is not None and node.attributes.get_int("axis", -1) % max(len(shape), 1) == 0
+    return "only float32 has a kernel over all axes" if whole and not _is_float32(node) else None
+
+
+def _is_float32(node: ir.Node) -> bool:
+    return node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.FLOAT
+
+
+def _unblocked(node: ir.Node) -> str | None:
+    return "scales for blocks" if node.attributes.get_int("block_size", 0) else None
+
+
+def _roi_align(node: ir.Node) -> str | None:
+    return "mode max" if node.attributes.get_string("mode", "avg") != "avg" else None
+
+
 _CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
     "BitCast": _bit_cast,
     "BatchNormalization": _batch_normalization,
+    "DequantizeLinear": _unblocked,
     "Dropout": _dropout,
+    "GroupNormalization": _group_normalization,
     "LayerNormalization": _single_output,
+    "QuantizeLinear": _unblocked,
+    "RMSNormalization": _rms_normalization,
+    "RoiAlign": _roi_align,
 }
