@@ -46,10 +46,16 @@ class Window:
         return [(i * dh, j * dw) for i in range(kh) for j in range(kw)]
 
     @property
+    def phase_axes(self) -> tuple[list[int], list[int]]:
+        """The phases of rows and of columns that some tap reads, ascending."""
+        (kh, kw), (dh, dw), (sh, sw) = self.kernel, self.dilations, self.strides
+        return sorted({i * dh % sh for i in range(kh)}), sorted({j * dw % sw for j in range(kw)})
+
+    @property
     def phases(self) -> list[tuple[int, int]]:
-        """The phases that some tap reads, ascending."""
-        sh, sw = self.strides
-        return sorted({(r % sh, c % sw) for r, c in self._taps})
+        """Every pair of a row phase and a column phase, in the order of the planes."""
+        rows, columns = self.phase_axes
+        return [(row, column) for row in rows for column in columns]
 
     @property
     def plane(self) -> tuple[int, int]:

@@ -27,11 +27,17 @@ LOWERINGS: dict[str, Lowering] = {
     "AveragePool": pool.lower_pool,
     "GlobalAveragePool": pool.lower_pool,
     "GlobalMaxPool": pool.lower_pool,
+    "GroupNormalization": norm.lower_norm,
+    "InstanceNormalization": norm.lower_norm,
     "LayerNormalization": norm.lower_norm,
     "LogSoftmax": softmax.lower_softmax,
     "MatMul": matmul.lower_matmul,
     "MaxPool": pool.lower_pool,
+    "RMSNormalization": norm.lower_norm,
+    "ReduceMax": pool.lower_pool,
     "ReduceMean": pool.lower_pool,
+    "ReduceMin": pool.lower_pool,
+    "ReduceSum": pool.lower_pool,
     "Softmax": softmax.lower_softmax,
 }
 """Operators with kernels of ours; one that returns None leaves the node to TVM."""

@@ -47,6 +47,8 @@ CONVOLUTIONS = [
     Conv((1, 6, 200), 14, (5,), attributes={"strides": [3], "dilations": [2], "pads": [2, 3]}),
     Conv((1, 6, 8, 7), 9, (1, 1), attributes={"strides": [2, 2]}),
     Conv((1, 3, 30, 70), 9, (7, 7), attributes={"strides": [2, 2], "pads": [3, 3, 3, 3]}),
+    Conv((1, 3, 33, 40), 9, (5, 4), attributes={"strides": [5, 4], "pads": [2, 1, 2, 1]}),
+    Conv((1, 2, 23, 29), 3, (3, 3), attributes={"strides": [4, 4], "dilations": [3, 2]}),
     Conv((1, 8, 1, 1), 33, (1, 1)),
     Conv((1, 1, 5, 5), 1, (5, 5)),
 ]
@@ -79,7 +81,14 @@ def judge(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def assert_lowered(
-    proto: onnx.ModelProto, inputs: dict[str, np.ndarray], target: Target, kernel: str, tile: Tile, steps: int | None = None
+    proto: onnx.ModelProto,
+    inputs: dict[str, np.ndarray],
+    target: Target,
+    kernel: str,
+    tile: Tile,
+    *,
+    steps: int | None = None,
+    inplace: bool = False,
 ) -> None:
     """Lower with the given tile, run on poisoned buffers, compare with ONNX Runtime."""
     model = ir.from_proto(proto)
@@ -90,7 +99,7 @@ def assert_lowered(
     assert plans
 
     lowered = lower_graph(model, target, plans)
-    results = run_calls(lowered.calls, inputs, target)
+    results = run_calls(lowered.calls, inputs, target, inplace=inplace)
 
     expected = judge(proto, inputs)
     actual = results[lowered.outputs["y"].name].reshape(expected.shape)
@@ -138,7 +147,8 @@ def test_the_epilogue_absorbs_bias_residual_and_activation():
 
     for kernel, tile in TILES:
         proto = model_of(nodes, {"x": x, "r": r}, constants)
-        assert_lowered(proto, {"x": x, "r": r}, runnable_targets()[1], kernel, tile, steps=1)
+        for inplace in (False, True):
+            assert_lowered(proto, {"x": x, "r": r}, runnable_targets()[1], kernel, tile, steps=1, inplace=inplace)
 
 
 def test_a_gated_sigmoid_is_absorbed():

@@ -23,6 +23,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Patch, Plane, cover, patches, tile_width
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
+from edgesparse.lower.kernels.math import hold
 from edgesparse.lower.kernels.vectors import vector_width
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
@@ -214,7 +215,7 @@ class _Compute:
         results = []
         for i in places:
             residual = lanes.load(self.residual, target + i) if self.residual is not None else None
-            results.append(T.bind(self.epilogue.apply(lanes.load(source, start + i), residual)))
+            results.append(hold(self.epilogue.apply(lanes.load(source, start + i), residual)))
         for i, result in zip(places, results, strict=True):
             lanes.store(self.y, target + i, result)
 
