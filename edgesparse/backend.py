@@ -101,7 +101,7 @@ def _frozen_values(graph: onnx.GraphProto) -> Iterator[str]:
                 yield node.input[position]
 
 
-class EdgesparseRep(BackendRep):
+class EdgesparseRep(BackendRep):  # type: ignore[misc]
     """A model, and what it was compiled to for the shapes and frozen values of the last run."""
 
     def __init__(self, model: onnx.ModelProto, target: Target) -> None:
@@ -143,7 +143,7 @@ class EdgesparseRep(BackendRep):
             self._compiled = None
 
 
-class EdgesparseBackend(Backend):
+class EdgesparseBackend(Backend):  # type: ignore[misc]
     """Runs ONNX models on this machine's CPU."""
 
     @classmethod

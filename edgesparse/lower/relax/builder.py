@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import ArrayLike, DTypeLike
 
 from edgesparse.lower.nodes import tensor
 
@@ -24,10 +25,10 @@ class Builder:
         self._count += 1
         return f"t{self._count}"
 
-    def constant(self, array: np.ndarray) -> str:
+    def constant(self, array: ArrayLike) -> str:
         """An initializer."""
         name = self.fresh()
-        self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(np.asarray(array)), name))
         return name
 
     def __call__(self, op: str, *inputs: str, **attributes: object) -> str:
@@ -50,7 +51,7 @@ class Builder:
         """Elements [start, end) of one axis."""
         return self("Slice", value, *(self.constant(np.array([n], np.int64)) for n in (start, end, axis)))
 
-    def cast(self, value: str, dtype: np.dtype | str) -> str:
+    def cast(self, value: str, dtype: DTypeLike) -> str:
         """The elements converted."""
         return self("Cast", value, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 

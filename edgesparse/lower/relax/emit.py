@@ -131,7 +131,7 @@ def _allocated(stage: tirx.Stmt) -> list[tirx.Buffer]:
 
 
 def _bytes(buffer: tirx.Buffer) -> int:
-    return _size(buffer) * (tvm.DataType(str(buffer.dtype)).bits // 8)
+    return _size(buffer) * (int(tvm.DataType(str(buffer.dtype)).bits) // 8)
 
 
 def _size(buffer: tirx.Buffer) -> int:

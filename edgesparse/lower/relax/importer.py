@@ -110,23 +110,24 @@ class _Names:
     def _emit(self, node: ir.Node, builder: Builder) -> None:
         operands = _read(node) if node.op_type == "Concat" else node.inputs
         inputs = ["" if value is None else self._numbers[value] for value in operands]
-        count = max(number for number, value in enumerate(node.outputs) if _used(value)) + 1
+        count = max((number + 1 for number, value in enumerate(node.outputs) if _used(value)), default=0)
+        if not count:
+            return
         results = [self._numbers[value] for value in node.outputs[:count]]
         rewrite = REWRITES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if rewrite is not None:
-            for name, value in zip(results, rewrite(node, inputs, builder), strict=False):
-                if not value:  # nobody computes what has no elements
-                    continue
-                builder.nodes.append(onnx.helper.make_node("Identity", [value], [name]))
+            for name, computed in zip(results, rewrite(node, inputs, builder), strict=False):
+                if computed:  # nobody computes what has no elements
+                    builder.nodes.append(onnx.helper.make_node("Identity", [computed], [name]))
             return
         half = node.op_type not in _KEEP_HALF
         proto: onnx.NodeProto = ir.to_proto(node)
         del proto.input[:], proto.output[:]
-        for name, value in zip(inputs, operands, strict=True):
-            proto.input.append(builder.cast(name, np.float32) if half and _is_half(value) else name)
+        for name, operand in zip(inputs, operands, strict=True):
+            proto.input.append(builder.cast(name, np.float32) if half and _is_half(operand) else name)
         builder.nodes.append(proto)
-        for value, name in zip(node.outputs, results, strict=False):
-            if half and _is_half(value):
+        for name, result in zip(results, node.outputs, strict=False):
+            if half and _is_half(result):
                 proto.output.append(builder.fresh())
                 to = onnx.TensorProto.FLOAT16
                 builder.nodes.append(onnx.helper.make_node("Cast", [proto.output[-1]], [name], to=to))

@@ -34,7 +34,7 @@ def is_elementary(value: Expr) -> bool:
     """Whether `value` holds functions that `inline_math` writes out."""
 
     def visit(call: Call) -> object:
-        return tvm_ffi.VisitInterrupt() if _name(call) in _INLINE and _is_float32(call) else None
+        return tvm_ffi.VisitInterrupt(True) if _name(call) in _INLINE and _is_float32(call) else None
 
     return tvm_ffi.structural_walk(value, (Call, visit)) is not None
 

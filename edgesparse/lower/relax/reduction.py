@@ -81,6 +81,6 @@ def emit_reduction(found: Reduction, lanes: int, target: tirx.Var, place: Expr, 
 
 def _uses(node: object, variable: tirx.Var) -> bool:
     def visit(var: tirx.Var) -> object:
-        return tvm_ffi.VisitInterrupt() if var.same_as(variable) else None
+        return tvm_ffi.VisitInterrupt(True) if var.same_as(variable) else None
 
     return tvm_ffi.structural_walk(node, (tirx.Var, visit)) is not None

@@ -143,9 +143,10 @@ def taps_of(node: ir.Node, axis: _Axis) -> Taps:
     reach = int(np.ceil(radius / shrink))
     places = np.floor(x).astype(np.int64)[:, None] + np.arange(1 - reach, reach + 1)[None, :]
     weights = kernel((places - x[:, None]) * shrink)
-    if get.get_int("exclude_outside", 0):
+    excludes = get.get_int("exclude_outside", 0) != 0
+    if excludes:
         weights = np.where((places < 0) | (places >= axis.size), 0.0, weights)
-    if shrink != 1.0 or get.get_int("exclude_outside", 0):
+    if excludes or shrink != 1.0:
         weights = weights / weights.sum(axis=1, keepdims=True)
     return Taps(np.clip(places, 0, axis.size - 1), weights, outside)
 
@@ -184,7 +185,8 @@ def _coordinates(axis: _Axis, transform: str) -> np.ndarray:
 
 
 def _triangle(distance: np.ndarray) -> np.ndarray:
-    return np.maximum(0.0, 1.0 - np.abs(distance))
+    weights: np.ndarray = np.maximum(0.0, 1.0 - np.abs(distance))
+    return weights
 
 
 def _cubic(distance: np.ndarray, a: float) -> np.ndarray:

@@ -105,7 +105,7 @@ def _volume(block: SBlock) -> int:
 def _is_costly(block: SBlock) -> bool:
     def visit(call: tvm.ir.Call) -> object:
         costly = isinstance(call.op, tvm.ir.Op) and str(call.op.name).rpartition(".")[2] in _COSTLY
-        return tvm_ffi.VisitInterrupt() if costly else None
+        return tvm_ffi.VisitInterrupt(True) if costly else None
 
     return tvm_ffi.structural_walk(block.body, (tvm.ir.Call, visit)) is not None
 

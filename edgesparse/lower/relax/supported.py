@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 
+import numpy as np
 import onnx_ir as ir
 
 from edgesparse.lower.nodes import constant
@@ -58,7 +58,7 @@ def _reads_nothing(node: ir.Node) -> bool:
 
 def _size(value: ir.Value | None) -> int | None:
     shape = None if value is None else value.shape
-    return prod(int(size) for size in shape) if shape is not None and shape.is_static() else None  # type: ignore[arg-type]
+    return int(np.prod(shape.numpy(), dtype=np.int64)) if shape is not None and shape.is_static() else None
 
 
 def _single_output(node: ir.Node) -> str | None:

@@ -1,0 +1,137 @@
+"""Operators that TVM lowers, alone and in groups, against ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from edgesparse.lower.fallback import lower_group, supports
+from edgesparse.lower.kernel import Call
+from tests.lower.executor import HOST, run_calls
+
+GROUPS = {
+    "flat": "g (float[4099] x) => (float[4099] y) { y = Relu(x) }",
+    "channel_gate": """g (float[1,16,7,9] x, float[1,16,1,1] s) => (float[1,16,7,9] y)
+        { a = Mul(x, s) b = Sigmoid(a) y = Mul(a, b) }""",
+    "two_outputs": "g (float[3,40] x) => (float[3,40] y, float[3,40] z) { y = Tanh(x) z = Exp(y) }",
+    "exp_then_sum": """g (float[5,33] x) => (float[5] y) <int64[1] axes = {1}>
+        { e = Exp(x) y = ReduceSum<keepdims=0>(e, axes) }""",
+    "sum_first_axis": "g (float[9,6,700] x) => (float[6,700] y) <int64[1] a = {0}> { y = ReduceSum<keepdims=0>(x, a) }",
+    "sum_everything": "g (float[3,1001] x) => (float y) { y = ReduceSum<keepdims=0>(x) }",
+    "max_of_minus_infinity": """g (float[3,4] x) => (float[3] y) <int64[1] a = {1}, float i = {-inf}>
+        { z = Mul(x, x) w = Sub(i, z) y = ReduceMax<keepdims=0>(w, a) }""",
+    "argmax": "g (float[3,17,20] x) => (int64[3,20] y) { y = ArgMax<axis=1, keepdims=0>(x) }",
+    "conv3d": """g (float[1,2,5,6,7] x, float[3,2,3,3,3] w) => (float[1,3,5,6,7] y)
+        { y = Conv<pads=[1,1,1,1,1,1]>(x, w) }""",
+    "conv_transpose": """g (float[1,4,5,6] x, float[4,3,3,3] w) => (float[1,3,11,13] y)
+        { y = ConvTranspose<strides=[2,2]>(x, w) }""",
+    "pad_exp": """g (float[2,3,5] x) => (float[2,5,7] y) <int64[6] p = {0,1,1,0,1,1}> { a = Pad(x, p) y = Exp(a) }""",
+    "concat_of_chains": """g (float[2,3] x, float[2,4] z) => (float[2,7] y)
+        { a = Neg(x) b = Abs(z) y = Concat<axis=1>(a, b) }""",
+    "gather_between": """g (float[6,8] x, int64[2,3] i) => (float[2,3,8] y)
+        { a = Neg(x) b = Gather<axis=0>(a, i) y = Relu(b) }""",
+    "power": "g (float[3,9] x) => (float[3,9] y) <float two = {2.0}> { y = Pow(x, two) }",
+    "half": "g (float16[4,50] x) => (float16[4,50] y) { a = Tanh(x) y = Mul(a, x) }",
+    "double": "g (double[4,50] x) => (double[4] y) <int64[1] a = {1}> { y = ReduceMean<keepdims=0>(x, a) }",
+    "integers": "g (int64[4,50] x) => (int64[4,50] y) { a = Mul(x, x) y = Sub(a, x) }",
+    "booleans": """g (float[4,50] x) => (bool[4,50] y) <float half = {0.5}>
+        { a = Greater(x, half) b = Not(a) c = Less(x, half) y = And(b, c) }""",
+}
+
+
+def parsed(text: str) -> onnx.ModelProto:
+    model = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 20]> {text}')
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+
+
+def random_feeds(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    feeds = {}
+    for value in model.graph.input:
+        shape = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        real = np.issubdtype(dtype, np.floating)
+        feeds[value.name] = (rng.normal(size=shape) if real else rng.integers(0, 6, shape)).astype(dtype)
+    return feeds
+
+
+def lowered(model: onnx.ModelProto) -> list[Call]:
+    return lower_group(list(ir.from_proto(model).graph), HOST)
+
+
+def judged(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return dict(zip([o.name for o in model.graph.output], session.run(None, dict(feeds)), strict=True))
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_group_matches_onnxruntime(name: str) -> None:
+    model = parsed(GROUPS[name])
+    feeds = random_feeds(model)
+
+    results = run_calls(lowered(model), feeds)
+
+    tolerance = 2e-3 if name == "half" else 2e-5
+    for output, expected in judged(model, feeds).items():
+        assert results[output].dtype == expected.dtype
+        np.testing.assert_allclose(results[output], expected, rtol=tolerance, atol=tolerance / 10)
+
+
+def test_elementwise_neighbours_become_one_kernel_without_intermediate_values() -> None:
+    calls = lowered(parsed(GROUPS["channel_gate"]))
+
+    assert len(calls) == 1
+    assert [tensor.name for tensor in calls[0].writes] == ["y"]
+
+
+def test_a_large_flat_operator_is_cut_into_tiles() -> None:
+    (call,) = lowered(parsed("g (float[100000] x) => (float[100000] y) { y = Relu(x) }"))
+
+    assert call.kernel.tiles == 25
+
+
+def test_equal_operators_share_a_kernel() -> None:
+    (first,) = lowered(parsed("g (float[3,40] x) => (float[3,40] y) { y = Erf(x) }"))
+    (second,) = lowered(parsed("g (float[3,40] other) => (float[3,40] z) { z = Erf(other) }"))
+
+    assert first.kernel.symbol == second.kernel.symbol
+
+
+def test_equal_values_of_a_tie_keep_the_order_of_their_indices() -> None:
+    model = parsed("g (int32[1,5] x) => (int32[1,4] v, int64[1,4] i) <int64[1] k = {4}> { v, i = TopK<axis=1>(x, k) }")
+
+    results = run_calls(lowered(model), {"x": np.array([[3, 1, 3, 2, 3]], np.int32)})
+
+    assert list(results["v"][0]) == [3, 3, 3, 2]
+    assert list(results["i"][0]) == [0, 2, 4, 3]
+
+
+def test_gather_reads_nothing_outside_its_data() -> None:
+    model = parsed("g (float[4] x, int64[3] i) => (float[3] y) { y = Gather(x, i) }")
+    feeds = {"x": np.arange(4, dtype=np.float32), "i": np.array([-1, 1 << 40, -(1 << 40)], np.int64)}
+
+    assert list(run_calls(lowered(model), feeds)["y"]) == [3, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("g (float[2,3] x) => (float y) { y = Det(x) }", "no lowering"),
+        ("g (float[2,0] x) => (float[2] y) <int64[1] a = {1}> { y = ReduceSum<keepdims=0>(x, a) }", "without elements"),
+        ("g (bfloat16[2] x) => (bfloat16[2] y) { y = Neg(x) }", "BFLOAT16"),
+        (
+            "g (float[2,3] x) => (float[2,3] y, float[2] m) <float[3] w = {1,1,1}> { y, m = LayerNormalization(x, w) }",
+            "first output",
+        ),
+    ],
+    ids=["unknown", "empty", "dtype", "outputs"],
+)
+def test_what_cannot_be_lowered_is_refused_with_a_reason(text: str, reason: str) -> None:
+    (node,) = ir.from_proto(onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 20]> {text}')).graph
+
+    assert reason in (supports(node) or "")
