@@ -152,7 +152,13 @@ def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Prog
     from edgesparse import frontend
     from edgesparse.lower.fallback import supports
 
+    def foreign(node: ir.Node) -> str | None:
+        """Why an operator of another domain is refused; its shapes could not be inferred, so it is named first."""
+        standard = node.domain in ("", "ai.onnx") or node.op_identifier() in model.functions
+        return None if standard else supports(node)
+
     progress("normalising the model")
+    frontend.unsupported(model, foreign)
     normal = frontend.load(model, input_shapes, supports=supports)
     frontend.unsupported(normal, supports)
     return normal
