@@ -23,7 +23,6 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Patch, Plane, cover, patches, tile_width
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
-from edgesparse.lower.kernels.math import hold
 from edgesparse.lower.kernels.vectors import vector_width
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
@@ -203,21 +202,15 @@ class _Compute:
         self._emit_run(self.area, staging, y0, self.patch.size)
 
     def _emit_run(self, source: Buffer, start: int, target: Expr, count: int) -> None:
-        """Store `count` neighbours; the last vector overlaps the one before where the width does not divide.
-
-        Every load precedes the first store, so that y may lie over the residual.
-        """
-        width = self.lanes.count
-        while width > count:
-            width //= 2
-        lanes = Lanes(width)
-        places = [*range(0, count - width, width), count - width]
-        results = []
-        for i in places:
-            residual = lanes.load(self.residual, target + i) if self.residual is not None else None
-            results.append(hold(self.epilogue.apply(lanes.load(source, start + i), residual)))
-        for i, result in zip(places, results, strict=True):
-            lanes.store(self.y, target + i, result)
+        """Store `count` neighbours in vectors that do not overlap, since y may lie over the residual."""
+        width, at = self.lanes.count, 0
+        while at < count:
+            while width > count - at:
+                width //= 2
+            lanes = Lanes(width)
+            residual = lanes.load(self.residual, target + at) if self.residual is not None else None
+            lanes.store(self.y, target + at, self.epilogue.apply(lanes.load(source, start + at), residual))
+            at += width
 
 
 class _Sparse(_Compute):
