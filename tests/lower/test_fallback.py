@@ -35,6 +35,8 @@ GROUPS = {
         { a = Neg(x) b = Abs(z) y = Concat<axis=1>(a, b) }""",
     "gather_between": """g (float[6,8] x, int64[2,3] i) => (float[2,3,8] y)
         { a = Neg(x) b = Gather<axis=0>(a, i) y = Relu(b) }""",
+    "resize_without_roi": """g (float[1,2,5,6] x) => (float[1,2,10,9] y)
+        <float[0] roi = {}, float[4] scales = {1.0, 1.0, 2.0, 1.5}> { y = Resize<mode="linear">(x, roi, scales) }""",
     "power": "g (float[3,9] x) => (float[3,9] y) <float two = {2.0}> { y = Pow(x, two) }",
     "half": "g (float16[4,50] x) => (float16[4,50] y) { a = Tanh(x) y = Mul(a, x) }",
     "double": "g (double[4,50] x) => (double[4] y) <int64[1] a = {1}> { y = ReduceMean<keepdims=0>(x, a) }",

@@ -53,7 +53,8 @@ def _reads_nothing(node: ir.Node) -> bool:
     if node.op_type == "Concat":
         return False
     results = [_size(value) for value in node.outputs if value.name]
-    return any(_size(value) == 0 for value in node.inputs) and any(size != 0 for size in results)
+    operands = [value for value in node.inputs if value is not None and constant(value) is None]
+    return any(_size(value) == 0 for value in operands) and any(size != 0 for size in results)
 
 
 def _size(value: ir.Value | None) -> int | None:
