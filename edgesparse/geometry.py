@@ -66,6 +66,7 @@ class Window:
 
     @property
     def channel_size(self) -> int:
+        """Elements of all the phase planes of a channel."""
         height, width = self.plane
         return len(self.phases) * height * width
 
@@ -74,7 +75,8 @@ class Window:
         sh, sw = self.strides
         height, pitch = self.plane
         taps = [(self.phases.index((r % sh, c % sw)) * height + r // sh) * pitch + c // sw for r, c in self._taps]
-        return (np.arange(channels)[:, None] * self.channel_size + np.array(taps)).ravel().astype(np.int32)
+        offsets = np.arange(channels)[:, None] * self.channel_size + np.array(taps)
+        return np.asarray(offsets.ravel(), np.int32)
 
 
 @dataclass(frozen=True)

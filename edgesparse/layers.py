@@ -10,6 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.geometry import Plane, Window
+from edgesparse.nodes import shape_of
+from edgesparse.windows import window_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +65,13 @@ def layer_of(node: ir.Node) -> Layer | None:
     if x is None or weight is None or weight.const_value is None or x.dtype != ir.DataType.FLOAT:
         return None
     stored = weight.const_value.numpy()
-    if stored.size == 0 or 0 in _dims(x) or 0 in _dims(node.outputs[0]):
+    if stored.size == 0 or 0 in shape_of(x) or 0 in shape_of(node.outputs[0]):
         return None
     return _convolution(node, stored) if node.op_type == "Conv" else _linear(node, stored)
 
 
-def _dims(value: ir.Value) -> tuple[int, ...]:
-    assert value.shape is not None
-    return tuple(int(d) for d in value.shape)  # type: ignore[arg-type]
-
-
 def _linear(node: ir.Node, stored: np.ndarray) -> Layer | None:
-    x = _dims(node.inputs[0])  # type: ignore[arg-type]
+    x = shape_of(node.inputs[0])
     if stored.ndim < 2 or prod(stored.shape[:-2]) != 1 or len(x) < stored.ndim:
         return None
     k, m = stored.shape[-2:]
@@ -83,40 +80,18 @@ def _linear(node: ir.Node, stored: np.ndarray) -> Layer | None:
 
 
 def _convolution(node: ir.Node, stored: np.ndarray) -> Layer | None:
-    x, y = _dims(node.inputs[0]), _dims(node.outputs[0])  # type: ignore[arg-type]
+    x, y = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     groups = node.attributes.get_int("group", 1)
-    spatial = len(x) - 2
-    if spatial not in (1, 2) or (groups == x[1] and groups > 1):
+    window = window_of(node, stored.shape[2:])
+    if window is None or (groups == x[1] and groups > 1):
         return None
-
-    def pair(values: tuple[int, ...], fill: int) -> tuple[int, int]:
-        return (values[0], values[1]) if spatial == 2 else (fill, values[0])
-
-    def attribute(name: str, default: int) -> tuple[int, int]:
-        return pair(tuple(node.attributes.get_ints(name, [default] * spatial)), default)
-
-    pads = tuple(node.attributes.get_ints("pads", [0] * (2 * spatial)))
-    height, width = pair(x[2:], 1)
-    out_height, out_width = pair(y[2:], 1)
-    window = Window(
-        batch=x[0],
-        channels=x[1],
-        height=height,
-        width=width,
-        kernel=pair(stored.shape[2:], 1),
-        strides=attribute("strides", 1),
-        dilations=attribute("dilations", 1),
-        pads=pair(pads[:spatial], 0),
-        out_height=out_height,
-        out_width=out_width,
-    )
     m, channels = y[1] // groups, x[1] // groups
     k = channels * prod(window.kernel)
     if window.is_pointwise:
-        n = height * width
+        n = window.height * window.width
         plane = Plane(x[0], groups, m, k, 1, n, n, prod(x), x[1] * n, channels * n)
         return Layer(node, plane, None, False, stored)
-    size = window.channel_size
-    pitch = window.plane[1]
-    plane = Plane(x[0], groups, m, k, out_height, out_width, pitch, x[0] * x[1] * size, x[1] * size, channels * size)
+    size, (_, pitch) = window.channel_size, window.plane
+    strides = (x[1] * size, channels * size)
+    plane = Plane(x[0], groups, m, k, window.out_height, window.out_width, pitch, x[0] * x[1] * size, *strides)
     return Layer(node, plane, window, False, stored)

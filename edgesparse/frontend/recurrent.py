@@ -10,6 +10,7 @@ arXiv:1406.1078.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -38,7 +39,7 @@ def _can_expand(node: ir.Node) -> bool:
         return False
     if len(node.inputs) > 3 and node.inputs[3] is not None and _array(node, 3) is None:
         return False
-    if node.attributes.get("clip") is not None or node.attributes.get_int("input_forget", 0):
+    if node.attributes.get("clip") is not None or node.attributes.get_int("input_forget", 0) == 1:
         return False
     steps = int(x.shape[1 if node.attributes.get_int("layout", 0) else 0])  # type: ignore[arg-type]
     lengths = _array(node, 4)
@@ -61,6 +62,29 @@ def _activations(node: ir.Node) -> tuple[str, ...]:
     if attribute is None:
         return _DEFAULTS[node.op_type] * directions
     return tuple(str(name) for name in attribute.as_strings())
+
+
+_State = tuple[ir.Value, ir.Value | None]
+"""Hidden state and, of an LSTM, cell."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """What the steps of one direction share; `halves` are the biases of the input and of the state."""
+
+    recurrent: ir.Value
+    halves: np.ndarray
+    functions: Sequence[Callable[[ir.Value], ir.Value]]
+    direction: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Results of one direction: the state after each step, the last one, and the last cell of an LSTM."""
+
+    states: list[ir.Value]
+    last: ir.Value
+    cell: ir.Value | None
 
 
 class _Expansion:
@@ -114,37 +138,40 @@ class _Expansion:
         flat = self._add("Reshape", [x, self._integers([self.steps * self.batch, self.features])])
         projected = self._add("MatMul", [flat, w])
         hidden, cell = self._initial(5, d), self._initial(6, d) if self.node.op_type == "LSTM" else None
+        weights = _Weights(r, halves, functions, d)
         states: list[ir.Value] = [hidden] * self.steps
         step = {"LSTM": self._lstm, "GRU": self._gru, "RNN": self._rnn}[self.node.op_type]
         for t in reversed(range(self.steps)) if backward else range(self.steps):
             xt = self._slice(projected, 0, t * self.batch, (t + 1) * self.batch)
-            hidden, cell = step(xt, hidden, cell, r, halves, functions, d)
+            hidden, cell = step(xt, hidden, cell, weights)
             states[t] = hidden
         return _Run(states, hidden, cell)
 
-    def _lstm(self, xt, h, c, r, halves, functions, d):  # type: ignore[no-untyped-def]
-        gate, squash, out = functions
-        total = self._sum(self._sum(xt, self._add("MatMul", [h, r])), self._constant(halves.sum(0), "b"))
+    def _lstm(self, xt: ir.Value, h: ir.Value, c: ir.Value | None, weights: _Weights) -> _State:
+        assert c is not None
+        gate, squash, out = weights.functions
+        total = self._total(xt, h, weights)
         i, o, f, g = (self._gate(total, k) for k in range(4))
         peephole = _array(self.node, 7)
         if peephole is not None:
-            pi, po, pf = (self._constant(p, "p") for p in peephole[d].reshape(3, -1))
+            pi, po, pf = (self._constant(p, "p") for p in peephole[weights.direction].reshape(3, -1))
             i, f = self._sum(i, self._product(pi, c)), self._sum(f, self._product(pf, c))
         cell = self._sum(self._product(gate(f), c), self._product(gate(i), squash(g)))
         if peephole is not None:
             o = self._sum(o, self._product(po, cell))
         return self._product(gate(o), out(cell)), cell
 
-    def _gru(self, xt, h, c, r, halves, functions, d):  # type: ignore[no-untyped-def]
-        gate, squash = functions
+    def _gru(self, xt: ir.Value, h: ir.Value, c: ir.Value | None, weights: _Weights) -> _State:
+        gate, squash = weights.functions
+        halves = weights.halves
         at = 2 * self.hidden
         if self.node.attributes.get_int("linear_before_reset", 0):
-            inner = self._sum(self._add("MatMul", [h, r]), self._constant(halves[1], "rb"))
+            inner = self._sum(self._add("MatMul", [h, weights.recurrent]), self._constant(halves[1], "rb"))
             outer = self._sum(xt, self._constant(halves[0], "wb"))
             z, reset = (gate(self._sum(self._gate(outer, k), self._gate(inner, k))) for k in range(2))
             new = squash(self._sum(self._gate(outer, 2), self._product(reset, self._gate(inner, 2))))
         else:
-            recurrent = _array(self.node, 2)[d].T  # type: ignore[index]
+            recurrent = _array(self.node, 2)[weights.direction].T  # type: ignore[index]
             both, last = (self._constant(part, "r") for part in (recurrent[:, :at], recurrent[:, at:]))
             outer = self._sum(xt, self._constant(halves.sum(0), "b"))
             inner = self._add("MatMul", [h, both])
@@ -153,9 +180,13 @@ class _Expansion:
         one = self._constant(np.ones(1, np.float32), "one")
         return self._sum(self._product(self._add("Sub", [one, z]), new), self._product(z, h)), None
 
-    def _rnn(self, xt, h, c, r, halves, functions, d):  # type: ignore[no-untyped-def]
-        total = self._sum(self._sum(xt, self._add("MatMul", [h, r])), self._constant(halves.sum(0), "b"))
-        return functions[0](total), None
+    def _rnn(self, xt: ir.Value, h: ir.Value, c: ir.Value | None, weights: _Weights) -> _State:
+        return weights.functions[0](self._total(xt, h, weights)), None
+
+    def _total(self, xt: ir.Value, h: ir.Value, weights: _Weights) -> ir.Value:
+        """What the input, the state before and both biases add up to, for every gate."""
+        states = self._add("MatMul", [h, weights.recurrent])
+        return self._sum(self._sum(xt, states), self._constant(weights.halves.sum(0), "b"))
 
     def _initial(self, at: int, d: int) -> ir.Value:
         shape = [self.batch, self.hidden]
@@ -200,10 +231,3 @@ class _Expansion:
         node.outputs[0].name = f"{node.name}_out"
         self.nodes.append(node)
         return node.outputs[0]
-
-
-class _Run:
-    """Results of one direction: the state after each step, the last one, and the last cell of an LSTM."""
-
-    def __init__(self, states: list[ir.Value], last: ir.Value, cell: ir.Value | None) -> None:
-        self.states, self.last, self.cell = states, last, cell

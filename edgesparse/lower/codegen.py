@@ -28,7 +28,7 @@ _BODY = "__body"  # suffix of the typed function behind each entry point
 _PIPELINE = "edgesparse"
 
 
-@tvm.transform.module_pass(opt_level=0)
+@tvm.transform.module_pass(opt_level=0)  # type: ignore[untyped-decorator]
 def _lower(module: tvm.IRModule, _context: object) -> tvm.IRModule:
     """What plain functions over flat buffers need; TVM's own pipeline takes three times as long for them."""
     passes = [
@@ -103,9 +103,8 @@ def _shims(kernels: Sequence[Kernel]) -> str:
         types = "void *, " * count + "int32_t, int32_t"
         values = "".join(f"args[{i}], " for i in range(count)) + "begin, end"
         lines.append(f"void {kernel.symbol}{_BODY}({types});")
-        lines.append(
-            f"void {kernel.symbol}(void *const *args, int32_t begin, int32_t end) {{ {kernel.symbol}{_BODY}({values}); }}"
-        )
+        head = f"void {kernel.symbol}(void *const *args, int32_t begin, int32_t end)"
+        lines.append(f"{head} {{ {kernel.symbol}{_BODY}({values}); }}")
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.lower.kernels.epilogue import Activation, Epilogue, activation_of
-from edgesparse.lower.nodes import constant
+from edgesparse.nodes import constant, shape_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def fuse(node: ir.Node, channel_axis: int, taken: Set[ir.Node]) -> Fusion | None
     None where the layer's own bias is computed at run time: the epilogue has no place for it.
     """
     value = node.outputs[0]
-    channels = int(value.shape[channel_axis])  # type: ignore[index]
+    channels = shape_of(value)[channel_axis]
     bias = np.zeros(channels, np.float32)
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         own = constant(node.inputs[2])
@@ -80,7 +80,7 @@ def fuse(node: ir.Node, channel_axis: int, taken: Set[ir.Node]) -> Fusion | None
 
 
 def _only_reader(value: ir.Value) -> ir.Node | None:
-    uses = value.uses()
+    uses = list(value.uses())
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 

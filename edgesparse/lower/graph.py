@@ -9,12 +9,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.layers import layer_of
+from edgesparse.lower.columns import lower_columns
 from edgesparse.lower.fallback import lower_group
 from edgesparse.lower.fuse import Fusion, fuse
 from edgesparse.lower.kernel import Call, Tensor
 from edgesparse.lower.kernels import matmul, norm, pool, softmax
 from edgesparse.lower.kernels.copy import copy_constant
-from edgesparse.lower.columns import lower_columns
 from edgesparse.lower.nodes import constant, ints, tensor
 from edgesparse.lower.scope import Scope
 from edgesparse.lower.weighted import depthwise_window, lower_depthwise, lower_layer

@@ -56,10 +56,12 @@ class Tensor:
 
     @property
     def size(self) -> int:
+        """Elements."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
     def size_bytes(self) -> int:
+        """Bytes."""
         return self.size * np.dtype(self.dtype).itemsize
 
 
@@ -126,15 +128,18 @@ class Lanes:
     dtype: str = "float32"
 
     def load(self, buffer: Buffer, offset: Expr | int) -> Expr:
+        """The `count` elements from `offset`."""
         if self.count == 1:
             return buffer[offset]
         return buffer[T.ramp(offset, 1, self.count)]
 
     def store(self, buffer: Buffer, offset: Expr | int, value: Expr) -> None:
+        """Write `count` elements from `offset`."""
         index = offset if self.count == 1 else T.ramp(offset, 1, self.count)
         T.buffer_store(buffer, value, [index])
 
     def splat(self, value: Expr | float) -> Expr:
+        """A scalar in every lane."""
         scalar = T.float32(value) if isinstance(value, int | float) else value
         return scalar if self.count == 1 else T.broadcast(scalar, self.count)
 

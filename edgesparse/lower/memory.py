@@ -44,7 +44,7 @@ def plan_arena(calls: Sequence[Call], inputs: Sequence[Tensor], outputs: Sequenc
     storages: dict[str, _Storage] = {t.name: _Storage(t.size_bytes, -1, -1) for t in inputs}
     last_read = _last_reads(calls, outputs)
     for i, call in enumerate(calls):
-        over = dict((write, read) for read, write in call.kernel.inplace)
+        over = {write: read for read, write in call.kernel.inplace}
         for w, tensor in enumerate(call.writes):
             if tensor.name in storages:
                 raise InternalError(f"value {tensor.name!r} is written twice, by call {call.name!r}")

@@ -14,13 +14,13 @@ from edgesparse.lower.kernels.planes import planes
 from edgesparse.lower.kernels.stencil import fits
 from edgesparse.lower.kernels.tiled import tiled_dense, tiled_sparse
 from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, vector_sparse
-from edgesparse.lower.kernels.windows import window_of
 from edgesparse.lower.nodes import constant
 from edgesparse.lower.scope import MARK, Scope
 from edgesparse.plan import LayerPlan
 from edgesparse.program import ArgKind
 from edgesparse.sparsity.formats import BlockedCsr, pack_chained, pack_csr, pack_panels
 from edgesparse.targets import Target
+from edgesparse.windows import window_of
 
 
 def lower_layer(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> None:
@@ -92,6 +92,7 @@ def _lower_vector(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -
     x_value = layer.node.inputs[0]
     assert x_value is not None
     m, k, target = layer.plane.m, layer.plane.k, scope.target
+    weights: tuple[Constant, ...]
     if plan.kernel == "sparse":
         packed = pack_chained(layer.weight, CHAINS)
         kernel = vector_sparse(m, k, len(packed.values), packed.indices.dtype.name, fusion.epilogue, target)

@@ -1,0 +1,1 @@
+"""Weights that can hold zeros, patterns of zeros, and packed formats."""

@@ -43,7 +43,7 @@ class Case:
         """What lies in the memory of a stored tensor after the calls."""
         assert isinstance(stored, Tensor)
         results = run_calls(self.scope.calls, {"x": self.array})
-        return (results[stored.name] if stored.name in results else self.array).ravel()
+        return results.get(stored.name, self.array).ravel()
 
 
 def test_views_of_views_emit_nothing_until_read():

@@ -14,9 +14,9 @@ from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.operands import operand
 from edgesparse.lower.kernels.stencil import Fold, Stencil, fits
-from edgesparse.lower.kernels.windows import window_of
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.targets import Target
+from edgesparse.windows import window_of
 
 
 def lower_depthwise(

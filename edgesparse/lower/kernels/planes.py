@@ -14,7 +14,6 @@ from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Kernel, Param, build_kernel, kernel_symbol
 from edgesparse.targets import Target
 
-
 _UNROLLED = 8  # phases with code of their own
 
 

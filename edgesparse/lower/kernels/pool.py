@@ -12,9 +12,9 @@ from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build
 from edgesparse.lower.kernels.operands import operand, output_count
 from edgesparse.lower.kernels.reduce import lower_reduce
 from edgesparse.lower.kernels.stencil import Fold, Stencil, fits
-from edgesparse.lower.kernels.windows import window_of
 from edgesparse.lower.nodes import ints, tensor
 from edgesparse.targets import Target
+from edgesparse.windows import window_of
 
 
 def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgesparse.geometry import Window
-from edgesparse.lower.kernels.operands import operand
-from edgesparse.lower.nodes import ints, tensor
+from edgesparse.nodes import dtype_of, ints, shape_of
 
 
 def window_of(node: ir.Node, kernel: Sequence[int]) -> Window | None:
@@ -16,20 +15,24 @@ def window_of(node: ir.Node, kernel: Sequence[int]) -> Window | None:
 
     None for other than float32, for more than two spatial axes, or when padding is left to `auto_pad`.
     """
-    x, y = operand(node, 0), tensor(node.outputs[0])
-    rank = len(x.shape) - 2
+    x, y = shape_of(node.inputs[0]), shape_of(node.outputs[0])
+    rank = len(x) - 2
     automatic = node.attributes.get("auto_pad")
-    if rank not in (1, 2) or x.dtype != "float32" or (automatic is not None and automatic.as_string() != "NOTSET"):
+    if (
+        rank not in (1, 2)
+        or dtype_of(node.inputs[0]) != "float32"
+        or (automatic is not None and automatic.as_string() != "NOTSET")
+    ):
         return None
 
     def pair(values: Sequence[int], missing: int) -> tuple[int, int]:
         return (missing, int(values[0])) if rank == 1 else (int(values[0]), int(values[1]))
 
-    height, width = pair(x.shape[2:], 1)
-    out_height, out_width = pair(y.shape[2:], 1)
+    height, width = pair(x[2:], 1)
+    out_height, out_width = pair(y[2:], 1)
     return Window(
-        batch=x.shape[0],
-        channels=x.shape[1],
+        batch=x[0],
+        channels=x[1],
         height=height,
         width=width,
         kernel=pair(kernel, 1),

@@ -1,0 +1,39 @@
+"""Read-only views of the nodes and values of a normalised model."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.errors import InternalError
+
+
+def shape_of(value: ir.Value | None) -> tuple[int, ...]:
+    """The shape of a value, static after the frontend."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        raise InternalError(f"value {value.name if value else None!r} has no static shape after normalisation")
+    return tuple(int(d) for d in value.shape)  # type: ignore[arg-type]
+
+
+def dtype_of(value: ir.Value | None) -> str:
+    """The numpy name of the dtype of a value."""
+    if value is None or value.dtype is None:
+        raise InternalError(f"value {value.name if value else None!r} has no type after normalisation")
+    return str(value.dtype.numpy().name)
+
+
+def constant(value: ir.Value | None) -> np.ndarray | None:
+    """The array of an initializer or folded constant; None for anything computed at run time."""
+    if value is None or value.const_value is None:
+        return None
+    return value.const_value.numpy()
+
+
+def ints(node: ir.Node, name: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """An integer-list attribute, or `default` when it is absent."""
+    attribute = node.attributes.get(name)
+    if attribute is None:
+        if default is None:
+            raise InternalError(f"node {node.name!r} ({node.op_type}) lacks the attribute {name!r}")
+        return default
+    return tuple(attribute.as_ints())
