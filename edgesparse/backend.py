@@ -19,19 +19,17 @@ from onnx.backend.base import Backend, BackendRep
 from edgesparse import frontend, targets
 from edgesparse.errors import FrontendError, TargetError
 from edgesparse.lower.fallback import supports
+from edgesparse.lower.relax.supported import CONSTANT_INPUTS
 from edgesparse.package.writer import serialize
 from edgesparse.pipeline.compiling import lowered, silent
 from edgesparse.targets import Target
 
 FROZEN_INPUTS: dict[str, tuple[int, ...]] = {
-    "AffineGrid": (1,),
+    **CONSTANT_INPUTS,
     "BlackmanWindow": (0,),
     "CenterCropPad": (1,),
     "Col2Im": (1, 2),
     "Compress": (1,),
-    "ConstantOfShape": (0,),
-    "CumProd": (1,),
-    "CumSum": (1,),
     "DFT": (1, 2),
     "Dropout": (1, 2),
     "Expand": (1,),
@@ -43,38 +41,15 @@ FROZEN_INPUTS: dict[str, tuple[int, ...]] = {
     "MelWeightMatrix": (0, 1, 2, 3, 4),
     "NonMaxSuppression": (2, 3, 4),
     "OneHot": (1,),
-    "Pad": (1, 3),
     "RNN": (1, 2, 3, 4),
-    "Range": (0, 1, 2),
     "Reshape": (1,),
-    "Resize": (1, 2, 3),
     "STFT": (1, 3),
-    "Slice": (1, 2, 3, 4),
     "Split": (1,),
     "Squeeze": (1,),
-    "Tile": (1,),
-    "TopK": (1,),
-    "Trilu": (1,),
     "Unsqueeze": (1,),
-    "Upsample": (1,),
-    **dict.fromkeys(
-        [
-            "ReduceL1",
-            "ReduceL2",
-            "ReduceLogSum",
-            "ReduceLogSumExp",
-            "ReduceMax",
-            "ReduceMean",
-            "ReduceMin",
-            "ReduceProd",
-            "ReduceSum",
-            "ReduceSumSquare",
-        ],
-        (1,),
-    ),
 }
-"""Inputs by operator and position that must be known when compiling: values that decide shapes, axes or the form
-of the computation."""
+"""Inputs, by operator and position, that must be known when compiling: also those of operators that are written out
+before, and shapes that later nodes need."""
 
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
 

@@ -66,8 +66,12 @@ def _counts(outcomes: Iterable[Outcome]) -> str:
 
 def _reasons(outcomes: Iterable[Outcome]) -> list[str]:
     """Each reason once, without the names of nodes."""
-    reasons = (re.sub(r"(: |, )?'?\bnode[\w']*", "", outcome.reason).replace("|", "/") for outcome in outcomes)
-    return list(dict.fromkeys(reason for reason in reasons if reason))
+    found: dict[str, None] = {}
+    for outcome in outcomes:
+        refused = re.findall(r"([\w.:]+) \(([^()]+)\): ", outcome.reason + ": ")
+        texts = [f"{operator}: {reason}" for operator, reason in refused] or [outcome.reason.split(":")[0]]
+        found.update(dict.fromkeys(text.replace("|", "/") for text in texts if text))
+    return list(found)
 
 
 def main(arguments: Sequence[str]) -> None:

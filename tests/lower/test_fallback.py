@@ -37,6 +37,7 @@ GROUPS = {
         { a = Neg(x) b = Gather<axis=0>(a, i) y = Relu(b) }""",
     "resize_without_roi": """g (float[1,2,5,6] x) => (float[1,2,10,9] y)
         <float[0] roi = {}, float[4] scales = {1.0, 1.0, 2.0, 1.5}> { y = Resize<mode="linear">(x, roi, scales) }""",
+    "sum_of_nothing": "g (float[2,0] x) => (float[2] y) <int64[1] a = {1}> { y = ReduceSum<keepdims=0>(x, a) }",
     "power": "g (float[3,9] x) => (float[3,9] y) <float two = {2.0}> { y = Pow(x, two) }",
     "half": "g (float16[4,50] x) => (float16[4,50] y) { a = Tanh(x) y = Mul(a, x) }",
     "double": "g (double[4,50] x) => (double[4] y) <int64[1] a = {1}> { y = ReduceMean<keepdims=0>(x, a) }",
@@ -124,14 +125,15 @@ def test_gather_reads_nothing_outside_its_data() -> None:
     ("text", "reason"),
     [
         ("g (float[2,3] x) => (float y) { y = Det(x) }", "no lowering"),
-        ("g (float[2,0] x) => (float[2] y) <int64[1] a = {1}> { y = ReduceSum<keepdims=0>(x, a) }", "without elements"),
+        ("g (float[2,0] x, float[0,3] w) => (float[2,3] y) { y = MatMul(x, w) }", "without elements"),
         ("g (bfloat16[2] x) => (bfloat16[2] y) { y = Neg(x) }", "BFLOAT16"),
         (
             "g (float[2,3] x) => (float[2,3] y, float[2] m) <float[3] w = {1,1,1}> { y, m = LayerNormalization(x, w) }",
             "first output",
         ),
+        ("g (float[9] x, int64[1] n) => (float[4] y) { y = Tile(x, n) }", "input 1 must be a constant"),
     ],
-    ids=["unknown", "empty", "dtype", "outputs"],
+    ids=["unknown", "empty", "dtype", "outputs", "parameter"],
 )
 def test_what_cannot_be_lowered_is_refused_with_a_reason(text: str, reason: str) -> None:
     (node,) = ir.from_proto(onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 20]> {text}')).graph

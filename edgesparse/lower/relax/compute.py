@@ -197,6 +197,34 @@ def pad(e: Expression) -> te.Tensor:
     return te.compute(shape, element, "pad")
 
 
+def reduce_nothing(e: Expression) -> te.Tensor:
+    """A reduction over no elements: what it starts from."""
+    out = tensor(e.node.outputs[0])
+    start = EMPTY_REDUCTIONS[e.node.op_type]
+    if np.isinf(start) and not out.dtype.startswith("float"):
+        start = _limits(out.dtype)[int(start > 0)]
+    table = e.table(np.full(out.shape, start, out.dtype))
+    return te.compute(out.shape, lambda *at: table(*at), "nothing")
+
+
+def _limits(dtype: str) -> tuple[int, int]:
+    return (0, 1) if dtype == "bool" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+
+
+EMPTY_REDUCTIONS: dict[str, float] = {
+    "ReduceL1": 0.0,
+    "ReduceL2": 0.0,
+    "ReduceLogSum": -np.inf,
+    "ReduceLogSumExp": -np.inf,
+    "ReduceMax": -np.inf,
+    "ReduceMean": np.nan,
+    "ReduceMin": np.inf,
+    "ReduceProd": 1.0,
+    "ReduceSum": 0.0,
+    "ReduceSumSquare": 0.0,
+}
+"""What a reduction over no elements gives; infinity stands for the limit of an integer type."""
+
 DEFINITIONS: dict[str, Definition] = {
     "BitCast": _bit_cast,
     "Expand": _expand,

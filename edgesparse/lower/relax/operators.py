@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgesparse.lower.nodes import constant
-from edgesparse.lower.relax.compute import DEFINITIONS, Lowering, lowering, max_pool_with_indices, pad
+from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.relax.compute import (
+    DEFINITIONS,
+    EMPTY_REDUCTIONS,
+    Lowering,
+    lowering,
+    max_pool_with_indices,
+    pad,
+    reduce_nothing,
+)
 from edgesparse.lower.relax.ordered import cumulate, top_k
 from edgesparse.lower.relax.resize import resize
 
@@ -19,6 +27,7 @@ OWN: dict[str, Lowering] = {
 }
 
 _PAD = lowering(pad)
+_REDUCE_NOTHING = lowering(reduce_nothing)
 _MAX_POOL = lowering(max_pool_with_indices)
 
 
@@ -30,4 +39,6 @@ def own_lowering(node: ir.Node) -> Lowering | None:
         return _PAD if constant(node.inputs[2]) is None else None
     if node.op_type == "MaxPool" and len(node.outputs) > 1 and node.outputs[1].name:
         return _MAX_POOL
+    if node.op_type in EMPTY_REDUCTIONS and node.inputs[0] is not None and tensor(node.inputs[0]).size == 0:
+        return _REDUCE_NOTHING
     return OWN.get(node.op_type)

@@ -162,6 +162,10 @@ def _shape(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     return [b.constant(np.array(shape[node.attributes.get_int("start", 0) : end], np.int64))]
 
 
+def _reshape(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    return [b.reshape(inputs[0], shape_of(node.outputs[0]))]
+
+
 def _split(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     """Slices; a part without elements stays away."""
     axis = node.attributes.get_int("axis", 0)
@@ -179,6 +183,7 @@ def _swish(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
 
 
 REWRITES: dict[str, Rewrite] = {
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
     "BitShift": _bit_shift,
     "ConvInteger": _conv_integer,
     "Dropout": _dropout,

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgesparse.lower.nodes import constant
 from edgesparse.lower.relax.builder import names
+from edgesparse.lower.relax.compute import EMPTY_REDUCTIONS
 from edgesparse.lower.relax.operators import OWN
 from edgesparse.lower.relax.rewrites import REWRITES
 
@@ -16,17 +17,34 @@ IMPORTED = names(
     """
     Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitwiseAnd
     BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos
-    Cosh DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Flatten Floor GatherElements
+    Cosh DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Floor GatherElements
     GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample
     GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LRN LayerNormalization
     LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization
     Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum
-    ReduceLogSumExp ReduceMean ReduceProd ReduceSum ReduceSumSquare Relu Reshape RoiAlign Round ScatterElements
-    ScatterND Selu Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Sqrt Squeeze Sub Sum Tan Tanh
-    ThresholdedRelu Tile Transpose Trilu Unsqueeze Where Xor
+    ReduceLogSumExp ReduceMean ReduceProd ReduceSum ReduceSumSquare Relu RoiAlign Round ScatterElements ScatterND Selu
+    Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose
+    Trilu Where Xor
     """
 )
 """Operators that TVM imports right, apart from the cases in `_CONDITIONS`."""
+
+CONSTANT_INPUTS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(EMPTY_REDUCTIONS, (1,)),
+    "AffineGrid": (1,),
+    "ConstantOfShape": (0,),
+    "CumProd": (1,),
+    "CumSum": (1,),
+    "Pad": (1, 3),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+    "Tile": (1,),
+    "TopK": (1,),
+    "Trilu": (1,),
+    "Upsample": (1,),
+}
+"""Inputs, by operator and position, whose values decide shapes, axes or the form of the computation."""
 
 _DTYPES = names("FLOAT DOUBLE FLOAT16 INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 BOOL")
 
@@ -44,13 +62,17 @@ def refusal(node: ir.Node) -> str | None:
         return "an input without elements"
     if any(value.is_graph_output() and _size(value) == 0 for value in node.outputs):
         return "an output of the model without elements"
+    for position in CONSTANT_INPUTS.get(node.op_type, ()):
+        value = node.inputs[position] if position < len(node.inputs) else None
+        if value is not None and constant(value) is None:
+            return f"input {position} must be a constant"
     condition = _CONDITIONS.get(node.op_type)
     return condition(node) if condition is not None else None
 
 
 def _reads_nothing(node: ir.Node) -> bool:
-    """A result with elements, computed from an input without; Concat just leaves such an input out."""
-    if node.op_type == "Concat":
+    """A result with elements, computed from an input without; Concat leaves such an input out."""
+    if node.op_type == "Concat" or node.op_type in EMPTY_REDUCTIONS:
         return False
     results = [_size(value) for value in node.outputs if value.name]
     operands = [value for value in node.inputs if value is not None and constant(value) is None]
