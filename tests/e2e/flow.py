@@ -16,6 +16,7 @@ from edgesparse.measure import random_feeds
 from runtime import build
 from tests.models import INPUT_SHAPES, assert_close, ort_run
 
+PRUNED = "-pruned"  # at the end of the name of a pruned copy
 EMULATORS = {"x86_64": "qemu-x86_64", "aarch64": "qemu-aarch64", "armv7": "qemu-arm"}
 Arrays = dict[str, np.ndarray]
 
@@ -24,7 +25,7 @@ def prepared(model: Path, folder: Path, sparsity: float | None) -> Path:
     """The model itself, or a pruned copy of it in `folder`."""
     if sparsity is None:
         return model
-    pruned = folder / f"{model.stem}-pruned.onnx"
+    pruned = folder / f"{model.stem}{PRUNED}.onnx"
     edgesparse.prune(model, pruned, sparsity)
     return pruned
 
@@ -32,7 +33,8 @@ def prepared(model: Path, folder: Path, sparsity: float | None) -> Path:
 def compiled(model: Path, folder: Path, target: str = "host") -> Path:
     """An artifact of `model` in `folder`."""
     output = folder / f"{model.stem}.{target}.esp"
-    return edgesparse.compile(model, target, output, input_shapes=INPUT_SHAPES.get(model.stem)).artifact
+    input_shapes = INPUT_SHAPES.get(model.stem.removesuffix(PRUNED))
+    return edgesparse.compile(model, target, output, input_shapes=input_shapes).artifact
 
 
 def feeds_of(artifact: Path) -> Arrays:

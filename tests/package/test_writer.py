@@ -174,6 +174,7 @@ def test_interrupt_leaves_no_file(tmp_path):
     code = (
         "import signal, sys; from pathlib import Path; from edgesparse.package.writer import write\n"
         "from tests.package.conftest import make_program\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it, and so would we\n"
         "sys.addaudithook(lambda event, _: signal.raise_signal(signal.SIGINT) if event == 'os.rename' else None)\n"
         "write(make_program(), {}, Path(sys.argv[1]))"
     )
