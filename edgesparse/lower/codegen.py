@@ -22,6 +22,19 @@ from edgesparse.lower.kernel import Kernel
 from edgesparse.targets import Target
 
 ZIG_TARGETS = {"x86_64": "x86_64-linux-musl", "aarch64": "aarch64-linux-musl", "armv7": "arm-linux-musleabihf"}
+_MEMORY = """
+#include <stddef.h>
+#include <stdint.h>
+void *memcpy(void *restrict to, const void *restrict from, size_t size) {
+    for (size_t i = 0; i < size; i++) ((char *)to)[i] = ((const char *)from)[i];
+    return to;
+}
+void *memset(void *to, int value, size_t size) {
+    for (size_t i = 0; i < size; i++) ((char *)to)[i] = (char)value;
+    return to;
+}
+"""
+"""What LLVM calls for loops that copy or fill; the linker drops them where no kernel does."""
 _BODY = "__body"  # suffix of the typed function behind each entry point
 
 
@@ -97,7 +110,7 @@ def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
 
 def _shims(kernels: Sequence[Kernel]) -> str:
     """C source of the entry points: `void symbol(void *const *args, int32_t begin, int32_t end)`."""
-    lines = ["#include <stdint.h>"]
+    lines = [_MEMORY]
     for kernel in kernels:
         count = len(kernel.func.params) - 2
         types = "void *, " * count + "int32_t, int32_t"
@@ -121,7 +134,15 @@ def _link(target: Target, inputs: Sequence[Path], output: Path, symbols: Sequenc
         "-static",
         "-pie",
     ]
-    command += ["-fno-sanitize=all", "-g0", "-Wl,--gc-sections", "-Wl,-z,norelro", "-Wl,-z,max-page-size=4096"]
+    command += [
+        "-ffreestanding",
+        "-ffunction-sections",
+        "-fno-sanitize=all",
+        "-g0",
+        "-Wl,--gc-sections",
+        "-Wl,-z,norelro",
+        "-Wl,-z,max-page-size=4096",
+    ]
     command += [
         f"-Wl,-e,{symbols[0]}",
         *(f"-Wl,-u,{symbol}" for symbol in symbols),
