@@ -6,7 +6,7 @@ import pytest
 
 from edgesparse import load_target
 from tests.e2e.flow import compiled, esrun, expect_agreement, feeds_of, prepared
-from tests.models import ONNX_DATA, real_model
+from tests.models import ONNX_DATA, REAL_NAMES, real_model
 
 BOARDS = ("rpi4", "rpi5", "rpi3", "rpi4-32bit")
 SMALL = ("mnist-8", "mlperf_tiny_resnet8", "mlperf_tiny_kws_dscnn")
@@ -35,6 +35,16 @@ def test_trained_model_runs_on_every_board(tmp_path, board, name):
     check_on_board(board, prepared(real_model(name), tmp_path, 0.8), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["silero_vad_16k_op15", "magika_standard_v3_3"])
-def test_model_with_unusual_operators_runs_on_a_board(tmp_path, name):
+OTHERS = sorted(set(REAL_NAMES) - set(SMALL))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_larger_trained_model_runs_on_a_board(tmp_path, name):
     check_on_board("rpi4", real_model(name), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("board", BOARDS)
+def test_larger_trained_model_runs_on_every_board(tmp_path, board, name):
+    check_on_board(board, prepared(real_model(name), tmp_path, 0.8), tmp_path)

@@ -7,9 +7,11 @@ import pytest
 import edgesparse
 from models import zoo
 from tests.e2e.flow import check_on_host, prepared
+from tests.e2e.test_cross import BOARDS, check_on_board
 from tests.e2e.test_footprint import check_load_time, check_memory
 
 pytestmark = pytest.mark.slow
+NAMES = ("resnet50", "mobilenetv1", "mobilenetv2", "vit_small", "minilm")
 
 
 def exported(name):
@@ -19,9 +21,20 @@ def exported(name):
 
 
 @pytest.mark.parametrize("sparsity", [None, 0.8], ids=["dense", "pruned"])
-@pytest.mark.parametrize("name", ["resnet50", "mobilenetv1", "mobilenetv2", "vit_small", "minilm"])
+@pytest.mark.parametrize("name", NAMES)
 def test_architecture_matches_onnx_runtime(tmp_path, name, sparsity):
     check_on_host(prepared(exported(name), tmp_path, sparsity), tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("board", BOARDS)
+def test_pruned_architecture_runs_on_every_board(tmp_path, board, name):
+    check_on_board(board, prepared(exported(name), tmp_path, 0.8), tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dense_architecture_runs_on_a_board(tmp_path, name):
+    check_on_board("rpi4", exported(name), tmp_path)
 
 
 def test_pruned_mobilenet_loads_quickly_and_keeps_to_its_memory(tmp_path):
