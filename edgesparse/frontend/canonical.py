@@ -30,6 +30,7 @@ def canonicalise(model: ir.Model) -> None:
             _swap_operands(node)
         elif node.op_type in WINDOWED:
             _explicit_window(node)
+            _global_pool(node)
         if node.graph is not None and node.op_type == "MatMul":
             _flatten_weight(model.graph, node)
     common.AddDefaultAttributesPass()(model)
@@ -210,6 +211,17 @@ def _explicit_window(node: ir.Node) -> None:
         get[name] = ir.AttrInt64s(name, tuple(values))
     if node.op_type in ("Conv", "ConvInteger", "ConvTranspose") or "dilations" in get:
         get["dilations"] = ir.AttrInt64s("dilations", tuple(dilations))
+
+
+def _global_pool(node: ir.Node) -> None:
+    """A pool whose one window is the whole unpadded image is the global pool, which sums more accurately."""
+    data, out = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    if node.op_type not in ("AveragePool", "MaxPool") or data is None or out is None or len(node.outputs) > 1:
+        return
+    whole = tuple(node.attributes.get_ints("kernel_shape", ())) == tuple(data[2:])
+    if whole and set(out[2:]) == {1} and not any(node.attributes.get_ints("pads", ())):
+        node.op_type = f"Global{node.op_type}"
+        node.attributes.clear()
 
 
 def _split_pads(totals: list[int], *, more_first: bool) -> tuple[int, ...]:

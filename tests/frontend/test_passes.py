@@ -375,3 +375,33 @@ def test_expansion_declines_where_nothing_is_refused():
     source = model("g (float[4] x) => (float[4] y) { y = Celu (x) }")
 
     assert expand_functions(source, lambda node: None) is source
+
+
+@pytest.mark.parametrize("op", ["AveragePool", "MaxPool"])
+def test_a_pool_over_the_whole_image_becomes_global(op):
+    source = model(f"""g (float[2, 3, 5, 7] x) => (float[2, 3, 1, 1] y) {{
+        y = {op} <kernel_shape = [5, 7], strides = [5, 7]> (x)
+    }}""")
+
+    normal = load(source)
+
+    x = {"x": floats(2, 3, 5, 7)}
+    assert ops(normal) == [f"Global{op}"]
+    assert_close(ort_run(normal, x)[0], ort_run(source, x)[0])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shape"),
+    [
+        ("kernel_shape = [5, 6]", (1, 2)),
+        ("kernel_shape = [5, 7], pads = [1, 0, 1, 0], count_include_pad = 1", (3, 1)),
+        ("kernel_shape = [5, 7], pads = [0, 0, 2, 0], strides = [9, 9], count_include_pad = 1", (1, 1)),
+    ],
+)
+def test_a_pool_over_less_or_more_than_the_image_stays(attributes, shape):
+    height, width = shape
+    source = model(f"""g (float[2, 3, 5, 7] x) => (float[2, 3, {height}, {width}] y) {{
+        y = AveragePool <{attributes}> (x)
+    }}""")
+
+    assert ops(load(source)) == ["AveragePool"]
