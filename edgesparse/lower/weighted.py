@@ -44,7 +44,7 @@ def lower_layer(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> 
     if layer.window is not None:
         x = _lay_out(layer, layer.window, x, scope)
     kernel, weights = pack(layer, plan, fusion, scope.target)
-    reads = (x, Constant(_offsets(layer)), *weights, Constant(fusion.bias), *residual)
+    reads = (x, _offsets(layer), *weights, Constant(fusion.bias), *residual)
     scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (y,)))
 
 
@@ -70,11 +70,14 @@ def _sparse_constants(packed: BlockedCsr, entries: int) -> tuple[Constant, Const
     )
 
 
-def _offsets(layer: Layer) -> np.ndarray:
+def _offsets(layer: Layer) -> Constant:
+    """Where x holds row k: checked like every index, since the kernel trusts it."""
     plane: Plane = layer.plane
     if layer.window is None:
-        return (np.arange(plane.k) * plane.n).astype(np.int32)
-    return layer.window.offsets(layer.window.channels // plane.groups)
+        offsets = (np.arange(plane.k) * plane.n).astype(np.int32)
+    else:
+        offsets = layer.window.offsets(layer.window.channels // plane.groups)
+    return Constant(offsets, ArgKind.INDEX_I32, int(offsets.max()) + 1)
 
 
 def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope) -> Tensor:

@@ -14,7 +14,9 @@ from onnx import helper, numpy_helper
 
 from edgesparse.layers import layers
 from edgesparse.lower.graph import lower_graph
+from edgesparse.lower.kernel import Constant
 from edgesparse.plan import LayerPlan, Tile
+from edgesparse.program import ArgKind
 from edgesparse.targets import Target
 from tests.lower.executor import run_calls
 from tests.lower.single import random, runnable_targets
@@ -243,3 +245,22 @@ def test_a_classifier_head_reads_a_flattened_map(kernel):
     proto = model_of(nodes, {"x": x}, constants)
 
     assert_lowered(proto, {"x": x}, runnable_targets()[1], kernel, Tile(2, 64), steps=2)
+
+
+@pytest.mark.parametrize(("op", "shape", "w"), [("Conv", (1, 6, 9, 7), (5, 6, 3, 3)), ("MatMul", (7, 6), (6, 5))])
+@pytest.mark.parametrize("kernel", ["dense", "sparse"])
+def test_every_index_array_is_checked_when_opened(op, shape, w, kernel):
+    """Integers in the weights steer loads: the runtime has to know the range of each."""
+    x = random(shape)
+    node = helper.make_node(op, ["x", "w"], ["y"], name="layer")
+    model = ir.from_proto(model_of([node], {"x": x}, {"w": sparse_random(w, 0.5)}))
+    plans = {"layer": LayerPlan("layer", op, 0, 0, 0, 0.5, kernel, Tile(2, 64), 1.0, "given")}
+
+    calls = lower_graph(model, runnable_targets()[1], plans).calls
+
+    arrays = [read for call in calls for read in call.reads if isinstance(read, Constant)]
+    integers = [a for a in arrays if a.data.dtype.kind in "iu"]
+    assert integers
+    for array in integers:
+        assert array.kind != ArgKind.DATA
+        assert int(array.data.max()) <= array.limit
