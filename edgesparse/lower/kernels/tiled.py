@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Patch, Plane, cover, patches, tile_width
+from edgesparse.geometry import Cover, Patch, Plane, cover, patches, tile_width
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.vectors import vector_width
@@ -51,6 +52,90 @@ def tiled_sparse(plane: Plane, tile: Tile, nnz: int, index_dtype: str, epilogue:
     return _build("sparse", plane, tile, epilogue, target, weights, _Sparse)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """Sizes that follow from a layer, its tile and the vector length; counts are elements."""
+
+    plane: Plane
+    tile: Tile
+    lanes: int
+
+    @cached_property
+    def cover(self) -> Cover:
+        """The tiles of the output plane."""
+        return cover(self.plane, self.tile.vectors * self.lanes, self.lanes)
+
+    @cached_property
+    def width(self) -> int:
+        """A row of the packed x block."""
+        return tile_width(self.plane, self.tile, self.lanes)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of K."""
+        return -(-self.plane.k // self.tile.k_block)
+
+    @property
+    def units(self) -> int:
+        """Rows, or panels of rows."""
+        return -(-self.plane.m // self.tile.rows)
+
+    @property
+    def split_units(self) -> int:
+        """Units of one of the ranges that M is cut into."""
+        return -(-self.units // self.tile.splits)
+
+    @property
+    def pack_size(self) -> int:
+        """The packed x block; its last row may be copied past its end."""
+        return min(self.plane.k, self.tile.k_block) * self.width + self.lanes
+
+    @property
+    def partial_size(self) -> int:
+        """Sums of the blocks so far."""
+        return self.split_units * self.tile.rows * self.width if self.blocks > 1 else 0
+
+    @property
+    def scratch_size(self) -> int:
+        """Packed x, then partial sums, then one row of results."""
+        return self.pack_size + self.partial_size + self.width
+
+    @property
+    def y_size(self) -> int:
+        """The output of all images and groups."""
+        return self.plane.batch * self.plane.groups * self.plane.m * self.plane.n
+
+    @property
+    def tiles(self) -> int:
+        """Units of parallel work."""
+        places = self.cover.row_tiles * self.cover.column_tiles
+        return self.plane.batch * self.plane.groups * places * self.tile.splits
+
+
+@dataclass(frozen=True, eq=False)
+class _Memory:
+    """The buffers of a kernel."""
+
+    x: Buffer
+    offsets: Buffer
+    weights: Sequence[Buffer]
+    bias: Buffer
+    residual: Buffer | None
+    y: Buffer
+    area: Buffer  # scratch
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a tile begins: offsets into x and y, and its range of rows or panels."""
+
+    group: Expr
+    x0: Expr
+    y0: Expr
+    first_unit: Expr
+    last_unit: Expr
+
+
 def _build(
     form: str,
     plane: Plane,
@@ -60,50 +145,22 @@ def _build(
     weights: Sequence[Param],
     compute: type[_Compute],
 ) -> Kernel:
-    lanes = target.lanes
-    shape = cover(plane, tile.vectors * lanes, lanes)
-    width = tile_width(plane, tile, lanes)
-    blocks = -(-plane.k // tile.k_block)
-    units = -(-plane.m // tile.rows)  # rows, or panels of rows
-    split_units = -(-units // tile.splits)
-    y_size = plane.batch * plane.groups * plane.m * plane.n
+    work = _Work(plane, tile, target.lanes)
     params = [Param(plane.x_size), Param(plane.k, "int32"), *weights, Param(plane.groups * plane.m)]
-    params += [Param(y_size)] * (2 if epilogue.residual else 1)
-    pack_size = min(plane.k, tile.k_block) * width + lanes  # the last row may be copied past its end
-    partial_size = split_units * tile.rows * width if blocks > 1 else 0
-    scratch = Param(pack_size + partial_size + width)
-    tiles = plane.batch * plane.groups * shape.row_tiles * shape.column_tiles * tile.splits
+    params += [Param(work.y_size)] * (2 if epilogue.residual else 1)
 
     def body(t: Expr, x: Buffer, offsets: Buffer, *rest: Buffer) -> None:
-        weight_buffers, (bias, *residual, y, area) = rest[: len(weights)], rest[len(weights) :]
-        split = T.bind(T.floormod(t, tile.splits))
-        place = T.bind(T.floordiv(t, tile.splits))
-        inner = shape.row_tiles * shape.column_tiles
-        position, image = T.bind(T.floormod(place, inner)), T.bind(T.floordiv(place, inner))
-        batch, group = T.floordiv(image, plane.groups), T.bind(T.floormod(image, plane.groups))
-        row = T.floordiv(position, shape.column_tiles) * shape.rows
-        column = T.floormod(position, shape.column_tiles) * shape.columns
-        x0 = T.bind(batch * plane.x_batch_stride + group * plane.x_group_stride + row * plane.pitch + column)
-        y0 = T.bind(image * (plane.m * plane.n) + row * plane.width + column)
-        first_unit = T.bind(split * split_units)
-        last_unit = T.bind(T.min(first_unit + split_units, units))
+        bias, *residual, y, area = rest[len(weights) :]
+        memory = _Memory(x, offsets, rest[: len(weights)], bias, residual[0] if residual else None, y, area)
+        place, at_end = _locate(work, t)
 
         def run(patch: Patch) -> None:
-            compute(
-                plane, tile, patch, Lanes(lanes), epilogue, width, blocks,
-                weight_buffers, bias, residual[0] if residual else None, y, area,
-                pack_size, partial_size, group, y0, first_unit, last_unit,
-            ).emit(x, offsets, x0)  # fmt: skip
+            compute(work, patch, epilogue, memory, place).emit()
 
-        full, *end = patches(plane, tile, lanes)
+        full, *end = patches(plane, tile, target.lanes)
         if not end:
             run(full)
             return
-        at_end = (
-            T.floormod(position, shape.column_tiles) == shape.column_tiles - 1
-            if shape.column_tiles > 1
-            else position == inner - 1
-        )
         with T.If(at_end):
             with T.Then():
                 run(end[0])
@@ -113,37 +170,61 @@ def _build(
     reads = len(params) - 1
     inplace = ((reads - 1, reads),) if epilogue.residual else ()
     symbol = kernel_symbol("tiled", form, plane, tile, epilogue, tuple(weights), target.name)
-    return build_kernel(symbol, params, tiles, body, scratch=scratch, inplace=inplace)
+    return build_kernel(symbol, params, work.tiles, body, scratch=Param(work.scratch_size), inplace=inplace)
+
+
+def _locate(work: _Work, t: Expr) -> tuple[_Place, Expr]:
+    """The place of tile `t`, and whether it is one of those that end the plane."""
+    plane, shape = work.plane, work.cover
+    split = T.bind(T.floormod(t, work.tile.splits))
+    index = T.bind(T.floordiv(t, work.tile.splits))
+    inner = shape.row_tiles * shape.column_tiles
+    position, image = T.bind(T.floormod(index, inner)), T.bind(T.floordiv(index, inner))
+    batch, group = T.floordiv(image, plane.groups), T.bind(T.floormod(image, plane.groups))
+    row = T.floordiv(position, shape.column_tiles) * shape.rows
+    column = T.floormod(position, shape.column_tiles) * shape.columns
+    x0 = T.bind(batch * plane.x_batch_stride + group * plane.x_group_stride + row * plane.pitch + column)
+    y0 = T.bind(image * (plane.m * plane.n) + row * plane.width + column)
+    first_unit = T.bind(split * work.split_units)
+    last_unit = T.bind(T.min(first_unit + work.split_units, work.units))
+    if shape.column_tiles > 1:
+        at_end = T.floormod(position, shape.column_tiles) == shape.column_tiles - 1
+    else:
+        at_end = position == inner - 1
+    return _Place(group, x0, y0, first_unit, last_unit), at_end
 
 
 @dataclass(frozen=True, eq=False)
 class _Compute:
     """Emits one patch; a subclass accumulates rows from its weight format."""
 
-    plane: Plane
-    tile: Tile
+    work: _Work
     patch: Patch
-    lanes: Lanes
     epilogue: Epilogue
-    width: int
-    blocks: int
-    weights: Sequence[Buffer]
-    bias: Buffer
-    residual: Buffer | None
-    y: Buffer
-    area: Buffer  # scratch: packed x, then partial sums, then one row of results
-    pack_size: int
-    partial_size: int
-    group: Expr
-    y0: Expr
-    first_unit: Expr
-    last_unit: Expr
+    memory: _Memory
+    place: _Place
 
-    def emit(self, x: Buffer, offsets: Buffer, x0: Expr) -> None:
-        last = self.blocks - 1
+    @property
+    def plane(self) -> Plane:
+        """Geometry of the layer."""
+        return self.work.plane
+
+    @property
+    def tile(self) -> Tile:
+        """The tile as planned."""
+        return self.work.tile
+
+    @property
+    def lanes(self) -> Lanes:
+        """Full vectors."""
+        return Lanes(self.work.lanes)
+
+    def emit(self) -> None:
+        """Every block of K in turn; the first starts from the bias, the last stores y."""
+        last = self.work.blocks - 1
 
         def block(kb: Expr | int, size: int, first: bool, final: bool) -> None:
-            self._pack(x, offsets, x0, kb, size)
+            self._pack(kb, size)
             self.rows(kb, size, first, final)
 
         if last > 0:
@@ -154,21 +235,26 @@ class _Compute:
         block(last, self.plane.k - last * self.tile.k_block, first=last == 0, final=True)
 
     def rows(self, kb: Expr | int, size: int, first: bool, final: bool) -> None:
+        """Accumulate block `kb` of `size` columns of K into every row of the range."""
         raise NotImplementedError
 
-    def _pack(self, x: Buffer, offsets: Buffer, x0: Expr, kb: Expr | int, size: int) -> None:
+    def _pack(self, kb: Expr | int, size: int) -> None:
         """Copy a block of x, its rows side by side: what a vector copies past its row, the next one overwrites."""
         columns, filled = self.patch.columns, self.patch.vectors * self.lanes.count
         step = Lanes(vector_width(columns, self.lanes.count))
         starts = [(r, c) for r in range(self.patch.rows) for c in range(0, columns, step.count)]
         reached = starts[-1][0] * columns + starts[-1][1] + step.count
         with T.serial(0, size) as k:
-            source = T.bind(x0 + offsets[kb * self.tile.k_block + k])
-            row = T.bind(k * self.width)
+            source = T.bind(self.place.x0 + self.memory.offsets[kb * self.tile.k_block + k])
+            row = T.bind(k * self.work.width)
             if reached < filled:  # leave no lane to chance: denormals are slow
-                self.lanes.store(self.area, row + filled - self.lanes.count, self.lanes.splat(0.0))
+                self.lanes.store(self.memory.area, row + filled - self.lanes.count, self.lanes.splat(0.0))
             for r, c in starts:
-                step.store(self.area, row + (r * columns + c), step.load(x, source + (r * self.plane.pitch + c)))
+                step.store(
+                    self.memory.area,
+                    row + (r * columns + c),
+                    step.load(self.memory.x, source + (r * self.plane.pitch + c)),
+                )
 
     def _vectors(self) -> range:
         """Element offsets of the registers of a patch."""
@@ -181,25 +267,27 @@ class _Compute:
         """Begin with the bias, or with the partial sum of the blocks before."""
         for u in self._vectors():
             if first:
-                start = self.lanes.splat(self.bias[self.group * self.plane.m + row])
+                start = self.lanes.splat(self.memory.bias[self.place.group * self.plane.m + row])
             else:
-                start = self.lanes.load(self.area, self.pack_size + slot * self.width + u)
+                start = self.lanes.load(self.memory.area, self.work.pack_size + slot * self.work.width + u)
             self.lanes.store(acc, u, start)
 
     def _finish(self, acc: Buffer, row: Expr, slot: Expr, final: bool) -> None:
         """Keep the partial sum, or apply the epilogue and store the outputs."""
         if not final:
             for u in self._vectors():
-                self.lanes.store(self.area, self.pack_size + slot * self.width + u, self.lanes.load(acc, u))
+                self.lanes.store(
+                    self.memory.area, self.work.pack_size + slot * self.work.width + u, self.lanes.load(acc, u)
+                )
             return
-        y0 = T.bind(self.y0 + row * self.plane.n)
+        y0 = T.bind(self.place.y0 + row * self.plane.n)
         if self.patch.size % self.lanes.count == 0:
             self._emit_run(acc, 0, y0, self.patch.size)
             return
-        staging = self.pack_size + self.partial_size
+        staging = self.work.pack_size + self.work.partial_size
         for u in self._vectors():
-            self.lanes.store(self.area, staging + u, self.lanes.load(acc, u))
-        self._emit_run(self.area, staging, y0, self.patch.size)
+            self.lanes.store(self.memory.area, staging + u, self.lanes.load(acc, u))
+        self._emit_run(self.memory.area, staging, y0, self.patch.size)
 
     def _emit_run(self, source: Buffer, start: int, target: Expr, count: int) -> None:
         """Store `count` neighbours in vectors that do not overlap, since y may lie over the residual."""
@@ -208,8 +296,8 @@ class _Compute:
             while width > count - at:
                 width //= 2
             lanes = Lanes(width)
-            residual = lanes.load(self.residual, target + at) if self.residual is not None else None
-            lanes.store(self.y, target + at, self.epilogue.apply(lanes.load(source, start + at), residual))
+            residual = lanes.load(self.memory.residual, target + at) if self.memory.residual is not None else None
+            lanes.store(self.memory.y, target + at, self.epilogue.apply(lanes.load(source, start + at), residual))
             at += width
 
 
@@ -217,35 +305,35 @@ class _Sparse(_Compute):
     """One row at a time: an index, a broadcast weight and `vectors` FMAs for each nonzero."""
 
     def rows(self, kb: Expr | int, size: int, first: bool, final: bool) -> None:
-        indptr, indices, values = self.weights
-        with T.serial(self.first_unit, self.last_unit) as row:
-            place = T.bind((kb * self.plane.groups + self.group) * self.plane.m + row)
+        indptr, indices, values = self.memory.weights
+        with T.serial(self.place.first_unit, self.place.last_unit) as row:
+            place = T.bind((kb * self.plane.groups + self.place.group) * self.plane.m + row)
             begin = T.bind(indptr[place])
             acc = self._accumulator()
-            self._start(acc, row, row - self.first_unit, first)
+            self._start(acc, row, row - self.place.first_unit, first)
             with T.serial(0, indptr[place + 1] - begin) as j:
                 weight = T.bind(self.lanes.splat(values[begin + j]))
                 column = T.bind(T.cast(indices[begin + j], "int32"))
                 for u in self._vectors():
-                    product = weight * self.lanes.load(self.area, column + u)
+                    product = weight * self.lanes.load(self.memory.area, column + u)
                     self.lanes.store(acc, u, self.lanes.load(acc, u) + product)
-            self._finish(acc, row, row - self.first_unit, final)
+            self._finish(acc, row, row - self.place.first_unit, final)
 
 
 class _Dense(_Compute):
     """A panel of `tile.rows` rows at a time."""
 
     def rows(self, kb: Expr | int, size: int, first: bool, final: bool) -> None:
-        (panels,) = self.weights
+        (panels,) = self.memory.weights
         height = self.tile.rows
         count = -(-self.plane.m // height)
-        with T.serial(self.first_unit, self.last_unit) as panel:
-            start = T.bind(((self.group * self.blocks + kb) * count + panel) * (self.tile.k_block * height))
+        with T.serial(self.place.first_unit, self.place.last_unit) as panel:
+            start = T.bind(((self.place.group * self.work.blocks + kb) * count + panel) * (self.tile.k_block * height))
             accs = [self._accumulator() for _ in range(height)]
 
             def each(rows: int, action: Callable[[Buffer, Expr, Expr], None]) -> None:
                 for r in range(rows):
-                    action(accs[r], panel * height + r, (panel - self.first_unit) * height + r)
+                    action(accs[r], panel * height + r, (panel - self.place.first_unit) * height + r)
 
             def clamp(row: Expr) -> Expr:
                 return row if self.plane.m % height == 0 else T.min(row, self.plane.m - 1)
@@ -253,7 +341,7 @@ class _Dense(_Compute):
             each(height, lambda acc, row, slot: self._start(acc, clamp(row), slot, first))
             with T.serial(0, size) as k:
                 for u in self._vectors():
-                    column = T.bind(self.lanes.load(self.area, k * self.width + u))
+                    column = T.bind(self.lanes.load(self.memory.area, k * self.work.width + u))
                     for r in range(height):
                         weight = self.lanes.splat(panels[start + k * height + r])
                         self.lanes.store(accs[r], u, self.lanes.load(accs[r], u) + weight * column)
