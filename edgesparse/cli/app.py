@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -28,6 +31,7 @@ for command in (*use.COMMANDS, *build.COMMANDS):
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit: 0, 1 for bad input, 2 for bad usage, 130 when interrupted."""
+    interrupts = _record_interrupts()
     try:
         code = app(arguments, prog_name="edgesparse", standalone_mode=False)
     except click.ClickException as err:
@@ -42,7 +46,25 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BAD_INPUT)
+    except Exception:
+        if not interrupts:
+            raise
+        click.echo("edgesparse: interrupted", err=True)
+        sys.exit(INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _record_interrupts() -> list[int]:
+    """A list that grows with every SIGINT: extension modules that are being imported turn them into other errors."""
+    seen: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
+    return seen
 
 
 def _one_line(err: EdgesparseError) -> str:

@@ -14,6 +14,7 @@ import onnx
 import pytest
 
 import edgesparse
+from edgesparse.package import reader
 from edgesparse.pipeline.compiling import PRODUCER
 from tests.cli.models import classifier, untranslatable
 from tests.conftest import ROOT, Done, start_program, temporary_folder
@@ -258,7 +259,12 @@ def test_interrupted_compile_leaves_nothing_behind(tmp_path, model, seconds):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
 
-    assert process.returncode in (0, 130, -signal.SIGINT), errors
-    left = [path.name for path in tmp_path.iterdir()]
-    assert left == (["model.host.esp"] if process.returncode == 0 else [])
+    # Before the program is there, Python ends by the signal; an extension module that is being imported may abort.
+    assert process.returncode in (0, 130, -signal.SIGINT, -signal.SIGABRT), errors
+    left = list(tmp_path.iterdir())
+    if left:  # the signal came when the work was done: then the artifact is whole
+        assert [path.name for path in left] == ["model.host.esp"]
+        assert reader.read(left[0]).program.steps
+    else:
+        assert process.returncode != 0
     assert not list(temporary_folder(tmp_path).glob("edgesparse-*"))
