@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.layers import layer_of
+from edgesparse.geometry import Window
+from edgesparse.layers import Layer, layer_of
 from edgesparse.lower.columns import lower_columns
 from edgesparse.lower.fallback import lower_group
 from edgesparse.lower.fuse import Fusion, fuse
@@ -97,7 +98,8 @@ class _Walk:
         self.scope = Scope(model.graph.inputs, target)
         self.produced: list[ir.Value] = []  # values that calls wrote, in order
         self._pending: list[ir.Node] = []  # neighbours for TVM to fuse
-        self._fusions: dict[ir.Node, Fusion] = {}  # by the last node of each, where it is emitted
+        # What each weighted layer became, by the last node of it, where it is emitted.
+        self._fusions: dict[ir.Node, tuple[Layer | Window, Fusion]] = {}
         self._taken: set[ir.Node] = set()
 
     def run(self) -> None:
@@ -106,7 +108,7 @@ class _Walk:
         for node in self.nodes:
             if node in self._fusions:
                 self._flush()
-                self._emit_fusion(self._fusions[node])
+                self._emit_fusion(*self._fusions[node])
             elif node not in self._taken and not self._is_empty(node):
                 self._emit_node(node)
         self._flush()
@@ -115,26 +117,24 @@ class _Walk:
         """Let a weighted layer absorb its neighbours, and remember where its calls go."""
         if node in self._taken:
             return
-        layer = layer_of(node)
-        if layer is None and depthwise_window(node) is None:
+        layer = layer_of(node) or depthwise_window(node)
+        if layer is None:
             return
         # Channels are the last axis of a linear layer and the second of a convolution.
-        axis = -1 if layer is not None and layer.is_linear else 1 - len(tensor(node.outputs[0]).shape)
+        is_linear = isinstance(layer, Layer) and layer.is_linear
+        axis = -1 if is_linear else 1 - len(tensor(node.outputs[0]).shape)
         fusion = fuse(node, axis, self._taken)
         if fusion is None:
             return
         self._taken.update(fusion.nodes)
-        self._fusions[fusion.nodes[-1]] = fusion
+        self._fusions[fusion.nodes[-1]] = layer, fusion
 
-    def _emit_fusion(self, fusion: Fusion) -> None:
-        node = fusion.nodes[0]
-        layer = layer_of(node)
-        if layer is not None:
+    def _emit_fusion(self, layer: Layer | Window, fusion: Fusion) -> None:
+        """Emit a layer of the tiled kernels, or the depthwise convolution that a window stands for."""
+        if isinstance(layer, Layer):
             lower_layer(layer, self.plans[layer.name], fusion, self.scope)
         else:
-            window = depthwise_window(node)
-            assert window is not None
-            lower_depthwise(window, fusion, self.scope)
+            lower_depthwise(layer, fusion, self.scope)
         self.produced.append(fusion.output)
 
     def _emit_node(self, node: ir.Node) -> None:

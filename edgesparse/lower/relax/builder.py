@@ -37,12 +37,6 @@ class Builder:
         self.nodes.append(onnx.helper.make_node(op, list(inputs), [output], **attributes))
         return output
 
-    def several(self, op: str, outputs: int, *inputs: str, **attributes: object) -> list[str]:
-        """Add a node with several outputs."""
-        names = [self.fresh() for _ in range(outputs)]
-        self.nodes.append(onnx.helper.make_node(op, list(inputs), names, **attributes))
-        return names
-
     def reshape(self, value: str, shape: Sequence[int]) -> str:
         """The same elements in another shape."""
         return self("Reshape", value, self.constant(np.array(shape, np.int64)))
