@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,25 @@ from edgesparse.host import FEATURES, Host, detect
 
 SCHEMA = 1
 HOST = "host"
+
+
+@dataclass(frozen=True)
+class Core:
+    """What a model of a core's ports needs; each port or pipe starts one operation a cycle."""
+
+    issue_width: int  # operations a cycle
+    load_ports: int
+    pair_loads: int  # loads that a load of two registers of at most 64 bits counts for
+    store_bits: int  # stored in a cycle
+    vector_pipes: int
+    fma_pipes: int  # vector pipes that a 128-bit multiply-add takes
+    fma_latency_cycles: int  # from an accumulator to itself
+    mispredict_cycles: int
+    l2_latency_cycles: int
+    misses_in_flight: int  # misses of L1 that overlap
+    l1d_ways: int
+    l2_ways: int
+    load_pipes: int = 0  # vector pipes that a 128-bit load takes, a narrower one half of that
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,7 @@ class Target:
     summary: str = ""  # the device in words
     clock_hz: int | None = None
     bandwidth_bytes_per_s: int | None = None  # peak of the main memory
+    core: Core | None = None
 
     @property
     def lanes(self) -> int:
@@ -111,6 +131,7 @@ _KEYS: dict[str, dict[str, tuple[type, bool]]] = {
     "memory": {"l1d_bytes": (int, True), "l2_bytes": (int, True), "bandwidth_bytes_per_s": (int, False)},
     "cpu": {"cores": (int, True), "clock_hz": (int, False)},
 }
+_CORE = {field.name: (int, field.default is MISSING) for field in fields(Core)}
 _TYPE_NAMES = {int: "a positive integer", str: "a string", list: "a list of strings", dict: "a table"}
 
 
@@ -129,21 +150,31 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(table: Mapping[str, Any], where: str) -> Target:
     facts: dict[str, Any] = {}
     for section, keys in _KEYS.items():
-        values = _section(table, section, where)
-        known = (*keys, *_KEYS) if section == "" else tuple(keys)
-        for key in values:
-            if key not in known:
-                raise TargetError(f"{where}: {_join(section, key)}: no such key{_suggest(key, known)}")
-        for key, (kind, required) in keys.items():
-            if key in values:
-                facts[key] = _checked(values[key], kind, f"{where}: {_join(section, key)}")
-            elif required:
-                raise TargetError(f"{where}: {_join(section, key)}: missing, expected {_TYPE_NAMES[kind]}")
+        facts |= _read_section(table, section, keys, where)
     _check_codegen(facts, where)
+    if "core" in table:
+        facts["core"] = Core(**_read_section(table, "core", _CORE, where))
     del facts["schema"]
     facts["features"] = tuple(f if f[0] in "+-" else f"+{f}" for f in facts["features"])
     facts["requires"] = tuple(facts["requires"])
     return Target(**facts)
+
+
+def _read_section(
+    table: Mapping[str, Any], section: str, keys: Mapping[str, tuple[type, bool]], where: str
+) -> dict[str, Any]:
+    values = _section(table, section, where)
+    known = (*keys, *_KEYS, "core") if section == "" else tuple(keys)
+    for key in values:
+        if key not in known:
+            raise TargetError(f"{where}: {_join(section, key)}: no such key{_suggest(key, known)}")
+    found = {}
+    for key, (kind, required) in keys.items():
+        if key in values:
+            found[key] = _checked(values[key], kind, f"{where}: {_join(section, key)}")
+        elif required:
+            raise TargetError(f"{where}: {_join(section, key)}: missing, expected {_TYPE_NAMES[kind]}")
+    return found
 
 
 def _section(table: Mapping[str, Any], section: str, where: str) -> Mapping[str, Any]:

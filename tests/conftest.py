@@ -33,6 +33,17 @@ class Done:
 Command = Callable[..., Done]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden files are rewritten on request, and then reviewed as any other change."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files that tests compare with")
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be rewritten."""
+    return bool(request.config.getoption("--update-golden"))
+
+
 @pytest.fixture
 def command(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs `edgesparse ARGUMENTS...` in this process and in an empty directory."""

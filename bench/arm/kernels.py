@@ -1,0 +1,157 @@
+"""What every weighted kernel costs on Arm cores: the table in bench/results/arm-kernels.md.
+
+    python -m bench.arm.kernels
+
+Counts come from QEMU and repeat exactly; cycles are modelled from them (`bench/arm/ports.py`). Nothing is a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.arm.counts import mix_of
+from bench.arm.emulate import core_of
+from bench.arm.layer import Shape, run_layer
+from bench.arm.ports import inner_loop, kernel_cycles, loop_bounds
+from edgesparse import targets
+from edgesparse.plan import Tile
+from edgesparse.sparsity.patterns import Block
+
+RESULT = Path(__file__).parents[1] / "results" / "arm-kernels.md"
+M, K, SIDE, DENSITY = 256, 512, 14, 0.1
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Form:
+    """A kernel form with its tile; `rows` are those that share an index, or the height of a dense panel."""
+
+    kernel: str
+    vectors: int
+    rows: int = 1
+    block: Block = Block()  # noqa: RUF009
+
+    @property
+    def name(self) -> str:
+        """Such as "sparse 4x1 U=4"."""
+        shape = f"{self.rows} rows" if self.kernel == "dense" else str(self.block)
+        return f"{self.kernel} {shape} U={self.vectors}"
+
+
+FORMS = (
+    Form("dense", 7, 3),
+    Form("dense", 4, 6),
+    Form("dense", 3, 8),
+    Form("dense", 2, 8),
+    *(Form("sparse", vectors) for vectors in (1, 2, 4, 7, 13)),
+)
+BOARDS = {"rpi3": 128, "rpi4": 256, "rpi5": 512}
+"""Boards of the table, and their blocks of K."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table. The first figures are of the inner loop, with its data in L1."""
+
+    board: str
+    form: str
+    instructions: float  # per 128-bit multiply-add, as everything below
+    loads: float
+    cycles: float
+    bound: str
+    kernel_cycles: float  # of the whole kernel, its data in L1
+    l1_misses: float  # of the whole kernel, per 1,000
+    l2_misses: float
+
+    @property
+    def line(self) -> str:
+        """As printed."""
+        figures = (self.instructions, self.loads, self.cycles)
+        misses = (self.l1_misses, self.l2_misses)
+        cells = [self.board, self.form, *(f"{figure:.2f}" for figure in figures), self.bound]
+        cells += [f"{self.kernel_cycles:.2f}", *(f"{count:.0f}" for count in misses)]
+        return f"| {' | '.join(cells)} |"
+
+
+HEADERS = (
+    "target",
+    "form",
+    "instructions",
+    "loads",
+    "cycles",
+    "bound by",
+    "cycles, whole kernel",
+    "L1 misses / 1,000",
+    "L2 misses / 1,000",
+)
+
+
+def measure(board: str, form: Form) -> Row:
+    """Emulate the layer of the table with one form.
+
+    Raises: EmulatorError: QEMU, or its support of plugins, is missing.
+    """
+    target = targets.load(board)
+    core = core_of(target)
+    density = 1.0 if form.kernel == "dense" else DENSITY
+    tile = Tile(form.vectors, BOARDS[board], form.rows)
+    ran = run_layer(Shape(M, K, SIDE, density, form.block), form.kernel, tile, target)
+    loop = inner_loop(ran)
+    inner, total = mix_of(loop.body), mix_of(ran).fmas
+    limits = loop_bounds(loop, core)
+    return Row(
+        board=board,
+        form=form.name,
+        instructions=inner.instructions / inner.fmas,
+        loads=inner.loads / inner.fmas,
+        cycles=limits.cycles / inner.fmas,
+        bound=limits.bound,
+        kernel_cycles=kernel_cycles(ran, core) / total,
+        l1_misses=1000 * sum(each.l1_misses for each in ran) / total,
+        l2_misses=1000 * sum(each.l2_misses for each in ran) / total,
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The page."""
+    lines = [
+        "# Weighted kernels on Arm cores",
+        "",
+        f"A 1x1 convolution of {K} to {M} channels over {SIDE}x{SIDE} pixels, zeros at density {DENSITY:g}. Figures are"
+        " for each 128-bit multiply-add. Instructions, loads and misses are *counted* under QEMU, exactly; cycles are "
+        "*modelled* from them by the ports of the core (`bench/arm/ports.py`), never timed. The inner loop has its "
+        "data in L1; the whole kernel adds the copy of x, the starts and ends of rows, and mispredicted loop ends. "
+        "Misses are of cold LRU caches without a prefetcher.",
+        "",
+        "| " + " | ".join(HEADERS) + " |",
+        "|" + "---|" * len(HEADERS),
+        *(row.line for row in rows),
+        "",
+        "Written by `python -m bench.arm.kernels`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def rows() -> Iterator[Row]:
+    """Every form on every board."""
+    cases = [(board, form) for board in BOARDS for form in FORMS]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        yield from pool.map(lambda case: measure(*case), cases)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=RESULT)
+    options = parser.parse_args(arguments)
+    text = table(list(rows()))
+    options.output.write_text(text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()

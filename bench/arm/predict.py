@@ -1,0 +1,141 @@
+"""Predict, without a board, how long whole models take on one: every figure is an estimate.
+
+    python -m bench.arm.predict
+
+Every kernel call of the compiled model runs under QEMU once. Its counted instructions go through the port model, its
+simulated cache misses through the rules below.
+
+- An L1 miss that L2 holds costs the latency of L2 over the misses that overlap.
+- What L2 misses comes from memory at a third of its peak rate, and nothing overlaps with that.
+- Caches are cold when a kernel starts, and there is no prefetcher: too dark a picture of layers whose input fits L2.
+- Leaving a loop costs a misprediction.
+- Threads share the tiles of a kernel evenly, and the rate of the memory; starting and joining them is free.
+- The clock is the nominal one, held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.arm.emulate import core_of, emulate
+from bench.arm.ports import kernel_cycles
+from edgesparse import frontend, schedule, targets
+from edgesparse.errors import TargetError
+from edgesparse.lower.codegen import compile_kernels
+from edgesparse.lower.fallback import supports
+from edgesparse.lower.graph import lower_graph
+from edgesparse.lower.kernel import Call, Tensor
+from edgesparse.prune import prune
+from edgesparse.targets import Target
+from models import zoo
+
+MODELS = "mobilenetv1,resnet50"
+BOARDS = "rpi4,rpi5"
+DENSITIES = "1,0.2,0.1"
+LINE_BYTES = 64
+SUSTAINED = 1 / 3  # of the peak rate of the memory
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Estimated cost of one kernel call: what its threads share, and what the memory takes."""
+
+    name: str
+    op: str
+    tiles: int
+    weighted: bool
+    core_us: float  # ports, mispredictions and L2
+    memory_us: float
+
+    def time_us(self, threads: int) -> float:
+        """With the tiles shared among `threads`."""
+        turns = -(-self.tiles // threads)
+        return self.core_us * turns / max(self.tiles, 1) + self.memory_us
+
+
+def step_cost(call: Call, ran_core_cycles: float, l1_misses: int, l2_misses: int, target: Target) -> StepCost:
+    """Turn the counts of one call into microseconds."""
+    core = core_of(target)
+    if target.clock_hz is None or target.bandwidth_bytes_per_s is None:
+        raise TargetError(f"{target.name}: cpu.clock_hz or memory.bandwidth_bytes_per_s: missing, a time needs both")
+    waits = (l1_misses - l2_misses) * core.l2_latency_cycles / core.misses_in_flight
+    return StepCost(
+        name=call.name,
+        op=call.op,
+        tiles=call.kernel.tiles,
+        weighted=call.kernel.symbol.startswith(("es_tiled", "es_vector")),
+        core_us=(ran_core_cycles + waits) / target.clock_hz * 1e6,
+        memory_us=l2_misses * LINE_BYTES / (target.bandwidth_bytes_per_s * SUSTAINED) * 1e6,
+    )
+
+
+def predict(path: Path, density: float, target: Target) -> list[StepCost]:
+    """The cost of every kernel call of a model pruned uniformly to `density`."""
+    model = frontend.read(path)
+    if density < 1:
+        model = prune(model, density).model
+    normal = frontend.load(model, None, supports=supports)
+    calls = lower_graph(normal, target, schedule.plan(normal, target)).calls
+    kernels = {call.kernel.symbol: call.kernel for call in calls}
+    image = compile_kernels(list(kernels.values()), target)
+
+    def cost(call: Call) -> StepCost:
+        ran, _ = emulate(image, call, _feeds(call), target)
+        cycles = kernel_cycles(ran, core_of(target))
+        return step_cost(call, cycles, sum(r.l1_misses for r in ran), sum(r.l2_misses for r in ran), target)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(cost, calls))
+
+
+def _feeds(call: Call) -> dict[str, np.ndarray]:
+    """Seeded numbers for what a call reads; they do not change what its instructions do."""
+    generator = np.random.default_rng(0)
+    tensors = [read for read in call.reads if isinstance(read, Tensor)]
+    return {t.name: generator.standard_normal(t.shape).astype(t.dtype) for t in tensors}
+
+
+HEADERS = ("model", "board", "density", "1 thread, ms", "4 threads, ms", "weighted layers", "over density 1")
+
+
+def rows(models: Sequence[str], boards: Sequence[str], densities: Sequence[float]) -> Iterator[tuple[str, ...]]:
+    """Rows of the table, as they come."""
+    for name in models:
+        for board in boards:
+            target, dense = targets.load(board), None
+            for density in densities:
+                steps = predict(zoo.cached(name), density, target)
+                one, four = (sum(step.time_us(threads) for step in steps) / 1000 for threads in (1, 4))
+                weighted = sum(step.time_us(1) for step in steps if step.weighted) / 1000 / one
+                dense = one if dense is None and density == 1 else dense
+                gain = f"{dense / one:.1f}x" if dense else "-"
+                yield name, board, f"{density:g}", f"{one:.1f}", f"{four:.1f}", f"{weighted:.0%}", gain
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table of predictions."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--boards", default=BOARDS)
+    parser.add_argument("--densities", default=DENSITIES)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser.parse_args(given)
+    densities = [float(text) for text in options.densities.split(",")]
+    lines = ["| " + " | ".join(HEADERS) + " |", "|" + "---|" * len(HEADERS)]
+    print(*lines, sep="\n", flush=True)
+    for row in rows(options.models.split(","), options.boards.split(","), densities):
+        print("| " + " | ".join(row) + " |", flush=True)
+    print(f"\n*Estimated*, not measured, by `{shlex.join(['python', '-m', 'bench.arm.predict', *given])}`.")
+
+
+if __name__ == "__main__":
+    main()
