@@ -105,55 +105,44 @@ class Plane:
 
 
 @dataclass(frozen=True)
-class Cover:
-    """Tiles over the output plane: whole rows where a tile holds one, else segments of a row."""
+class Run:
+    """The outputs of one tile: `size` neighbours of a plane, which may begin and end inside a row of it.
 
-    rows: int
-    columns: int
-    row_tiles: int
-    column_tiles: int
+    `pieces[i]` is the most columns that the i-th of its rows has in any tile of the layer.
+    """
 
+    size: int
+    pieces: tuple[int, ...]
 
-def cover(plane: Plane, width: int, lanes: int) -> Cover:
-    """The fewest tiles of at most `width` lanes, then the smallest equal tiles of that number."""
-    rows = width // plane.width
-    if rows >= 1:
-        row_tiles = -(-plane.height // rows)
-        return Cover(-(-plane.height // row_tiles), plane.width, row_tiles, 1)
-    column_tiles = -(-plane.width // width)
-    columns = -(-plane.width // column_tiles)
-    return Cover(1, -(-columns // lanes) * lanes, plane.height, -(-plane.width // (-(-columns // lanes) * lanes)))
+    def vectors(self, lanes: int) -> int:
+        """Registers that hold it."""
+        return -(-self.size // lanes)
 
 
-@dataclass(frozen=True)
-class Patch:
-    """What one tile computes: `rows` runs of `columns` outputs, side by side in `vectors` registers."""
-
-    rows: int
-    columns: int
-    vectors: int
-
-    @property
-    def size(self) -> int:
-        """Outputs of one channel; they are neighbours in y."""
-        return self.rows * self.columns
+def tile_count(plane: Plane, tile: Tile, lanes: int) -> int:
+    """Runs that an output plane is cut into."""
+    return -(-plane.n // (tile.vectors * lanes))
 
 
 def tile_width(plane: Plane, tile: Tile, lanes: int) -> int:
     """Elements of a row of the packed x block: the scale of sparse indices."""
-    return patches(plane, tile, lanes)[0].vectors * lanes
+    return min(tile.vectors, -(-plane.n // lanes)) * lanes
 
 
-def patches(plane: Plane, tile: Tile, lanes: int) -> list[Patch]:
-    """The full patch, and the one at the end of the plane where it differs."""
-    shape = cover(plane, tile.vectors * lanes, lanes)
+def runs(plane: Plane, tile: Tile, lanes: int) -> list[Run]:
+    """The run of every tile but the last, and that of the last where it differs."""
+    size = tile.vectors * lanes
+    starts = range(0, plane.n, size)
+    whole, rest = divmod(plane.n, size)
+    last = [_run(plane, starts[-1:], rest)] if rest else []
+    return ([_run(plane, starts[:whole], size)] if whole else []) + last
 
-    def patch(rows: int, columns: int) -> Patch:
-        return Patch(rows, columns, -(-rows * columns // lanes))
 
-    full = patch(shape.rows, min(shape.columns, plane.width))
-    if shape.column_tiles > 1:
-        last = patch(1, plane.width - (shape.column_tiles - 1) * shape.columns)
-    else:
-        last = patch(plane.height - (shape.row_tiles - 1) * shape.rows, plane.width)
-    return [full] if last == full else [full, last]
+def _run(plane: Plane, starts: range, size: int) -> Run:
+    longest: list[int] = []
+    for start in dict.fromkeys(start % plane.width for start in starts):
+        ends = range(plane.width, start + size + plane.width, plane.width)
+        pieces = [min(end, start + size) - max(end - plane.width, start) for end in ends]
+        longest += [0] * (len(pieces) - len(longest))
+        longest = [max(pair) for pair in zip(longest, pieces + [0] * len(longest), strict=False)]
+    return Run(size, tuple(longest))

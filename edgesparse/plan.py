@@ -9,14 +9,16 @@ from dataclasses import dataclass
 class Tile:
     """Tile of y[M, N] = w[M, K] @ x[K, N] over N.
 
-    `vectors` SIMD registers of columns at a time; x is packed `k_block` rows at a time; dense kernels
-    accumulate `rows` output rows at once; M is cut into `splits` ranges that run in parallel.
+    `vectors` SIMD registers of columns at a time; x is packed `k_block` rows at a time; `rows` output rows are
+    accumulated at once; M is cut into `splits` ranges that run in parallel. In sparse kernels, `block` = (rows,
+    columns) of w share an index: (1, 1) is unstructured.
     """
 
     vectors: int
     k_block: int
     rows: int = 1
     splits: int = 1
+    block: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)

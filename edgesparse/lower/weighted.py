@@ -9,16 +9,17 @@ from edgesparse.geometry import Plane, Window, tile_width
 from edgesparse.layers import Layer
 from edgesparse.lower.fuse import Fusion
 from edgesparse.lower.kernel import Call, Constant, Kernel, Tensor
+from edgesparse.lower.kernels.dense import tiled_dense
 from edgesparse.lower.kernels.depthwise import depthwise
 from edgesparse.lower.kernels.planes import planes
+from edgesparse.lower.kernels.sparse import tiled_sparse
 from edgesparse.lower.kernels.stencil import fits
-from edgesparse.lower.kernels.tiled import tiled_dense, tiled_sparse
 from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, vector_sparse
 from edgesparse.lower.nodes import constant
 from edgesparse.lower.scope import MARK, Scope
 from edgesparse.plan import LayerPlan
 from edgesparse.program import ArgKind
-from edgesparse.sparsity.formats import BlockedCsr, pack_chained, pack_csr, pack_panels
+from edgesparse.sparsity.formats import Csr, GroupedRows, Grouping, pack_chained, pack_groups, pack_panels
 from edgesparse.targets import Target
 from edgesparse.windows import window_of
 
@@ -51,23 +52,28 @@ def lower_layer(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> 
 def pack(layer: Layer, plan: LayerPlan, fusion: Fusion, target: Target) -> tuple[Kernel, tuple[Constant, ...]]:
     """The tiled kernel of a plan, and the weight in its format."""
     plane, tile = layer.plane, plan.tile
-    if plan.kernel == "sparse":
-        packed = pack_csr(layer.weight, tile.k_block, tile_width(plane, tile, target.lanes))
-        index_dtype = packed.indices.dtype.name
-        kernel = tiled_sparse(plane, tile, len(packed.values), index_dtype, fusion.epilogue, target)
-        return kernel, _sparse_constants(packed, len(packed.values))
     groups = layer.weight.reshape(plane.groups, plane.m, plane.k)
+    if plan.kernel == "sparse":
+        grouping = Grouping(tile.rows, tile.block, tile.splits, tile.k_block)
+        packed = pack_groups(groups, grouping, tile_width(plane, tile, target.lanes))
+        kernel = tiled_sparse(plane, tile, packed, fusion.epilogue, target)
+        steps = len(packed.indices) * tile.block[0] // tile.rows
+        order = Constant(packed.order, _index_kind(packed.order), packed.order_limit)
+        return kernel, (*_sparse_constants(packed, steps), order)
     panels = np.stack([pack_panels(w, tile.k_block, tile.rows).values for w in groups])
     return tiled_dense(plane, tile, fusion.epilogue, target), (Constant(panels),)
 
 
-def _sparse_constants(packed: BlockedCsr, entries: int) -> tuple[Constant, Constant, Constant]:
-    kind = ArgKind.INDEX_U16 if packed.indices.dtype == np.uint16 else ArgKind.INDEX_I32
+def _sparse_constants(packed: GroupedRows | Csr, steps: int) -> tuple[Constant, Constant, Constant]:
     return (
-        Constant(packed.indptr, ArgKind.INDPTR_I32, entries),
-        Constant(packed.indices, kind, packed.index_limit),
+        Constant(packed.indptr, ArgKind.INDPTR_I32, steps),
+        Constant(packed.indices, _index_kind(packed.indices), packed.index_limit),
         Constant(packed.values),
     )
+
+
+def _index_kind(indices: np.ndarray) -> ArgKind:
+    return ArgKind.INDEX_U16 if indices.dtype == np.uint16 else ArgKind.INDEX_I32
 
 
 def _offsets(layer: Layer) -> Constant:
@@ -84,7 +90,8 @@ def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope) -
     """The padded phase planes of x; layers that read the same x through the same window share them."""
     assert isinstance(x, Tensor)
     name = f"{x.name}{MARK}{window.digest}"
-    written = Tensor(name, (layer.plane.x_size,))
+    slack = layer.plane.width  # a tile may read, and ignore, as much as a row behind the last
+    written = Tensor(name, (layer.plane.x_size + slack,))
     if not scope.is_written(written):
         call = Call(f"{layer.name}/planes", "Pad", planes(window, scope.target), (x,), (written,))
         scope.emit_stored(call)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import log2
 
 import onnx_ir as ir
 
-from edgesparse.geometry import Plane, cover, patches
+from edgesparse.geometry import Plane, runs, tile_count
 from edgesparse.layers import Layer, layers
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
 
+BLOCKS = ((1, 1), (2, 1), (4, 1), (1, 4))
 INDEX_RANGE = 1 << 16  # sparse indices of a K block fit uint16
 VECTOR_BREAK_EVEN = 0.4
 FMA_LATENCY = 8  # multiply-adds in flight that keep the units busy
@@ -47,9 +49,15 @@ def plan_layer(layer: Layer, target: Target) -> LayerPlan:
     if layer.is_vector:
         return _plan_vector(layer)
     dense = min(_dense_tiles(plane, target), key=lambda tile: _dense_cost(plane, tile, target))
-    sparse = min(_sparse_tiles(plane, target), key=lambda tile: _sparse_cost(plane, tile, target).at(density * plane.k))
+    share = {block: layer.kept(block) for block in BLOCKS}
+
+    def sparse_slots(tile: Tile) -> float:
+        return _sparse_cost(plane, tile, target).at(share[tile.block] * plane.k)
+
+    sparse = min(_sparse_tiles(plane, target), key=sparse_slots)
     dense_slots, cost = _dense_cost(plane, dense, target), _sparse_cost(plane, sparse, target)
-    break_even = min(1.0, max(0.0, (dense_slots - cost.fixed) / (cost.per_nonzero * plane.k)))
+    fill = share[sparse.block] / density if density else 1.0
+    break_even = min(1.0, max(0.0, (dense_slots - cost.fixed) / (cost.per_nonzero * plane.k * fill)))
     kernel = "sparse" if density < break_even else "dense"
     comparison = "below" if kernel == "sparse" else "not below"
     reason = f"density {density:.2f} is {comparison} the break-even {break_even:.2f}"
@@ -77,31 +85,31 @@ def _dense_tiles(plane: Plane, target: Target) -> Iterator[Tile]:
 
 
 def _sparse_tiles(plane: Plane, target: Target) -> Iterator[Tile]:
-    for vectors in range(1, (13 if target.registers >= 32 else 7) + 1):
+    accumulators = target.registers - 4
+    for vectors, block in product(range(1, (13 if target.registers >= 32 else 7) + 1), BLOCKS):
         reach = INDEX_RANGE // (vectors * target.lanes)
-        for k_block in {min(size, plane.k, reach) for size in (64, 128, 256, 512, plane.k)}:
-            yield Tile(vectors, k_block, 1, _splits(plane, vectors, plane.m, target))
+        sizes = {min(size, plane.k, reach) for size in (64, 128, 256, 512, plane.k)}
+        for rows, k_block in product((1, 2, 4, 8), sizes):
+            fits = rows * vectors <= accumulators and rows % block[0] == 0
+            if fits and plane.k % block[1] == 0 and k_block % block[1] == 0:
+                yield Tile(vectors, k_block, rows, _splits(plane, vectors, -(-plane.m // rows), target), block)
 
 
 def _splits(plane: Plane, vectors: int, units: int, target: Target) -> int:
     """Ranges of M, so that every core has a tile."""
-    shape = cover(plane, vectors * target.lanes, target.lanes)
-    tiles = plane.batch * plane.groups * shape.row_tiles * shape.column_tiles
+    tiles = plane.batch * plane.groups * tile_count(plane, Tile(vectors, 1), target.lanes)
     return max(1, min(-(-target.cores // tiles), units))
 
 
-def _patch_vectors(plane: Plane, tile: Tile, lanes: int) -> list[int]:
+def _run_vectors(plane: Plane, tile: Tile, lanes: int) -> list[int]:
     """Registers of each tile over one output plane."""
-    shape = cover(plane, tile.vectors * lanes, lanes)
-    count = shape.row_tiles * shape.column_tiles
-    full, *end = patches(plane, tile, lanes)
-    ends = 0 if not end else shape.row_tiles if shape.column_tiles > 1 else 1
-    return [full.vectors] * (count - ends) + [patch.vectors for patch in end] * ends
+    first, *last = (run.vectors(lanes) for run in runs(plane, tile, lanes))
+    return [first] * (tile_count(plane, tile, lanes) - len(last)) + last
 
 
 def _dense_cost(plane: Plane, tile: Tile, target: Target) -> float:
     slots = 0.0
-    for vectors in _patch_vectors(plane, tile, target.lanes):
+    for vectors in _run_vectors(plane, tile, target.lanes):
         accumulators = vectors * tile.rows
         slots += max(accumulators, vectors + tile.rows, FMA_LATENCY) / tile.rows
     padding = -(-plane.m // tile.rows) * tile.rows / plane.m
@@ -112,8 +120,11 @@ def _sparse_cost(plane: Plane, tile: Tile, target: Target) -> _Cost:
     """A nonzero is an index, a value and a load for each multiply-add; a K block, its partial sums."""
     blocks = -(-plane.k // tile.k_block)
     fixed = per_nonzero = 0.0
-    for vectors in _patch_vectors(plane, tile, target.lanes):
+    for vectors in _run_vectors(plane, tile, target.lanes):
         doublings = max(0.0, log2(tile.k_block * vectors * target.lanes * 4 / target.l1d_bytes))
-        per_nonzero += max(vectors * (1 + L2_PENALTY * doublings) + 1, 5) * SPARSE_OVERHEAD
-        fixed += blocks * LOOP_EXIT + (blocks - 1) * 2 * vectors
+        height, depth = tile.block
+        loads = vectors * (1 + L2_PENALTY * doublings) / height + 1 / depth / height + 0.5
+        latency = FMA_LATENCY / tile.rows
+        per_nonzero += max(loads, vectors, latency) * SPARSE_OVERHEAD
+        fixed += blocks * LOOP_EXIT / tile.rows + (blocks - 1) * 3 * vectors
     return _Cost(fixed, per_nonzero)

@@ -1,4 +1,4 @@
-"""Packed weight formats of the tiled kernels: K-blocked CSR and dense row panels.
+"""Packed weight formats of the tiled kernels: grouped sparse rows and dense row panels.
 
 Both describe y[M, N] = w[M, K] @ x[K, N] and cut K into blocks of `k_block` columns, so that a block of x
 stays in the L1 cache while every row of w passes over it.
@@ -12,12 +12,29 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class BlockedCsr:
-    """CSR for each block of K, block after block.
+class GroupedRows:
+    """Sparse rows in groups that are computed together, for each block of K; every row of a group has as many entries.
 
-    Shapes: indptr int32 [blocks * M + 1]; indices and values [nnz]. An index counts elements of the packed
-    x block: (column - first column of the block) * `scale`.
+    A row stands for `block` rows of w that share their indices, and an entry for `block` columns. `order` names
+    the rows of each group: the rows of a range of M are sorted by their count of entries in this block of K, so that
+    groups need little padding (index 0, value 0.0) and neighbouring groups end after as many steps.
+
+    Shapes: indptr int32 [blocks * groups + 1] counts steps, a step being an entry of each row of a group; indices
+    [steps * rows]; values [steps * rows, columns, rows of the block]; order [blocks * groups * rows]. An index
+    counts elements of the packed x block: (column - first column of the block) * `scale`.
     """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+    order: np.ndarray
+    index_limit: int  # every index is below it
+    order_limit: int  # every row is below it
+
+
+@dataclass(frozen=True, eq=False)
+class Csr:
+    """CSR over the whole of K. Shapes: indptr int32 [M + 1]; indices and values [nnz]."""
 
     indptr: np.ndarray
     indices: np.ndarray
@@ -32,25 +49,78 @@ class RowPanels:
     values: np.ndarray
 
 
-def pack_csr(w: np.ndarray, k_block: int, scale: int) -> BlockedCsr:
-    """Pack the nonzeros of w [M, K], ascending by column inside a row.
+@dataclass(frozen=True)
+class Grouping:
+    """How `pack_groups` cuts w[M, K].
 
-    Indices are uint16 where they fit, else int32.
+    `rows` of w to a group, among them `block` = (rows, columns) share an index; `splits` ranges of M, of
+    equal numbers of groups, are sorted each on its own; K is cut every `k_block` columns.
     """
-    m, k = w.shape
-    counts, indices, values = [], [], []
-    for start in range(0, k, k_block):
-        block = w[:, start : start + k_block]
-        rows, columns = np.nonzero(block)
-        counts.append(np.bincount(rows, minlength=m))
-        indices.append(columns * scale)
-        values.append(block[rows, columns])
-    limit = min(k, k_block) * scale
-    index_dtype = np.uint16 if limit <= 1 << 16 else np.int32
-    indptr = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32)
-    return BlockedCsr(
-        indptr, np.concatenate(indices).astype(index_dtype), np.concatenate(values).astype(np.float32), limit
+
+    rows: int
+    block: tuple[int, int]
+    splits: int
+    k_block: int
+
+
+def pack_groups(w: np.ndarray, grouping: Grouping, scale: int) -> GroupedRows:
+    """Pack the nonzero blocks of w [groups, M, K], ascending by column inside a row.
+
+    Indices are uint16 where they fit, else int32. A block keeps its zeros.
+    """
+    height, depth = grouping.block
+    groups, m, k = w.shape
+    members = grouping.rows // height
+    units = -(-m // grouping.rows)
+    padded = np.zeros((groups, units * grouping.rows, -(-k // depth) * depth), np.float32)
+    padded[:, :m, :k] = w
+    cells = padded.reshape(groups, units * members, height, -1, depth).transpose(0, 1, 3, 4, 2)
+    occupied = cells.any(axis=(3, 4))  # [groups, rows, columns], in blocks
+    span = -(-units // grouping.splits) * members  # rows of a range of M
+    ranges = np.arange(units * members) // span
+    orders, steps, indices, values = [], [], [], []
+    for start in range(0, occupied.shape[2], grouping.k_block // depth):
+        part = occupied[:, :, start : start + grouping.k_block // depth]
+        for g in range(groups):
+            counts = part[g].sum(axis=1)
+            order = np.lexsort((-counts, ranges))
+            length = counts[order].reshape(units, members).max(axis=1)
+            packed_indices, packed_values = _entries(part[g], cells[g, :, start:], order, length, members)
+            orders.append(order)
+            steps.append(length)
+            indices.append(packed_indices * (depth * scale))
+            values.append(packed_values)
+    limit = min(k, grouping.k_block) * scale
+    return GroupedRows(
+        np.concatenate([[0], np.cumsum(np.concatenate(steps))]).astype(np.int32),
+        np.concatenate(indices).astype(_index_dtype(limit)),
+        np.concatenate(values),
+        np.concatenate(orders).astype(_index_dtype(units * members)),
+        limit,
+        units * members,
     )
+
+
+def _entries(
+    occupied: np.ndarray, cells: np.ndarray, order: np.ndarray, length: np.ndarray, members: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and values of one block of K: [steps, members] and [steps, members, columns, rows of the block]."""
+    place = np.empty(len(order), np.int64)  # of a row among the groups
+    place[order] = np.arange(len(order))
+    rows, columns = np.nonzero(occupied)
+    first = np.concatenate([[0], np.cumsum(length)])[place // members]
+    counts = occupied.sum(axis=1)
+    rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+    entries = (first[rows] + rank) * members + place[rows] % members
+    indices = np.zeros(length.sum() * members, np.int64)
+    values = np.zeros((length.sum() * members, *cells.shape[2:]), np.float32)
+    indices[entries], values[entries] = columns, cells[rows, columns]
+    return indices, values
+
+
+def _index_dtype(limit: int) -> type[np.uint16 | np.int32]:
+    """The smallest type for numbers below `limit`."""
+    return np.uint16 if limit <= 1 << 16 else np.int32
 
 
 def pack_panels(w: np.ndarray, k_block: int, rows: int) -> RowPanels:
@@ -63,7 +133,7 @@ def pack_panels(w: np.ndarray, k_block: int, rows: int) -> RowPanels:
     return RowPanels(np.ascontiguousarray(cut.transpose(2, 0, 3, 1)))
 
 
-def pack_chained(w: np.ndarray, chains: int) -> BlockedCsr:
+def pack_chained(w: np.ndarray, chains: int) -> Csr:
     """CSR of w [M, K] with every row padded by (index 0, value 0.0) to a multiple of `chains`.
 
     indptr counts groups of `chains` entries.
@@ -74,7 +144,6 @@ def pack_chained(w: np.ndarray, chains: int) -> BlockedCsr:
     indptr = np.concatenate([[0], np.cumsum(groups)]).astype(np.int32)
     first = np.concatenate([[0], np.cumsum(counts)])
     places = indptr[rows] * chains + np.arange(len(rows)) - first[rows]
-    index_dtype = np.uint16 if w.shape[1] <= 1 << 16 else np.int32
-    indices, values = np.zeros(indptr[-1] * chains, index_dtype), np.zeros(indptr[-1] * chains, np.float32)
+    indices, values = np.zeros(indptr[-1] * chains, _index_dtype(w.shape[1])), np.zeros(indptr[-1] * chains, np.float32)
     indices[places], values[places] = columns, w[rows, columns]
-    return BlockedCsr(indptr, indices, values, w.shape[1])
+    return Csr(indptr, indices, values, w.shape[1])

@@ -22,7 +22,14 @@ from tests.lower.executor import run_calls
 from tests.lower.single import random, runnable_targets
 
 DENSE = [Tile(4, 64, 6), Tile(2, 1000, 4, splits=2), Tile(1, 7, 5, splits=3)]
-SPARSE = [Tile(4, 64), Tile(3, 1000, splits=2), Tile(8, 7, splits=3)]
+SPARSE = [
+    Tile(4, 64),
+    Tile(3, 1000, splits=2),
+    Tile(8, 7, splits=3),
+    Tile(2, 1000, 4),
+    Tile(3, 16, 8, splits=2, block=(4, 1)),
+    Tile(2, 7, 4, splits=3, block=(2, 1)),
+]
 TILES = [("dense", t) for t in DENSE] + [("sparse", t) for t in SPARSE]
 
 
@@ -120,6 +127,15 @@ def test_convolutions_match(target, kernel, tile):
         node = helper.make_node("Conv", ["x", "w", "b"], ["y"], name="conv", group=case.group, **case.attributes)
 
         assert_lowered(model_of([node], {"x": x}, constants), {"x": x}, target, kernel, tile)
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("m", [1, 7, 8, 9, 33])
+def test_blocks_along_k_match(target, m):
+    x, w = random((1, 8, 9, 7)), sparse_random((m, 8, 3, 3), 0.3)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=[1, 1, 1, 1])
+
+    assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, target, "sparse", Tile(2, 16, 2, block=(1, 4)))
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 33])

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgesparse import targets
-from edgesparse.geometry import cover, patches
+from edgesparse.geometry import runs, tile_count
 from edgesparse.layers import layers
 from edgesparse.schedule import plan
 
@@ -51,17 +51,13 @@ def test_a_tile_fits_the_machine(target, m, k, size):
         (layer,) = layers(model)
         tile = plan(model, machine)["conv"].tile
 
-        full, *end = patches(layer.plane, tile, machine.lanes)
-        shape = cover(layer.plane, tile.vectors * machine.lanes, machine.lanes)
-        last = (end or [full])[0]
-        if shape.column_tiles > 1:
-            covered = ((shape.column_tiles - 1) * full.columns + last.columns) * shape.row_tiles
-        else:
-            covered = ((shape.row_tiles - 1) * full.rows + last.rows) * full.columns
+        first, *last = runs(layer.plane, tile, machine.lanes)
+        tiles = tile_count(layer.plane, tile, machine.lanes)
+        covered = first.size * (tiles - len(last)) + sum(run.size for run in last)
 
         assert covered == layer.plane.n
-        assert full.vectors * tile.rows < machine.registers
-        assert tile.k_block * full.vectors * machine.lanes <= 1 << 16 or density == 1.0
+        assert first.vectors(machine.lanes) * tile.rows < machine.registers
+        assert tile.k_block * first.vectors(machine.lanes) * machine.lanes <= 1 << 16 or density == 1.0
         assert 1 <= tile.splits <= max(m, 1)
 
 
@@ -73,5 +69,4 @@ def test_every_core_gets_a_tile():
 
     tile = plan(model, machine)["conv"].tile
 
-    shape = cover(layer.plane, tile.vectors * machine.lanes, machine.lanes)
-    assert shape.row_tiles * shape.column_tiles * tile.splits >= machine.cores
+    assert tile_count(layer.plane, tile, machine.lanes) * tile.splits >= machine.cores

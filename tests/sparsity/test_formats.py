@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse.sparsity.formats import pack_chained, pack_csr, pack_panels
+from edgesparse.sparsity.formats import Grouping, pack_chained, pack_groups, pack_panels
 
 SHAPES = [(1, 1), (7, 9), (8, 8), (9, 33), (33, 7)]
 
@@ -19,32 +19,59 @@ def random_sparse(shape: tuple[int, int], density: float) -> np.ndarray:
     return w
 
 
+GROUPINGS = [
+    Grouping(rows=1, block=(1, 1), splits=1, k_block=7),
+    Grouping(rows=4, block=(1, 1), splits=1, k_block=100),
+    Grouping(rows=2, block=(1, 1), splits=3, k_block=1),
+    Grouping(rows=8, block=(4, 1), splits=2, k_block=8),
+    Grouping(rows=2, block=(1, 4), splits=1, k_block=8),
+    Grouping(rows=2, block=(2, 1), splits=1, k_block=33),
+]
+
+
 @pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize("k_block", [1, 7, 8, 100])
+@pytest.mark.parametrize("grouping", GROUPINGS, ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_blocked_csr_holds_every_nonzero_once(shape, k_block, density):
+def test_groups_hold_every_nonzero_once(shape, grouping, density):
     w, scale = random_sparse(shape, density), 48
+    (m, k), (height, depth) = shape, grouping.block
 
-    packed = pack_csr(w, k_block, scale)
+    packed = pack_groups(np.stack([w, 2 * w]), grouping, scale)
 
-    m, k = shape
-    read = np.zeros(shape, np.float32)
-    for block in range(-(-k // k_block)):
-        for row in range(m):
-            begin, end = packed.indptr[block * m + row : block * m + row + 2]
-            columns = packed.indices[begin:end].astype(int) // scale + block * k_block
-            assert (np.diff(columns) > 0).all()
-            read[row, columns] += packed.values[begin:end]
-    np.testing.assert_array_equal(read, w)
-    assert len(packed.values) == np.count_nonzero(w)
+    units, members = -(-m // grouping.rows), grouping.rows // height
+    blocks = -(-k // grouping.k_block)
+    read = np.zeros((2, units * grouping.rows, blocks * grouping.k_block + depth), np.float32)
+    for block, group, unit in np.ndindex(blocks, 2, units):
+        place = (block * 2 + group) * units + unit
+        for step in range(*packed.indptr[place : place + 2]):
+            for member, q, r in np.ndindex(members, depth, height):
+                row = packed.order[place * members + member]
+                column = block * grouping.k_block + packed.indices[step * members + member] // scale + q
+                read[group, row * height + r, column] += packed.values[step * members + member, q, r]
+    np.testing.assert_array_equal(read[0, :m, :k], w)
+    np.testing.assert_array_equal(read[1, :m, :k], 2 * w)
+    assert np.count_nonzero(read) == 2 * np.count_nonzero(w)
     assert packed.indices.dtype == np.uint16
     assert (packed.indices < packed.index_limit).all()
+    assert (packed.order < packed.order_limit).all()
 
 
-def test_blocked_csr_takes_wide_indices_where_narrow_ones_do_not_reach():
-    w = np.ones((1, 1025), np.float32)
+def test_rows_are_sorted_by_their_entries_within_each_range():
+    w = np.array([[0, 0, 1], [1, 1, 1], [0, 0, 0], [1, 1, 0]], np.float32)
 
-    packed = pack_csr(w, 1025, 64)
+    one = pack_groups(w[None], Grouping(rows=2, block=(1, 1), splits=1, k_block=3), 16)
+    two = pack_groups(w[None], Grouping(rows=2, block=(1, 1), splits=2, k_block=3), 16)
+
+    assert one.order.tolist() == [1, 3, 0, 2]
+    assert one.indptr.tolist() == [0, 3, 4]
+    assert two.order.tolist() == [1, 0, 3, 2]
+    assert two.indptr.tolist() == [0, 3, 5]
+
+
+def test_groups_take_wide_indices_where_narrow_ones_do_not_reach():
+    w = np.ones((1, 1, 1025), np.float32)
+
+    packed = pack_groups(w, Grouping(rows=1, block=(1, 1), splits=1, k_block=1025), 64)
 
     assert packed.indices.dtype == np.int32
     assert packed.indices[-1] == 1024 * 64

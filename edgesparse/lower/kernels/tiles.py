@@ -1,0 +1,297 @@
+"""The tiled kernel family: y[M, N] = w[M, K] @ x[K, N], dense or sparse, convolution or linear.
+
+N is the output plane of a convolution (or the tokens of a linear layer). x is read through `offsets`: element
+(k, n) lies at `offsets[k] + position(n)`, so that a window, a stride or a dilation is only another table.
+
+    for each tile of N (and range of M):
+        for each block of K:
+            pack the [k_block, tile] block of x
+            for each row (sparse) or panel of rows (dense): accumulate in registers
+        epilogue on registers, store
+
+Source: Elsen et al. 2019, "Fast Sparse ConvNets", arXiv:1911.09723; Goto and van de Geijn 2008 for the panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tvm.tirx import Buffer, Expr
+from tvm.tirx.script import builder as T
+
+from edgesparse.geometry import Plane, Run, runs, tile_count, tile_width
+from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.lower.kernels.epilogue import Epilogue
+from edgesparse.lower.kernels.vectors import vector_width
+from edgesparse.plan import Tile
+from edgesparse.targets import Target
+
+
+@dataclass(frozen=True)
+class Work:
+    """Sizes that follow from a layer, its tile and the vector length; counts are elements."""
+
+    plane: Plane
+    tile: Tile
+    lanes: int
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """What a tile computes; a second one where the last tile of a plane differs."""
+        return runs(self.plane, self.tile, self.lanes)
+
+    @property
+    def places(self) -> int:
+        """Tiles of one output plane."""
+        return tile_count(self.plane, self.tile, self.lanes)
+
+    @cached_property
+    def width(self) -> int:
+        """A row of the packed x block."""
+        return tile_width(self.plane, self.tile, self.lanes)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of K."""
+        return -(-self.plane.k // self.tile.k_block)
+
+    @property
+    def units(self) -> int:
+        """Rows, or panels of rows."""
+        return -(-self.plane.m // self.tile.rows)
+
+    @property
+    def split_units(self) -> int:
+        """Units of one of the ranges that M is cut into."""
+        return -(-self.units // self.tile.splits)
+
+    @property
+    def pack_size(self) -> int:
+        """The packed x block; its last row may be copied past its end."""
+        ends = [(len(run.pieces) - 1) * self.plane.width + run.pieces[-1] + self.lanes for run in self.runs]
+        return min(self.plane.k, self.tile.k_block) * self.width + max(self.lanes, *ends)
+
+    @property
+    def partial_size(self) -> int:
+        """Sums of the blocks so far."""
+        return self.split_units * self.tile.rows * self.width if self.blocks > 1 else 0
+
+    @property
+    def scratch_size(self) -> int:
+        """Packed x, then partial sums, then one vector of results."""
+        return self.pack_size + self.partial_size + self.lanes
+
+    @property
+    def y_size(self) -> int:
+        """The output of all images and groups."""
+        return self.plane.batch * self.plane.groups * self.plane.m * self.plane.n
+
+    @property
+    def tiles(self) -> int:
+        """Units of parallel work."""
+        return self.plane.batch * self.plane.groups * self.places * self.tile.splits
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """The buffers of a kernel."""
+
+    x: Buffer
+    offsets: Buffer
+    weights: Sequence[Buffer]
+    bias: Buffer
+    residual: Buffer | None
+    y: Buffer
+    area: Buffer  # scratch
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a tile begins: its image in x, its first output, its offset in y, and its range of rows or panels."""
+
+    group: Expr
+    image: Expr
+    row: Expr
+    column: Expr
+    y0: Expr
+    first_unit: Expr
+    last_unit: Expr
+
+
+def build(
+    form: str,
+    plane: Plane,
+    tile: Tile,
+    epilogue: Epilogue,
+    target: Target,
+    weights: Sequence[Param],
+    compute: type[Compute],
+) -> Kernel:
+    work = Work(plane, tile, target.lanes)
+    params = [Param(plane.x_size), Param(plane.k, "int32"), *weights, Param(plane.groups * plane.m)]
+    params += [Param(work.y_size)] * (2 if epilogue.residual else 1)
+
+    def body(t: Expr, x: Buffer, offsets: Buffer, *rest: Buffer) -> None:
+        bias, *residual, y, area = rest[len(weights) :]
+        memory = Memory(x, offsets, rest[: len(weights)], bias, residual[0] if residual else None, y, area)
+        place, at_end = _locate(work, t)
+
+        def emit(run: Run) -> None:
+            compute(work, run, epilogue, memory, place).emit()
+
+        first, *last = work.runs
+        if not last:
+            emit(first)
+            return
+        with T.If(at_end):
+            with T.Then():
+                emit(last[0])
+            with T.Else():
+                emit(first)
+
+    reads = len(params) - 1
+    inplace = ((reads - 1, reads),) if epilogue.residual else ()
+    symbol = kernel_symbol("tiled", form, plane, tile, epilogue, tuple(weights), target.name)
+    return build_kernel(symbol, params, work.tiles, body, scratch=Param(work.scratch_size), inplace=inplace)
+
+
+def _locate(work: Work, t: Expr) -> tuple[Place, Expr]:
+    """The place of tile `t`, and whether it is one of those that end the plane."""
+    plane = work.plane
+    split = T.bind(T.floormod(t, work.tile.splits))
+    index = T.bind(T.floordiv(t, work.tile.splits))
+    number, plane_number = T.bind(T.floormod(index, work.places)), T.bind(T.floordiv(index, work.places))
+    group = T.bind(T.floormod(plane_number, plane.groups))
+    image = T.floordiv(plane_number, plane.groups) * plane.x_batch_stride + group * plane.x_group_stride
+    start = T.bind(number * (work.tile.vectors * work.lanes))
+    first_unit = T.bind(split * work.split_units)
+    place = Place(
+        group,
+        T.bind(image),
+        T.bind(T.floordiv(start, plane.width)),
+        T.bind(T.floormod(start, plane.width)),
+        T.bind(plane_number * (plane.m * plane.n) + start),
+        first_unit,
+        T.bind(T.min(first_unit + work.split_units, work.units)),
+    )
+    return place, number == work.places - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Compute:
+    """Emits one tile; a subclass accumulates rows from its weight format."""
+
+    work: Work
+    run: Run
+    epilogue: Epilogue
+    memory: Memory
+    place: Place
+
+    @property
+    def plane(self) -> Plane:
+        """Geometry of the layer."""
+        return self.work.plane
+
+    @property
+    def tile(self) -> Tile:
+        """The tile as planned."""
+        return self.work.tile
+
+    @property
+    def lanes(self) -> Lanes:
+        """Full vectors."""
+        return Lanes(self.work.lanes)
+
+    def emit(self) -> None:
+        """Every block of K in turn; the first starts from the bias, the last stores y."""
+        last = self.work.blocks - 1
+
+        def block(kb: Expr | int, size: int, first: bool, final: bool) -> None:
+            self._pack(kb, size)
+            self.rows(kb, size, first, final)
+
+        if last > 0:
+            block(0, self.tile.k_block, first=True, final=False)
+        if last > 1:
+            with T.serial(1, last) as kb:
+                block(kb, self.tile.k_block, first=False, final=False)
+        block(last, self.plane.k - last * self.tile.k_block, first=last == 0, final=True)
+
+    def rows(self, kb: Expr | int, size: int, first: bool, final: bool) -> None:
+        """Accumulate block `kb` of `size` columns of K into every row of the range."""
+        raise NotImplementedError
+
+    def _pack(self, kb: Expr | int, size: int) -> None:
+        """Copy a block of x, its rows side by side: what a vector copies past its row, the next one overwrites."""
+        pieces = [self._piece(number) for number in range(len(self.run.pieces))]
+        end, vector = self._vectors()[-1]
+        with T.serial(0, size) as k:
+            source = T.bind(self.place.image + self.memory.offsets[kb * self.tile.k_block + k])
+            row = T.bind(k * self.work.width)
+            if end + vector.count > self.run.size:  # leave no lane to chance: denormals are slow
+                vector.store(self.memory.area, row + end, vector.splat(0.0))
+            for (start, goal), columns in zip(pieces, self.run.pieces, strict=True):
+                step = Lanes(vector_width(columns, self.lanes.count))
+                for c in range(0, columns, step.count):
+                    step.store(self.memory.area, row + (goal + c), step.load(self.memory.x, source + (start + c)))
+
+    def _piece(self, number: int) -> tuple[Expr, Expr | int]:
+        """Where a row of the run begins in a channel of x, and in the packed row."""
+        row, column = self.place.row, self.place.column
+        if number == 0:
+            return T.bind(row * self.plane.pitch + column), 0
+        inside = T.min(row + number, self.plane.height - 1)  # a tile may have fewer rows than others
+        return T.bind(inside * self.plane.pitch), T.bind(number * self.plane.width - column)
+
+    def _vectors(self) -> list[tuple[int, Lanes]]:
+        """Element offsets of the registers of a run; the last is as narrow as it can be."""
+        full = self.run.size // self.lanes.count * self.lanes.count
+        vectors = [(u, self.lanes) for u in range(0, full, self.lanes.count)]
+        rest = self.run.size - full
+        return [*vectors, (full, Lanes(vector_width(rest, self.lanes.count)))] if rest else vectors
+
+    def _accumulator(self) -> Buffer:
+        return T.alloc_buffer((self.run.vectors(self.lanes.count) * self.lanes.count,), "float32", scope="global")
+
+    def _clamp(self, row: Expr) -> Expr:
+        """A row that exists, for one that only fills up its panel or group."""
+        return row if self.plane.m % self.tile.rows == 0 else T.min(row, self.plane.m - 1)
+
+    def _start(self, acc: Buffer, row: Expr, slot: Expr, first: bool) -> None:
+        """Begin with the bias, or with the partial sum of the blocks before."""
+        for u, lanes in self._vectors():
+            if first:
+                start = lanes.splat(self.memory.bias[self.place.group * self.plane.m + row])
+            else:
+                start = lanes.load(self.memory.area, self.work.pack_size + slot * self.work.width + u)
+            lanes.store(acc, u, start)
+
+    def _finish(self, acc: Buffer, row: Expr, slot: Expr, final: bool) -> None:
+        """Keep the partial sum, or apply the epilogue and store the outputs."""
+        if not final:
+            for u, lanes in self._vectors():
+                lanes.store(self.memory.area, self.work.pack_size + slot * self.work.width + u, lanes.load(acc, u))
+            return
+        y0 = T.bind(self.place.y0 + row * self.plane.n)
+        for u, lanes in self._vectors():
+            if u + lanes.count <= self.run.size:
+                self._emit(acc, u, y0 + u, lanes)
+                continue
+            staging = self.work.pack_size + self.work.partial_size
+            lanes.store(self.memory.area, staging, lanes.load(acc, u))
+            self._emit_run(staging, y0 + u, self.run.size - u)
+
+    def _emit_run(self, staging: int, target: Expr, count: int) -> None:
+        """Store `count` neighbours in vectors that do not overlap, since y may lie over the residual."""
+        width, at = self.lanes.count, 0
+        while at < count:
+            while width > count - at:
+                width //= 2
+            self._emit(self.memory.area, staging + at, target + at, Lanes(width))
+            at += width
+
+    def _emit(self, source: Buffer, start: int, target: Expr, lanes: Lanes) -> None:
+        residual = lanes.load(self.memory.residual, target) if self.memory.residual is not None else None
+        lanes.store(self.memory.y, target, self.epilogue.apply(lanes.load(source, start), residual))
