@@ -75,7 +75,7 @@ def pack_groups(w: np.ndarray, grouping: Grouping, scale: int) -> GroupedRows:
     padded = np.zeros((groups, units * grouping.rows, -(-k // depth) * depth), np.float32)
     padded[:, :m, :k] = w
     cells = padded.reshape(groups, units * members, height, -1, depth).transpose(0, 1, 3, 4, 2)
-    occupied = cells.any(axis=(3, 4))  # [groups, rows, columns], in blocks
+    occupied: np.ndarray = np.any(cells, axis=(3, 4))  # [groups, rows, columns], in blocks
     span = -(-units // grouping.splits) * members  # rows of a range of M
     ranges = np.arange(units * members) // span
     orders, steps, indices, values = [], [], [], []

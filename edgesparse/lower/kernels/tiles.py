@@ -129,6 +129,7 @@ def build(
     weights: Sequence[Param],
     compute: type[Compute],
 ) -> Kernel:
+    """The kernel of one form: `weights` are the parameters of its format, `compute` emits a tile."""
     work = Work(plane, tile, target.lanes)
     params = [Param(plane.x_size), Param(plane.k, "int32"), *weights, Param(plane.groups * plane.m)]
     params += [Param(work.y_size)] * (2 if epilogue.residual else 1)
