@@ -11,7 +11,7 @@ class Tile:
 
     `vectors` SIMD registers of columns at a time; x is packed `k_block` rows at a time; `rows` output rows are
     accumulated at once; M is cut into `splits` ranges that run in parallel. In sparse kernels, `block` = (rows,
-    columns) of w share an index: (1, 1) is unstructured.
+    columns) of w share an index: (1, 1) is unstructured; a step of their inner loop takes `chunk` entries of each row.
     """
 
     vectors: int
@@ -19,6 +19,7 @@ class Tile:
     rows: int = 1
     splits: int = 1
     block: tuple[int, int] = (1, 1)
+    chunk: int = 1
 
 
 @dataclass(frozen=True)

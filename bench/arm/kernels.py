@@ -18,6 +18,7 @@ from bench.arm.emulate import core_of
 from bench.arm.layer import Shape, run_layer
 from bench.arm.ports import inner_loop, kernel_cycles, loop_bounds
 from edgesparse import targets
+from edgesparse.lower.kernels.sparse import QUAD
 from edgesparse.plan import Tile
 from edgesparse.sparsity.patterns import Block
 
@@ -28,18 +29,20 @@ WORKERS = 2
 
 @dataclass(frozen=True)
 class Form:
-    """A kernel form with its tile; `rows` are those that share an index, or the height of a dense panel."""
+    """A kernel form with its tile: `rows` rows at a time, sparse ones in chunks of `chunk` entries."""
 
     kernel: str
     vectors: int
     rows: int = 1
     block: Block = Block()  # noqa: RUF009
+    chunk: int = 1
 
     @property
     def name(self) -> str:
-        """Such as "sparse 4x1 U=4"."""
-        shape = f"{self.rows} rows" if self.kernel == "dense" else str(self.block)
-        return f"{self.kernel} {shape} U={self.vectors}"
+        """Such as "sparse 4x1 U=4", its vectors, and what differs from the plainest."""
+        shape = "dense" if self.kernel == "dense" else f"sparse {self.block}"
+        rows = f", {self.rows} rows" if self.rows > self.block.rows else ""
+        return f"{shape} U={self.vectors}{rows}{', quads' if self.chunk == QUAD else ''}"
 
 
 FORMS = (
@@ -48,6 +51,11 @@ FORMS = (
     Form("dense", 3, 8),
     Form("dense", 2, 8),
     *(Form("sparse", vectors) for vectors in (1, 2, 4, 7, 13)),
+    *(Form("sparse", vectors, chunk=QUAD) for vectors in (4, 7, 13)),
+    Form("sparse", 7, 2, chunk=QUAD),
+    *(Form("sparse", 7, 2, Block(2, 1), chunk) for chunk in (1, QUAD)),
+    *(Form("sparse", vectors, 4, Block(4, 1), chunk) for vectors, chunk in ((4, 1), (5, 1), (4, QUAD))),
+    Form("sparse", 7, 1, Block(1, 4)),
 )
 BOARDS = {"rpi3": 128, "rpi4": 256, "rpi5": 512}
 """Boards of the table, and their blocks of K."""
@@ -63,7 +71,7 @@ class Row:
     loads: float
     cycles: float
     bound: str
-    kernel_cycles: float  # of the whole kernel, its data in L1
+    kernel_cycles: float  # of the whole kernel, its data in L1, per multiply-add that the weight needs
     l1_misses: float  # of the whole kernel, per 1,000
     l2_misses: float
 
@@ -98,10 +106,12 @@ def measure(board: str, form: Form) -> Row:
     target = targets.load(board)
     core = core_of(target)
     density = 1.0 if form.kernel == "dense" else DENSITY
-    tile = Tile(form.vectors, BOARDS[board], form.rows)
-    ran = run_layer(Shape(M, K, SIDE, density, form.block), form.kernel, tile, target)
+    block = (form.block.rows, form.block.columns)
+    tile = Tile(form.vectors, BOARDS[board], form.rows, block=block, chunk=form.chunk)
+    shape = Shape(M, K, SIDE, density, form.block)
+    ran = run_layer(shape, form.kernel, tile, target)
     loop = inner_loop(ran)
-    inner, total = mix_of(loop.body), mix_of(ran).fmas
+    inner, total = mix_of(loop.body), shape.needed_fmas(target.lanes)
     limits = loop_bounds(loop, core)
     return Row(
         board=board,
@@ -124,7 +134,8 @@ def table(rows: Sequence[Row]) -> str:
         f"A 1x1 convolution of {K} to {M} channels over {SIDE}x{SIDE} pixels, zeros at density {DENSITY:g}. Figures are"
         " for each 128-bit multiply-add. Instructions, loads and misses are *counted* under QEMU, exactly; cycles are "
         "*modelled* from them by the ports of the core (`bench/arm/ports.py`), never timed. The inner loop has its "
-        "data in L1; the whole kernel adds the copy of x, the starts and ends of rows, and mispredicted loop ends. "
+        "data in L1; the whole kernel adds the copy of x, the starts and ends of rows, mispredicted loop ends and what "
+        "padding wastes; it counts the multiply-adds that the weight needs. "
         "Misses are of cold LRU caches without a prefetcher.",
         "",
         "| " + " | ".join(HEADERS) + " |",

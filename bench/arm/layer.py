@@ -31,6 +31,10 @@ class Shape:
     density: float
     block: Block = Block()  # noqa: RUF009
 
+    def needed_fmas(self, lanes: int) -> float:
+        """Multiply-adds of `lanes` that the kept weights need, without any padding."""
+        return np.count_nonzero(self.weight()) * self.side**2 / lanes
+
     def weight(self) -> np.ndarray:
         """Seeded: the same every time."""
         generator = np.random.default_rng(0)

@@ -18,12 +18,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
 from bench.arm.emulate import core_of, emulate
 from bench.arm.ports import kernel_cycles
@@ -33,6 +34,7 @@ from edgesparse.lower.codegen import compile_kernels
 from edgesparse.lower.fallback import supports
 from edgesparse.lower.graph import lower_graph
 from edgesparse.lower.kernel import Call, Tensor
+from edgesparse.plan import LayerPlan
 from edgesparse.prune import prune
 from edgesparse.targets import Target
 from models import zoo
@@ -84,7 +86,12 @@ def predict(path: Path, density: float, target: Target) -> list[StepCost]:
     if density < 1:
         model = prune(model, density).model
     normal = frontend.load(model, None, supports=supports)
-    calls = lower_graph(normal, target, schedule.plan(normal, target)).calls
+    return costs_of(normal, schedule.plan(normal, target), target)
+
+
+def costs_of(normal: ir.Model, plans: Mapping[str, LayerPlan], target: Target) -> list[StepCost]:
+    """The cost of every kernel call of a normalised model."""
+    calls = lower_graph(normal, target, plans).calls
     kernels = {call.kernel.symbol: call.kernel for call in calls}
     image = compile_kernels(list(kernels.values()), target)
 

@@ -54,10 +54,10 @@ def pack(layer: Layer, plan: LayerPlan, fusion: Fusion, target: Target) -> tuple
     plane, tile = layer.plane, plan.tile
     groups = layer.weight.reshape(plane.groups, plane.m, plane.k)
     if plan.kernel == "sparse":
-        grouping = Grouping(tile.rows, tile.block, tile.splits, tile.k_block)
+        grouping = Grouping(tile.rows, tile.block, tile.splits, tile.k_block, tile.chunk)
         packed = pack_groups(groups, grouping, tile_width(plane, tile, target.lanes))
         kernel = tiled_sparse(plane, tile, packed, fusion.epilogue, target)
-        steps = len(packed.indices) * tile.block[0] // tile.rows
+        steps = len(packed.indices) * tile.block[0] // (tile.rows * tile.chunk)
         order = Constant(packed.order, _index_kind(packed.order), packed.order_limit)
         return kernel, (*_sparse_constants(packed, steps), order)
     panels = np.stack([pack_panels(w, tile.k_block, tile.rows).values for w in groups])

@@ -19,9 +19,9 @@ class GroupedRows:
     the rows of each group: the rows of a range of M are sorted by their count of entries in this block of K, so that
     groups need little padding (index 0, value 0.0) and neighbouring groups end after as many steps.
 
-    Shapes: indptr int32 [blocks * groups + 1] counts steps, a step being an entry of each row of a group; indices
-    [steps * rows]; values [steps * rows, columns, rows of the block]; order [blocks * groups * rows]. An index
-    counts elements of the packed x block: (column - first column of the block) * `scale`.
+    Shapes: indptr int32 [blocks * groups + 1] counts steps, a step being `chunk` entries of each row of a group;
+    indices [steps * rows * chunk]; values [steps * rows * chunk, columns, rows of the block]; order [blocks * groups *
+    rows]. An index counts elements of the packed x block: (column - first column of the block) * `scale`.
     """
 
     indptr: np.ndarray
@@ -54,13 +54,15 @@ class Grouping:
     """How `pack_groups` cuts w[M, K].
 
     `rows` of w to a group, among them `block` = (rows, columns) share an index; `splits` ranges of M, of
-    equal numbers of groups, are sorted each on its own; K is cut every `k_block` columns.
+    equal numbers of groups, are sorted each on its own; K is cut every `k_block` columns. A step is `chunk` entries
+    of each row.
     """
 
     rows: int
     block: tuple[int, int]
     splits: int
     k_block: int
+    chunk: int = 1
 
 
 def pack_groups(w: np.ndarray, grouping: Grouping, scale: int) -> GroupedRows:
@@ -84,8 +86,8 @@ def pack_groups(w: np.ndarray, grouping: Grouping, scale: int) -> GroupedRows:
         for g in range(groups):
             counts = part[g].sum(axis=1)
             order = np.lexsort((-counts, ranges))
-            length = counts[order].reshape(units, members).max(axis=1)
-            packed_indices, packed_values = _entries(part[g], cells[g, :, start:], order, length, members)
+            length = -(-counts[order].reshape(units, members).max(axis=1) // grouping.chunk)
+            packed_indices, packed_values = _entries(part[g], cells[g, :, start:], order, length, grouping.chunk)
             orders.append(order)
             steps.append(length)
             indices.append(packed_indices * (depth * scale))
@@ -102,18 +104,19 @@ def pack_groups(w: np.ndarray, grouping: Grouping, scale: int) -> GroupedRows:
 
 
 def _entries(
-    occupied: np.ndarray, cells: np.ndarray, order: np.ndarray, length: np.ndarray, members: int
+    occupied: np.ndarray, cells: np.ndarray, order: np.ndarray, length: np.ndarray, chunk: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and values of one block of K: [steps, members] and [steps, members, columns, rows of the block]."""
+    """Columns and values of one block of K, a value being the [columns, rows] of a block of w."""
+    members = len(order) // len(length)
     place = np.empty(len(order), np.int64)  # of a row among the groups
     place[order] = np.arange(len(order))
     rows, columns = np.nonzero(occupied)
     first = np.concatenate([[0], np.cumsum(length)])[place // members]
     counts = occupied.sum(axis=1)
     rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
-    entries = (first[rows] + rank) * members + place[rows] % members
-    indices = np.zeros(length.sum() * members, np.int64)
-    values = np.zeros((length.sum() * members, *cells.shape[2:]), np.float32)
+    entries = ((first[rows] + rank // chunk) * members + place[rows] % members) * chunk + rank % chunk
+    indices = np.zeros(length.sum() * members * chunk, np.int64)
+    values = np.zeros((len(indices), *cells.shape[2:]), np.float32)
     indices[entries], values[entries] = columns, cells[rows, columns]
     return indices, values
 

@@ -18,7 +18,7 @@ from edgesparse.lower.kernel import Constant
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.program import ArgKind
 from edgesparse.targets import Target
-from tests.lower.executor import run_calls
+from tests.lower.executor import HOST, run_calls
 from tests.lower.single import random, runnable_targets
 
 DENSE = [Tile(4, 64, 6), Tile(2, 1000, 4, splits=2), Tile(1, 7, 5, splits=3)]
@@ -29,6 +29,9 @@ SPARSE = [
     Tile(2, 1000, 4),
     Tile(3, 16, 8, splits=2, block=(4, 1)),
     Tile(2, 7, 4, splits=3, block=(2, 1)),
+    Tile(7, 64, chunk=4),
+    Tile(4, 16, 8, splits=2, block=(4, 1), chunk=4),
+    Tile(3, 1000, 2, chunk=2),
 ]
 TILES = [("dense", t) for t in DENSE] + [("sparse", t) for t in SPARSE]
 
@@ -136,6 +139,15 @@ def test_blocks_along_k_match(target, m):
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=[1, 1, 1, 1])
 
     assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, target, "sparse", Tile(2, 16, 2, block=(1, 4)))
+
+
+def test_chunks_of_wide_indices_match():
+    """Too many columns of x for short indices, which are what one load brings four of."""
+    x, w = random((1, 1100, 8, 8)), sparse_random((7, 1100, 1, 1), 0.1)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
+    tile = Tile(64 // HOST.lanes, 1100, chunk=4)
+
+    assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, HOST, "sparse", tile)
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 33])

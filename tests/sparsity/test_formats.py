@@ -26,6 +26,9 @@ GROUPINGS = [
     Grouping(rows=8, block=(4, 1), splits=2, k_block=8),
     Grouping(rows=2, block=(1, 4), splits=1, k_block=8),
     Grouping(rows=2, block=(2, 1), splits=1, k_block=33),
+    Grouping(rows=1, block=(1, 1), splits=1, k_block=16, chunk=4),
+    Grouping(rows=4, block=(2, 1), splits=2, k_block=100, chunk=4),
+    Grouping(rows=2, block=(1, 4), splits=1, k_block=8, chunk=2),
 ]
 
 
@@ -44,10 +47,11 @@ def test_groups_hold_every_nonzero_once(shape, grouping, density):
     for block, group, unit in np.ndindex(blocks, 2, units):
         place = (block * 2 + group) * units + unit
         for step in range(*packed.indptr[place : place + 2]):
-            for member, q, r in np.ndindex(members, depth, height):
+            for member, c, q, r in np.ndindex(members, grouping.chunk, depth, height):
                 row = packed.order[place * members + member]
-                column = block * grouping.k_block + packed.indices[step * members + member] // scale + q
-                read[group, row * height + r, column] += packed.values[step * members + member, q, r]
+                entry = (step * members + member) * grouping.chunk + c
+                column = block * grouping.k_block + packed.indices[entry] // scale + q
+                read[group, row * height + r, column] += packed.values[entry, q, r]
     np.testing.assert_array_equal(read[0, :m, :k], w)
     np.testing.assert_array_equal(read[1, :m, :k], 2 * w)
     assert np.count_nonzero(read) == 2 * np.count_nonzero(w)

@@ -18,6 +18,8 @@ from edgesparse.plan import Tile
 from edgesparse.sparsity.formats import GroupedRows
 from edgesparse.targets import Target
 
+QUAD = 4  # short indices in a word, weights in a vector of 128 bits
+
 
 def tiled_sparse(plane: Plane, tile: Tile, weight: GroupedRows, epilogue: Epilogue, target: Target) -> Kernel:
     """Sparse form. Reads: x, offsets, indptr, indices, values, order, bias[, residual]; writes: y.
@@ -27,11 +29,16 @@ def tiled_sparse(plane: Plane, tile: Tile, weight: GroupedRows, epilogue: Epilog
     """
     arrays = (weight.indptr, weight.indices, weight.values, weight.order)
     params = [Param(array.size, array.dtype.name) for array in arrays]
+    if tile.chunk == QUAD and params[1].dtype == "uint16":
+        params[1] = Param(params[1].size // QUAD, "uint64")
     return build("sparse", plane, tile, epilogue, target, params, _Sparse)
 
 
 class _Sparse(Compute):
-    """`tile.rows` rows at a time, in block rows of `tile.block[0]` that share their indices."""
+    """`tile.rows` rows at a time, in block rows of `tile.block[0]` that share their indices.
+
+    Where a step has weights for whole vectors of four, they are loaded so: AArch64 multiplies by an element of one.
+    """
 
     def rows(self, kb: Expr | int, size: int, first: bool, final: bool) -> None:
         indptr, indices, values, order = self.memory.weights
@@ -47,13 +54,35 @@ class _Sparse(Compute):
             with T.serial(0, indptr[place + 1] - begin) as step:
                 for g in range(group):
                     entry = T.bind((begin + step) * group + g)
-                    column = T.bind(T.cast(indices[entry], "int32"))
-                    for q in range(depth):
-                        weights = [values[(entry * depth + q) * height + r] for r in range(height)]
-                        self._multiply(accs[g], weights, column + q * self.work.width)
+                    columns = self._columns(indices, entry)
+                    weights = self._weights(values, entry)
+                    for c, column in enumerate(columns):
+                        for q in range(depth):
+                            at = (c * depth + q) * height
+                            self._multiply(accs[g], weights[at : at + height], column + q * self.work.width)
             for g, row in enumerate(rows):
                 for r in range(height):
                     self._finish_row(accs[g][r], row + r, final)
+
+    def _columns(self, indices: Buffer, entry: Expr) -> list[Expr]:
+        """Where x lies for each entry of a chunk: of four short indices in one load."""
+        if indices.dtype != "uint64":
+            chunk = self.tile.chunk
+            return [T.bind(T.cast(indices[entry * chunk + c], "int32")) for c in range(chunk)]
+        word = T.bind(indices[entry])
+        shifted = [T.shift_right(word, T.uint64(16 * c)) for c in range(QUAD)]
+        return [T.bind(T.cast(T.bitwise_and(s, T.uint64(0xFFFF)), "int32")) for s in shifted]
+
+    def _weights(self, values: Buffer, entry: Expr) -> list[Expr]:
+        """The weights of a chunk: [chunk, columns, rows of the block]."""
+        height, depth = self.tile.block
+        count = self.tile.chunk * depth * height
+        if self.lanes.count != QUAD or count % QUAD:
+            return [values[entry * count + i] for i in range(count)]
+        held = T.alloc_buffer((count,), "float32", scope="global")
+        for i in range(0, count, QUAD):
+            self.lanes.store(held, i, self.lanes.load(values, entry * count + i))
+        return [held[i] for i in range(count)]
 
     def _multiply(self, accs: list[Buffer], weights: list[Expr], column: Expr) -> None:
         for u, lanes in self._vectors():
