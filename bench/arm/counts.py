@@ -16,6 +16,7 @@ class Mix:
 
     instructions: int = 0
     fmas: int = 0  # 128-bit multiply-adds
+    scalar_fmas: int = 0
     vector: int = 0  # other vector and scalar floating-point operations
     wide_loads: int = 0  # of 128 bits
     narrow_loads: int = 0  # of at most 64 bits into a vector register
@@ -26,6 +27,11 @@ class Mix:
     store_bits: int = 0
     branches: int = 0
     other: int = 0
+
+    @property
+    def macs(self) -> float:
+        """128-bit multiply-adds; four scalar ones count as one."""
+        return self.fmas + self.scalar_fmas / 4
 
     @property
     def loads(self) -> int:
@@ -45,6 +51,8 @@ def classes(text: str) -> Counter[str]:
     register = operands.lstrip("{ ")[:1]
     if name.startswith("fmla") and ".4s" in operands:
         found["fmas"] = 1
+    elif name == "fmadd":
+        found["scalar_fmas"] = 1
     elif _LOAD.match(name):
         found.update(_load(name, operands, register))
     elif _STORE.match(name):
@@ -107,7 +115,7 @@ class Loop:
     @property
     def longest_chain(self) -> float:
         """Multiply-adds of an iteration that wait for one another: those into one register."""
-        into = Counter(each.text.split()[1] for each in self.body if each.text.startswith("fmla"))
+        into = Counter(each.text.split()[1] for each in self.body if each.text.startswith(("fmla", "fmadd")))
         return max(into.values(), default=0)
 
 

@@ -36,11 +36,14 @@ class Form:
     rows: int = 1
     block: Block = Block()  # noqa: RUF009
     chunk: int = 1
+    side: int = SIDE
 
     @property
     def name(self) -> str:
         """Such as "sparse 4x1 U=4", its vectors, and what differs from the plainest."""
         shape = "dense" if self.kernel == "dense" else f"sparse {self.block}"
+        if self.side == 1:
+            return f"{shape}, one column"
         rows = f", {self.rows} rows" if self.rows > self.block.rows else ""
         return f"{shape} U={self.vectors}{rows}{', quads' if self.chunk == QUAD else ''}"
 
@@ -56,6 +59,8 @@ FORMS = (
     *(Form("sparse", 7, 2, Block(2, 1), chunk) for chunk in (1, QUAD)),
     *(Form("sparse", vectors, 4, Block(4, 1), chunk) for vectors, chunk in ((4, 1), (5, 1), (4, QUAD))),
     Form("sparse", 7, 1, Block(1, 4)),
+    Form("dense", 1, side=1),
+    Form("sparse", 1, side=1),
 )
 BOARDS = {"rpi3": 128, "rpi4": 256, "rpi5": 512}
 """Boards of the table, and their blocks of K."""
@@ -108,7 +113,7 @@ def measure(board: str, form: Form) -> Row:
     density = 1.0 if form.kernel == "dense" else DENSITY
     block = (form.block.rows, form.block.columns)
     tile = Tile(form.vectors, BOARDS[board], form.rows, block=block, chunk=form.chunk)
-    shape = Shape(M, K, SIDE, density, form.block)
+    shape = Shape(M, K, form.side, density, form.block)
     ran = run_layer(shape, form.kernel, tile, target)
     loop = inner_loop(ran)
     inner, total = mix_of(loop.body), shape.needed_fmas(target.lanes)
@@ -116,9 +121,9 @@ def measure(board: str, form: Form) -> Row:
     return Row(
         board=board,
         form=form.name,
-        instructions=inner.instructions / inner.fmas,
-        loads=inner.loads / inner.fmas,
-        cycles=limits.cycles / inner.fmas,
+        instructions=inner.instructions / inner.macs,
+        loads=inner.loads / inner.macs,
+        cycles=limits.cycles / inner.macs,
         bound=limits.bound,
         kernel_cycles=kernel_cycles(ran, core) / total,
         l1_misses=1000 * sum(each.l1_misses for each in ran) / total,
@@ -132,7 +137,8 @@ def table(rows: Sequence[Row]) -> str:
         "# Weighted kernels on Arm cores",
         "",
         f"A 1x1 convolution of {K} to {M} channels over {SIDE}x{SIDE} pixels, zeros at density {DENSITY:g}. Figures are"
-        " for each 128-bit multiply-add. Instructions, loads and misses are *counted* under QEMU, exactly; cycles are "
+        " for each 128-bit multiply-add, or four scalar ones. Instructions, loads and misses are *counted* under QEMU, "
+        "exactly; cycles are "
         "*modelled* from them by the ports of the core (`bench/arm/ports.py`), never timed. The inner loop has its "
         "data in L1; the whole kernel adds the copy of x, the starts and ends of rows, mispredicted loop ends and what "
         "padding wastes; it counts the multiply-adds that the weight needs. "

@@ -49,7 +49,7 @@ def bounds(mix: Mix, core: Core, chain: float = 0.0) -> Bounds:
     """Cycles for a mix; `chain` counts multiply-adds that wait for one another."""
     singles = mix.wide_loads + mix.narrow_loads + mix.broadcast_loads + mix.scalar_loads
     loads = singles + core.pair_loads * (mix.narrow_pairs + mix.scalar_pairs)
-    vector: float = core.fma_pipes * mix.fmas + mix.vector
+    vector: float = core.fma_pipes * mix.fmas + mix.scalar_fmas + mix.vector
     if core.load_pipes:
         vector += core.load_pipes * (mix.wide_loads + (mix.narrow_loads + mix.narrow_pairs + mix.broadcast_loads) / 2)
     else:
@@ -79,4 +79,4 @@ def kernel_cycles(ran: Sequence[Ran], core: Core, *, mispredicted: bool = True) 
 def inner_loop(ran: Sequence[Ran]) -> Loop:
     """The innermost loop with the most multiply-adds."""
     loops, _ = split_loops(ran)
-    return max(loops, key=lambda loop: mix_of(loop.body).fmas)
+    return max(loops, key=lambda loop: mix_of(loop.body).macs)

@@ -21,7 +21,7 @@ def core(board: str) -> Core:
     ("text", "expected"),
     [
         ("fmla v0.4s, v1.4s, v2.s[0]", {"fmas": 1}),
-        ("fmadd s0, s1, s2, s0", {"vector": 1}),
+        ("fmadd s0, s1, s2, s0", {"scalar_fmas": 1}),
         ("fcmlt v0.4s, v1.4s, #0.0", {"vector": 1}),
         ("dup v0.4s, w8", {"vector": 1}),
         ("ldr q4, [x17, #0x60]", {"wide_loads": 1}),
