@@ -119,23 +119,34 @@ class Run:
         return -(-self.size // lanes)
 
 
+def _sizes(plane: Plane, tile: Tile, lanes: int) -> tuple[int, int, int]:
+    """Tiles of full size, the size, and that of the last tile where it differs (else 0).
+
+    A rest of at most half a vector joins the tile before it, in one register more.
+    """
+    size = tile.vectors * lanes
+    whole, rest = divmod(plane.n, size)
+    if whole and 0 < rest <= lanes // 2:
+        return whole - 1, size, size + rest
+    return whole, size, rest
+
+
 def tile_count(plane: Plane, tile: Tile, lanes: int) -> int:
     """Runs that an output plane is cut into."""
-    return -(-plane.n // (tile.vectors * lanes))
-
-
-def tile_width(plane: Plane, tile: Tile, lanes: int) -> int:
-    """Elements of a row of the packed x block: the scale of sparse indices."""
-    return min(tile.vectors, -(-plane.n // lanes)) * lanes
+    whole, _, last = _sizes(plane, tile, lanes)
+    return whole + (last > 0)
 
 
 def runs(plane: Plane, tile: Tile, lanes: int) -> list[Run]:
     """The run of every tile but the last, and that of the last where it differs."""
-    size = tile.vectors * lanes
-    starts = range(0, plane.n, size)
-    whole, rest = divmod(plane.n, size)
-    last = [_run(plane, starts[-1:], rest)] if rest else []
-    return ([_run(plane, starts[:whole], size)] if whole else []) + last
+    whole, size, last = _sizes(plane, tile, lanes)
+    full = [_run(plane, range(0, whole * size, size), size)] if whole else []
+    return full + ([_run(plane, range(whole * size, plane.n, plane.n), last)] if last else [])
+
+
+def tile_width(plane: Plane, tile: Tile, lanes: int) -> int:
+    """Elements of a row of the packed x block: the scale of sparse indices."""
+    return max(run.vectors(lanes) for run in runs(plane, tile, lanes)) * lanes
 
 
 def _run(plane: Plane, starts: range, size: int) -> Run:

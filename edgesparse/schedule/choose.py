@@ -13,7 +13,7 @@ from math import log2
 
 import onnx_ir as ir
 
-from edgesparse.geometry import Plane, runs, tile_count
+from edgesparse.geometry import Plane, runs, tile_count, tile_width
 from edgesparse.layers import Layer, layers
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
@@ -87,10 +87,10 @@ def _dense_tiles(plane: Plane, target: Target) -> Iterator[Tile]:
 def _sparse_tiles(plane: Plane, target: Target) -> Iterator[Tile]:
     accumulators = target.registers - 4
     for vectors, block in product(range(1, (13 if target.registers >= 32 else 7) + 1), BLOCKS):
-        reach = INDEX_RANGE // (vectors * target.lanes)
+        reach = INDEX_RANGE // tile_width(plane, Tile(vectors, 1), target.lanes)
         sizes = {min(size, plane.k, reach) for size in (64, 128, 256, 512, plane.k)}
         for rows, k_block in product((1, 2, 4, 8), sizes):
-            fits = rows * vectors <= accumulators and rows % block[0] == 0
+            fits = rows * (vectors + 1) <= accumulators and rows % block[0] == 0
             if fits and plane.k % block[1] == 0 and k_block % block[1] == 0:
                 yield Tile(vectors, k_block, rows, _splits(plane, vectors, -(-plane.m // rows), target), block)
 

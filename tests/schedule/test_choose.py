@@ -9,7 +9,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgesparse import targets
-from edgesparse.geometry import runs, tile_count
+from edgesparse.geometry import runs, tile_count, tile_width
 from edgesparse.layers import layers
 from edgesparse.schedule import plan
 
@@ -57,7 +57,7 @@ def test_a_tile_fits_the_machine(target, m, k, size):
 
         assert covered == layer.plane.n
         assert first.vectors(machine.lanes) * tile.rows < machine.registers
-        assert tile.k_block * first.vectors(machine.lanes) * machine.lanes <= 1 << 16 or density == 1.0
+        assert tile.k_block * tile_width(layer.plane, tile, machine.lanes) <= 1 << 16 or density == 1.0
         assert 1 <= tile.splits <= max(m, 1)
 
 
