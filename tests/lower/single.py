@@ -1,4 +1,4 @@
-"""One-node models: the ONNX node that a kernel lowers, and ONNX Runtime as the judge of its result."""
+"""Models of one node or a few that a kernel lowers, and ONNX Runtime as the judge of their result."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from onnx import helper, numpy_helper
 
 from edgesparse.host import detect
 from edgesparse.lower.codegen import llvm_target
+from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.lower.kernel import Kernel
 from edgesparse.targets import Target
-from tests.lower.executor import HOST
+from tests.lower.executor import HOST, run_calls
 
 WIDE = replace(HOST, name="test-wide", cpu="x86-64-v4", features=("-prefer-256-bit",), vector_bits=512, registers=32)
 """A target of 512-bit vectors."""
@@ -63,16 +64,28 @@ def runnable_targets() -> list[Target]:
 
 @dataclass(frozen=True, eq=False)
 class Single:
-    """A model of one node; `inputs` become graph inputs, `constants` initializers."""
+    """A model, and values for its inputs."""
 
     model: onnx.ModelProto
     inputs: Mapping[str, np.ndarray]
 
     @property
     def node(self) -> ir.Node:
-        """The node, with static shapes on its values."""
+        """The first node, with static shapes on its values."""
         graph = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(self.model, strict_mode=True)).graph
         return next(iter(graph))
+
+    def lowered(self, target: Target = HOST) -> Lowered:
+        """What the graph makes of the model; no layer of it may need a plan."""
+        inferred = onnx.shape_inference.infer_shapes(self.model, strict_mode=True)
+        return lower_graph(ir.serde.deserialize_model(inferred), target, {})
+
+    def run(self, target: Target = HOST, *, inplace: bool = False) -> np.ndarray:
+        """The first output, computed by those calls."""
+        lowered = self.lowered(target)
+        values = run_calls(lowered.calls, self.inputs, target, inplace=inplace)
+        y = lowered.outputs[self.model.graph.output[0].name]
+        return {**self.inputs, **values}[y.name].reshape(y.shape)
 
     def judge(self) -> np.ndarray:
         """The first output according to ONNX Runtime."""
@@ -93,13 +106,26 @@ def single(
     names = [f"x{i}" for i in range(len(inputs))]
     held = [f"c{i}" for i in range(len(constants))]
     node = helper.make_node(op, [*names, *held], ["y"], name="node", **attributes)
-    types = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in inputs]
-    feeds = [helper.make_tensor_value_info(n, t, a.shape) for n, t, a in zip(names, types, inputs, strict=True)]
-    output = helper.make_tensor_value_info("y", types[0], shape)
-    weights = [numpy_helper.from_array(np.asarray(a), n) for n, a in zip(held, constants, strict=True)]
-    graph = helper.make_graph([node], "single", feeds, [output], weights)
+    feeds = dict(zip(names, inputs, strict=True))
+    return several([node], feeds, dict(zip(held, constants, strict=True)), opset=opset, shape=shape)
+
+
+def several(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, np.ndarray],
+    constants: Mapping[str, np.ndarray],
+    *,
+    opset: int = 20,
+    shape: Sequence[int] | None = None,
+) -> Single:
+    """A model of some nodes; its output is `y`, of the first input's type."""
+    types = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in inputs.items()}
+    feeds = [helper.make_tensor_value_info(name, types[name], array.shape) for name, array in inputs.items()]
+    output = helper.make_tensor_value_info("y", next(iter(types.values())), shape)
+    weights = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
+    graph = helper.make_graph(list(nodes), "single", feeds, [output], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    return Single(model, dict(zip(names, inputs, strict=True)))
+    return Single(model, dict(inputs))
 
 
 def random(shape: Sequence[int], seed: int = 0) -> np.ndarray:

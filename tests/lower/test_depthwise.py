@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper
 
-from edgesparse.lower.kernel import Tensor
-from edgesparse.lower.kernels.depthwise import lower_depthwise
-from edgesparse.lower.kernels.epilogue import Activation, Epilogue
+from edgesparse.lower.weighted import depthwise_window
 from edgesparse.targets import Target
-from tests.lower.executor import HOST, run_calls
-from tests.lower.single import Single, random, runnable_targets, single
+from tests.lower.single import Single, random, runnable_targets, several, single
 
 
 def convolution(
@@ -38,6 +36,9 @@ CASES = {
     "stride_4_kernel_1": convolution((1, 2, 9, 33), (1, 1), strides=[4, 4]),
     "wide_padding": convolution((1, 2, 3, 2), (5, 5), pads=[4, 9, 4, 9]),
     "no_padding": convolution((1, 2, 9, 8), (3, 3)),
+    "stride_3_right_padding": convolution((1, 2, 8, 47), (5, 5), pads=[0, 1, 4, 3], strides=[3, 3]),
+    "padding_wider_than_a_vector": convolution((1, 2, 3, 5), (3, 37), pads=[1, 18, 1, 18]),
+    "padding_above_only": convolution((1, 2, 5, 9), (3, 3), pads=[9, 1, 0, 1]),
     "1x1_output": convolution((1, 17, 7, 7), (7, 7)),
     "1d": convolution((2, 3, 33), (3,), pads=[1, 1]),
     "1d_long": convolution((1, 2, 5000), (9,), pads=[4, 4]),
@@ -48,6 +49,10 @@ CASES = {
         f"width_{w}_stride_2": convolution((1, 2, 5, w), (3, 3), pads=[1, 1, 1, 1], strides=[2, 2])
         for w in (1, 7, 8, 9, 16, 17, 31, 32, 33, 34)
     },
+    **{
+        f"width_{w}_stride_2_right_padding": convolution((1, 2, 6, w), (3, 3), pads=[0, 0, 1, 1], strides=[2, 2])
+        for w in (2, 7, 8, 9, 16, 17, 28, 30, 32, 33)
+    },
 }  # fmt: skip
 
 
@@ -57,24 +62,27 @@ def test_depthwise_matches_onnxruntime(name: str, target: Target) -> None:
     """Windows, strides, dilations and paddings of all kinds, with borders and tails."""
     case = CASES[name]
 
-    calls = lower_depthwise(case.node, target)
-    assert calls is not None
+    y = case.run(target)
 
-    np.testing.assert_allclose(run_calls(calls, case.inputs, target)["y"], case.judge(), rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 7, 7), (1, 3, 14, 20), (1, 3, 16, 16)])
+@pytest.mark.parametrize("shape", [(1, 3, 7, 7), (1, 3, 9, 9), (1, 3, 14, 20), (1, 3, 16, 16), (1, 3, 5, 33)])
 @pytest.mark.parametrize("inplace", [False, True], ids=["apart", "inplace"])
-def test_epilogue_adds_the_residual_then_activates(shape: tuple[int, ...], inplace: bool) -> None:
-    case = convolution(shape, (3, 3), pads=[1, 1, 1, 1])
-    residual = random(shape, 5)
-    epilogue = Epilogue(Activation("clip", (0.0, 1.0)), residual=True)
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+def test_epilogue_adds_the_residual_then_activates(shape: tuple[int, ...], inplace: bool, target: Target) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=3),
+        helper.make_node("Add", ["c", "r"], ["s"]),
+        helper.make_node("Clip", ["s", "low", "high"], ["y"]),
+    ]
+    constants = {"w": random((3, 1, 3, 3), 1), "b": random((3,), 2), "low": np.float32(0), "high": np.float32(1)}
+    case = several(nodes, {"x": random(shape), "r": random(shape, 5)}, constants)
 
-    calls = lower_depthwise(case.node, HOST, epilogue, Tensor("r", shape), Tensor("out", shape))
-    assert calls is not None
-    y = run_calls(calls, {**case.inputs, "r": residual}, inplace=inplace)["out"]
+    y = case.run(target, inplace=inplace)
 
-    np.testing.assert_allclose(y, np.clip(case.judge() + residual, 0, 1), rtol=1e-5, atol=2e-5)
+    assert [call.op for call in case.lowered(target).calls] == ["Conv+Add+Clip"]
+    np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -89,4 +97,4 @@ def test_epilogue_adds_the_residual_then_activates(shape: tuple[int, ...], inpla
     ids=["grouped", "3d", "computed_weight", "auto_pad", "not_a_convolution"],
 )
 def test_other_nodes_are_declined(case: Single) -> None:
-    assert lower_depthwise(case.node, HOST) is None
+    assert depthwise_window(case.node) is None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse.lower.kernels.transpose import Axis, lower_transpose, merged_axes
+from edgesparse.lower.kernels.transpose import Axis, merged_axes
 from edgesparse.targets import Target
-from tests.lower.executor import HOST, run_calls
-from tests.lower.single import Single, random, runnable_targets, single
+from tests.lower.single import random, runnable_targets, single
 
 CASES = [
     ((1, 1), (1, 0)),
@@ -40,30 +39,18 @@ CASES = [
 def test_transpose_moves_every_element(shape: tuple[int, ...], permutation: tuple[int, ...], target: Target) -> None:
     case = single("Transpose", [random(shape)], perm=permutation)
 
-    calls = lower_transpose(case.node, target)
-    assert calls is not None
+    y = case.run(target)
 
-    y = run_calls(calls, case.inputs, target)["y"]
     np.testing.assert_array_equal(y, case.inputs["x0"].transpose(permutation))
 
 
 def test_axes_reverse_by_default() -> None:
     case = single("Transpose", [random((2, 3, 4))])
 
-    calls = lower_transpose(case.node, HOST)
-    assert calls is not None
+    y = case.run()
 
-    np.testing.assert_array_equal(run_calls(calls, case.inputs)["y"], case.inputs["x0"].transpose())
+    np.testing.assert_array_equal(y, case.inputs["x0"].transpose())
 
 
 def test_axes_that_stay_neighbours_merge() -> None:
     assert merged_axes((2, 3, 1, 4, 5), (4, 0, 1, 2, 3)) == [Axis(5, 1, 24), Axis(24, 5, 1)]
-
-
-@pytest.mark.parametrize(
-    "case",
-    [single("Relu", [random((2, 3))]), single("Transpose", [np.zeros((2, 3), np.int64)])],
-    ids=["not_a_transpose", "integers"],
-)
-def test_other_nodes_are_declined(case: Single) -> None:
-    assert lower_transpose(case.node, HOST) is None

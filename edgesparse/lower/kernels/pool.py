@@ -42,12 +42,12 @@ def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
 def max_pool(window: Window, target: Target) -> Kernel:
     """Build max pooling. Reads: x; writes: y. Shapes: [batch, channels, height, width] both.
 
-    Over-read: x, below 128 bytes.
+    Over-read: x, below 64 bytes.
     """
     stencil = Stencil(window, window.batch * window.channels, target, fill=float("-inf"))
     lanes, size = stencil.lanes, window.height * window.width
 
-    def body(tile: Expr, x: Buffer, y: Buffer, area: Buffer) -> None:
+    def body(tile: Expr, x: Buffer, y: Buffer) -> None:
         def fold(image: Expr) -> Fold:
             return Fold(
                 x0=T.bind(image * size),
@@ -56,23 +56,23 @@ def max_pool(window: Window, target: Target) -> Kernel:
                 finish=lambda acc, _: acc,
             )
 
-        stencil.emit(tile, x, y, area, fold)
+        stencil.emit(tile, x, y, fold)
 
     symbol = kernel_symbol("max_pool", window.channels, window, target.name)
-    return build_kernel(symbol, _params(stencil), stencil.tiles, body, scratch=Param(stencil.scratch_size))
+    return build_kernel(symbol, _params(stencil), stencil.tiles, body)
 
 
 def average_pool(window: Window, scale: float | None, target: Target) -> Kernel:
     """Build average pooling: sums under the window, times `scale` or, when it is None, times a map of scales.
 
     Reads: x[, scales]; writes: y. Shapes: x and y as `max_pool`; scales [out_height * out_width + lanes].
-    Over-read: x, below 128 bytes. Order: ascending tap.
+    Over-read: x, below 64 bytes. Order: ascending tap.
     """
     stencil = Stencil(window, window.batch * window.channels, target)
     lanes, size, y_size = stencil.lanes, window.height * window.width, window.out_height * window.out_width
 
     def body(tile: Expr, x: Buffer, *rest: Buffer) -> None:
-        *scales, y, area = rest
+        *scales, y = rest
 
         def fold(image: Expr) -> Fold:
             def factor(y0: Expr) -> Expr:
@@ -85,13 +85,13 @@ def average_pool(window: Window, scale: float | None, target: Target) -> Kernel:
                 finish=lambda acc, y0: acc * factor(y0),
             )
 
-        stencil.emit(tile, x, y, area, fold)
+        stencil.emit(tile, x, y, fold)
 
     params = _params(stencil)
     if scale is None:
         params.insert(1, Param(y_size + target.lanes))
     symbol = kernel_symbol("average_pool", window.channels, window, scale, target.name)
-    return build_kernel(symbol, params, stencil.tiles, body, scratch=Param(stencil.scratch_size))
+    return build_kernel(symbol, params, stencil.tiles, body)
 
 
 def _params(stencil: Stencil) -> list[Param]:

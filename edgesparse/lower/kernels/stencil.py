@@ -1,15 +1,16 @@
 """Windows that slide over one channel: the loops that depthwise convolution and pooling share.
 
-A band of input rows is copied into scratch, padded, each row split into `stride` column phases. Every tap of
-the window is then one unit-stride vector load at a constant offset, without bounds to check. A block of output
-rows is computed at once, so that a loaded vector serves every row whose window covers it.
+A block of output rows by one vector of columns accumulates in registers. Each input row that the block sees is
+loaded once for every column of the window and serves all output rows whose window covers it. Vectors at the left
+and right edge of the image are known when the kernel is built; there the padding is shuffled in. Rows of padding
+are skipped, since they contribute nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
@@ -17,12 +18,12 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Lanes
 from edgesparse.lower.kernels.math import hold
-from edgesparse.lower.kernels.vectors import each_vector, keep_first, pick, store_first, vector_width
+from edgesparse.lower.kernels.vectors import keep_first, pick, store_first, vector_width
 from edgesparse.targets import Target
 
 _UNROLLED = 400  # multiply-adds in a row of code, at most
-_WIDEST = 64  # columns of a window
-_TILES = 32  # at least so many, for the threads to share, before images are grouped
+_WIDEST = 64  # columns of a window, or of padding beside the image
+_TILES = 32  # at least so many, if there are rows enough
 
 
 @dataclass(frozen=True)
@@ -42,34 +43,45 @@ class Fold:
 
 def fits(window: Window) -> bool:
     """Whether the loops for this window are of reasonable size, and there is something to compute."""
-    return window.kernel[1] <= _WIDEST and min(window.out_height, window.out_width, window.height, window.width) > 0
+    if min(window.out_height, window.out_width, window.height, window.width) < 1:
+        return False
+    reach = (window.out_width - 1) * window.strides[1] + (window.kernel[1] - 1) * window.dilations[1] + 1
+    return max(window.kernel[1], window.pads[1], reach - window.pads[1] - window.width) <= _WIDEST
 
 
 @dataclass(frozen=True, eq=False)
-class _Band:
-    """One band at work: its first output at `y0`, its copy at `place` of scratch."""
+class _Image:
+    """One image at work: x and y, its first output at `y0`."""
 
+    x: Buffer
     y: Buffer
     y0: Expr
-    area: Buffer
-    place: Expr | int
     fold: Fold
 
 
 @dataclass(frozen=True)
+class _Rows:
+    """A block of output rows: `count` of them from `first`, which lies in [lowest, highest]."""
+
+    first: Expr | int
+    count: int
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True)
 class Stencil:
-    """Loops of one window over `images` output channels for one target; `fill` is the value of the padding.
+    """Loops of one window over `images` output channels for one target; `fill` is the value beside the image.
 
-    A tile is one band of an image, or a group of small images: their copies are then far enough ahead of their
-    first use not to be waited for.
-
-    Over-read: of x, below 128 bytes. Order: rows of the window, then columns.
+    A tile is some blocks of rows of an image. With `exact`, no vector is stored beyond its row.
+    Over-read: of x, below 64 bytes. Order: rows of the window, then columns.
     """
 
     window: Window
     images: int
     target: Target
     fill: float = 0.0
+    exact: bool = False
 
     @cached_property
     def lanes(self) -> Lanes:
@@ -79,228 +91,185 @@ class Stencil:
     @property
     def tiles(self) -> int:
         """Units of work."""
-        return self.images // self._group * self._bands
+        return self.images * self._bands
 
     @property
     def stores_once(self) -> bool:
         """No output is stored twice; otherwise the last vector of a row overlaps the one before."""
-        return self.window.out_width <= self.lanes.count or self.window.out_width % self.lanes.count == 0
-
-    @property
-    def scratch_size(self) -> int:
-        """Elements of scratch that a tile needs."""
-        return self._group * self._area_size + self.lanes.count
+        return self.exact and (
+            self.window.out_width <= self.lanes.count or self.window.out_width % self.lanes.count == 0
+        )
 
     @cached_property
-    def _phases(self) -> list[int]:
-        """Column phases that some tap reads."""
-        stride, dilation = self.window.strides[1], self.window.dilations[1]
-        return sorted({j * dilation % stride for j in range(self.window.kernel[1])})
-
-    def _content(self, phase: int) -> tuple[int, int, int]:
-        """First image column of a phase, its place in the row of the phase, and how many columns there are."""
-        stride, left = self.window.strides[1], self.window.pads[1]
-        first = (phase - left) % stride
-        return first, (first + left) // stride, max(-(-(self.window.width - first) // stride), 0)
+    def _block_rows(self) -> int:
+        """Output rows computed at once: their accumulators, and the weights of a small window, fit the registers."""
+        most, height = max(1, min(7, self.target.registers // 4)), self.window.out_height
+        even = [rows for rows in range(most, most // 2, -1) if height % rows == 0]
+        return min(even[0] if even else most, height)
 
     @property
-    def _vectors(self) -> int:
-        """Vectors that hold the columns of any phase."""
-        return -(-self.window.width // (self.window.strides[1] * self.lanes.count))
+    def _blocks(self) -> int:
+        return -(-self.window.out_height // self._block_rows)
 
     @cached_property
-    def _pitch(self) -> int:
-        """Elements of one phase of a row: what the taps reach, and what the copy writes."""
-        stride, dilation, lanes = self.window.strides[1], self.window.dilations[1], self.lanes.count
-        reach = (self.window.kernel[1] - 1) * dilation // stride + max(self.window.out_width, lanes)
-        written = max(self._content(phase)[1] for phase in self._phases) + self._vectors * lanes
-        return -(-max(reach, written) // lanes) * lanes
-
-    @property
-    def _row_size(self) -> int:
-        return len(self._phases) * self._pitch
-
-    def _input_rows(self, rows: int) -> int:
-        return (rows - 1) * self.window.strides[0] + (self.window.kernel[0] - 1) * self.window.dilations[0] + 1
-
-    @cached_property
-    def _band_rows(self) -> int:
-        """Output rows of a band: as many as half of L1 allows, then evened out."""
-        height = self.window.out_height
-        budget = self.target.l1d_bytes // 2 // (4 * self._row_size)
-        rows = min(max(1, (budget - self._input_rows(1)) // self.window.strides[0] + 1), height)
-        return -(-height // -(-height // rows))
+    def _band_blocks(self) -> int:
+        """Blocks of rows in a tile."""
+        bands = min(self._blocks, -(-_TILES // self.images))
+        return -(-self._blocks // bands)
 
     @property
     def _bands(self) -> int:
-        return -(-self.window.out_height // self._band_rows)
+        return -(-self._blocks // self._band_blocks)
 
-    @property
-    def _area_size(self) -> int:
-        return self._input_rows(self._band_rows) * self._row_size
-
-    @cached_property
-    def _group(self) -> int:
-        """Images of a tile."""
-        if self._bands > 1:
-            return 1
-        most = max(1, min(8, self.target.l1d_bytes // 4 // (4 * self._area_size), self.images // _TILES))
-        return next(group for group in range(most, 0, -1) if self.images % group == 0)
-
-    @property
-    def _most_rows(self) -> int:
-        """Accumulators, and the weights of a small window, fit the registers."""
-        return max(1, min(7, self.target.registers // 4))
-
-    def _block_rows(self, rows: int) -> int:
-        """Output rows computed at once."""
-        most = self._most_rows
-        even = [r for r in range(most, most // 2, -1) if rows % r == 0]
-        return min(even[0] if even else most, rows)
-
-    def emit(self, tile: Expr, x: Buffer, y: Buffer, area: Buffer, fold: Callable[[Expr], Fold]) -> None:
+    def emit(self, tile: Expr, x: Buffer, y: Buffer, fold: Callable[[Expr], Fold]) -> None:
         """Compute one tile; `fold` tells for an image what happens there."""
-        if self._group > 1:
-            with T.serial(0, self._group) as g:
-                self._copy(x, fold(tile * self._group + g).x0, 0, area, T.bind(g * self._area_size))
-            with T.serial(0, self._group) as g:
-                image = T.bind(tile * self._group + g)
-                self._compute(_Band(y, self._start(image, 0), area, T.bind(g * self._area_size), fold(image)), 0)
+        index = T.bind(T.floordiv(tile, self._bands)) if self._bands > 1 else tile
+        image = _Image(x, y, T.bind(index * (self.window.out_height * self.window.out_width)), fold(index))
+        first = T.bind(T.floormod(tile, self._bands) * self._band_blocks) if self._bands > 1 else 0
+        last = T.bind(T.min(first + self._band_blocks, self._blocks)) if self._bands > 1 else self._blocks
+        step, height = self._block_rows, self.window.out_height
+        full = height // step  # blocks of `step` rows; one of fewer may follow
+        rest = _Rows(full * step, height - full * step, full * step, full * step)
+        if self._blocks == 1:
+            self._columns(image, _Rows(0, step, 0, 0))
             return
-        image, number = T.bind(T.floordiv(tile, self._bands)), T.bind(T.floormod(tile, self._bands))
-        band = _Band(y, self._start(image, number), area, 0, fold(image))
-        self._copy(x, band.fold.x0, number, area, 0)
-        self._compute(band, number)
-
-    def _start(self, image: Expr, number: Expr | int) -> Expr:
-        """Output offset of a band."""
-        height, width = self.window.out_height, self.window.out_width
-        return T.bind(image * (height * width) + number * (self._band_rows * width))
-
-    def _copy(self, x: Buffer, x0: Expr, band: Expr | int, area: Buffer, place: Expr | int) -> None:
-        """Fill scratch at `place` with the padded input rows of a band."""
-        window = self.window
-        rows, row_size = self._input_rows(self._band_rows), self._row_size
-        above, height = window.pads[0], window.height
-        if self._bands == 1:
-            self._fill(area, place, 0, min(above, rows) * row_size)
-            with T.serial(above, min(above + height, rows)) as r:
-                self._copy_row(x, T.bind(x0 + (r - above) * window.width), area, T.bind(place + r * row_size))
-            self._fill(area, place, (above + height) * row_size, rows * row_size)
-            return
-        first = T.bind(band * (self._band_rows * window.strides[0]) - above)
-        with T.serial(0, rows) as r:
-            row = T.bind(first + r)
-            with T.If(T.And(row >= 0, row < height)):
-                with T.Then():
-                    self._copy_row(x, T.bind(x0 + row * window.width), area, T.bind(r * row_size))
-                with T.Else():
-                    self._fill(area, r * row_size, 0, row_size)
-
-    def _fill(self, area: Buffer, row: Expr | int, begin: int, end: int) -> None:
-        """Whole vectors of padding over [begin, end) of a row in scratch; the last may reach behind it."""
-        if end > begin:
-            fill = self.lanes.splat(self.fill)
-            count = -(-(end - begin) // self.lanes.count) * self.lanes.count
-            each_vector(count, self.lanes, lambda i, _: self.lanes.store(area, row + i + begin, fill))
-
-    def _copy_row(self, x: Buffer, source: Expr, area: Buffer, row: Expr) -> None:
-        """The padding of every phase, then, over what it spilled, the columns of the image."""
-        stride, lanes = self.window.strides[1], self.lanes.count
-        vectorised = stride <= 2 and lanes > 1
-        for number, phase in enumerate(self._phases):
-            _, place, count = self._content(phase)
-            done = place + (self._vectors * lanes if vectorised else count)
-            self._fill(area, row + number * self._pitch, 0, place)
-            self._fill(area, row + number * self._pitch, done, self._pitch)
-        if vectorised:
-            last = (self._vectors - 1) * lanes
-            each_vector(last, self.lanes, lambda i, _: self._copy_vector(x, source, area, row, i, None))
-            self._copy_vector(x, source, area, row, last, last)
-            return
-        for number, phase in enumerate(self._phases):
-            first, place, count = self._content(phase)
-            with T.serial(0, count) as i:
-                T.buffer_store(area, x[source + first + i * stride], [row + number * self._pitch + place + i])
-
-    def _copy_vector(self, x: Buffer, source: Expr, area: Buffer, row: Expr, i: Expr | int, done: int | None) -> None:
-        """Columns from `i` on of each phase; with `done`, the last ones, padded."""
-        stride, lanes = self.window.strides[1], self.lanes
-        loaded = [T.bind(lanes.load(x, source + i * stride + u * lanes.count)) for u in range(stride)]
-        for number, phase in enumerate(self._phases):
-            first, place, count = self._content(phase)
-            value = pick(loaded, range(first, stride * lanes.count, stride))
-            if done is not None:
-                value = keep_first(value, count - done, self.fill)
-            lanes.store(area, row + i + (number * self._pitch + place), value)
-
-    def _compute(self, band: _Band, number: Expr | int) -> None:
-        """All output rows of a band; the last of an image may have fewer."""
-        rows = self._band_rows
-        last = self.window.out_height - (self._bands - 1) * rows
-        if last == rows:
-            self._compute_rows(band, rows)
-            return
-        with T.If(number == self._bands - 1):
-            with T.Then():
-                self._compute_rows(band, last)
-            with T.Else():
-                self._compute_rows(band, rows)
-
-    def _compute_rows(self, band: _Band, rows: int) -> None:
-        """Blocks of rows, each in vectors of columns."""
-        step = self._block_rows(rows)
-        width, lanes = self.window.out_width, self.lanes.count
-
-        def block(row: Expr | int, count: int) -> None:
-            if width <= lanes:
-                self._block(band, row, 0, count)
+        with T.serial(first, last) as block:
+            rows = _Rows(T.bind(block * step), step, 0, (full - 1) * step)
+            if not rest.count:
+                self._columns(image, rows)
                 return
-            with T.serial(0, -(-width // lanes)) as c:
-                column = c * lanes if width % lanes == 0 else T.bind(T.min(c * lanes, width - lanes))
-                self._block(band, row, column, count)
+            with T.If(block < full):
+                with T.Then():
+                    self._columns(image, rows)
+                with T.Else():
+                    self._columns(image, rest)
 
-        if rows // step > 1:
-            with T.serial(0, rows // step) as b:
-                block(b * step, step)
-        else:
-            block(0, step)
-        if rows % step:
-            block(rows - rows % step, rows % step)
+    def _columns(self, image: _Image, rows: _Rows) -> None:
+        """Every vector of columns of a block of rows; those in the middle alike, in a loop."""
+        lanes, width = self.lanes.count, self.window.out_width
+        starts = [min(c, max(width - lanes, 0)) for c in range(0, width, lanes)]
+        inside = [c for c in starts if not self._at_edge(c) and c % lanes == 0]
+        loop = inside if len(inside) > 1 else []
+        for c in starts:
+            if c not in loop:
+                self._block(image, rows, c)
+            elif c == loop[0]:
+                with T.serial(loop[0] // lanes, loop[-1] // lanes + 1) as number:
+                    self._block(image, rows, T.bind(number * lanes))
 
-    def _block(self, band: _Band, row: Expr | int, column: Expr | int, count: int) -> None:
-        """One vector of columns in `count` output rows."""
+    def _at_edge(self, column: int) -> bool:
+        """Whether some tap of the vector at an output column lies beside the image."""
+        window, (_, stride) = self.window, self.window.strides
+        first = column * stride - window.pads[1]
+        reach = (self.lanes.count - 1) * stride + (window.kernel[1] - 1) * window.dilations[1]
+        return first < 0 or first + reach >= window.width
+
+    def _block(self, image: _Image, rows: _Rows, column: Expr | int) -> None:
+        """One vector of columns in a block of rows."""
         (kh, kw), (sh, _), (dh, _) = self.window.kernel, self.window.strides, self.window.dilations
-        lanes, fold, width = self.lanes, band.fold, self.window.out_width
-        accs = [T.alloc_buffer((lanes.count,), "float32", scope="global") for _ in range(count)]
+        lanes, fold, width = self.lanes, image.fold, self.window.out_width
+        accs = [T.alloc_buffer((lanes.count,), "float32", scope="global") for _ in range(rows.count)]
         for acc in accs:
             lanes.store(acc, 0, fold.start())
-        base = T.bind(band.place + row * (sh * self._row_size) + column)
 
         def tap_row(source: Expr | int, users: list[tuple[Buffer, Expr | int]]) -> None:
             """Fold one input row into the accumulators of `users`, each with its row of the window."""
-            for j in range(kw):
-                value = T.bind(lanes.load(band.area, base + source * self._row_size + self._tap(j)))
+            row = T.bind(rows.first * sh + source - self.window.pads[0])
+            start = T.bind(fold.x0 + row * self.window.width)
+            for j, value in enumerate(self._taps(image.x, start, column)):
                 for acc, i in users:
                     lanes.store(acc, 0, fold.step(lanes.load(acc, 0), i * kw + j, value))
 
-        if kh * kw * self._most_rows <= _UNROLLED:
+        if kh * kw * self._block_rows <= _UNROLLED:
             uses: dict[int, list[tuple[Buffer, Expr | int]]] = {}
             for r, acc in enumerate(accs):
                 for i in range(kh):
                     uses.setdefault(r * sh + i * dh, []).append((acc, i))
             for source in sorted(uses):
-                tap_row(source, uses[source])
+                self._if_inside(rows, source, (source, source), partial(tap_row, source, uses[source]))
         else:
             with T.serial(0, kh) as i:
                 for r, acc in enumerate(accs):
-                    tap_row(r * sh + i * dh, [(acc, i)])
-        places = [T.bind(band.y0 + (row + r) * width + column) for r in range(count)]
+                    source = T.bind(r * sh + i * dh)
+                    reach = (r * sh, r * sh + (kh - 1) * dh)
+                    self._if_inside(rows, source, reach, partial(tap_row, source, [(acc, i)]))
+        places = [T.bind(image.y0 + (rows.first + r) * width + column) for r in range(rows.count)]
         results = [hold(fold.finish(lanes.load(acc, 0), place)) for acc, place in zip(accs, places, strict=True)]
-        for place, result in zip(places, results, strict=True):
-            store_first(band.y, place, result, min(width, lanes.count))
+        for number, (place, result) in enumerate(zip(places, results, strict=True), start=1):
+            # What a narrow row spills, the next one overwrites.
+            spills = number < rows.count and not self.exact
+            store_first(image.y, place, result, lanes.count if spills else min(width, lanes.count))
 
-    def _tap(self, j: int) -> int:
-        """Offset of column j of the window in a row of scratch."""
-        stride, column = self.window.strides[1], j * self.window.dilations[1]
-        return self._phases.index(column % stride) * self._pitch + column // stride
+    def _if_inside(self, rows: _Rows, source: Expr | int, reach: tuple[int, int], action: Callable[[], None]) -> None:
+        """Run `action` if row `source` behind the first input row of a block is no padding; it lies in `reach`."""
+        stride, above, height = self.window.strides[0], self.window.pads[0], self.window.height
+        lowest, highest = rows.lowest * stride + reach[0] - above, rows.highest * stride + reach[1] - above
+        if highest < 0 or lowest >= height:
+            return
+        row = T.bind(rows.first * stride + source - above)
+        if lowest >= 0 and highest < height:
+            action()
+            return
+        with T.If(T.And(row >= 0, row < height)), T.Then():
+            action()
+
+    def _taps(self, x: Buffer, start: Expr, column: Expr | int) -> list[Expr]:
+        """The vector that each column of the window sees of the input row at `start`.
+
+        `column` is a number for a vector that may be at an edge of the image.
+        """
+        stride, dilation, left = self.window.strides[1], self.window.dilations[1], self.window.pads[1]
+        first, count = column * stride, self.lanes.count
+        used = min(self.window.out_width, count)
+        reach = (used - 1) * stride + max((self.window.kernel[1] - 1) * dilation - left, stride - 1) + 1
+        held: dict[int, Expr] = {}
+
+        def at(q: int) -> Expr:
+            """Every stride-th input from `first + q` on."""
+            if q not in held:
+                held[q] = hold(build(q))
+            return held[q]
+
+        def build(q: int) -> Expr:
+            if count == 1:
+                return self._scalar(x, start, first + q)
+            if stride == 1:
+                return self._run(x, start, first + q, used)
+            if 0 <= q < stride:
+                return pick([run(u) for u in range(stride)], range(q, stride * count, stride))
+            # Only one lane differs from the vector beside it: cheaper than loads across cache lines.
+            if q < 0:
+                beside, other = at(q + stride), first + q
+                return pick([self.lanes.splat(self._scalar(x, start, other)), beside], range(count - 1, 2 * count - 1))
+            beside, other = at(q - stride), first + q + stride * (count - 1)
+            return pick([beside, self.lanes.splat(self._scalar(x, start, other))], range(1, count + 1))
+
+        runs: dict[int, Expr] = {}
+
+        def run(number: int) -> Expr:
+            if number not in runs:
+                runs[number] = hold(self._run(x, start, first + number * count, reach - number * count))
+            return runs[number]
+
+        return [at(j * dilation - left) for j in range(self.window.kernel[1])]
+
+    def _scalar(self, x: Buffer, start: Expr, column: Expr | int) -> Expr:
+        """One input of a row."""
+        if isinstance(column, int) and not 0 <= column < self.window.width:
+            return T.float32(self.fill)
+        return x[start + column]
+
+    def _run(self, x: Buffer, start: Expr, column: Expr | int, needed: int) -> Expr:
+        """Neighbouring inputs of a row from a column on; only the first `needed` lanes matter."""
+        lanes, width = self.lanes, self.window.width
+        if not isinstance(column, int):
+            return lanes.load(x, start + column)
+        fill = lanes.splat(self.fill)
+        if not -lanes.count < column < width or needed <= 0:
+            return fill
+        inside = hold(lanes.load(x, start + max(column, 0)))
+        if column + needed > width:
+            inside = keep_first(inside, width - max(column, 0), self.fill)
+        if column >= 0:
+            return inside
+        return pick([fill, inside], range(lanes.count + column, 2 * lanes.count + column))

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-import onnx_ir as ir
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import hold
-from edgesparse.lower.kernels.operands import operand
 from edgesparse.lower.kernels.vectors import (
     chunk_bounds,
     chunk_count,
@@ -26,7 +24,6 @@ from edgesparse.lower.kernels.vectors import (
     store_first,
     vector_width,
 )
-from edgesparse.lower.nodes import ints, tensor
 from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 4096  # at least about
@@ -39,17 +36,6 @@ class Axis:
     count: int
     x_stride: int
     y_stride: int
-
-
-def lower_transpose(node: ir.Node, target: Target) -> list[Call] | None:
-    """Lower a Transpose of float32; None for any other node."""
-    if node.op_type != "Transpose":
-        return None
-    x, y = operand(node, 0), tensor(node.outputs[0])
-    if x.dtype != "float32" or x.size == 0:
-        return None
-    permutation = ints(node, "perm", tuple(reversed(range(len(x.shape)))))
-    return [Call(str(node.name), "Transpose", transpose(x.shape, permutation, target), (x,), (y,))]
 
 
 def merged_axes(shape: Sequence[int], permutation: Sequence[int]) -> list[Axis]:
