@@ -61,7 +61,7 @@ def fuse(node: ir.Node, channel_axis: int, taken: Set[ir.Node]) -> Fusion | None
             nodes += absorbed
             value = absorbed[-1].outputs[0]
             break
-        add = _only_reader(value)
+        add = only_reader(value)
         if add is None or add in taken or add.op_type != "Add":
             break
         other = add.inputs[1] if add.inputs[0] is value else add.inputs[0]
@@ -79,7 +79,8 @@ def fuse(node: ir.Node, channel_axis: int, taken: Set[ir.Node]) -> Fusion | None
     return Fusion(tuple(nodes), value, bias.astype(np.float32), residual, activation)
 
 
-def _only_reader(value: ir.Value) -> ir.Node | None:
+def only_reader(value: ir.Value) -> ir.Node | None:
+    """The node that alone reads a value; None for an output of the graph."""
     uses = list(value.uses())
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
@@ -94,7 +95,7 @@ def _activation(value: ir.Value) -> tuple[Activation, list[ir.Node]] | None:
         return None if activation is None else (activation, readers)
     if len(readers) == 2:
         gate, product = readers if readers[1].op_type == "Mul" else readers[::-1]
-        is_gated = product.op_type == "Mul" and gate.op_type == "Sigmoid" and _only_reader(gate.outputs[0]) is product
+        is_gated = product.op_type == "Mul" and gate.op_type == "Sigmoid" and only_reader(gate.outputs[0]) is product
         if is_gated:
             return Activation("swish", (1.0,)), [gate, product]
     return None

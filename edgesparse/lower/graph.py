@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.geometry import Window
 from edgesparse.layers import Layer, layer_of
+from edgesparse.lower.attention import fuse_attention, lower_attention
 from edgesparse.lower.columns import lower_columns
 from edgesparse.lower.fallback import lower_group
-from edgesparse.lower.fuse import Fusion, fuse
+from edgesparse.lower.fuse import fuse
 from edgesparse.lower.kernel import Call, Tensor
 from edgesparse.lower.kernels import matmul, norm, pool, softmax
 from edgesparse.lower.kernels.copy import copy_constant
@@ -98,8 +99,8 @@ class _Walk:
         self.scope = Scope(model.graph.inputs, target)
         self.produced: list[ir.Value] = []  # values that calls wrote, in order
         self._pending: list[ir.Node] = []  # neighbours for TVM to fuse
-        # What each weighted layer became, by the last node of it, where it is emitted.
-        self._fusions: dict[ir.Node, tuple[Layer | Window, Fusion]] = {}
+        # What emits each layer or attention with all it absorbed, and what it computes, by its last node.
+        self._fusions: dict[ir.Node, tuple[Callable[[Scope], None], ir.Value]] = {}
         self._taken: set[ir.Node] = set()
 
     def run(self) -> None:
@@ -108,17 +109,22 @@ class _Walk:
         for node in self.nodes:
             if node in self._fusions:
                 self._flush()
-                self._emit_fusion(*self._fusions[node])
+                emit, value = self._fusions[node]
+                emit(self.scope)
+                self.produced.append(value)
             elif node not in self._taken and not self._is_empty(node):
                 self._emit_node(node)
         self._flush()
 
     def _fuse(self, node: ir.Node) -> None:
-        """Let a weighted layer absorb its neighbours, and remember where its calls go."""
+        """Let a weighted layer or an attention absorb its neighbours, and remember where its calls go."""
         if node in self._taken:
             return
         layer = layer_of(node) or depthwise_window(node)
         if layer is None:
+            attention = fuse_attention(node, self._taken)
+            if attention is not None:
+                self._take(attention.nodes, partial(lower_attention, attention), attention.output)
             return
         # Channels are the last axis of a linear layer and the second of a convolution.
         is_linear = isinstance(layer, Layer) and layer.is_linear
@@ -126,16 +132,15 @@ class _Walk:
         fusion = fuse(node, axis, self._taken)
         if fusion is None:
             return
-        self._taken.update(fusion.nodes)
-        self._fusions[fusion.nodes[-1]] = layer, fusion
-
-    def _emit_fusion(self, layer: Layer | Window, fusion: Fusion) -> None:
-        """Emit a layer of the tiled kernels, or the depthwise convolution that a window stands for."""
         if isinstance(layer, Layer):
-            lower_layer(layer, self.plans[layer.name], fusion, self.scope)
+            emit = partial(lower_layer, layer, self.plans[layer.name], fusion)
         else:
-            lower_depthwise(layer, fusion, self.scope)
-        self.produced.append(fusion.output)
+            emit = partial(lower_depthwise, layer, fusion)
+        self._take(fusion.nodes, emit, fusion.output)
+
+    def _take(self, nodes: Sequence[ir.Node], emit: Callable[[Scope], None], output: ir.Value) -> None:
+        self._taken.update(nodes)
+        self._fusions[nodes[-1]] = emit, output
 
     def _emit_node(self, node: ir.Node) -> None:
         if self._is_view(node):

@@ -20,6 +20,7 @@ from edgesparse.lower.kernel import Call, Constant, Tensor
 from edgesparse.lower.kernels.copy import transpose_copy
 from edgesparse.lower.kernels.transpose import transpose
 from edgesparse.lower.nodes import constant, tensor
+from edgesparse.nodes import shape_of
 from edgesparse.targets import Target
 
 MARK = "\x1f"
@@ -79,17 +80,19 @@ class Scope:
 
     def rows(self, value: ir.Value) -> Tensor | Constant:
         """The value as ONNX lays it out."""
-        array = constant(value)
-        if array is not None:
-            return Constant(np.ascontiguousarray(array))
-        return self._hold(tensor(value), _rows(tensor(value).shape))
+        return self.ordered(value, range(len(shape_of(value))))
 
     def columns(self, value: ir.Value) -> Tensor | Constant:
         """The value [..., F], seen as [N, F], stored as [F, N]."""
+        last = len(shape_of(value)) - 1
+        return self.ordered(value, (last, *range(last)))
+
+    def ordered(self, value: ir.Value, axes: Sequence[int]) -> Tensor | Constant:
+        """The value with its axes in an order, the slowest first."""
         array = constant(value)
         if array is not None:
-            return Constant(np.ascontiguousarray(array.reshape(-1, array.shape[-1]).T))
-        return self._hold(tensor(value), _columns(tensor(value).shape))
+            return Constant(np.ascontiguousarray(array.transpose(tuple(axes))))
+        return self._hold(tensor(value), _order(tensor(value).shape, axes))
 
     def holds_columns(self, value: ir.Value) -> bool:
         """Memory holds the value as [F, N] already."""
@@ -106,6 +109,10 @@ class Scope:
     def write_columns(self, value: ir.Value) -> Tensor:
         """Declare that the value is written as [F, N]; returns the tensor to write."""
         return self._declare(tensor(value), _columns(tensor(value).shape))
+
+    def write_ordered(self, value: ir.Value, axes: Sequence[int]) -> Tensor:
+        """Declare that the value is written with its axes in an order; returns the tensor to write."""
+        return self._declare(tensor(value), _order(tensor(value).shape, axes))
 
     def reshape(self, value: ir.Value, source: ir.Value) -> None:
         """Make `value` the elements of `source` in another shape."""
@@ -171,13 +178,17 @@ class Scope:
         return _rows(whole.shape)
 
 
+def _order(shape: Shape, axes: Sequence[int]) -> Order:
+    return tuple(axis for axis in axes if shape[axis] != 1)
+
+
 def _rows(shape: Shape) -> Order:
-    return tuple(axis for axis, size in enumerate(shape) if size != 1)
+    return _order(shape, range(len(shape)))
 
 
 def _columns(shape: Shape) -> Order:
     last = len(shape) - 1
-    return tuple(axis for axis in (last, *range(last)) if shape[axis] != 1)
+    return _order(shape, (last, *range(last)))
 
 
 def _relabel(order: Order, runs: Sequence[tuple[Order, Order]]) -> Order | None:

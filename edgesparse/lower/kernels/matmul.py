@@ -173,7 +173,7 @@ def _panels(product: Product, target: Target) -> Kernel:
     kinds = [(0, _Panel(wide, lanes.count))] if extra else []
     kinds += [(extra, _Panel(narrow, lanes.count))] if extra < panels - 1 else []
     kinds.append((panels - 1, _Panel(narrow, n - (vectors - 1) * lanes.count)))
-    height = _block_rows(m, wide, target)
+    height = block_rows(m, wide, target)
     parts = chunk_count(m, height, -(-_TILES // (product.count * panels)))
     packed = panels > 1 and m // parts >= _PACKED_ROWS and 4 * k * n > target.l1d_bytes // 2
     width = wide * lanes.count
@@ -204,7 +204,7 @@ def _panels(product: Product, target: Target) -> Kernel:
     return build_kernel(symbol, params, product.count * panels * parts, body, scratch=scratch)
 
 
-def _block_rows(m: int, vectors: int, target: Target) -> int:
+def block_rows(m: int, vectors: int, target: Target) -> int:
     """Rows of a register block: three quarters of the registers, and little done twice at the end."""
     most = max(1, target.registers * 3 // 4 // vectors)
     return min(range(min(most, m), max(most // 2, 1) - 1, -1) or [m], key=lambda rows: -(-m // rows) * rows)
@@ -226,19 +226,40 @@ def _choose(panel: Expr, kinds: Sequence[tuple[int, _Panel]], run: Callable[[_Pa
 def _block(
     product: Product, lanes: Lanes, shape: _Panel, rows: int, a: Buffer, a0: Expr, b: _Source, y: Buffer, y0: Expr
 ) -> None:
-    """Accumulate `rows` rows of a panel in registers and store them."""
+    """Compute `rows` rows of a panel and store them."""
+    accs = accumulate(
+        (rows, product.k, shape.vectors),
+        lanes,
+        lambda r, k: a[a0 + r * product.k + k],
+        lambda k, u: lanes.load(b.buffer, b.start + k * b.pitch + u),
+    )
     columns = range(0, shape.vectors * lanes.count, lanes.count)
-    accs = [T.alloc_buffer((shape.vectors * lanes.count,), "float32", scope="global") for _ in range(rows)]
-    for acc in accs:
-        for u in columns:
-            lanes.store(acc, u, lanes.splat(0.0))
-    with T.serial(0, product.k) as k:
-        values = [T.bind(lanes.load(b.buffer, b.start + k * b.pitch + u)) for u in columns]
-        for r, acc in enumerate(accs):
-            factor = T.bind(lanes.splat(a[a0 + r * product.k + k]))
-            for u, value in zip(columns, values, strict=True):
-                lanes.store(acc, u, lanes.load(acc, u) + factor * value)
     for r, acc in enumerate(accs):
         for u in columns:
             valid = shape.tail if u == columns[-1] else lanes.count
             store_first(y, T.bind(y0 + (r * product.n + u)), hold(lanes.load(acc, u)), valid)
+
+
+def accumulate(
+    shape: tuple[int, int, int], lanes: Lanes, a: Callable[[int, Expr], Expr], b: Callable[[Expr, int], Expr]
+) -> list[Buffer]:
+    """Multiply a block in registers; returns the buffer of each row.
+
+    Args:
+        shape: rows, k, and vectors in a row.
+        a: the scalar of a row at k.
+        b: the vector at k of the column with a given offset.
+    """
+    rows, depth, vectors = shape
+    columns = range(0, vectors * lanes.count, lanes.count)
+    accs = [T.alloc_buffer((vectors * lanes.count,), "float32", scope="global") for _ in range(rows)]
+    for acc in accs:
+        for u in columns:
+            lanes.store(acc, u, lanes.splat(0.0))
+    with T.serial(0, depth) as k:
+        values = [T.bind(b(k, u)) for u in columns]
+        for r, acc in enumerate(accs):
+            factor = T.bind(lanes.splat(a(r, k)))
+            for u, value in zip(columns, values, strict=True):
+                lanes.store(acc, u, lanes.load(acc, u) + factor * value)
+    return accs
