@@ -67,8 +67,8 @@ def lower_attention(fusion: AttentionFusion, scope: Scope) -> None:
         scope.ordered(v, (heads, column, *batch, row)),
     ]
     for value in mask:
-        *outer, last = range(len(shape_of(value)))
-        reads.append(scope.ordered(value, (*outer[:-1], last, *outer[-1:])))
+        axes = list(range(len(shape_of(value))))
+        reads.append(scope.ordered(value, (*axes[:-2], *reversed(axes[-2:]))))
     y = scope.write_ordered(fusion.output, (heads, column, *batch, row))
     op = "+".join(node.op_type for node in fusion.nodes)
     name = str(fusion.nodes[-1].name)

@@ -40,6 +40,7 @@ CASES = {
     "mask_over_queries": Case((1, 3), 9, 17, 8, 8, (9, 1)),
     "mask_over_heads": Case((2, 3), 9, 17, 8, 8, (3, 1, 1)),
     "mask_of_one": Case((2, 3), 9, 17, 8, 8, (1, 1, 1, 1)),
+    "mask_is_a_number": Case((2, 3), 9, 17, 8, 8, (), constant=True),
     "rank_3": Case((5,), 17, 9, 8, 12, (5, 17, 9)),
     "long": Case((1, 1), 40, 1500, 16, 16),
 }
