@@ -12,6 +12,7 @@ from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build
 from edgesparse.lower.kernels.operands import operand, output_count
 from edgesparse.lower.kernels.reduce import lower_reduce
 from edgesparse.lower.kernels.stencil import Fold, Stencil, fits
+from edgesparse.lower.kernels.vectors import add, maximum
 from edgesparse.lower.nodes import ints, tensor
 from edgesparse.targets import Target
 from edgesparse.windows import window_of
@@ -52,8 +53,9 @@ def max_pool(window: Window, target: Target) -> Kernel:
             return Fold(
                 x0=T.bind(image * size),
                 start=lambda: lanes.splat(float("-inf")),
-                step=lambda acc, _, value: T.max(acc, value),
+                step=lambda acc, _, value: maximum(acc, value),
                 finish=lambda acc, _: acc,
+                join=maximum,
             )
 
         stencil.emit(tile, x, y, fold)
@@ -66,7 +68,7 @@ def average_pool(window: Window, scale: float | None, target: Target) -> Kernel:
     """Build average pooling: sums under the window, times `scale` or, when it is None, times a map of scales.
 
     Reads: x[, scales]; writes: y. Shapes: x and y as `max_pool`; scales [out_height * out_width + lanes].
-    Over-read: x, below 64 bytes. Order: ascending tap.
+    Over-read: x, below 64 bytes. Order: columns of the window pairwise, then rows.
     """
     stencil = Stencil(window, window.batch * window.channels, target)
     lanes, size, y_size = stencil.lanes, window.height * window.width, window.out_height * window.out_width
@@ -83,6 +85,7 @@ def average_pool(window: Window, scale: float | None, target: Target) -> Kernel:
                 start=lambda: lanes.splat(0.0),
                 step=lambda acc, _, value: acc + value,
                 finish=lambda acc, y0: acc * factor(y0),
+                join=add,
             )
 
         stencil.emit(tile, x, y, fold)

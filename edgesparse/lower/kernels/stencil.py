@@ -18,7 +18,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Lanes
 from edgesparse.lower.kernels.math import hold
-from edgesparse.lower.kernels.vectors import keep_first, pick, store_first, vector_width
+from edgesparse.lower.kernels.vectors import fold_all, keep_first, pick, store_first, vector_width
 from edgesparse.targets import Target
 
 _UNROLLED = 400  # multiply-adds in a row of code, at most
@@ -32,13 +32,14 @@ class Fold:
 
     `x0` is the offset of the image in x; `start()` is the first accumulator; `step(accumulator, tap, x)` folds
     in the input at tap number `tap`; `finish(accumulator, offset)` is the value to store at the output offset
-    of its first lane.
+    of its first lane. Where taps are all alike, `join(x, x)` folds the inputs of a row first, once for all output rows.
     """
 
     x0: Expr
     start: Callable[[], Expr]
     step: Callable[[Expr, Expr | int, Expr], Expr]
     finish: Callable[[Expr, Expr], Expr]
+    join: Callable[[Expr, Expr], Expr] | None = None
 
 
 def fits(window: Window) -> bool:
@@ -74,7 +75,7 @@ class Stencil:
     """Loops of one window over `images` output channels for one target; `fill` is the value beside the image.
 
     A tile is some blocks of rows of an image. With `exact`, no vector is stored beyond its row.
-    Over-read: of x, below 64 bytes. Order: rows of the window, then columns.
+    Over-read: of x, below 64 bytes. Order: rows of the window, then columns; with `join`, columns pairwise.
     """
 
     window: Window
@@ -176,7 +177,10 @@ class Stencil:
             """Fold one input row into the accumulators of `users`, each with its row of the window."""
             row = T.bind(rows.first * sh + source - self.window.pads[0])
             start = T.bind(fold.x0 + row * self.window.width)
-            for j, value in enumerate(self._taps(image.x, start, column)):
+            taps = self._taps(image.x, start, column)
+            if fold.join is not None:
+                taps = [fold_all(taps, fold.join)]
+            for j, value in enumerate(taps):
                 for acc, i in users:
                     lanes.store(acc, 0, fold.step(lanes.load(acc, 0), i * kw + j, value))
 
