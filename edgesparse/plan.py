@@ -24,9 +24,11 @@ class Tile:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """How one weighted layer is computed.
+    """How one weighted layer is computed, and why.
 
-    `kernel` is "dense" or "sparse"; `break_even` is the density below which sparse is predicted to win.
+    `kernel` is "dense" or "sparse"; `break_even` is the density below which sparse is predicted to win. Times are
+    predicted, from a calibration whose `origin` is "measured" or "estimated"; `sparse_us` is that of the best sparse
+    kernel at the layer's density.
     """
 
     layer: str  # ONNX node name
@@ -39,3 +41,19 @@ class LayerPlan:
     tile: Tile
     break_even: float
     reason: str
+    dense_us: float = 0.0
+    sparse_us: float = 0.0
+    origin: str = "estimated"
+
+    @property
+    def choice(self) -> str:
+        """The kernel and its tile in words."""
+        block = "" if self.kernel == "dense" or self.tile.block == (1, 1) else " {}x{}".format(*self.tile.block)
+        rows = f"{self.tile.rows} rows x " if self.tile.rows > 1 else ""
+        splits = f", {self.tile.splits} splits" if self.tile.splits > 1 else ""
+        return f"{self.kernel}{block}, {rows}{self.tile.vectors} vectors, K {self.tile.k_block}{splits}"
+
+    @property
+    def predicted_us(self) -> float:
+        """The predicted time of the chosen kernel."""
+        return self.dense_us if self.kernel == "dense" else self.sparse_us

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from edgesparse import calibration
+from edgesparse.calibration import Calibration
 from edgesparse.errors import TargetError
 from edgesparse.host import FEATURES, Host, detect
 
@@ -55,6 +59,7 @@ class Target:
     clock_hz: int | None = None
     bandwidth_bytes_per_s: int | None = None  # peak of the main memory
     core: Core | None = None
+    calibration: Calibration | None = field(default=None, repr=False)  # None: kernels' costs are estimated
 
     @property
     def lanes(self) -> int:
@@ -81,12 +86,32 @@ def load(name_or_path: str | Path) -> Target:
     """
     text = str(name_or_path)
     if text.endswith(".toml"):
-        return _parse(_read(Path(text)), text)
+        return _calibrated(_parse(_read(Path(text)), text), Path(text).parent)
     if text not in names():
         raise TargetError(f"unknown target {text!r}{_suggest(text, names())}; known: {', '.join(names())}")
     path = folder() / f"{text}.toml"
     table = _read(path)
-    return fit_host(table, str(path), detect()) if text == HOST else _parse(table, str(path))
+    if text != HOST:
+        return _calibrated(_parse(table, str(path)), path.parent)
+    target = fit_host(table, str(path), detect())
+    own = cached_calibration(target)
+    return replace(target, calibration=calibration.read(own)) if own.is_file() else target
+
+
+def cached_calibration(target: Target) -> Path:
+    """Where `edgesparse tune` keeps what it measured of a target, for this user; of `host` for each CPU."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    facts = (target.summary, target.l1d_bytes, target.l2_bytes) if target.name == HOST else ()
+    key = f"-{hashlib.sha256(repr(facts).encode()).hexdigest()[:8]}" if facts else ""
+    return root / "edgesparse" / "calibration" / f"{target.name}{key}.toml"
+
+
+def _calibrated(target: Target, beside: Path) -> Target:
+    """The target with its calibration: this user's own, or the one beside the target's file, if there is one."""
+    for path in (cached_calibration(target), beside / "calibration" / f"{target.name}.toml"):
+        if path.is_file():
+            return replace(target, calibration=calibration.read(path))
+    return target
 
 
 def fit_host(table: Mapping[str, Any], where: str, host: Host) -> Target:
@@ -98,6 +123,7 @@ def fit_host(table: Mapping[str, Any], where: str, host: Host) -> Target:
             return replace(
                 base,
                 name=HOST,
+                calibration=_borrowed(base.calibration, host),
                 summary=f"{host.model}, compiled as {base.name}",
                 source="detected" + ("" if host.l1d_bytes and host.l2_bytes else f"; caches assumed as in {base.name}"),
                 l1d_bytes=host.l1d_bytes or base.l1d_bytes,
@@ -117,6 +143,11 @@ def fit_host(table: Mapping[str, Any], where: str, host: Host) -> Target:
     )
 
 
+def _borrowed(known: Calibration | None, host: Host) -> Calibration | None:
+    """A candidate's calibration on `host`: no more than an estimate unless it was measured on such a CPU."""
+    return known if known is None or known.machine == host.model else replace(known, origin=calibration.ESTIMATED)
+
+
 # Key: (type, required). Bare integers are positive.
 _KEYS: dict[str, dict[str, tuple[type, bool]]] = {
     "": {"schema": (int, True), "name": (str, True), "summary": (str, False), "source": (str, True)},
@@ -131,7 +162,7 @@ _KEYS: dict[str, dict[str, tuple[type, bool]]] = {
     "memory": {"l1d_bytes": (int, True), "l2_bytes": (int, True), "bandwidth_bytes_per_s": (int, False)},
     "cpu": {"cores": (int, True), "clock_hz": (int, False)},
 }
-_CORE = {field.name: (int, field.default is MISSING) for field in fields(Core)}
+_CORE = {fact.name: (int, fact.default is MISSING) for fact in fields(Core)}
 _TYPE_NAMES = {int: "a positive integer", str: "a string", list: "a list of strings", dict: "a table"}
 
 

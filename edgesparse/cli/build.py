@@ -1,4 +1,4 @@
-"""Commands that make something: prune and compile."""
+"""Commands that make something: prune, compile and tune."""
 
 from __future__ import annotations
 
@@ -67,4 +67,30 @@ def compile_command(
     )
 
 
-COMMANDS = (prune_command, compile_command)
+@click.command("tune")
+@click.option("--target", default="host", show_default=True, help="A name from `edgesparse targets`, or a TOML file.")
+@click.option(
+    "-o",
+    "--output",
+    type=options.FILE,
+    help="The calibration's .toml, kept for this user by default; or an .esp to measure on a device with esrun --tune.",
+)
+@click.option("--measured", type=options.FILE, help="What esrun --tune printed; measured on this machine by default.")
+@click.option("--seconds", type=click.FloatRange(0.0), default=30.0, show_default=True, help="How long to measure.")
+@options.as_json
+def tune_command(target: str, output: Path | None, measured: Path | None, seconds: float, as_json: bool) -> None:
+    """Measure what kernels cost on a device: what the choice between dense and sparse is made by."""
+    with progress() as stage:
+        report = pipeline.tune(target, output, measured=measured, seconds=seconds, progress=stage)
+    if as_json:
+        print_json(report)
+    elif report.within_20_percent is None:
+        click.echo(f"{report.file}: {report.experiments} measurements; on the device: esrun {report.file.name} --tune")
+    else:
+        click.echo(
+            f"{report.file}: calibration of {report.target} from {report.experiments} measurements; "
+            f"it predicts {report.within_20_percent:.0%} of them within 20 %"
+        )
+
+
+COMMANDS = (prune_command, compile_command, tune_command)

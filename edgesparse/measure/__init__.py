@@ -8,6 +8,7 @@ from edgesparse.measure.figure import Figure, Origin
 from edgesparse.measure.latency import Latency, Schedule, interleave
 from edgesparse.measure.memory import Memory, measure_memory
 from edgesparse.measure.rivals import RIVALS, OnnxRuntime, open_rival
+from edgesparse.measure.steps import step_times_us
 
 __all__ = [
     "RIVALS",
@@ -32,4 +33,5 @@ __all__ = [
     "open_artifact",
     "open_rival",
     "random_feeds",
+    "step_times_us",
 ]

@@ -4,6 +4,7 @@ from edgesparse.pipeline.compiling import Pruning, compile, default_output, prun
 from edgesparse.pipeline.files import save_arrays
 from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
 from edgesparse.pipeline.running import bench, inspect, run
+from edgesparse.pipeline.tuning import TuneReport, tune
 from edgesparse.pipeline.verification import verify
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "CompileReport",
     "Pruning",
     "TensorSummary",
+    "TuneReport",
     "VerifyReport",
     "bench",
     "compile",
@@ -19,5 +21,6 @@ __all__ = [
     "prune",
     "run",
     "save_arrays",
+    "tune",
     "verify",
 ]

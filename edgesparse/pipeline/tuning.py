@@ -1,0 +1,190 @@
+"""Calibrate a target: build the experiments as one artifact, measure its steps, fit the unit costs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgesparse import calibration, targets
+from edgesparse.calibration import Calibration
+from edgesparse.errors import MeasureError
+from edgesparse.pipeline.compiling import PRODUCER, Progress, silent
+from edgesparse.pipeline.files import require_writable, written
+from edgesparse.plan import LayerPlan
+from edgesparse.targets import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+    from edgesparse.schedule import Experiment, Fit
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """What `tune` wrote to `file`: a calibration, or the artifact that measures (then `calibration` is None).
+
+    `within_20_percent` is the share of the experiments that the calibration predicts that well.
+    """
+
+    file: Path
+    target: str
+    experiments: int
+    calibration: Calibration | None = None
+    within_20_percent: float | None = None
+
+
+def tune(
+    target: str | Target = targets.HOST,
+    output: str | Path | None = None,
+    *,
+    measured: str | Path | None = None,
+    seconds: float = 30.0,
+    progress: Progress = silent,
+) -> TuneReport:
+    """Measure what the kernels' work costs on a device, and write its calibration.
+
+    For a device elsewhere: write the artifact, run `esrun FILE.esp --tune` there, and hand over what it prints.
+
+    Args:
+        target: a built-in name, the path of a target's TOML file, or a Target.
+        output: the calibration's .toml, by default where this user's compilations find it; an .esp to write only the
+            artifact that is to be measured.
+        measured: what esrun printed; measured on this machine by default.
+        seconds: how long to measure here.
+
+    Raises: EdgesparseError: the target cannot be measured here, the measurements do not fit, or a file cannot be used.
+    """
+    from edgesparse import schedule
+
+    device = target if isinstance(target, Target) else targets.load(target)
+    path = Path(output) if output else targets.cached_calibration(device)
+    if not output:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path)
+    tried = schedule.experiments(device)
+    model = experiment_model(tried)
+    if path.suffix == ".esp":
+        _write_artifact(model, tried, device, path, progress)
+        return TuneReport(path, device.name, len(tried))
+    if measured:
+        times_us, how, machine = read_times(Path(measured)), "measured by esrun", device.summary
+    else:
+        times_us, how, machine = _measure(model, tried, device, seconds, progress), "measured in place", _cpu()
+    source = f"edgesparse tune, {how}, {datetime.date.today().isoformat()}"
+    progress("fitting")
+    found: Fit = schedule.fit_experiments(model, tried, times_us, device, source, machine)
+    with written(path) as temporary:
+        temporary.write_text(calibration.dump(found.calibration), encoding="utf-8")
+    return TuneReport(path, device.name, len(tried), found.calibration, found.within_20_percent)
+
+
+def read_times(path: Path) -> dict[str, float]:
+    """The time of each step in what `esrun --tune` printed.
+
+    Raises: MeasureError: the file cannot be read or holds something else.
+    """
+    try:
+        steps = json.loads(path.read_text(encoding="utf-8"))["steps"]
+        return {str(step["name"]): float(step["p10_us"]) for step in steps}
+    except OSError as err:
+        raise MeasureError(f"{path}: cannot be read: {err.strerror or err}") from err
+    except (ValueError, KeyError, TypeError) as err:
+        raise MeasureError(f"{path}: not what `esrun FILE.esp --tune` prints; remedy: run it again") from err
+
+
+def _cpu() -> str:
+    from edgesparse.host import detect
+
+    return detect().model
+
+
+def _measure(
+    model: ir.Model, tried: Sequence[Experiment], device: Target, seconds: float, progress: Progress
+) -> dict[str, float]:
+    from edgesparse import measure
+
+    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+        path = Path(folder) / "tune.esp"
+        _write_artifact(model, tried, device, path, progress)
+        progress("measuring")
+        return measure.step_times_us(path, seconds)
+
+
+def _write_artifact(
+    model: ir.Model, tried: Sequence[Experiment], device: Target, path: Path, progress: Progress
+) -> None:
+    from edgesparse import lower
+    from edgesparse.package.writer import write
+
+    progress(f"generating code for {device.name}")
+    program = lower.lower(model, device, experiment_plans(tried))
+    write(program, {"producer": PRODUCER, "model": "experiments of tune", "target": device.name}, path)
+
+
+def experiment_model(experiments: Sequence[Experiment]) -> ir.Model:
+    """A model with a node for each experiment; those of a chain follow each other."""
+    import numpy as np
+    import onnx
+    import onnx_ir as ir
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    nodes, weights, inputs, ends = [], [], [], {}
+    for number, experiment in enumerate(experiments):
+        w = _weight(experiment, rng)
+        weights.append(numpy_helper.from_array(w, f"w{number}"))
+        if experiment.chain not in ends:
+            ends[experiment.chain] = f"x{number}"
+            shape = _input_shape(experiment)
+            inputs.append(helper.make_tensor_value_info(f"x{number}", onnx.TensorProto.FLOAT, shape))
+        names = [ends[experiment.chain], f"w{number}"]
+        ends[experiment.chain] = f"a{number}" if experiment.activation else f"y{number}"
+        if experiment.window == 0:
+            nodes.append(helper.make_node("MatMul", names, [f"y{number}"], name=experiment.name))
+        else:
+            pads = [experiment.window // 2] * 4
+            nodes.append(helper.make_node("Conv", names, [f"y{number}"], name=experiment.name, pads=pads))
+        if experiment.activation:
+            nodes.append(helper.make_node(experiment.activation, [f"y{number}"], [f"a{number}"]))
+    outputs = [helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, None) for end in ends.values()]
+    graph = helper.make_graph(nodes, "experiments", inputs, outputs, weights)
+    opsets = [helper.make_opsetid("", 20)]
+    model: ir.Model = ir.from_proto(onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=opsets)))
+    return model
+
+
+def _input_shape(experiment: Experiment) -> tuple[int, ...]:
+    if experiment.window == 0:
+        return (1, experiment.channels)
+    height = experiment.size if experiment.window > 1 else 1
+    return (1, experiment.channels, height, experiment.size)
+
+
+def _weight(experiment: Experiment, rng: np.random.Generator) -> np.ndarray:
+    """Random, as dense as asked for, in blocks, and scaled so that a chain neither grows nor vanishes."""
+    import numpy as np
+
+    m, k, (r, q) = experiment.m, experiment.channels * max(1, experiment.window) ** 2, experiment.candidate.tile.block
+    kept = rng.random((-(-m // r), -(-k // q))) < experiment.density
+    mask = np.repeat(np.repeat(kept, r, axis=0), q, axis=1)[:m, :k]
+    w: np.ndarray = (rng.standard_normal((m, k)) * mask / np.sqrt(k * experiment.density)).astype(np.float32)
+    if experiment.window == 0:
+        return np.ascontiguousarray(w.T)
+    shaped: np.ndarray = w.reshape(m, experiment.channels, experiment.window, experiment.window)
+    return shaped
+
+
+def experiment_plans(experiments: Sequence[Experiment]) -> dict[str, LayerPlan]:
+    """The candidates of the experiments as plans, by node name."""
+    return {
+        e.name: LayerPlan(
+            e.name, "", e.m, e.channels, e.size, e.density, e.candidate.kernel, e.candidate.tile, 1.0, "an experiment"
+        )
+        for e in experiments
+    }

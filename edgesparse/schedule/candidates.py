@@ -1,0 +1,95 @@
+"""What can be chosen: the kernels and tiles that a layer may run with on a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgesparse.calibration import Loop
+from edgesparse.geometry import Plane, tile_count
+from edgesparse.plan import Tile
+from edgesparse.targets import Target
+
+BLOCKS = ((1, 1), (2, 1), (4, 1), (1, 4))
+INDEX_RANGE = 1 << 16  # sparse indices of a K block fit uint16
+K_BLOCKS = (64, 128, 256, 512)
+DENSE_K_BLOCK = 256
+MOST_ROWS = 8  # of w that are computed together
+VECTOR_ROWS = 4  # registers that the dense kernel of a single column sums at most
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel ("dense" or "sparse") with a tile."""
+
+    kernel: str
+    tile: Tile
+
+
+def dense_loops(target: Target) -> Iterator[Loop]:
+    """Accumulators fill the register file, less one x vector a column group and two for weights."""
+    for vectors in range(1, (7 if target.registers >= 32 else 3) + 1):
+        yield Loop("dense", (1, 1), vectors, min((target.registers - 2 - vectors) // vectors, MOST_ROWS))
+
+
+def sparse_loops(target: Target) -> Iterator[Loop]:
+    """Groups of rows whose accumulators fit the register file, besides weights and an x vector."""
+    for block in BLOCKS:
+        for rows in (1, 2, 4, MOST_ROWS):
+            if rows % block[0] == 0:
+                most = min(13 if target.registers >= 32 else 7, (target.registers - 4) // rows)
+                yield from (Loop("sparse", block, vectors, rows) for vectors in range(1, most + 1))
+
+
+def vector_loops(target: Target) -> Iterator[Loop]:
+    """The loops of layers with a single column."""
+    yield from (Loop("vector_dense", (1, 1), vectors, 1) for vectors in range(1, VECTOR_ROWS + 1))
+    yield Loop("vector_sparse", (1, 1), 1, 1)
+
+
+def loops(target: Target) -> list[Loop]:
+    """The inner loops that a calibration has to know: it interpolates between their numbers of vectors."""
+    dense = list(dense_loops(target))
+    ends = {Loop(loop.form, loop.block, vectors, loop.rows) for loop in dense for vectors in (1, -(-loop.vectors // 2))}
+    return [*sorted({*dense, *ends}), *_thinned(list(sparse_loops(target))), *vector_loops(target)]
+
+
+def _thinned(every: list[Loop]) -> Iterator[Loop]:
+    """Of many numbers of vectors, the small ones, where costs are least regular, and then every third."""
+    for loop in every:
+        largest = max(other.vectors for other in every if (other.block, other.rows) == (loop.block, loop.rows))
+        if loop.vectors <= 4 or loop.vectors % 3 == 1 or loop.vectors == largest:
+            yield loop
+
+
+def candidates(plane: Plane, target: Target, *, is_vector: bool) -> list[Candidate]:
+    """Every kernel and tile for a layer; each core gets a tile where M can be cut for that."""
+    if is_vector:
+        vectors = min(VECTOR_ROWS, -(-plane.m // target.lanes))
+        return [Candidate("dense", Tile(vectors, plane.k)), Candidate("sparse", Tile(1, plane.k))]
+    return [*_dense(plane, target), *_sparse(plane, target)]
+
+
+def _dense(plane: Plane, target: Target) -> Iterator[Candidate]:
+    for loop in dense_loops(target):
+        rows = min(loop.rows, plane.m)
+        splits = _splits(plane, loop.vectors, -(-plane.m // rows), target)
+        yield Candidate("dense", Tile(loop.vectors, min(plane.k, DENSE_K_BLOCK), rows, splits))
+
+
+def _sparse(plane: Plane, target: Target) -> Iterator[Candidate]:
+    most = -(-plane.n // target.lanes)
+    for loop in sparse_loops(target):
+        depth = loop.block[1]
+        if plane.k % depth or loop.rows >= 2 * plane.m or loop.vectors > most:
+            continue
+        reach = INDEX_RANGE // (loop.vectors * target.lanes) // depth * depth
+        splits = _splits(plane, loop.vectors, -(-plane.m // loop.rows), target)
+        for k_block in sorted({min(size, plane.k, reach) for size in (*K_BLOCKS, plane.k)}):
+            yield Candidate("sparse", Tile(loop.vectors, k_block, loop.rows, splits, loop.block))
+
+
+def _splits(plane: Plane, vectors: int, units: int, target: Target) -> int:
+    """Ranges of M, so that every core has a tile."""
+    tiles = plane.batch * plane.groups * tile_count(plane, Tile(vectors, 1), target.lanes)
+    return max(1, min(-(-target.cores // tiles), units))

@@ -1,0 +1,137 @@
+"""What a candidate has to do on a layer, counted exactly, and what that costs by a calibration."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from edgesparse.calibration import Calibration, Loop
+from edgesparse.geometry import Plane, Run, runs, tile_count
+from edgesparse.layers import Layer
+from edgesparse.schedule.candidates import Candidate
+from edgesparse.schedule.weight import WeightCounts
+from edgesparse.targets import Target
+
+STEP, START = "step", "start"
+Key = str | tuple[Loop, str]
+"""A unit of work: a field of `Costs`, or the step or start of a loop."""
+
+Work = Mapping[Key, float]
+"""How many units of each kind; reading weights is counted in KiB."""
+
+Counts = defaultdict[Key, float]
+
+VALUE_BYTES, INDEX_BYTES = 4, 2
+EXPONENTIAL = frozenset({"Elu", "Erf", "Gelu", "Mish", "Selu", "Sigmoid", "Softplus", "Swish", "Tanh"})
+CACHE_SHARE = 0.75  # of a cache that data may take before it is evicted by what else passes through
+
+
+def work(layer: Layer, weight: WeightCounts, candidate: Candidate, target: Target) -> Work:
+    """The units of work of one call, over all its tiles, on one thread."""
+    plane = layer.plane
+    counts = (
+        _vector_work(plane, weight, candidate, target)
+        if layer.is_vector
+        else _tiled_work(plane, weight, candidate, target)
+    )
+    if activation(layer.node) in EXPONENTIAL:
+        counts["activation_vector_ns"] = plane.batch * plane.groups * plane.m * plane.n / target.lanes
+    return counts
+
+
+def activation(node: ir.Node) -> str:
+    """The operator that the layer of this node ends with: what follows it behind additions; empty for none."""
+    readers = [use.node for use in node.outputs[0].uses()]
+    if len(readers) == 1 and readers[0].op_type == "Add":
+        return activation(readers[0])
+    return readers[0].op_type if readers else ""
+
+
+def time_us(units: Work, calibration: Calibration, tiles: int = 1, threads: int = 1) -> float | None:
+    """Predicted microseconds of one call; None where the calibration does not know a loop of it.
+
+    Args:
+        tiles: of the call; the slowest thread has a whole number of them.
+    """
+    costs = vars(calibration.costs)
+    total = 0.0
+    for key, count in units.items():
+        if isinstance(key, str):
+            total += costs[key] * count
+            continue
+        loop = calibration.loop(key[0])
+        if loop is None:
+            return None
+        total += (loop.step_ns if key[1] == STEP else loop.start_ns) * count
+    call = calibration.costs.call_ns
+    return (call + (total - call) * -(-tiles // threads) / tiles) / 1e3
+
+
+def call_tiles(plane: Plane, candidate: Candidate, target: Target) -> int:
+    """Tiles of a call: what threads share."""
+    tile = candidate.tile
+    return plane.batch * plane.groups * tile_count(plane, tile, target.lanes) * tile.splits
+
+
+def _tiled_work(plane: Plane, weight: WeightCounts, candidate: Candidate, target: Target) -> Counts:
+    tile, lanes = candidate.tile, target.lanes
+    blocks, units = -(-plane.k // tile.k_block), -(-plane.m // tile.rows)
+    if candidate.kernel == "dense":
+        steps = float(plane.k * units)
+        size_bytes, reads = VALUE_BYTES * plane.groups * plane.k * units * tile.rows, 0.0
+    else:
+        packed = weight.steps(tile.rows, tile.block, tile.k_block, tile.splits)
+        entries = packed * (tile.rows // tile.block[0])
+        steps = packed / plane.groups
+        size_bytes = entries * (VALUE_BYTES * tile.block[0] * tile.block[1] + INDEX_BYTES)
+        reads = entries / plane.groups * tile.block[1]
+    images = plane.batch * plane.groups
+    first, *last = runs(plane, tile, lanes)
+    places = tile_count(plane, tile, lanes)
+    far = reads * _far_share(min(plane.k, tile.k_block) * first.vectors(lanes) * lanes * 4, target)
+    counts = Counts(float)
+    for run, number in ((first, places - len(last)), *((run, 1) for run in last)):
+        copies, vectors = number * images, run.vectors(lanes)
+        loop = Loop(candidate.kernel, tile.block, vectors, tile.rows)
+        counts[loop, STEP] += copies * steps
+        counts[loop, START] += copies * blocks * units
+        counts["pack_row_ns"] += copies * tile.splits * plane.k
+        counts["pack_vector_ns"] += copies * tile.splits * plane.k * _pack_vectors(run, lanes)
+        counts["partial_vector_ns"] += copies * (blocks - 1) * plane.m * vectors
+        counts["store_piece_ns"] += copies * plane.m * (run.size % lanes).bit_count()
+        counts["far_vector_ns"] += copies * far * vectors
+    counts["tile_ns"] = images * places * tile.splits
+    counts["call_ns"] = 1
+    values_bytes = 4 * (plane.x_size + images * plane.m * plane.n)
+    if values_bytes > target.l2_bytes * CACHE_SHARE:
+        counts["far_kib_ns"] = values_bytes / 1024
+    counts["weight_kib_ns"] = size_bytes / 1024
+    if size_bytes > target.l2_bytes * CACHE_SHARE:
+        counts["weight_again_kib_ns"] = (places * plane.batch - 1) * size_bytes / 1024
+    return counts
+
+
+def _vector_work(plane: Plane, weight: WeightCounts, candidate: Candidate, target: Target) -> Counts:
+    """Every weight is read once: a step's cost has that in it."""
+    vectors = candidate.tile.vectors
+    if candidate.kernel == "dense":
+        starts = -(-plane.m // (vectors * target.lanes))
+        steps = plane.k * starts
+    else:
+        starts, steps = plane.m, weight.chains
+    loop = Loop(f"vector_{candidate.kernel}", (1, 1), vectors, 1)
+    counts = Counts(float)
+    counts["call_ns"], counts[loop, STEP], counts[loop, START] = 1, steps, starts
+    return counts
+
+
+def _pack_vectors(run: Run, lanes: int) -> int:
+    """Vectors that copy one channel of a run."""
+    return sum(-(-columns // lanes) for columns in run.pieces)
+
+
+def _far_share(block_bytes: int, target: Target) -> float:
+    """Share of the packed x block that does not stay in the L1 cache."""
+    return max(0.0, 1.0 - CACHE_SHARE * target.l1d_bytes / block_bytes)

@@ -1,0 +1,113 @@
+"""The measurements that a calibration is fitted to: small layers, each computed by a given candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgesparse.calibration import Loop
+from edgesparse.plan import Tile
+from edgesparse.schedule.candidates import Candidate, dense_loops, loops
+from edgesparse.targets import Target
+
+CHANNELS = 256
+COLUMNS = 224  # about as many as a 14x14 map has
+REGIMES = ((0.5, 64), (0.1, 256), (0.1, 64))
+"""Density and rows of a K block: they differ in how many steps a start of the loop is followed by."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A layer y[M, N] = w[M, K] @ x[K, N] and how to compute it.
+
+    `window` is 1 for a pointwise convolution, 3 for one over a square map of `size` columns, and 0 for a linear layer
+    of a single column. Experiments of one `chain` are computed one after the other, each on what the one before gave.
+    """
+
+    name: str
+    chain: str
+    m: int
+    channels: int
+    size: int
+    window: int
+    density: float
+    candidate: Candidate
+    activation: str = ""  # operator that follows
+
+
+def experiments(target: Target) -> list[Experiment]:
+    """Every loop in several regimes, then layers that stress what all kernels do alike."""
+    return [*_loops(target), *_packing(target), *_streaming(target), *_single_columns(target)]
+
+
+def _loops(target: Target) -> Iterator[Experiment]:
+    for loop in loops(target):
+        if loop.form.startswith("vector"):
+            continue
+        width = loop.vectors * target.lanes
+        size = max(1, COLUMNS // width) * width
+        for density, k_block in REGIMES if loop.form == "sparse" else REGIMES[:2]:
+            share = density if loop.form == "sparse" else 1.0
+            tile = Tile(loop.vectors, k_block, loop.rows, 1, loop.block)
+            name = f"{loop.name} k{k_block} d{share:g}"
+            yield Experiment(name, f"n{size}", CHANNELS, CHANNELS, size, 1, share, Candidate(loop.form, tile))
+
+
+def _packing(target: Target) -> Iterator[Experiment]:
+    """Few and many output channels; windows over small maps; blocks of x that exceed the L1 cache."""
+    some = min(4, max(loop.vectors for loop in dense_loops(target)))
+    for name, m, channels, size, k_block in (
+        ("first", 16, 16, 784, 64),
+        ("wide", 512, 16, 784, 128),
+        ("narrow", 16, 512, 784, 128),
+        ("wide again", 512, 16, 784, 64),
+        ("narrow again", 32, 512, 784, 512),
+        ("small", 256, 32, 784, 64),
+        ("smaller", 32, 256, 784, 64),
+    ):
+        tile = Tile(some, min(k_block, channels))
+        yield Experiment(name, "pack", m, channels, size, 1, 0.1, Candidate("sparse", tile))
+    for m, channels in ((64, 256), (256, 64)):
+        gelu = Candidate("sparse", Tile(some, 64))
+        yield Experiment(f"gelu {m}", "gelu", m, channels, COLUMNS, 1, 0.1, gelu, "Gelu")
+    for size in (7, 14, 28, 56):
+        channels = max(32, 1792 // size)
+        for k_block in (128, 512, 1152):
+            tile = Tile(some, min(k_block, 9 * channels))
+            name = f"window {size} k{k_block}"
+            yield Experiment(name, f"map{size}", channels, channels, size, 3, 0.1, Candidate("sparse", tile))
+    for vectors in (some, 2 * some):
+        for k_block in (256, 512, 1024)[: 3 if vectors == some else 2]:
+            tile = Tile(vectors, k_block)
+            name = f"far u{vectors} k{k_block}"
+            yield Experiment(name, "far", 1024, 1024, 256, 1, 0.1, Candidate("sparse", tile))
+
+
+def _streaming(target: Target) -> Iterator[Experiment]:
+    """Weights larger than the caches, read once and again."""
+    loop = max(dense_loops(target), key=_accumulators)
+    for size in (loop.vectors, 4 * loop.vectors):
+        tile = Tile(loop.vectors, 256, loop.rows)
+        columns = size * target.lanes
+        for i in range(2):
+            name = f"stream dense {size} {i}"
+            yield Experiment(name, f"s{size}", 1024, 1024, columns, 1, 1.0, Candidate("dense", tile))
+            name = f"stream sparse {size} {i}"
+            yield Experiment(
+                name, f"s{size}", 1024, 1024, columns, 1, 0.25, Candidate("sparse", Tile(loop.vectors, 128))
+            )
+
+
+def _single_columns(target: Target) -> Iterator[Experiment]:
+    for loop in loops(target):
+        for m, k in ((1000, 2048), (256, 512)):
+            m = min(m, target.lanes * loop.vectors) if loop.vectors < 4 and loop.form == "vector_dense" else m
+            kernel = loop.form.removeprefix("vector_")
+            density = 1.0 if kernel == "dense" else 0.1
+            candidate = Candidate(kernel, Tile(loop.vectors, k))
+            if kernel != loop.form:
+                yield Experiment(f"{loop.name} m{m} k{k}", f"{loop.name} {k}", m, k, 1, 0, density, candidate)
+
+
+def _accumulators(loop: Loop) -> int:
+    return loop.vectors * loop.rows

@@ -1,0 +1,116 @@
+"""Fit unit costs to measured experiments by non-negative least squares of the relative errors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.calibration import MEASURED, Calibration, Costs, LoopCost
+from edgesparse.errors import MeasureError
+from edgesparse.layers import layers
+from edgesparse.schedule.cost import START, STEP, Key, Work, time_us, work
+from edgesparse.schedule.estimate import estimate
+from edgesparse.schedule.experiments import Experiment
+from edgesparse.schedule.weight import WeightCounts
+from edgesparse.targets import Target
+
+RIDGE = 0.02  # how strongly costs that the experiments leave open are drawn towards the estimate
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A calibration, and its prediction over the measured time of each experiment."""
+
+    calibration: Calibration
+    ratios: dict[str, float]  # by experiment
+
+    @property
+    def within_20_percent(self) -> float:
+        """Share of the experiments whose prediction is that near."""
+        return sum(0.8 <= ratio <= 1.2 for ratio in self.ratios.values()) / len(self.ratios)
+
+
+def fit_experiments(
+    model: ir.Model,
+    tried: Sequence[Experiment],
+    times_us: Mapping[str, float],
+    target: Target,
+    source: str,
+    machine: str,
+) -> Fit:
+    """Calibrate a target by what the layers of the experiments' model took, by name.
+
+    Raises: MeasureError: a time is missing or is none.
+    """
+    for experiment in tried:
+        if not times_us.get(experiment.name, 0) > 0:
+            got = times_us.get(experiment.name)
+            raise MeasureError(
+                f"{source}: step {experiment.name!r}: got {got!r}, expected microseconds; "
+                "remedy: measure the artifact that this version of edgesparse writes"
+            )
+    found = {layer.name: layer for layer in layers(model)}
+    works = []
+    for experiment in tried:
+        layer = found[experiment.name]
+        works.append(work(layer, WeightCounts(layer.weight, 1), experiment.candidate, target))
+    times = [times_us[experiment.name] for experiment in tried]
+    calibration = fit(works, times, target, source, machine)
+    predicted = (time_us(units, calibration) or 0.0 for units in works)
+    return Fit(calibration, {e.name: p / t for e, p, t in zip(tried, predicted, times, strict=True)})
+
+
+def fit(works: Sequence[Work], times_us: Sequence[float], target: Target, source: str, machine: str) -> Calibration:
+    """The calibration under which work takes what was measured, as nearly as can be.
+
+    Args:
+        works: what each measurement does.
+        times_us: what it took, one number each.
+
+    Source: Lawson and Hanson 1974, "Solving Least Squares Problems", chapter 23.
+    """
+    from scipy.optimize import nnls
+
+    guessed = estimate(target)
+    works = [_in_known_loops(units, guessed) for units in works]
+    keys = sorted({key for units in works for key in units}, key=str)
+    counts = np.array([[units.get(key, 0.0) for key in keys] for units in works])
+    relative = counts / (1e3 * np.asarray(times_us))[:, None]
+    guess = np.array([_unit_ns(key, guessed) for key in keys])
+    guess /= np.median(relative @ guess)
+    pull = RIDGE * np.eye(len(keys))
+    system = np.vstack([relative * guess, pull])
+    solution, _ = nnls(system, np.concatenate([np.ones(len(works)), pull.sum(axis=0)]), maxiter=30 * len(keys))
+    unit_ns = dict(zip(keys, (solution * guess).tolist(), strict=True))
+    loops = {key[0] for key in keys if not isinstance(key, str)}
+    return Calibration(
+        target=target.name,
+        origin=MEASURED,
+        source=source,
+        costs=Costs(**{f.name: unit_ns.get(f.name, 0.0) for f in fields(Costs)}),
+        loops={loop: LoopCost(unit_ns[loop, STEP], unit_ns[loop, START]) for loop in sorted(loops)},
+        machine=machine,
+    )
+
+
+def _in_known_loops(units: Work, calibration: Calibration) -> Work:
+    """The same work, with loops between those of the calibration as parts of them."""
+    known = defaultdict[Key, float](float)
+    for key, count in units.items():
+        if isinstance(key, str):
+            known[key] += count
+            continue
+        for loop, part in calibration.neighbours(key[0]).items():
+            known[loop, key[1]] += part * count
+    return known
+
+
+def _unit_ns(key: Key, calibration: Calibration) -> float:
+    if isinstance(key, str):
+        return float(getattr(calibration.costs, key))
+    cost = calibration.loops[key[0]]
+    return cost.step_ns if key[1] == STEP else cost.start_ns
