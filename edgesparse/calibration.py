@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,24 @@ from edgesparse.errors import TargetError
 
 SCHEMA = 1
 MEASURED, ESTIMATED = "measured", "estimated"
-_LOOP = re.compile(r"(\w+)_(\d+)x(\d+)_u(\d+)_r(\d+)")
+_LOOP = re.compile(r"(\w+)_(\d+)x(\d+)_u(\d+)_r(\d+)(?:_c(\d+))?")
 
 
 @dataclass(frozen=True, order=True)
 class Loop:
-    """An inner loop: it adds to `rows` accumulators of `vectors` registers; a weight is a `block` of RxQ."""
+    """An inner loop over `chunk` weights at a time, each a `block` of RxQ, of `rows` rows by `vectors` registers."""
 
     form: str  # "dense", "sparse", "vector_dense" or "vector_sparse"
     block: tuple[int, int]
     vectors: int
     rows: int
+    chunk: int = 1
 
     @property
     def name(self) -> str:
-        """Such as sparse_4x1_u4_r1."""
-        return f"{self.form}_{self.block[0]}x{self.block[1]}_u{self.vectors}_r{self.rows}"
+        """Such as sparse_4x1_u7_r4, or sparse_1x1_u7_r1_c4 for chunks of four."""
+        chunk = f"_c{self.chunk}" if self.chunk > 1 else ""
+        return f"{self.form}_{self.block[0]}x{self.block[1]}_u{self.vectors}_r{self.rows}{chunk}"
 
     @classmethod
     def parse(cls, name: str) -> Loop | None:
@@ -41,8 +43,8 @@ class Loop:
         found = _LOOP.fullmatch(name)
         if found is None:
             return None
-        r, q, vectors, rows = map(int, found.groups()[1:])
-        return cls(found.group(1), (r, q), vectors, rows)
+        r, q, vectors, rows, chunk = (int(number or 1) for number in found.groups()[1:])
+        return cls(found.group(1), (r, q), vectors, rows, chunk)
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,11 @@ class Calibration:
     machine: str = ""  # CPU that was measured
 
     @cached_property
-    def _known(self) -> dict[tuple[str, tuple[int, int], int], list[int]]:
-        """The vector counts that are known of loops which differ in nothing else, ascending."""
-        known: dict[tuple[str, tuple[int, int], int], list[int]] = {}
+    def _known(self) -> dict[Loop, list[int]]:
+        """The vector counts, ascending, that are known of loops which are else the same; keys have none."""
+        known: dict[Loop, list[int]] = {}
         for loop in sorted(self.loops):
-            known.setdefault((loop.form, loop.block, loop.rows), []).append(loop.vectors)
+            known.setdefault(replace(loop, vectors=0), []).append(loop.vectors)
         return known
 
     def neighbours(self, loop: Loop) -> dict[Loop, float]:
@@ -96,16 +98,16 @@ class Calibration:
         the smallest. Fewer rows than any loop has cost what the next larger number of them costs. Empty where a loop
         is not known, or needs more rows or vectors than the largest that is.
         """
-        similar = [rows for form, block, rows in self._known if (form, block) == (loop.form, loop.block)]
-        rows = min((rows for rows in similar if rows >= loop.rows), default=0)
-        known = self._known.get((loop.form, loop.block, rows), [])
-        if not known or loop.vectors > known[-1]:
+        kinds = [kind for kind in self._known if replace(kind, rows=loop.rows) == replace(loop, vectors=0)]
+        kind = min((kind for kind in kinds if kind.rows >= loop.rows), key=lambda kind: kind.rows, default=None)
+        known = self._known[kind] if kind else []
+        if not kind or not known or loop.vectors > known[-1]:
             return {}
         above = next(vectors for vectors in known if vectors >= loop.vectors)
         below = max((vectors for vectors in known if vectors <= loop.vectors), default=above)
         share = 1.0 if above == below else (loop.vectors - below) / (above - below)
         ends = {above: share, below: 1.0 - share} if above != below else {above: 1.0}
-        return {Loop(loop.form, loop.block, vectors, rows): part for vectors, part in ends.items() if part}
+        return {replace(kind, vectors=vectors): part for vectors, part in ends.items() if part}
 
     def loop(self, loop: Loop) -> LoopCost | None:
         """The cost of a loop, interpolated if need be; None where it is not known."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 from edgesparse.calibration import Loop
 from edgesparse.geometry import Plane, tile_count
@@ -13,6 +14,7 @@ from edgesparse.targets import Target
 BLOCKS = ((1, 1), (2, 1), (4, 1), (1, 4))
 INDEX_RANGE = 1 << 16  # sparse indices of a K block fit uint16
 K_BLOCKS = (64, 128, 256, 512)
+CHUNKS = (1, 4)  # entries of a row in a step of the sparse loop; more only where rows are few
 DENSE_K_BLOCK = 256
 MOST_ROWS = 8  # of w that are computed together
 VECTOR_ROWS = 4  # registers that the dense kernel of a single column sums at most
@@ -34,11 +36,10 @@ def dense_loops(target: Target) -> Iterator[Loop]:
 
 def sparse_loops(target: Target) -> Iterator[Loop]:
     """Groups of rows whose accumulators fit the register file, besides weights and an x vector."""
-    for block in BLOCKS:
-        for rows in (1, 2, 4, MOST_ROWS):
-            if rows % block[0] == 0:
-                most = min(13 if target.registers >= 32 else 7, (target.registers - 4) // rows)
-                yield from (Loop("sparse", block, vectors, rows) for vectors in range(1, most + 1))
+    for block, rows, chunk in product(BLOCKS, (1, 2, 4, MOST_ROWS), CHUNKS):
+        if rows % block[0] == 0 and (chunk == 1 or block[1] * rows <= 2):
+            most = min(13 if target.registers >= 32 else 7, (target.registers - 4) // rows)
+            yield from (Loop("sparse", block, vectors, rows, chunk) for vectors in range(1, most + 1))
 
 
 def vector_loops(target: Target) -> Iterator[Loop]:
@@ -57,7 +58,7 @@ def loops(target: Target) -> list[Loop]:
 def _thinned(every: list[Loop]) -> Iterator[Loop]:
     """Of many numbers of vectors, the small ones, where costs are least regular, and then every third."""
     for loop in every:
-        largest = max(other.vectors for other in every if (other.block, other.rows) == (loop.block, loop.rows))
+        largest = max(other.vectors for other in every if replace(other, vectors=loop.vectors) == loop)
         if loop.vectors <= 4 or loop.vectors % 3 == 1 or loop.vectors == largest:
             yield loop
 
@@ -86,7 +87,7 @@ def _sparse(plane: Plane, target: Target) -> Iterator[Candidate]:
         reach = INDEX_RANGE // (loop.vectors * target.lanes) // depth * depth
         splits = _splits(plane, loop.vectors, -(-plane.m // loop.rows), target)
         for k_block in sorted({min(size, plane.k, reach) for size in (*K_BLOCKS, plane.k)}):
-            yield Candidate("sparse", Tile(loop.vectors, k_block, loop.rows, splits, loop.block))
+            yield Candidate("sparse", Tile(loop.vectors, k_block, loop.rows, splits, loop.block, loop.chunk))
 
 
 def _splits(plane: Plane, vectors: int, units: int, target: Target) -> int:

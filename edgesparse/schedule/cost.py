@@ -82,8 +82,8 @@ def _tiled_work(plane: Plane, weight: WeightCounts, candidate: Candidate, target
         steps = float(plane.k * units)
         size_bytes, reads = VALUE_BYTES * plane.groups * plane.k * units * tile.rows, 0.0
     else:
-        packed = weight.steps(tile.rows, tile.block, tile.k_block, tile.splits)
-        entries = packed * (tile.rows // tile.block[0])
+        packed = weight.steps(tile)
+        entries = packed * (tile.rows // tile.block[0]) * tile.chunk
         steps = packed / plane.groups
         size_bytes = entries * (VALUE_BYTES * tile.block[0] * tile.block[1] + INDEX_BYTES)
         reads = entries / plane.groups * tile.block[1]
@@ -94,7 +94,7 @@ def _tiled_work(plane: Plane, weight: WeightCounts, candidate: Candidate, target
     counts = Counts(float)
     for run, number in ((first, places - len(last)), *((run, 1) for run in last)):
         copies, vectors = number * images, run.vectors(lanes)
-        loop = Loop(candidate.kernel, tile.block, vectors, tile.rows)
+        loop = Loop(candidate.kernel, tile.block, vectors, tile.rows, tile.chunk)
         counts[loop, STEP] += copies * steps
         counts[loop, START] += copies * blocks * units
         counts["pack_row_ns"] += copies * tile.splits * plane.k

@@ -33,7 +33,8 @@ def _slots(loop: Loop) -> tuple[float, float]:
     if loop.form == "dense":
         return max(accumulators, loop.vectors + loop.rows, FMA_LATENCY), accumulators
     if loop.form == "sparse":
-        members = loop.rows // height
-        loads = members * (depth * (loop.vectors + height) + 1)
-        return max(loads, accumulators * depth, FMA_LATENCY * depth / 2) * SPARSE_OVERHEAD, LOOP_EXIT + accumulators
+        entries = loop.rows // height * loop.chunk
+        loads = entries * (depth * (loop.vectors + height) + 1)
+        work = max(loads, accumulators * depth * loop.chunk, FMA_LATENCY * depth * loop.chunk / 2)
+        return work * SPARSE_OVERHEAD, LOOP_EXIT + accumulators
     return (loop.vectors if loop.form == "vector_dense" else 4.0), LOOP_EXIT

@@ -48,7 +48,7 @@ def _loops(target: Target) -> Iterator[Experiment]:
         size = max(1, COLUMNS // width) * width
         for density, k_block in REGIMES if loop.form == "sparse" else REGIMES[:2]:
             share = density if loop.form == "sparse" else 1.0
-            tile = Tile(loop.vectors, k_block, loop.rows, 1, loop.block)
+            tile = Tile(loop.vectors, k_block, loop.rows, 1, loop.block, loop.chunk)
             name = f"{loop.name} k{k_block} d{share:g}"
             yield Experiment(name, f"n{size}", CHANNELS, CHANNELS, size, 1, share, Candidate(loop.form, tile))
 

@@ -6,6 +6,8 @@ from functools import cache, cached_property
 
 import numpy as np
 
+from edgesparse.plan import Tile
+
 CHAINS = 4  # nonzeros that a step of the sparse kernel of a single column sums
 
 
@@ -15,7 +17,6 @@ class WeightCounts:
     def __init__(self, weight: np.ndarray, groups: int) -> None:
         self._weight = weight.reshape(groups, -1, weight.shape[1])
         self.stored = cache(self._stored)
-        self.steps = cache(self._steps)
         self._filled = cache(self._count_filled)
         self._sorted = cache(self._sort)
 
@@ -28,13 +29,14 @@ class WeightCounts:
         """Weights in blocks RxQ with a nonzero."""
         return int(self._filled(block)[:, :, -1].sum()) * block[0] * block[1]
 
-    def _steps(self, rows: int, block: tuple[int, int], k_block: int, splits: int) -> int:
+    def steps(self, tile: Tile) -> int:
         """Steps of the sparse loops over all groups of rows: the longest row of a group decides.
 
         As `sparsity.formats.pack_groups` orders them: by their entries in a block of K, inside each of `splits` ranges.
         """
-        members = rows // block[0]
-        return int(self._sorted(members, block, k_block, splits)[:, :, ::members].sum())
+        members = tile.rows // tile.block[0]
+        longest = self._sorted(members, tile.block, tile.k_block, tile.splits)[:, :, ::members]
+        return int((-(-longest // tile.chunk)).sum())
 
     @property
     def chains(self) -> int:
