@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from edgesparse.calibration import Loop
-from edgesparse.geometry import Plane, tile_count
+from edgesparse.geometry import Plane, tile_count, tile_width
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
@@ -84,7 +84,7 @@ def _sparse(plane: Plane, target: Target) -> Iterator[Candidate]:
         depth = loop.block[1]
         if plane.k % depth or loop.rows >= 2 * plane.m or loop.vectors > most:
             continue
-        reach = INDEX_RANGE // (loop.vectors * target.lanes) // depth * depth
+        reach = INDEX_RANGE // tile_width(plane, Tile(loop.vectors, 1), target.lanes) // depth * depth
         splits = _splits(plane, loop.vectors, -(-plane.m // loop.rows), target)
         for k_block in sorted({min(size, plane.k, reach) for size in (*K_BLOCKS, plane.k)}):
             yield Candidate("sparse", Tile(loop.vectors, k_block, loop.rows, splits, loop.block, loop.chunk))

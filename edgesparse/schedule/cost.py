@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from edgesparse.calibration import Calibration, Loop
-from edgesparse.geometry import Plane, Run, runs, tile_count
+from edgesparse.geometry import Plane, Run, runs, tile_count, tile_width
 from edgesparse.layers import Layer
 from edgesparse.schedule.candidates import Candidate
 from edgesparse.schedule.weight import WeightCounts
@@ -90,7 +90,7 @@ def _tiled_work(plane: Plane, weight: WeightCounts, candidate: Candidate, target
     images = plane.batch * plane.groups
     first, *last = runs(plane, tile, lanes)
     places = tile_count(plane, tile, lanes)
-    far = reads * _far_share(min(plane.k, tile.k_block) * first.vectors(lanes) * lanes * 4, target)
+    far = reads * _far_share(min(plane.k, tile.k_block) * tile_width(plane, tile, lanes) * 4, target)
     counts = Counts(float)
     for run, number in ((first, places - len(last)), *((run, 1) for run in last)):
         copies, vectors = number * images, run.vectors(lanes)
