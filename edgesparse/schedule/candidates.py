@@ -30,7 +30,7 @@ class Candidate:
 
 def dense_loops(target: Target) -> Iterator[Loop]:
     """Accumulators fill the register file, less one x vector a column group and two for weights."""
-    for vectors in range(1, (7 if target.registers >= 32 else 3) + 1):
+    for vectors in range(1, (7 if target.registers >= 32 else 4) + 1):
         yield Loop("dense", (1, 1), vectors, min((target.registers - 2 - vectors) // vectors, MOST_ROWS))
 
 
@@ -72,10 +72,13 @@ def candidates(plane: Plane, target: Target, *, is_vector: bool) -> list[Candida
 
 
 def _dense(plane: Plane, target: Target) -> Iterator[Candidate]:
-    for loop in dense_loops(target):
-        rows = min(loop.rows, plane.m)
-        splits = _splits(plane, loop.vectors, -(-plane.m // rows), target)
-        yield Candidate("dense", Tile(loop.vectors, min(plane.k, DENSE_K_BLOCK), rows, splits))
+    most_rows = {loop.vectors: loop.rows for loop in dense_loops(target)}
+    for vectors in most_rows:
+        widest = tile_width(plane, Tile(vectors, 1), target.lanes) // target.lanes
+        if widest in most_rows:
+            rows = min(most_rows[widest], plane.m)
+            splits = _splits(plane, vectors, -(-plane.m // rows), target)
+            yield Candidate("dense", Tile(vectors, min(plane.k, DENSE_K_BLOCK), rows, splits))
 
 
 def _sparse(plane: Plane, target: Target) -> Iterator[Candidate]:
