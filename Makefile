@@ -10,11 +10,11 @@ RUNTIME := $(wildcard runtime/build.py runtime/src/* runtime/include/* runtime/p
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow size lint bench fuzz clean
+.PHONY: help setup demo test test-slow size lint bench bench-quick fuzz clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
-		while IFS='|' read -r name words; do printf '  make %-10s %s\n' "$$name" "$$words"; done
+		while IFS='|' read -r name words; do printf '  make %-11s %s\n' "$$name" "$$words"; done
 
 setup: $(STAMPS)/base ## create .venv and install edgesparse and its runtime into it
 
@@ -36,8 +36,11 @@ lint: $(STAMPS)/dev ## check style, types and the arrows between the rooms
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMPS)/zoo ## measure against ONNX Runtime (installs torch); ARGS=--quick for a short run
+bench: $(STAMPS)/bench ## measure against other runtimes (installs torch, and each runtime by itself)
 	$(BIN)/python -m bench.run $(ARGS)
+
+bench-quick: $(STAMPS)/dev ## measure small models against ONNX Runtime, in three minutes
+	$(BIN)/python -m bench.run --quick $(ARGS)
 
 fuzz: $(STAMPS)/base ## fuzz the loader of artifacts for a minute; needs clang
 	$(BIN)/python runtime/build.py fuzz --seconds 60
@@ -62,10 +65,11 @@ $(STAMPS)/base: $(STAMPS)/runtime pyproject.toml
 	$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/zoo: $(STAMPS)/%: $(STAMPS)/base
+$(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/zoo $(STAMPS)/bench: $(STAMPS)/%: $(STAMPS)/base
 	$(INSTALL) --no-build-isolation -e '.[$(EXTRAS_$*)]'
 	@touch $@
 
 EXTRAS_demo := demo
 EXTRAS_dev := dev
 EXTRAS_zoo := dev,zoo
+EXTRAS_bench := dev,zoo,bench

@@ -5,7 +5,7 @@ from edgesparse.measure.bench import BenchReport, Contender, StepTime, bench
 from edgesparse.measure.compare import Difference, compare, compare_all
 from edgesparse.measure.feeds import Arrays, Given, feeds_for, random_feeds
 from edgesparse.measure.figure import Figure, Origin
-from edgesparse.measure.latency import Latency, Schedule, interleave
+from edgesparse.measure.latency import Latency, Schedule, interleave, summarise
 from edgesparse.measure.memory import Memory, measure_memory
 from edgesparse.measure.rivals import RIVALS, OnnxRuntime, open_rival
 from edgesparse.measure.steps import step_times_us
@@ -34,4 +34,5 @@ __all__ = [
     "open_rival",
     "random_feeds",
     "step_times_us",
+    "summarise",
 ]

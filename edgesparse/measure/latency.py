@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ def interleave(programs: Mapping[str, Callable[[], object]], schedule: Schedule 
     with _quiet():
         _rounds(programs, plan, plan.warmup_seconds, 1, {name: [] for name in programs})
         _rounds(programs, plan, plan.seconds, MIN_RUNS, times_us)
-    return {name: _summary(values) for name, values in times_us.items()}
+    return {name: summarise(values) for name, values in times_us.items()}
 
 
 def _rounds(
@@ -89,6 +89,7 @@ def _quiet() -> Iterator[None]:
             gc.enable()
 
 
-def _summary(values_us: list[float]) -> Latency:
+def summarise(values_us: Sequence[float]) -> Latency:
+    """Percentiles of at least two times, in microseconds."""
     deciles = statistics.quantiles(values_us, n=10, method="inclusive")
     return Latency(len(values_us), p10_us=deciles[0], median_us=statistics.median(values_us), p90_us=deciles[8])
