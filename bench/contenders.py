@@ -21,7 +21,7 @@ TOLERANCE = {"f32": 1e-3, "int8": 0.1}
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime: its file is `rivals/NAME.py`, and `rivals/NAME.txt` what it needs installed, if it is a guest here.
+    """A runtime: its file is NAME.py in `folder`, and NAME.txt beside it what its environment holds, if it has one.
 
     `forms` of models that it is measured on: "dense", "int8" (dense), "pruned".
     """
@@ -30,16 +30,17 @@ class Runtime:
     title: str
     forms: tuple[str, ...] = ("dense",)
     python: str = ""  # the only version that it runs on, such as "3.11"
+    folder: Path = HERE
 
     @property
     def file(self) -> Path:
         """What the worker serves."""
-        return HERE / f"{self.name}.py"
+        return self.folder / f"{self.name}.py"
 
     @property
     def requirements(self) -> Path | None:
         """What its environment holds; None if it runs in ours."""
-        path = HERE / f"{self.name}.txt"
+        path = self.folder / f"{self.name}.txt"
         return path if path.exists() else None
 
 

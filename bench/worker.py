@@ -42,6 +42,11 @@ class Worker:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     def load(self, model: Path, threads: int, inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Any]:
         """Load a model and run it once; returns its outputs by name, and the answer.
 

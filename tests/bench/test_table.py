@@ -1,0 +1,87 @@
+"""Tables: ratios are right, each rival is held against what it can be held against, and what is missing is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.contenders import EDGESPARSE, Runtime
+from bench.limit import DENSE, SPARSE, Limit
+from bench.machine import Machine
+from bench.plot import curves, draw
+from bench.table import Case, Report, markdown, ratios
+from tests.bench.fakes import result
+
+FAST, SLOW = Runtime("fast", "Fast", ("dense", "int8")), Runtime("slow", "Slow")
+ZEROS = Runtime("zeros", "Zeros", ("pruned",))
+MACHINE = Machine("a CPU", (), 2, None, None, "Linux", "2026-01-01", 0.5, {"edgesparse": "0.1.0"})
+LIMIT = Limit("net", 0.1, "1x1", 2_000_000, 100.0, 50.0, {SPARSE: 30.0, "Softmax": 15.0, DENSE: 5.0})
+
+
+def case(threads: int = 1) -> Case:
+    results = (
+        result(EDGESPARSE, 5.0),
+        result(EDGESPARSE, 1.0, density=0.1),
+        result(EDGESPARSE, 0.5, density=0.1, pattern="4x1"),
+        result(FAST, 4.0),
+        result(FAST, 2.0, precision="int8"),
+        result(SLOW, 8.0),
+        result(ZEROS, 3.0, density=0.1),
+        result(Runtime("gone", "Gone"), None),
+    )
+    return Case("net", threads, results, (LIMIT,))
+
+
+def test_ratio_is_theirs_over_ours():
+    ours, theirs = result(EDGESPARSE, 2.0).latency, result(SLOW, 8.0).latency
+
+    assert ratios(ours, theirs) == (4.0, 4.0)
+    assert ratios(ours, None) is None
+
+
+def test_fastest_is_dense_and_f32():
+    fastest = case().fastest
+
+    assert fastest and fastest.contender.title == "Fast" and fastest.contender.precision == "f32"
+
+
+def test_there_is_no_fastest_where_no_rival_runs():
+    assert Case("net", 1, (result(EDGESPARSE, 1.0), result(SLOW, None))).fastest is None
+
+
+def test_row_has_the_ratio_over_every_rival():
+    text = markdown(Report("command", MACHINE, (case(),)))
+
+    head, _, dense, pruned, blocks = [line for line in text.splitlines() if line.startswith("|")][:5]
+    assert head.endswith("| edgesparse, ms | speedup | over | Fast | Fast int8 | Slow | Zeros |")
+    assert dense.endswith("| 5.00 / 5.00 | 0.80x / 0.80x | Fast | 0.80x / 0.80x | 0.40x / 0.40x | 1.60x / 1.60x | - |")
+    assert pruned.startswith("| net | 1 | 0.1 | 1x1 | 1.00 / 1.00 | 4.00x / 4.00x | Fast |")
+    assert pruned.endswith("| 3.00x / 3.00x |")  # Zeros, of the same density and pattern
+    assert blocks.startswith("| net | 1 | 0.1 | 4x1 |") and blocks.endswith("| - |")
+
+
+def test_report_names_what_is_unavailable_and_where_it_was_measured():
+    text = markdown(Report("command", MACHINE, (case(),)))
+
+    assert "- Gone, net at density 1 1x1, threads 1: unavailable: not for this machine" in text
+    assert "Measured by `command` on 2026-01-01: a CPU, 2 cores, load 0.5; edgesparse 1.0, fast 1.0" in text
+
+
+def test_limit_is_operations_at_the_peak():
+    assert LIMIT.limit_us == pytest.approx(20.0)  # 2e6 at 100e9 a second
+    assert LIMIT.times == pytest.approx(2.5)
+    assert LIMIT.share(SPARSE) == pytest.approx(0.6)
+    assert "| 100 | 0.02 | 2.5 | 60% | 10% | 0% | 0% | 30% | 0% |" in markdown(Report("", MACHINE, (case(),)))
+
+
+def test_curves_of_every_pattern_begin_at_the_dense_point():
+    found = curves([case(1), case(2)], threads=2)
+
+    assert found == {("net", "1x1"): [(0.1, 4.0), (1.0, 0.8)], ("net", "4x1"): [(0.1, 8.0), (1.0, 0.8)]}
+
+
+def test_plot_is_written(tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the bench extra")
+
+    draw([case(1), case(2)], tmp_path / "plot.svg")
+
+    assert "<svg" in (tmp_path / "plot.svg").read_text()

@@ -1,0 +1,68 @@
+"""A worker speaks its protocol, stands still between calls, and fails in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.worker import Unavailable, Worker
+from tests.bench import fakes
+
+X = {"x": np.array([1.0, 2.5], np.float32)}
+Start = Callable[[str], Worker]
+
+
+@pytest.fixture
+def start(tmp_path) -> Iterator[Start]:
+    workers = []
+
+    def begin(source: str) -> Worker:
+        runtime = fakes.runtime(tmp_path, "fake", source)
+        workers.append(Worker([sys.executable, "-P"], runtime.file, tmp_path / "log"))
+        return workers[-1]
+
+    yield begin
+    for worker in workers:
+        worker.close()
+
+
+def test_outputs_and_versions_come_back_though_the_library_prints(start):
+    outputs, answer = start(fakes.DOUBLE).load(Path("model"), 1, X)
+
+    np.testing.assert_array_equal(outputs["y"], [2.0, 5.0])
+    assert answer["versions"] == {"numpy": np.__version__}
+
+
+def test_runs_are_counted_but_the_first_of_a_turn(start):
+    worker = start(fakes.DOUBLE)
+    worker.load(Path("model"), 1, X)
+
+    times = worker.run(3)
+
+    outputs, _ = worker.load(Path("model"), 1, X)
+    assert len(times) == 3 and all(isinstance(time, int) and time > 0 for time in times)
+    assert outputs["count"] == 1 + 1 + 3 + 1  # load, uncounted, counted, load
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_process_is_stopped_between_calls(start):
+    worker = start(fakes.DOUBLE)
+    worker.load(Path("model"), 1, X)
+
+    state = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    assert state == "T"
+
+
+def test_refused_model_is_told_in_one_line(start):
+    with pytest.raises(Unavailable, match=r"^ValueError: cannot read this model$"):
+        start(fakes.REFUSES).load(Path("model"), 1, X)
+
+
+def test_death_is_told_with_the_last_words(start):
+    with pytest.raises(Unavailable, match=r"died with exit code 3: out of luck$"):
+        start(fakes.DIES).load(Path("model"), 1, X)
