@@ -16,7 +16,6 @@ simulated cache misses through the rules below.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +41,8 @@ from models import zoo
 MODELS = "mobilenetv1,resnet50"
 BOARDS = "rpi4,rpi5"
 DENSITIES = "1,0.2,0.1"
+DOCS = Path(__file__).parents[2] / "docs" / "raspberry-pi.md"
+BEGIN, END = "<!-- written by python -m bench.arm.predict --docs -->", "<!-- end -->"
 LINE_BYTES = 64
 SUSTAINED = 1 / 3  # of the peak rate of the memory
 WORKERS = 2
@@ -111,7 +112,7 @@ def _feeds(call: Call) -> dict[str, np.ndarray]:
     return {t.name: generator.standard_normal(t.shape).astype(t.dtype) for t in tensors}
 
 
-HEADERS = ("model", "board", "density", "1 thread, ms", "4 threads, ms", "weighted layers", "over density 1")
+HEADERS = ("model", "board", "density", "1 thread, ms", "4 threads, ms", "in weighted layers", "speedup, 1 thread")
 
 
 def rows(models: Sequence[str], boards: Sequence[str], densities: Sequence[float]) -> Iterator[tuple[str, ...]]:
@@ -125,7 +126,15 @@ def rows(models: Sequence[str], boards: Sequence[str], densities: Sequence[float
                 weighted = sum(step.time_us(1) for step in steps if step.weighted) / 1000 / one
                 dense = one if dense is None and density == 1 else dense
                 gain = f"{dense / one:.1f}x" if dense else "-"
-                yield name, board, f"{density:g}", f"{one:.1f}", f"{four:.1f}", f"{weighted:.0%}", gain
+                times = (f"{one:.0f} (estimated)", f"{four:.0f} (estimated)")
+                yield name, board, f"{density:g}", *times, f"{weighted:.0%}", gain
+
+
+def insert(text: str, table: str) -> str:
+    """A page with the table between the two marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}{END}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -134,14 +143,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--boards", default=BOARDS)
     parser.add_argument("--densities", default=DENSITIES)
+    parser.add_argument("--docs", action="store_true", help="also write the table into docs/raspberry-pi.md")
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(given)
     densities = [float(text) for text in options.densities.split(",")]
     lines = ["| " + " | ".join(HEADERS) + " |", "|" + "---|" * len(HEADERS)]
-    print(*lines, sep="\n", flush=True)
     for row in rows(options.models.split(","), options.boards.split(","), densities):
-        print("| " + " | ".join(row) + " |", flush=True)
-    print(f"\n*Estimated*, not measured, by `{shlex.join(['python', '-m', 'bench.arm.predict', *given])}`.")
+        print(*row, file=sys.stderr, flush=True)
+        lines.append("| " + " | ".join(row) + " |")
+    table = "\n".join(lines) + "\n"
+    print(table, end="")
+    if options.docs:
+        DOCS.write_text(insert(DOCS.read_text(), table))
 
 
 if __name__ == "__main__":
