@@ -1,0 +1,52 @@
+"""Calibrate a target nobody has measured: the experiments of `edgesparse tune`, timed by the port model.
+
+    python -m bench.arm.calibrate rpi3 rpi4 rpi5 android-arm64
+
+Writes `targets/calibration/NAME.toml`, which says of itself that it is estimated; `edgesparse tune` on the board
+measures one that takes its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.arm.predict import costs_of
+from edgesparse import calibration, schedule, targets
+from edgesparse.calibration import ESTIMATED
+from edgesparse.pipeline.tuning import experiment_model, experiment_plans
+from edgesparse.schedule import Fit
+from edgesparse.targets import Target
+
+SOURCE = "port model of bench/arm: instructions and cache misses counted under QEMU"
+
+
+def calibrate(target: Target) -> Fit:
+    """Unit costs fitted to the modelled times of the experiments.
+
+    Raises: EmulatorError: QEMU, or its support of plugins, is missing. TargetError: facts of the target are.
+    """
+    tried = schedule.experiments(target)
+    model = experiment_model(tried)
+    times_us = {step.name: step.time_us(1) for step in costs_of(model, experiment_plans(tried), target)}
+    found = schedule.fit_experiments(model, tried, times_us, target, SOURCE, "")
+    return replace(found, calibration=replace(found.calibration, origin=ESTIMATED))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the calibrations of the targets named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("targets", nargs="+")
+    options = parser.parse_args(arguments)
+    folder = targets.folder() / "calibration"
+    folder.mkdir(exist_ok=True)
+    for name in options.targets:
+        found = calibrate(targets.load(name))
+        path = folder / f"{name}.toml"
+        path.write_text(calibration.dump(found.calibration))
+        print(f"{path}: {found.within_20_percent:.0%} of the experiments within 20 %")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Calibrations from the port model: what the experiments take by it is what the calibration predicts."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.arm.calibrate import calibrate
+from bench.arm.emulate import EmulatorError, tools
+from edgesparse import calibration, schedule, targets
+from edgesparse.calibration import ESTIMATED, Loop
+from edgesparse.schedule.experiments import Experiment
+
+ARM = ("rpi3", "rpi4", "rpi5", "android-arm64")
+
+
+@pytest.mark.parametrize("board", ARM)
+def test_a_board_nobody_has_measured_says_so_and_knows_every_loop_that_is_tried(board):
+    path = targets.folder() / "calibration" / f"{board}.toml"
+
+    found = calibration.read(path)
+
+    assert (found.target, found.origin) == (board, ESTIMATED)
+    assert "port model" in found.source
+    tried = {e.candidate for e in schedule.experiments(targets.load(board)) if e.candidate.kernel == "sparse"}
+    for tile in (candidate.tile for candidate in tried):
+        assert found.loop(Loop("sparse", tile.block, tile.vectors, tile.rows, tile.chunk)) is not None
+
+
+def test_a_calibration_predicts_what_the_port_model_says(monkeypatch):
+    """Few experiments, each with a loop of its own: the fit can meet all of them."""
+    try:
+        tools()
+    except EmulatorError as err:
+        pytest.skip(str(err))
+    target = targets.load("rpi4")
+    every = schedule.experiments(target)
+    some: list[Experiment] = [e for e in every if e.name.startswith(("sparse_1x1_u4_r1 ", "dense_1x1_u4_r6 "))]
+    assert some
+    monkeypatch.setattr(schedule, "experiments", lambda _: some)
+
+    found = calibrate(target)
+
+    assert found.calibration.origin == ESTIMATED
+    assert set(found.ratios) == {e.name for e in some}
+    assert all(0.8 < ratio < 1.2 for ratio in found.ratios.values()), found.ratios
