@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 
 from edgesparse.errors import EdgesparseError
-from edgesparse.pipeline import bench, compile, inspect, prune, run, tune, verify
+from edgesparse.pipeline import bench, compile, explain, inspect, prune, run, tune, verify
 from edgesparse.targets import Target
 from edgesparse.targets import load as load_target
 from edgesparse.targets import names as target_names
@@ -21,6 +21,7 @@ __all__ = [
     "Target",
     "bench",
     "compile",
+    "explain",
     "inspect",
     "load_target",
     "prune",

@@ -50,8 +50,10 @@ class LayerPlan:
         """The kernel and its tile in words."""
         block = "" if self.kernel == "dense" or self.tile.block == (1, 1) else " {}x{}".format(*self.tile.block)
         rows = f"{self.tile.rows} rows x " if self.tile.rows > 1 else ""
+        chunk = f" x {self.tile.chunk} entries" if self.tile.chunk > 1 else ""
         splits = f", {self.tile.splits} splits" if self.tile.splits > 1 else ""
-        return f"{self.kernel}{block}, {rows}{self.tile.vectors} vectors, K {self.tile.k_block}{splits}"
+        vectors = f"{self.tile.vectors} vector" + ("s" if self.tile.vectors > 1 else "")
+        return f"{self.kernel}{block}, {rows}{vectors}{chunk}, K {self.tile.k_block}{splits}"
 
     @property
     def predicted_us(self) -> float:

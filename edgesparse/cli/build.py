@@ -1,4 +1,4 @@
-"""Commands that make something: prune, compile and tune."""
+"""Commands that make something: prune, compile and tune; and explain, which says what compile would make."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ import click
 
 from edgesparse import pipeline
 from edgesparse.cli import options
-from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, table
+from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, table, time_text
+
+TARGET = click.option(
+    "--target", default="host", show_default=True, help="A name from `edgesparse targets`, or a TOML file."
+)
+INPUT_SHAPES = click.option(
+    "--input-shape",
+    "input_shapes",
+    type=options.InputShape(),
+    multiple=True,
+    help="Fix an input's dynamic shape; they are 1 by default.",
+)
 
 
 @click.command("prune")
@@ -36,15 +47,9 @@ def prune_command(model: Path, output: Path, as_json: bool, **pruning: Any) -> N
 
 @click.command("compile")
 @click.argument("model", type=options.FILE)
-@click.option("--target", default="host", show_default=True, help="A name from `edgesparse targets`, or a TOML file.")
+@TARGET
 @click.option("-o", "--output", type=options.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
-@click.option(
-    "--input-shape",
-    "input_shapes",
-    type=options.InputShape(),
-    multiple=True,
-    help="Fix an input's dynamic shape; they are 1 by default.",
-)
+@INPUT_SHAPES
 @options.pruning(required=False)
 @options.as_json
 def compile_command(
@@ -68,7 +73,7 @@ def compile_command(
 
 
 @click.command("tune")
-@click.option("--target", default="host", show_default=True, help="A name from `edgesparse targets`, or a TOML file.")
+@TARGET
 @click.option(
     "-o",
     "--output",
@@ -93,4 +98,43 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
         )
 
 
-COMMANDS = (prune_command, compile_command, tune_command)
+@click.command("explain")
+@click.argument("model", type=options.FILE)
+@TARGET
+@INPUT_SHAPES
+@options.pruning(required=False)
+@options.threads
+@click.option("--html", type=options.FILE, help="Also write the report to this file, as one page.")
+@options.as_json
+def explain_command(model: Path, target: str, input_shapes: Any, as_json: bool, **chosen: Any) -> None:
+    """Say how each layer of MODEL would run, what dense and sparse would take, and why."""
+    with progress() as stage:
+        report = pipeline.explain(model, target, input_shapes=dict(input_shapes), progress=stage, **chosen)
+    if as_json:
+        print_json(report)
+        return
+    rows = [
+        (
+            plan.layer,
+            plan.op,
+            shape_text((plan.m, plan.k, plan.n)),
+            f"{plan.density:.3f}",
+            f"{plan.dense_us:.1f}",
+            f"{plan.sparse_us:.1f}",
+            f"{plan.break_even:.2f}",
+            plan.choice,
+            plan.reason,
+        )
+        for plan in report.layers
+    ]
+    rows += [(layer.layer, layer.op, "", "", "", "", "", "fixed", layer.why) for layer in report.fixed]
+    click.echo(table(("layer", "op", "MxKxN", "density", "dense us", "sparse us", "even", "choice", "why"), rows))
+    click.echo(
+        f"weighted layers: {time_text(report.predicted_us)} as chosen, {time_text(report.dense_us)} all dense; "
+        f"{report.threads} thread(s), predicted for {report.target} (calibration {report.origin}: {report.source})"
+    )
+    if report.other_ops:
+        click.echo("without weights: " + ", ".join(f"{count} {op}" for op, count in report.other_ops.items()))
+
+
+COMMANDS = (prune_command, compile_command, explain_command, tune_command)

@@ -1,6 +1,7 @@
 """Run the stages, and verify between them."""
 
 from edgesparse.pipeline.compiling import Pruning, compile, default_output, prune
+from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import save_arrays
 from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
 from edgesparse.pipeline.running import bench, inspect, run
@@ -10,6 +11,7 @@ from edgesparse.pipeline.verification import verify
 __all__ = [
     "ArtifactSummary",
     "CompileReport",
+    "ExplainReport",
     "Pruning",
     "TensorSummary",
     "TuneReport",
@@ -17,6 +19,7 @@ __all__ = [
     "bench",
     "compile",
     "default_output",
+    "explain",
     "inspect",
     "prune",
     "run",

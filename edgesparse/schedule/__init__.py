@@ -1,7 +1,7 @@
 """Choice of kernel and tile for every weighted layer."""
 
-from edgesparse.schedule.choose import plan
+from edgesparse.schedule.choose import calibration_of, plan, why_fixed
 from edgesparse.schedule.experiments import Experiment, experiments
 from edgesparse.schedule.fit import Fit, fit_experiments
 
-__all__ = ["Experiment", "Fit", "experiments", "fit_experiments", "plan"]
+__all__ = ["Experiment", "Fit", "calibration_of", "experiments", "fit_experiments", "plan", "why_fixed"]

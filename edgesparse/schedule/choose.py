@@ -13,6 +13,7 @@ from edgesparse.plan import LayerPlan
 from edgesparse.schedule.candidates import Candidate, candidates
 from edgesparse.schedule.cost import STEP, Work, call_tiles, time_us, work
 from edgesparse.schedule.estimate import estimate
+from edgesparse.schedule.reason import reason
 from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
 
@@ -31,8 +32,27 @@ class Prediction:
 
 def plan(model: ir.Model, target: Target, threads: int = 1) -> dict[str, LayerPlan]:
     """A plan for each weighted layer of a normalised model, by node name; times are predicted for `threads`."""
-    calibration = target.calibration or estimate(target)
+    calibration = calibration_of(target)
     return {layer.name: plan_layer(layer, target, calibration, threads) for layer in layers(model)}
+
+
+def calibration_of(target: Target) -> Calibration:
+    """What times are predicted by: the target's calibration, or an estimate where it has none."""
+    return target.calibration or estimate(target)
+
+
+def why_fixed(node: ir.Node) -> str:
+    """Why there is nothing to choose for a node that multiplies; empty for a node that does not."""
+    if node.op_type == "Conv":
+        groups = node.attributes.get_int("group", 1)
+        return "depthwise: a kernel of its own" if groups > 1 else "its weight is no float32 constant"
+    if node.op_type in ("MatMul", "Gemm"):
+        return "a product of two computed values" if not _has_constant(node) else "its weight is no single matrix"
+    return "no sparse kernel computes it" if node.op_type == "ConvTranspose" else ""
+
+
+def _has_constant(node: ir.Node) -> bool:
+    return any(value is not None and value.const_value is not None for value in node.inputs[:2])
 
 
 def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: int = 1) -> LayerPlan:
@@ -53,7 +73,7 @@ def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: 
         kernel=chosen.candidate.kernel,
         tile=chosen.candidate.tile,
         break_even=break_even,
-        reason=_reason(layer, dense, sparse, break_even, calibration),
+        reason=reason(layer, break_even, chosen.units, calibration),
         dense_us=dense.us,
         sparse_us=sparse.us,
         origin=calibration.origin,
@@ -96,8 +116,3 @@ def _break_even(dense: Prediction, sparse: list[Prediction], density: float) -> 
         density * (dense.us - p.fixed_us) / max(p.us - p.fixed_us, 1e-9) for p in sparse if p.fixed_us < dense.us
     ]
     return min(1.0, max(reached, default=0.0))
-
-
-def _reason(layer: Layer, dense: Prediction, sparse: Prediction, break_even: float, calibration: Calibration) -> str:
-    comparison = "below" if layer.density < break_even else "not below"
-    return f"density {layer.density:.2f} is {comparison} the break-even {break_even:.2f}"

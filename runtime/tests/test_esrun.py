@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -73,6 +74,13 @@ def test_profile_has_a_row_for_each_step(esrun, folder):
 
     assert "latency: median" in result.stdout
     assert [line.split()[-1] for line in result.stdout.splitlines()[4:7]] == ["conv1", "gather/größe", "sum"]
+
+
+def test_tune_prints_the_time_of_each_step_as_json(esrun):
+    steps = json.loads(esrun("--tune", "--repeat", 3).stdout)["steps"]
+
+    assert [step["name"] for step in steps] == ["conv1", "gather/größe", "sum"]
+    assert all(step["p10_us"] >= 0 for step in steps)
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])

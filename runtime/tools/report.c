@@ -77,13 +77,13 @@ void print_latency(timings *times, uint32_t threads)
     }
 }
 
-static double step_median_us(const timings *times, size_t step, uint64_t *buffer)
+static double step_percentile_us(const timings *times, size_t step, size_t percent, uint64_t *buffer)
 {
     for (size_t run = 0; run < times->run_count; run++) {
         buffer[run] = times->step_ns[run * times->step_count + step];
     }
     qsort(buffer, times->run_count, sizeof buffer[0], compare);
-    return percentile_us(buffer, times->run_count, 50);
+    return percentile_us(buffer, times->run_count, percent);
 }
 
 void print_profile(const es_model *model, const timings *times)
@@ -92,7 +92,7 @@ void print_profile(const es_model *model, const timings *times)
     double *const median_us = allocate(times->step_count, sizeof *median_us);
     double total_us = 0;
     for (size_t step = 0; step < times->step_count; step++) {
-        median_us[step] = step_median_us(times, step, buffer);
+        median_us[step] = step_percentile_us(times, step, 50, buffer);
         total_us += median_us[step];
     }
     printf("%10s %6s %7s  %-20s %-40s %s\n", "median us", "share", "tiles", "op", "kernel", "layer");
@@ -105,4 +105,35 @@ void print_profile(const es_model *model, const timings *times)
     printf("%10.1f 100.0%%          sum of the medians\n", total_us);
     free(buffer);
     free(median_us);
+}
+
+/* Prints a JSON string; names are UTF-8 already. */
+static void print_json_string(const char *text)
+{
+    putchar('"');
+    for (; *text != '\0'; text++) {
+        const unsigned char byte = (unsigned char)*text;
+        if (byte == '"' || byte == '\\') {
+            printf("\\%c", byte);
+        } else if (byte < 0x20) {
+            printf("\\u%04x", byte);
+        } else {
+            putchar(byte);
+        }
+    }
+    putchar('"');
+}
+
+void print_step_times(const es_model *model, const timings *times)
+{
+    uint64_t *const buffer = allocate(times->run_count, sizeof *buffer);
+    es_step_info info;
+    printf("{\"steps\": [");
+    for (size_t step = 0; es_model_step(model, step, &info) == ES_OK; step++) {
+        printf("%s\n  {\"name\": ", step > 0 ? "," : "");
+        print_json_string(info.name);
+        printf(", \"p10_us\": %.3f}", step_percentile_us(times, step, 10, buffer));
+    }
+    printf("\n]}\n");
+    free(buffer);
 }

@@ -1,0 +1,114 @@
+"""Explain, before anything is compiled, how every layer of a model would run on a target, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgesparse import targets
+from edgesparse.pipeline.compiling import (
+    InputShapes,
+    Progress,
+    Pruning,
+    Source,
+    apply_pruning,
+    normalised,
+    silent,
+)
+from edgesparse.pipeline.files import require_writable, written
+from edgesparse.plan import LayerPlan
+from edgesparse.targets import Target
+
+
+@dataclass(frozen=True)
+class FixedLayer:
+    """A layer with weights or products that there is nothing to choose for."""
+
+    layer: str
+    op: str
+    why: str
+
+
+@dataclass(frozen=True)
+class ExplainReport:
+    """Every weighted layer's plan in the order of the graph; times are predicted for `threads`.
+
+    `origin` says whether the calibration behind the times is "measured" or "estimated", `source` by what.
+    """
+
+    model: str
+    target: str
+    threads: int
+    origin: str
+    source: str
+    layers: tuple[LayerPlan, ...]
+    fixed: tuple[FixedLayer, ...]
+    other_ops: dict[str, int]
+
+    @property
+    def dense_us(self) -> float:
+        """All layers with their best dense kernels."""
+        return sum(plan.dense_us for plan in self.layers)
+
+    @property
+    def predicted_us(self) -> float:
+        """All layers with the kernels that were chosen."""
+        return sum(plan.predicted_us for plan in self.layers)
+
+
+def explain(
+    model: Source,
+    target: str | Target = targets.HOST,
+    *,
+    sparsity: float | None = None,
+    method: str = Pruning.method,
+    allocation: str = Pruning.allocation,
+    pattern: str = Pruning.pattern,
+    skip: Sequence[str] = (),
+    input_shapes: InputShapes | None = None,
+    threads: int = 1,
+    html: str | Path | None = None,
+    progress: Progress = silent,
+) -> ExplainReport:
+    """Say for every weighted layer what dense and sparse kernels would take, which is chosen, and why.
+
+    Args:
+        model, target, input_shapes and the pruning options: as for `compile`.
+        threads: to predict for.
+        html: also write the report to this file, as one page that needs no other file.
+
+    Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
+    """
+    from edgesparse import frontend, schedule
+
+    device = target if isinstance(target, Target) else targets.load(target)
+    if html:
+        require_writable(Path(html))
+    pruning = None if sparsity is None else Pruning(sparsity, method, allocation, pattern, tuple(skip))
+    progress("reading the model")
+    pruned, _ = apply_pruning(frontend.read(model), pruning, progress)
+    normal = normalised(pruned, input_shapes, progress)
+    progress("predicting times")
+    plans = schedule.plan(normal, device, threads)
+    calibration = schedule.calibration_of(device)
+    rest = [node for node in normal.graph if str(node.name) not in plans]
+    fixed = tuple(FixedLayer(str(node.name), node.op_type, why) for node in rest if (why := schedule.why_fixed(node)))
+    names = {layer.layer for layer in fixed}
+    report = ExplainReport(
+        model=Path(model).name if isinstance(model, str | Path) else "model",
+        target=device.name,
+        threads=threads,
+        origin=calibration.origin,
+        source=calibration.source,
+        layers=tuple(plans.values()),
+        fixed=fixed,
+        other_ops=dict(Counter(node.op_type for node in rest if str(node.name) not in names).most_common()),
+    )
+    if html:
+        from edgesparse.pipeline.page import page
+
+        with written(Path(html)) as temporary:
+            temporary.write_text(page(report), encoding="utf-8")
+    return report

@@ -1,0 +1,139 @@
+"""`explain` tells every layer's times and reason, as text, JSON and one page; `tune` calibrates."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+import edgesparse
+from edgesparse import calibration, targets
+from edgesparse.layers import layers
+from edgesparse.pipeline.tuning import experiment_model
+from edgesparse.schedule import experiments
+from edgesparse.schedule.cost import time_us, work
+from edgesparse.schedule.estimate import estimate
+from edgesparse.schedule.weight import WeightCounts
+
+HOSTILE = "<script>alert('1')</script>"
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A convolution with a hostile name, a depthwise one and a linear layer."""
+    rng = np.random.default_rng(0)
+    shapes = {"wide": (64, 32, 1, 1), "each": (64, 1, 3, 3), "head": (64, 10)}
+    weights = [
+        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name) for name, shape in shapes.items()
+    ]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "wide"], ["a"], name=HOSTILE),
+            helper.make_node("Conv", ["a", "each"], ["b"], name="depthwise", group=64, pads=[1] * 4),
+            helper.make_node("Relu", ["b"], ["r"], name="relu"),
+            helper.make_node("GlobalAveragePool", ["r"], ["c"], name="pool"),
+            helper.make_node("Flatten", ["c"], ["d"], name="flat"),
+            helper.make_node("MatMul", ["d", "head"], ["y"], name="linear"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 32, 14, 14))],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (1, 10))],
+        weights,
+    )
+    path = tmp_path / "<model>.onnx"
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+def test_explain_tells_what_compile_does(command, model):
+    done = command("explain", model, "--target", "rpi4", "--sparsity", "0.9", "--json")
+    report = json.loads(done.stdout)
+    compiled = edgesparse.compile(model, "rpi4", model.with_suffix(".esp"), sparsity=0.9)
+
+    rows = report["layers"]
+    assert [row["layer"] for row in rows] == [HOSTILE, "linear"]
+    assert [row["kernel"] for row in rows] == [plan.kernel for plan in compiled.layers]
+    assert [(row["m"], row["k"], row["n"]) for row in rows] == [(64, 32, 196), (10, 64, 1)]
+    assert (rows[0]["density"], rows[0]["kernel"], rows[0]["reason"][:12]) == (1.0, "dense", "has no zeros")
+    assert rows[1]["density"] == pytest.approx(0.1) and "a single column" in rows[1]["reason"]
+    assert report["predicted_us"] == pytest.approx(sum(row["predicted_us"] for row in rows))
+    assert [(row["layer"], row["why"]) for row in report["fixed"]] == [("depthwise", "depthwise: a kernel of its own")]
+    assert report["other_ops"]["Relu"] == 1
+
+
+def test_explain_prints_a_row_for_each_layer_and_where_the_times_are_from(command, model):
+    done = command("explain", model, "--target", "rpi3")
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[:3] == ["layer", "op", "MxKxN"]
+    assert sum(line.startswith((HOSTILE, "linear", "depthwise")) for line in lines) == 3
+    assert "predicted for rpi3 (calibration estimated: " in done.stdout
+
+
+class Page(html.parser.HTMLParser):
+    """Collects the tags and the text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_is_whole_by_itself_and_escapes_names(command, model, tmp_path):
+    done = command("explain", model, "--html", tmp_path / "report.html")
+    page = Page()
+    page.feed((tmp_path / "report.html").read_text())
+
+    assert done.returncode == 0, done.stderr
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
+    assert not any({"src", "href"} & set(attributes) for _, attributes in page.tags)
+    assert HOSTILE in page.text and "<model>.onnx on host" in page.text
+    bars = [attributes for tag, attributes in page.tags if (attributes.get("class") or "").startswith("bar ")]
+    assert len(bars) == 2 * 2
+
+
+def test_tune_writes_an_artifact_and_fits_what_was_measured_elsewhere(command, tmp_path, monkeypatch):
+    """Times made from the estimate of a faster clock come back as a calibration that predicts them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    target = targets.load("rpi3")
+    tried = experiments(target)
+    found = {layer.name: layer for layer in layers(experiment_model(tried))}
+    truth = estimate(replace(target, clock_hz=2_400_000_000))
+    works = [work(found[e.name], WeightCounts(found[e.name].weight, 1), e.candidate, target) for e in tried]
+    steps = [{"name": e.name, "p10_us": time_us(units, truth)} for e, units in zip(tried, works, strict=True)]
+    (tmp_path / "times.json").write_text(json.dumps({"steps": steps}))
+
+    report = json.loads(command("tune", "--target", "rpi3", "--measured", "times.json", "--json").stdout)
+
+    kept = targets.cached_calibration(target)
+    assert report["file"] == str(kept) and report["within_20_percent"] == 1.0
+    assert targets.load("rpi3").calibration == calibration.read(kept)
+    assert targets.load("rpi3").calibration.origin == "measured"
+
+
+@pytest.mark.parametrize("text", ["no JSON", "{}", '{"steps": [{"name": "a"}]}', '{"steps": 3}', "[]"])
+def test_tune_refuses_measurements_of_another_kind(command, tmp_path, text):
+    (tmp_path / "times.json").write_text(text)
+
+    done = command("tune", "--target", "rpi4", "-o", "out.toml", "--measured", "times.json")
+
+    assert done.returncode == 1
+    assert "times.json: not what `esrun FILE.esp --tune` prints; remedy: run it again" in done.error
+    assert not (tmp_path / "out.toml").exists()
+
+
+def test_tune_refuses_measurements_that_cannot_be_read(command):
+    assert "none.json: cannot be read: No such file" in command("tune", "--measured", "none.json", "-o", "o.toml").error

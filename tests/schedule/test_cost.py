@@ -1,0 +1,167 @@
+"""Work is counted exactly, costs what the calibration says, and is fitted back from measured times."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import helper, numpy_helper
+
+from edgesparse import targets
+from edgesparse.calibration import Calibration, Costs, Loop, LoopCost
+from edgesparse.errors import MeasureError
+from edgesparse.layers import Layer, layers
+from edgesparse.pipeline.tuning import experiment_model
+from edgesparse.plan import Tile
+from edgesparse.schedule import experiments, fit_experiments
+from edgesparse.schedule.candidates import Candidate, loops
+from edgesparse.schedule.choose import plan_layer
+from edgesparse.schedule.cost import START, STEP, call_tiles, time_us, work
+from edgesparse.schedule.estimate import estimate
+from edgesparse.schedule.weight import WeightCounts
+
+TARGET = replace(targets.load("rpi4"), calibration=None)  # four lanes, 32 KiB of L1, 1 MiB of L2
+
+
+def layer(w: np.ndarray, n: int, follower: str = "") -> Layer:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], name="conv")]
+    if follower:
+        nodes.append(helper.make_node(follower, ["y"], ["z"]))
+    shape = (1, w.shape[1], n)
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("z" if follower else "y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(w[:, :, None].astype(np.float32), "w")],
+    )
+    (found,) = layers(ir.from_proto(onnx.shape_inference.infer_shapes(helper.make_model(graph))))
+    return found
+
+
+def count(found: Layer, candidate: Candidate):
+    return dict(work(found, WeightCounts(found.weight, 1), candidate, TARGET))
+
+
+def test_work_of_a_sparse_candidate_is_what_a_hand_counts():
+    """Rows with 3, 1 and 2 nonzeros over K = 8, in two K blocks; 19 columns in tiles of 8, 8 and 3."""
+    w = np.zeros((3, 8))
+    w[0, [0, 1, 6]] = w[1, 3] = w[2, [4, 7]] = 1
+
+    units = count(layer(w, 19), Candidate("sparse", Tile(2, 4)))
+
+    two, one = Loop("sparse", (1, 1), 2, 1), Loop("sparse", (1, 1), 1, 1)
+    expected = {
+        (two, STEP): 2 * 6,
+        (two, START): 2 * 3 * 2,
+        (one, STEP): 6,
+        (one, START): 3 * 2,
+        "pack_row_ns": 3 * 8,
+        "pack_vector_ns": 8 * (2 + 2 + 1),
+        "partial_vector_ns": 3 * (2 + 2 + 1),
+        "store_piece_ns": 3 * 2,
+        "tile_ns": 3,
+        "call_ns": 1,
+        "weight_kib_ns": 6 * 6 / 1024,
+    }
+    assert {key: n for key, n in units.items() if n} == expected
+
+
+def test_work_of_a_dense_candidate_is_what_a_hand_counts():
+    units = count(layer(np.ones((5, 8)), 8, "Gelu" if onnx.defs.onnx_opset_version() >= 20 else "Sigmoid"), DENSE)
+
+    loop = Loop("dense", (1, 1), 2, 2)
+    expected = {
+        (loop, STEP): 8 * 3,
+        (loop, START): 3,
+        "pack_row_ns": 8,
+        "pack_vector_ns": 8 * 2,
+        "activation_vector_ns": 5 * 2,
+        "tile_ns": 1,
+        "call_ns": 1,
+        "weight_kib_ns": 4 * 8 * 6 / 1024,
+    }
+    assert {key: n for key, n in units.items() if n} == expected
+
+
+DENSE = Candidate("dense", Tile(2, 8, rows=2))
+
+
+def test_time_is_counts_times_costs_and_threads_wait_for_the_slowest():
+    loop = Loop("sparse", (1, 1), 2, 1)
+    costs = Costs(**{field.name: 0.0 for field in fields(Costs)} | {"call_ns": 1000.0})
+    known = Calibration("t", "measured", "s", costs, {loop: LoopCost(10.0, 100.0)})
+    units = {(loop, STEP): 300.0, (loop, START): 60.0, "call_ns": 1}
+
+    assert time_us(units, known) == pytest.approx(1 + 9)
+    assert time_us(units, known, tiles=3, threads=2) == pytest.approx(1 + 9 * 2 / 3)
+    assert time_us({(replace(loop, vectors=3), STEP): 1.0}, known) is None
+
+
+def test_predicted_times_and_the_break_even_belong_together():
+    """At the break-even density a layer takes as long sparse as dense."""
+    rng = np.random.default_rng(0)
+    known = estimate(TARGET)
+    w = rng.standard_normal((64, 64))
+    w[rng.random(w.shape) >= 0.3] = 0
+
+    first = plan_layer(layer(w, 196), TARGET, known)
+    dense = np.where(rng.random(w.shape) < first.break_even, 1.0, 0.0)
+    at_break_even = plan_layer(layer(dense, 196), TARGET, known)
+
+    assert first.kernel == "sparse" and first.sparse_us < first.dense_us
+    assert at_break_even.sparse_us == pytest.approx(at_break_even.dense_us, rel=0.05)
+
+
+@pytest.mark.parametrize("density", [0.05, 0.3, 0.6, 0.9, 1.0])
+def test_the_kernel_predicted_to_be_faster_is_chosen(density):
+    rng = np.random.default_rng(0)
+    w = np.where(rng.random((32, 96)) < density, rng.standard_normal((32, 96)), 0.0)
+
+    chosen = plan_layer(layer(w, 100), TARGET, estimate(TARGET))
+
+    assert chosen.kernel == ("sparse" if chosen.sparse_us < chosen.dense_us and density < 1 else "dense")
+    assert chosen.predicted_us == min(chosen.dense_us, chosen.sparse_us) or density == 1
+    assert chosen.origin == "estimated"
+
+
+def test_every_core_has_a_tile_where_rows_allow():
+    machine = targets.load("rpi4")
+    found = layer(np.ones((64, 64)), 16)
+
+    tile = plan_layer(found, machine, estimate(machine)).tile
+
+    assert call_tiles(found.plane, Candidate("dense", tile), machine) >= machine.cores
+
+
+def test_fit_finds_the_costs_that_times_were_made_with():
+    """Times made from known costs, with 2 % of noise: what is predicted then is as near."""
+    tried = experiments(TARGET)
+    model = experiment_model(tried)
+    known = {found.name: found for found in layers(model)}
+    truth = estimate(replace(TARGET, clock_hz=3_000_000_000))
+    rng = np.random.default_rng(0)
+    times_us = {}
+    for experiment in tried:
+        found = known[experiment.name]
+        units = work(found, WeightCounts(found.weight, 1), experiment.candidate, TARGET)
+        times_us[experiment.name] = time_us(units, truth) * rng.uniform(0.98, 1.02)
+
+    fitted = fit_experiments(model, tried, times_us, TARGET, "a test", "a CPU")
+
+    assert fitted.within_20_percent == 1.0
+    assert all(0.93 < ratio < 1.07 for ratio in fitted.ratios.values())
+    assert set(fitted.calibration.loops) >= set(loops(TARGET))
+    assert (fitted.calibration.origin, fitted.calibration.machine) == ("measured", "a CPU")
+
+
+@pytest.mark.parametrize("got", [None, 0.0, -1.0, float("nan")])
+def test_a_measurement_that_is_missing_or_none_is_refused(got):
+    tried = experiments(TARGET)[:2]
+    times_us = {tried[0].name: 1.0} | ({} if got is None else {tried[1].name: got})
+
+    with pytest.raises(MeasureError, match=r"times.json: step 'dense_.*expected microseconds; remedy:"):
+        fit_experiments(experiment_model(tried), tried, times_us, TARGET, "times.json", "")
