@@ -32,7 +32,7 @@ def reason(layer: Layer, break_even: float, units: Work, calibration: Calibratio
     """
     density = layer.density
     if density == 1.0:
-        head = "has no zeros"
+        head = f"has no zeros (break-even {break_even:.2f})"
     elif density < break_even:
         head = f"density {density:.2f} is below the break-even {break_even:.2f}"
     else:

@@ -39,7 +39,8 @@ def test_help_names_every_command(command):
     done = command("--help")
 
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("targets", "inspect", "prune", "compile", "run", "bench", "verify"))
+    names = ("targets", "inspect", "prune", "explain", "compile", "tune", "run", "bench", "verify")
+    assert all(name in done.stdout for name in names)
 
 
 def test_version_is_the_same_everywhere():
