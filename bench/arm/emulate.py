@@ -27,6 +27,7 @@ BUILT = Path("build/arm")
 EMULATOR = "qemu-aarch64"
 BASE = 0x40_0000_0000
 PAGE_BYTES = 4096
+STACK_BYTES = 1 << 20
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-O2", "-Wall", "-Wextra", "-Werror")
 
 
@@ -133,13 +134,13 @@ def _pointers_at(code: bytes) -> int:
 
 
 def _lay_out(code: bytes, arrays: Sequence[np.ndarray]) -> tuple[list[int], bytes]:
-    """Code, pointers, then the arrays, each with room to read past its end; the offsets of the arrays."""
+    """Code, pointers, the arrays, each with room to read past its end, and the stack; the offsets of the arrays."""
     at = _pointers_at(code) + PAGE_BYTES
     places = []
     for array in arrays:
         places.append(at)
         at += -(-(array.nbytes + OVERREAD_BYTES) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-    memory = bytearray(-(-at // PAGE_BYTES) * PAGE_BYTES)
+    memory = bytearray(-(-at // PAGE_BYTES) * PAGE_BYTES + STACK_BYTES)
     memory[: len(code)] = code
     pointers = np.array([BASE + place for place in places], np.uint64).tobytes()
     memory[_pointers_at(code) : _pointers_at(code) + len(pointers)] = pointers
