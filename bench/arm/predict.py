@@ -112,7 +112,15 @@ def _feeds(call: Call) -> dict[str, np.ndarray]:
     return {t.name: generator.standard_normal(t.shape).astype(t.dtype) for t in tensors}
 
 
-HEADERS = ("model", "board", "density", "1 thread, ms", "4 threads, ms", "in weighted layers", "speedup, 1 thread")
+HEADERS = (
+    "model",
+    "board",
+    "density",
+    "1 thread, ms",
+    "4 threads, ms",
+    "in weighted layers, estimated",
+    "speedup, 1 thread, estimated",
+)
 
 
 def rows(models: Sequence[str], boards: Sequence[str], densities: Sequence[float]) -> Iterator[tuple[str, ...]]:
