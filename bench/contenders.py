@@ -57,7 +57,10 @@ RIVALS = (
 
 @dataclass(frozen=True)
 class Contender:
-    """One runtime with one file. `reference` is the ONNX file that says what it should compute, if anything."""
+    """One runtime with one file. `reference` is the ONNX file that says what it should compute, if anything.
+
+    `facts` are known before it runs, such as how long it took to compile.
+    """
 
     runtime: Runtime
     file: Path
@@ -65,6 +68,7 @@ class Contender:
     precision: str = "f32"
     density: float = 1.0
     pattern: str = "1x1"
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

@@ -26,6 +26,7 @@ from bench.machine import describe
 from bench.rounds import measure
 from edgesparse.errors import EdgesparseError
 from edgesparse.measure import open_rival
+from edgesparse.pipeline import CompileReport
 from models import small, zoo
 from models.variants import Variants
 
@@ -71,8 +72,8 @@ class Bench:
             artifact = self._folder / f"{forms.name}-{density:g}-{pattern}.esp"
             contender = Contender(EDGESPARSE, artifact, pruned, density=density, pattern=pattern)
             try:
-                edgesparse.compile(pruned, "host", artifact)
-                found.append(contender)
+                compiled = edgesparse.compile(pruned, "host", artifact)
+                found.append(dataclasses.replace(contender, facts=_facts(compiled)))
             except EdgesparseError as err:
                 failed.append(Result(contender, unavailable=str(err)))
             if pattern == "1x1" or density == 1:
@@ -97,6 +98,15 @@ def _limits(
         limit.limit(forms.name, result.contender.reference or forms.dense(), result, dict(inputs), gflops)
         for result in ours
     )
+
+
+def _facts(compiled: CompileReport) -> dict[str, float]:
+    return {
+        "artifact_bytes": compiled.artifact_bytes,
+        "compile_seconds": compiled.seconds,
+        "sparse_layers": sum(layer.kernel == "sparse" for layer in compiled.layers),
+        "weighted_layers": len(compiled.layers),
+    }
 
 
 def say(words: str) -> None:

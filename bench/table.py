@@ -81,6 +81,7 @@ def markdown(report: Report) -> str:
             "",
             *_rivals(report.cases),
             "",
+            *_artifacts(report.cases),
             *_limits([limit for case in report.cases for limit in case.limits]),
             *_missing(report.cases),
             f"Measured by `{report.command}` on {machine.date}: {where}; {says}.",
@@ -122,6 +123,17 @@ def _rivals(cases: Iterable[Case]) -> list[str]:
                 error = NOTHING if result.error is None else f"{result.error:.1g}"
                 rows.append([*cells, _ms(result.latency), str(result.latency.runs), error])
     return _table(rows)
+
+
+def _artifacts(cases: Iterable[Case]) -> list[str]:
+    rows = [["model", "density", "pattern", "artifact, MB", "sparse layers", "compile, s"]]
+    for model, ours in {case.model: case.ours for case in cases}.items():
+        for contender in (result.contender for result in ours):
+            if facts := contender.facts:
+                cells = [model, f"{contender.density:g}", contender.pattern if contender.density < 1 else NOTHING]
+                layers = f"{facts['sparse_layers']} of {facts['weighted_layers']}"
+                rows.append([*cells, f"{facts['artifact_bytes'] / 1e6:.1f}", layers, f"{facts['compile_seconds']:.0f}"])
+    return [*_table(rows), ""] if len(rows) > 1 else []
 
 
 def _limits(limits: Sequence[Limit]) -> list[str]:

@@ -14,13 +14,14 @@ from tests.bench.fakes import result
 FAST, SLOW = Runtime("fast", "Fast", ("dense", "int8")), Runtime("slow", "Slow")
 ZEROS = Runtime("zeros", "Zeros", ("pruned",))
 MACHINE = Machine("a CPU", (), 2, None, None, "Linux", "2026-01-01", 0.5, {"edgesparse": "0.1.0"})
+FACTS = {"artifact_bytes": 2_500_000, "compile_seconds": 3.4, "sparse_layers": 7, "weighted_layers": 9}
 LIMIT = Limit("net", 0.1, "1x1", 2_000_000, 100.0, 50.0, {SPARSE: 30.0, "Softmax": 15.0, DENSE: 5.0})
 
 
 def case(threads: int = 1) -> Case:
     results = (
         result(EDGESPARSE, 5.0),
-        result(EDGESPARSE, 1.0, density=0.1),
+        result(EDGESPARSE, 1.0, density=0.1, facts=FACTS),
         result(EDGESPARSE, 0.5, density=0.1, pattern="4x1"),
         result(FAST, 4.0),
         result(FAST, 2.0, precision="int8"),
@@ -71,6 +72,12 @@ def test_limit_is_operations_at_the_peak():
     assert LIMIT.times == pytest.approx(2.5)
     assert LIMIT.share(SPARSE) == pytest.approx(0.6)
     assert "| 100 | 0.02 | 2.5 | 60% | 10% | 0% | 0% | 30% | 0% |" in markdown(Report("", MACHINE, (case(),)))
+
+
+def test_artifacts_are_listed_once_for_all_threads():
+    lines = markdown(Report("", MACHINE, (case(1), case(2)))).splitlines()
+
+    assert lines.count("| net | 0.1 | 1x1 | 2.5 | 7 of 9 | 3 |") == 1
 
 
 def test_curves_of_every_pattern_begin_at_the_dense_point():
