@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.table import Case, ratios
 
+TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30)
 Curves = dict[tuple[str, str], list[tuple[float, float]]]
 
 
@@ -35,7 +36,7 @@ def draw(cases: Sequence[Case], output: Path) -> None:
     Raises: ImportError: matplotlib is not installed.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import NullLocator
 
     counts = sorted({case.threads for case in cases})
     models = sorted({case.model for case in cases})
@@ -47,11 +48,15 @@ def draw(cases: Sequence[Case], output: Path) -> None:
             x, y = zip(*points, strict=True)
             axes.plot(x, y, style, marker=".", color=f"C{models.index(model)}", label=f"{model}, {pattern}")
         axes.axhline(1.0, color="black", linewidth=0.8)
-        axes.annotate("break-even", (1, 1.0), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        axes.annotate("break-even", (0.01, 1.0), xycoords=("axes fraction", "data"), va="bottom")
         axes.set(xscale="log", yscale="log", xlabel="density", title=f"threads: {threads}")
         axes.set_ylabel("speedup over the fastest dense f32 rival")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.grid(True, which="both", linewidth=0.3)
+        axes.set_xticks(sorted({result.contender.density for case in cases for result in case.ours}))
+        low, high = axes.get_ylim()
+        axes.set_yticks([tick for tick in TICKS if low <= tick <= high])
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_locator(NullLocator())
+        axes.grid(True, linewidth=0.3)
         axes.legend(fontsize="small")
     figure.savefig(output)
