@@ -16,11 +16,13 @@ distributions, and `load(model, threads, inputs)`, which returns a function that
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib.metadata
 import importlib.util
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +30,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+PR_SET_PDEATHSIG = 1  # of Linux: the signal to get when the parent dies
 Run = Callable[[], dict[str, Any]]
 
 
@@ -68,6 +71,8 @@ def timed(run: Run, times: int) -> list[int]:
 
 def main(path: str) -> None:
     """Serve the runtime that the file `path` describes; what libraries print goes to stderr."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # who is stopped does not see that its pipe ends
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     spec = importlib.util.spec_from_file_location("runtime", path)

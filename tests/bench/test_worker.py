@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +16,17 @@ from bench.worker import Unavailable, Worker
 from tests.bench import fakes
 
 X = {"x": np.array([1.0, 2.5], np.float32)}
+ROOT = Path(__file__).resolve().parents[2]
+STARTER = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from bench.worker import Worker
+worker = Worker([sys.executable, "-P"], Path(sys.argv[1]), Path(sys.argv[2]))
+worker.load(Path("model"), 1, {"x": np.ones(1)})
+print(worker.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 Start = Callable[[str], Worker]
 
 
@@ -56,6 +70,29 @@ def test_process_is_stopped_between_calls(start):
     state = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
     assert state == "T"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_stopped_process_ends_with_the_one_that_started_it(tmp_path):
+    runtime = fakes.runtime(tmp_path, "fake", fakes.DOUBLE)
+    command = [sys.executable, "-c", STARTER, str(runtime.file), str(tmp_path / "log")]
+    starter = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    pid = int(starter.stdout)
+
+    assert starter.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while _is_there(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _is_there(pid)
+
+
+def _is_there(pid: int) -> bool:
+    """A process that nobody has waited for yet is dead too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_refused_model_is_told_in_one_line(start):
