@@ -26,6 +26,7 @@ def case(threads: int = 1) -> Case:
         result(FAST, 4.0),
         result(FAST, 2.0, precision="int8"),
         result(SLOW, 8.0),
+        result(ZEROS, 3.5),
         result(ZEROS, 3.0, density=0.1),
         result(Runtime("gone", "Gone"), None),
     )
@@ -39,7 +40,7 @@ def test_ratio_is_theirs_over_ours():
     assert ratios(ours, None) is None
 
 
-def test_fastest_is_dense_and_f32():
+def test_fastest_is_made_for_dense_models_and_f32():
     fastest = case().fastest
 
     assert fastest and fastest.contender.title == "Fast" and fastest.contender.precision == "f32"
@@ -54,7 +55,9 @@ def test_row_has_the_ratio_over_every_rival():
 
     head, _, dense, pruned, blocks = [line for line in text.splitlines() if line.startswith("|")][:5]
     assert head.endswith("| edgesparse, ms | speedup | over | Fast | Fast int8 | Slow | Zeros |")
-    assert dense.endswith("| 5.00 / 5.00 | 0.80x / 0.80x | Fast | 0.80x / 0.80x | 0.40x / 0.40x | 1.60x / 1.60x | - |")
+    assert dense.endswith(
+        "| 5.00 / 5.00 | 0.80x / 0.80x | Fast | 0.80x / 0.80x | 0.40x / 0.40x | 1.60x / 1.60x | 0.70x / 0.70x |"
+    )
     assert pruned.startswith("| net | 1 | 0.1 | 1x1 | 1.00 / 1.00 | 4.00x / 4.00x | Fast |")
     assert pruned.endswith("| 3.00x / 3.00x |")  # Zeros, of the same density and pattern
     assert blocks.startswith("| net | 1 | 0.1 | 4x1 |") and blocks.endswith("| - |")
