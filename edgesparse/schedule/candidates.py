@@ -13,7 +13,7 @@ from edgesparse.targets import Target
 
 BLOCKS = ((1, 1), (2, 1), (4, 1), (1, 4))
 INDEX_RANGE = 1 << 16  # sparse indices of a K block fit uint16
-K_BLOCKS = (64, 128, 256, 512)
+K_BLOCKS = (64, 96, 128, 192, 256, 512)
 CHUNKS = (1, 4)  # entries of a row in a step of the sparse loop; more only where rows are few
 DENSE_K_BLOCK = 256
 MOST_ROWS = 8  # of w that are computed together

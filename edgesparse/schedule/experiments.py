@@ -10,10 +10,13 @@ from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import Candidate, dense_loops, loops
 from edgesparse.targets import Target
 
-CHANNELS = 256
+CHANNELS = 512
 COLUMNS = 224  # about as many as a 14x14 map has
-REGIMES = ((0.5, 64), (0.1, 256), (0.1, 64))
+REGIMES = ((0.5, 64), (0.1, 256), (0.1, 128), (0.1, 64))
 """Density and rows of a K block: they differ in how many steps a start of the loop is followed by."""
+
+BOTTLENECK_TILES = ((7, 96, 2), (6, 64, 2), (4, 192, 2), (4, 96, 4), (2, 128, 4))
+"""Vectors, rows of a K block and rows of w of the tiles that whole blocks are measured with."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,13 @@ class Experiment:
 
 def experiments(target: Target) -> list[Experiment]:
     """Every loop in several regimes, then layers that stress what all kernels do alike."""
-    return [*_loops(target), *_packing(target), *_streaming(target), *_single_columns(target)]
+    return [
+        *_loops(target),
+        *_packing(target),
+        *_bottlenecks(target),
+        *_streaming(target),
+        *_single_columns(target),
+    ]
 
 
 def _loops(target: Target) -> Iterator[Experiment]:
@@ -81,6 +90,24 @@ def _packing(target: Target) -> Iterator[Experiment]:
             tile = Tile(vectors, k_block)
             name = f"far u{vectors} k{k_block}"
             yield Experiment(name, "far", 1024, 1024, 256, 1, 0.1, Candidate("sparse", tile))
+
+
+def _bottlenecks(target: Target) -> Iterator[Experiment]:
+    """Residual blocks as networks have them, by tiles of several shapes: here all costs come together."""
+    most = max(loop.vectors for loop in dense_loops(target))
+    tiles = [(min(most, vectors), k_block, rows) for vectors, k_block, rows in BOTTLENECK_TILES]
+    for size, channels in ((56, 64), (28, 128), (14, 256), (7, 512)):
+        for vectors, k_block, rows in dict.fromkeys(tiles):
+            for part, m, inputs, window in (
+                ("reduce", channels, 4 * channels, 1),
+                ("expand", 4 * channels, channels, 1),
+                ("window", channels, channels, 3),
+            ):
+                chain = f"{'windows' if window > 1 else 'points'}{size}"
+                name = f"{part} {size} u{vectors} r{rows} k{k_block}"
+                columns = size if window > 1 else size * size
+                tile = Tile(vectors, min(k_block, window * window * inputs), rows)
+                yield Experiment(name, chain, m, inputs, columns, window, 0.1, Candidate("sparse", tile))
 
 
 def _streaming(target: Target) -> Iterator[Experiment]:

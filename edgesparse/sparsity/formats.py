@@ -92,7 +92,7 @@ def pack_groups(w: np.ndarray, grouping: Grouping, scale: int) -> GroupedRows:
             steps.append(length)
             indices.append(packed_indices * (depth * scale))
             values.append(packed_values)
-    limit = min(k, grouping.k_block) * scale
+    limit = (min(k, grouping.k_block) - depth + 1) * scale
     return GroupedRows(
         np.concatenate([[0], np.cumsum(np.concatenate(steps))]).astype(np.int32),
         np.concatenate(indices).astype(_index_dtype(limit)),
