@@ -17,6 +17,7 @@ from typing import Any
 from edgesparse.errors import TargetError
 
 SCHEMA = 1
+L1_SHARE = 0.75  # where a calibration does not tell
 MEASURED, ESTIMATED = "measured", "estimated"
 _LOOP = re.compile(r"(\w+)_(\d+)x(\d+)_u(\d+)_r(\d+)(?:_c(\d+))?")
 
@@ -74,7 +75,11 @@ class Costs:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Unit costs of a device. `origin` is "measured" or "estimated", `source` says by what, on what and when."""
+    """Unit costs of a device. `origin` is "measured" or "estimated", `source` says by what, on what and when.
+
+    `l1_share` is how large a packed block of x may be, over the L1 cache, before fetching it costs: cores that hide
+    the latency of L2 allow more than 1.
+    """
 
     target: str
     origin: str
@@ -82,6 +87,7 @@ class Calibration:
     costs: Costs
     loops: Mapping[Loop, LoopCost]
     machine: str = ""  # CPU that was measured
+    l1_share: float = L1_SHARE
 
     @cached_property
     def _known(self) -> dict[Loop, list[int]]:
@@ -155,13 +161,17 @@ def parse(table: Mapping[str, Any], where: str) -> Calibration:
         if loop is None:
             raise TargetError(f"{where}: loops.{name}: expected a name such as sparse_4x1_u4_r1")
         loops[loop] = LoopCost(**_numbers(table["loops"], name, ("step_ns", "start_ns"), f"{where}: loops"))
-    return Calibration(**texts, costs=costs, loops=loops, machine=machine)
+    share = table.get("l1_share", L1_SHARE)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 100:
+        raise TargetError(f"{where}: l1_share: got {share!r}, expected a positive number")
+    return Calibration(**texts, costs=costs, loops=loops, machine=machine, l1_share=float(share))
 
 
 def dump(calibration: Calibration) -> str:
     """The text of a calibration file."""
     heads = {key: getattr(calibration, key) for key in ("target", "origin", "source", "machine")}
-    lines = [f"schema = {SCHEMA}", *(f"{key} = {_quoted(text)}" for key, text in heads.items() if text), "", "[costs]"]
+    lines = [f"schema = {SCHEMA}", *(f"{key} = {_quoted(text)}" for key, text in heads.items() if text)]
+    lines += [f"l1_share = {calibration.l1_share}", "", "[costs]"]
     lines += [f"{key} = {_number(value)}" for key, value in asdict(calibration.costs).items()]
     lines += ["", "[loops]"]
     for loop, cost in sorted(calibration.loops.items()):

@@ -25,6 +25,7 @@ EXAMPLE = Calibration(
         Loop("sparse", (1, 1), 2, 1, 4): LoopCost(7.0, 70.0),
     },
     machine="a CPU",
+    l1_share=1.5,
 )
 
 
@@ -68,6 +69,7 @@ def test_costs_between_known_loops_are_interpolated(vectors, rows, block, expect
         ("call_ns = 0.0", "call_ns = nan", "costs.call_ns: got nan, expected nanoseconds"),
         ("call_ns = 0.0", "", "costs.call_ns: got None, expected nanoseconds"),
         ("call_ns = 0.0", "call_us = 0.0", "costs.call_us: no such key; expected call_ns"),
+        ("l1_share = 1.5", "l1_share = 0", "l1_share: got 0, expected a positive number"),
         ("[loops]", "[loops]\nfast = 1", "loops.fast: expected a name such as sparse_4x1_u4_r1"),
         ("step_ns = 2.0,", "", "loops: sparse_1x1_u2_r1.step_ns: got None"),
         ("[loops]", "[loop]", "loops: got None, expected a table"),

@@ -86,7 +86,7 @@ def predictions(layer: Layer, target: Target, calibration: Calibration, threads:
     for candidate in candidates(layer.plane, target, is_vector=layer.is_vector):
         if candidate.kernel == "sparse" and weight.stored(candidate.tile.block) > MOST_FILL * weight.nonzeros:
             continue
-        units = work(layer, weight, candidate, target)
+        units = work(layer, weight, candidate, target, calibration.l1_share)
         tiles = 1 if layer.is_vector else call_tiles(layer.plane, candidate, target)
         us = time_us(units, calibration, tiles, threads)
         if us is not None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from edgesparse.calibration import Calibration, Loop
+from edgesparse.calibration import L1_SHARE, Calibration, Loop
 from edgesparse.geometry import Plane, Run, runs, tile_count, tile_width
 from edgesparse.layers import Layer
+from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import Candidate
 from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
@@ -28,14 +29,16 @@ EXPONENTIAL = frozenset({"Elu", "Erf", "Gelu", "Mish", "Selu", "Sigmoid", "Softp
 CACHE_SHARE = 0.75  # of a cache that data may take before it is evicted by what else passes through
 
 
-def work(layer: Layer, weight: WeightCounts, candidate: Candidate, target: Target) -> Work:
-    """The units of work of one call, over all its tiles, on one thread."""
+def work(layer: Layer, weight: WeightCounts, candidate: Candidate, target: Target, l1_share: float = L1_SHARE) -> Work:
+    """The units of work of one call, over all its tiles, on one thread.
+
+    Args:
+        l1_share: how large a packed block of x may be over the L1 cache; the rest of it is fetched from beyond.
+    """
     plane = layer.plane
-    counts = (
-        _vector_work(plane, weight, candidate, target)
-        if layer.is_vector
-        else _tiled_work(plane, weight, candidate, target)
-    )
+    count = _vector_work if layer.is_vector else _tiled_work
+    counts = count(plane, weight, candidate, target)
+    counts["far_vector_ns"] *= _far_share(plane, candidate.tile, target, l1_share)
     if activation(layer.node) in EXPONENTIAL:
         counts["activation_vector_ns"] = plane.batch * plane.groups * plane.m * plane.n / target.lanes
     return counts
@@ -90,7 +93,6 @@ def _tiled_work(plane: Plane, weight: WeightCounts, candidate: Candidate, target
     images = plane.batch * plane.groups
     first, *last = runs(plane, tile, lanes)
     places = tile_count(plane, tile, lanes)
-    far = reads * _far_share(min(plane.k, tile.k_block) * tile_width(plane, tile, lanes) * 4, target)
     counts = Counts(float)
     for run, number in ((first, places - len(last)), *((run, 1) for run in last)):
         copies, vectors = number * images, run.vectors(lanes)
@@ -101,7 +103,7 @@ def _tiled_work(plane: Plane, weight: WeightCounts, candidate: Candidate, target
         counts["pack_vector_ns"] += copies * tile.splits * plane.k * _pack_vectors(run, lanes)
         counts["partial_vector_ns"] += copies * (blocks - 1) * plane.m * vectors
         counts["store_piece_ns"] += copies * plane.m * (run.size % lanes).bit_count()
-        counts["far_vector_ns"] += copies * far * vectors
+        counts["far_vector_ns"] += copies * reads * vectors
     counts["tile_ns"] = images * places * tile.splits
     counts["call_ns"] = 1
     values_bytes = 4 * (plane.x_size + images * plane.m * plane.n)
@@ -132,6 +134,7 @@ def _pack_vectors(run: Run, lanes: int) -> int:
     return sum(-(-columns // lanes) for columns in run.pieces)
 
 
-def _far_share(block_bytes: int, target: Target) -> float:
+def _far_share(plane: Plane, tile: Tile, target: Target, l1_share: float) -> float:
     """Share of the packed x block that does not stay in the L1 cache."""
-    return max(0.0, 1.0 - CACHE_SHARE * target.l1d_bytes / block_bytes)
+    block_bytes = VALUE_BYTES * min(plane.k, tile.k_block) * tile_width(plane, tile, target.lanes)
+    return max(0.0, 1.0 - l1_share * target.l1d_bytes / block_bytes)
