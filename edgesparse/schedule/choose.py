@@ -17,6 +17,7 @@ from edgesparse.schedule.reason import reason
 from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
 
+MARGIN = 0.95  # of the dense time, below which sparse is taken to win: predictions err
 MOST_FILL = 2.5  # weights that blocks may keep for each nonzero, to be worth a look
 
 
@@ -106,13 +107,12 @@ def _best(found: Iterable[Prediction]) -> Prediction:
 
 
 def _break_even(dense: Prediction, sparse: list[Prediction], density: float) -> float:
-    """The largest density at which some sparse candidate takes no longer than dense; in [0, 1].
+    """The largest density at which some sparse candidate is clearly faster than dense; in [0, 1].
 
     The time beyond the fixed part is taken to grow in proportion to the density.
     """
+    goal_us = MARGIN * dense.us
     if density == 0:
-        return 1.0 if any(p.us < dense.us for p in sparse) else 0.0
-    reached = [
-        density * (dense.us - p.fixed_us) / max(p.us - p.fixed_us, 1e-9) for p in sparse if p.fixed_us < dense.us
-    ]
+        return 1.0 if any(p.us < goal_us for p in sparse) else 0.0
+    reached = [density * (goal_us - p.fixed_us) / max(p.us - p.fixed_us, 1e-9) for p in sparse if p.fixed_us < goal_us]
     return min(1.0, max(reached, default=0.0))

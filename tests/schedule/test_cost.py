@@ -102,7 +102,7 @@ def test_time_is_counts_times_costs_and_threads_wait_for_the_slowest():
 
 
 def test_predicted_times_and_the_break_even_belong_together():
-    """At the break-even density a layer takes as long sparse as dense."""
+    """At the break-even density a layer takes 5 % less time sparse than dense."""
     rng = np.random.default_rng(0)
     known = estimate(TARGET)
     w = rng.standard_normal((64, 64))
@@ -113,18 +113,19 @@ def test_predicted_times_and_the_break_even_belong_together():
     at_break_even = plan_layer(layer(dense, 196), TARGET, known)
 
     assert first.kernel == "sparse" and first.sparse_us < first.dense_us
-    assert at_break_even.sparse_us == pytest.approx(at_break_even.dense_us, rel=0.05)
+    assert at_break_even.sparse_us == pytest.approx(0.95 * at_break_even.dense_us, rel=0.05)
 
 
 @pytest.mark.parametrize("density", [0.05, 0.3, 0.6, 0.9, 1.0])
-def test_the_kernel_predicted_to_be_faster_is_chosen(density):
+def test_the_kernel_predicted_to_be_clearly_faster_is_chosen(density):
     rng = np.random.default_rng(0)
     w = np.where(rng.random((32, 96)) < density, rng.standard_normal((32, 96)), 0.0)
 
     chosen = plan_layer(layer(w, 100), TARGET, estimate(TARGET))
 
-    assert chosen.kernel == ("sparse" if chosen.sparse_us < chosen.dense_us and density < 1 else "dense")
-    assert chosen.predicted_us == min(chosen.dense_us, chosen.sparse_us) or density == 1
+    wins = chosen.sparse_us < 0.95 * chosen.dense_us and density < 1
+    assert chosen.kernel == ("sparse" if wins else "dense")
+    assert chosen.predicted_us == (chosen.sparse_us if wins else chosen.dense_us)
     assert chosen.origin == "estimated"
 
 
