@@ -92,7 +92,7 @@ def pack_groups(w: np.ndarray, grouping: Grouping, scale: int) -> GroupedRows:
             steps.append(length)
             indices.append(packed_indices * (depth * scale))
             values.append(packed_values)
-    limit = (min(k, grouping.k_block) - depth + 1) * scale
+    limit = (min(padded.shape[2], grouping.k_block) - depth + 1) * scale  # an entry reads `depth` rows of x
     return GroupedRows(
         np.concatenate([[0], np.cumsum(np.concatenate(steps))]).astype(np.int32),
         np.concatenate(indices).astype(_index_dtype(limit)),
