@@ -149,6 +149,65 @@ def tile_width(plane: Plane, tile: Tile, lanes: int) -> int:
     return max(run.vectors(lanes) for run in runs(plane, tile, lanes)) * lanes
 
 
+@dataclass(frozen=True)
+class Squares:
+    """How outputs of a window of 3x3 are cut into squares of 2x2, and these into blocks of whole rows of squares.
+
+    Counts are squares. A row takes the vectors that begin at `starts`; a block is as many rows as `vectors` registers
+    hold, at least one.
+    """
+
+    plane: Plane
+    vectors: int
+    lanes: int
+
+    @property
+    def height(self) -> int:
+        """Rows of squares."""
+        return -(-self.plane.height // 2)
+
+    @property
+    def width(self) -> int:
+        """Squares of a row."""
+        return -(-self.plane.width // 2)
+
+    @property
+    def rows(self) -> int:
+        """Rows of a block."""
+        return min(self.height, max(1, self.vectors * self.lanes // self.width))
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of an image."""
+        return -(-self.height // self.rows)
+
+    @property
+    def last_rows(self) -> int:
+        """Rows of the last block."""
+        return self.height - (self.blocks - 1) * self.rows
+
+    @property
+    def step(self) -> int:
+        """Lanes of the vectors along a row: no more than a row needs."""
+        return min(self.lanes, 1 << (self.width - 1).bit_length())
+
+    @property
+    def starts(self) -> range:
+        """The first square of each vector of a row."""
+        return range(0, self.width, self.step)
+
+    @property
+    def pitch(self) -> int:
+        """Elements between channels of a block, with room for what a vector stores past its row."""
+        end = (self.rows - 1) * self.width + len(self.starts) * self.step
+        return -(-end // self.lanes) * self.lanes
+
+    def chunks(self, rows: int) -> list[int]:
+        """Vectors of the parts of a block of some rows that are multiplied at a time."""
+        count = -(-rows * self.width // self.lanes)
+        return [min(self.vectors, count - first) for first in range(0, count, self.vectors)]
+
+
 def _run(plane: Plane, starts: range, size: int) -> Run:
     longest: list[int] = []
     for start in dict.fromkeys(start % plane.width for start in starts):

@@ -12,6 +12,8 @@ class Tile:
     `vectors` SIMD registers of columns at a time; x is packed `k_block` rows at a time; `rows` output rows are
     accumulated at once; M is cut into `splits` ranges that run in parallel. In sparse kernels, `block` = (rows,
     columns) of w share an index: (1, 1) is unstructured; a step of their inner loop takes `chunk` entries of each row.
+    Dense kernels may compute outputs in squares of side `square` by minimal filtering (Winograd); then `vectors` and
+    N count squares, and x is transformed whole.
     """
 
     vectors: int
@@ -20,6 +22,7 @@ class Tile:
     splits: int = 1
     block: tuple[int, int] = (1, 1)
     chunk: int = 1
+    square: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ class LayerPlan:
         rows = f"{self.tile.rows} rows x " if self.tile.rows > 1 else ""
         chunk = f" x {self.tile.chunk} entries" if self.tile.chunk > 1 else ""
         splits = f", {self.tile.splits} splits" if self.tile.splits > 1 else ""
+        square = f" in squares of {self.tile.square}x{self.tile.square}" if self.tile.square > 1 else ""
         vectors = f"{self.tile.vectors} vector" + ("s" if self.tile.vectors > 1 else "")
-        return f"{self.kernel}{block}, {rows}{vectors}{chunk}, K {self.tile.k_block}{splits}"
+        return f"{self.kernel}{block}{square}, {rows}{vectors}{chunk}, K {self.tile.k_block}{splits}"
 
     @property
     def predicted_us(self) -> float:

@@ -75,7 +75,7 @@ def step_cost(call: Call, ran_core_cycles: float, l1_misses: int, l2_misses: int
         name=call.name,
         op=call.op,
         tiles=call.kernel.tiles,
-        weighted=call.kernel.symbol.startswith(("es_tiled", "es_vector")),
+        weighted=call.kernel.symbol.startswith(("es_tiled", "es_vector", "es_winograd")),
         core_us=(ran_core_cycles + waits) / target.clock_hz * 1e6,
         memory_us=l2_misses * LINE_BYTES / (target.bandwidth_bytes_per_s * SUSTAINED) * 1e6,
     )

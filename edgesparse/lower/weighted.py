@@ -15,6 +15,7 @@ from edgesparse.lower.kernels.planes import planes
 from edgesparse.lower.kernels.sparse import tiled_sparse
 from edgesparse.lower.kernels.stencil import fits
 from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, vector_sparse
+from edgesparse.lower.kernels.winograd import transform_weight, winograd
 from edgesparse.lower.nodes import constant
 from edgesparse.lower.scope import MARK, Scope
 from edgesparse.plan import LayerPlan
@@ -42,6 +43,12 @@ def lower_layer(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> 
         if fusion.residual is not None:
             residual = (scope.rows(fusion.residual),)
         y = scope.write_rows(fusion.output)
+    if plan.tile.square > 1 and layer.window is not None:
+        weight = transform_weight(layer.weight.reshape(layer.plane.m, -1, 3, 3), plan.tile.rows)
+        kernel = winograd(layer.window, layer.plane, plan.tile, fusion.epilogue, scope.target)
+        reads: tuple[Tensor | Constant, ...] = (x, Constant(weight), Constant(fusion.bias), *residual)
+        scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (y,)))
+        return
     if layer.window is not None:
         x = _lay_out(layer, layer.window, x, scope)
     kernel, weights = pack(layer, plan, fusion, scope.target)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from edgesparse.calibration import Loop
-from edgesparse.geometry import Plane, tile_count, tile_width
+from edgesparse.geometry import Plane, Squares, tile_count, tile_width
+from edgesparse.layers import Layer
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
@@ -17,6 +18,8 @@ K_BLOCKS = (64, 96, 128, 192, 256, 512)
 CHUNKS = (1, 4)  # entries of a row in a step of the sparse loop; more only where rows are few
 DENSE_K_BLOCK = 256
 MOST_ROWS = 8  # of w that are computed together
+L2_SHARE = 0.8  # that the transformed x of a block of squares may take
+TRANSFORMED = 16  # products, and elements of x, that make a square of 2x2 outputs
 VECTOR_ROWS = 4  # registers that the dense kernel of a single column sums at most
 
 
@@ -91,6 +94,31 @@ def _sparse(plane: Plane, target: Target) -> Iterator[Candidate]:
         splits = _splits(plane, loop.vectors, -(-plane.m // loop.rows), target)
         for k_block in sorted({min(size, plane.k, reach) for size in (*K_BLOCKS, plane.k)}):
             yield Candidate("sparse", Tile(loop.vectors, k_block, loop.rows, splits, loop.block, loop.chunk))
+
+
+def square_tile(layer: Layer, target: Target) -> Candidate | None:
+    """The dense tile of 2x2 squares, where minimal filtering applies: a window of 3x3 at unit stride.
+
+    Its block is the largest whose transformed x stays in the L2 cache, so that weights are seldom read again. It fills
+    its vectors, and takes several turns of them only where a row of squares is wider than any loop. A single vector
+    leaves registers for more rows than other loops have.
+    """
+    window, plane = layer.window, layer.plane
+    steps = window and (window.kernel, window.strides, window.dilations)
+    if window is None or plane.groups > 1 or steps != ((3, 3), (1, 1), (1, 1)):
+        return None
+    known = list(dense_loops(target))
+    for loop in reversed(known):
+        cut = Squares(plane, loop.vectors, target.lanes)
+        first, *others = cut.chunks(cut.rows)
+        transformed_bytes = TRANSFORMED * window.channels * cut.rows * cut.width * 4
+        if first < loop.vectors or (others and loop != known[-1]) or transformed_bytes > L2_SHARE * target.l2_bytes:
+            continue
+        most = target.registers - 4 if loop.vectors == 1 else loop.rows
+        panels = -(-plane.m // most)
+        splits = max(1, min(-(-target.cores // (plane.batch * cut.blocks)), panels))
+        return Candidate("dense", Tile(loop.vectors, plane.k, -(-plane.m // panels), splits, square=2))
+    return None
 
 
 def _splits(plane: Plane, vectors: int, units: int, target: Target) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgesparse.calibration import Calibration
+from edgesparse.calibration import MEASURED, Calibration
 from edgesparse.layers import Layer, layers
 from edgesparse.plan import LayerPlan
-from edgesparse.schedule.candidates import Candidate, candidates
+from edgesparse.schedule.candidates import Candidate, candidates, square_tile
 from edgesparse.schedule.cost import STEP, Work, call_tiles, time_us, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.reason import reason
@@ -18,6 +18,7 @@ from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
 
 MARGIN = 0.95  # of the dense time, below which sparse is taken to win: predictions err
+SQUARE_MARGIN = 0.9  # of the time without, which minimal filtering must stay below
 MOST_FILL = 2.5  # weights that blocks may keep for each nonzero, to be worth a look
 
 
@@ -59,7 +60,7 @@ def _has_constant(node: ir.Node) -> bool:
 def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: int = 1) -> LayerPlan:
     """Compare the best dense and the best sparse candidate."""
     known = list(predictions(layer, target, calibration, threads))
-    dense = _best(p for p in known if p.candidate.kernel == "dense")
+    dense = _best_dense([p for p in known if p.candidate.kernel == "dense"])
     sparse = _best(p for p in known if p.candidate.kernel == "sparse")
     break_even = _break_even(dense, [p for p in known if p.candidate.kernel == "sparse"], layer.density)
     chosen = sparse if layer.density < break_even else dense
@@ -74,7 +75,7 @@ def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: 
         kernel=chosen.candidate.kernel,
         tile=chosen.candidate.tile,
         break_even=break_even,
-        reason=reason(layer, break_even, chosen.units, calibration),
+        reason=reason(layer, break_even, chosen.candidate.tile, chosen.units, calibration),
         dense_us=dense.us,
         sparse_us=sparse.us,
         origin=calibration.origin,
@@ -84,7 +85,9 @@ def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: 
 def predictions(layer: Layer, target: Target, calibration: Calibration, threads: int = 1) -> Iterator[Prediction]:
     """Every candidate whose loops the calibration knows, with its predicted time."""
     weight = WeightCounts(layer.weight, layer.plane.groups)
-    for candidate in candidates(layer.plane, target, is_vector=layer.is_vector):
+    # That what squares keep in the L2 cache stays there, between threads and prefetchers, no estimate tells.
+    square = square_tile(layer, target) if calibration.origin == MEASURED else None
+    for candidate in (*candidates(layer.plane, target, is_vector=layer.is_vector), *([square] if square else [])):
         if candidate.kernel == "sparse" and weight.stored(candidate.tile.block) > MOST_FILL * weight.nonzeros:
             continue
         units = work(layer, weight, candidate, target, calibration.l1_share)
@@ -104,6 +107,13 @@ def _grows(key: object) -> bool:
 
 def _best(found: Iterable[Prediction]) -> Prediction:
     return min(found, key=lambda prediction: prediction.us)
+
+
+def _best_dense(found: Sequence[Prediction]) -> Prediction:
+    """The fastest; one that computes in squares must be so by a margin, since its transforms are predicted roughly."""
+    direct = _best(p for p in found if p.candidate.tile.square == 1)
+    best = _best(found)
+    return best if best.us < SQUARE_MARGIN * direct.us else direct
 
 
 def _break_even(dense: Prediction, sparse: list[Prediction], density: float) -> float:

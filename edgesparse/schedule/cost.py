@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from edgesparse.calibration import L1_SHARE, Calibration, Loop
-from edgesparse.geometry import Plane, Run, runs, tile_count, tile_width
+from edgesparse.geometry import Plane, Run, Squares, runs, tile_count, tile_width
 from edgesparse.layers import Layer
 from edgesparse.plan import Tile
-from edgesparse.schedule.candidates import Candidate
+from edgesparse.schedule.candidates import MOST_ROWS, TRANSFORMED, Candidate
 from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
 
@@ -26,6 +26,7 @@ Counts = defaultdict[Key, float]
 
 VALUE_BYTES, INDEX_BYTES = 4, 2
 EXPONENTIAL = frozenset({"Elu", "Erf", "Gelu", "Mish", "Selu", "Sigmoid", "Softplus", "Swish", "Tanh"})
+TRANSFORM_FMAS = 80  # multiply-adds that take as long as one transform of a vector: 32 additions, 32 loads and stores
 CACHE_SHARE = 0.75  # of a cache that data may take before it is evicted by what else passes through
 
 
@@ -36,9 +37,12 @@ def work(layer: Layer, weight: WeightCounts, candidate: Candidate, target: Targe
         l1_share: how large a packed block of x may be over the L1 cache; the rest of it is fetched from beyond.
     """
     plane = layer.plane
-    count = _vector_work if layer.is_vector else _tiled_work
-    counts = count(plane, weight, candidate, target)
-    counts["far_vector_ns"] *= _far_share(plane, candidate.tile, target, l1_share)
+    if candidate.tile.square > 1:
+        counts = _square_work(plane, candidate, target)
+    else:
+        count = _vector_work if layer.is_vector else _tiled_work
+        counts = count(plane, weight, candidate, target)
+        counts["far_vector_ns"] *= _far_share(plane, candidate.tile, target, l1_share)
     if activation(layer.node) in EXPONENTIAL:
         counts["activation_vector_ns"] = plane.batch * plane.groups * plane.m * plane.n / target.lanes
     return counts
@@ -75,6 +79,8 @@ def time_us(units: Work, calibration: Calibration, tiles: int = 1, threads: int 
 def call_tiles(plane: Plane, candidate: Candidate, target: Target) -> int:
     """Tiles of a call: what threads share."""
     tile = candidate.tile
+    if tile.square > 1:
+        return plane.batch * Squares(plane, tile.vectors, target.lanes).blocks * tile.splits
     return plane.batch * plane.groups * tile_count(plane, tile, target.lanes) * tile.splits
 
 
@@ -105,13 +111,45 @@ def _tiled_work(plane: Plane, weight: WeightCounts, candidate: Candidate, target
         counts["store_piece_ns"] += copies * plane.m * (run.size % lanes).bit_count()
         counts["far_vector_ns"] += copies * reads * vectors
     counts["tile_ns"] = images * places * tile.splits
+    _count_memory(counts, plane, size_bytes, places, target)
+    return counts
+
+
+def _count_memory(counts: Counts, plane: Plane, weight_bytes: float, places: int, target: Target) -> None:
+    """What a call moves between its kernel and far caches: x, y, and the weights for each of `places` of an image."""
     counts["call_ns"] = 1
-    values_bytes = 4 * (plane.x_size + images * plane.m * plane.n)
+    values_bytes = 4 * (plane.x_size + plane.batch * plane.groups * plane.m * plane.n)
     if values_bytes > target.l2_bytes * CACHE_SHARE:
         counts["far_kib_ns"] = values_bytes / 1024
-    counts["weight_kib_ns"] = size_bytes / 1024
-    if size_bytes > target.l2_bytes * CACHE_SHARE:
-        counts["weight_again_kib_ns"] = (places * plane.batch - 1) * size_bytes / 1024
+    counts["weight_kib_ns"] = weight_bytes / 1024
+    if weight_bytes > target.l2_bytes * CACHE_SHARE:
+        counts["weight_again_kib_ns"] = (places * plane.batch - 1) * weight_bytes / 1024
+
+
+def _square_work(plane: Plane, candidate: Candidate, target: Target) -> Counts:
+    """Minimal filtering: the steps of the dense loop for each product, and transforms that cost as much as some steps.
+
+    A last vector of half the lanes or fewer takes half the time: cores of many lanes have units of half as many.
+    Loops of more rows than calibrations know cost as much a row as those of the most that they know.
+    """
+    tile, squares = candidate.tile, Squares(plane, candidate.tile.vectors, target.lanes)
+    channels, panels = plane.k // 9, -(-plane.m // tile.rows)
+    rows = min(tile.rows, MOST_ROWS)
+    counts = Counts(float)
+    for number, height in ((squares.blocks - 1, squares.rows), (1, squares.last_rows)):
+        copies = number * plane.batch
+        starts = copies * TRANSFORMED * panels * tile.rows / rows
+        chunks = squares.chunks(height)
+        for vectors in chunks:
+            counts[Loop("dense", (1, 1), vectors, rows), STEP] += starts * channels
+            counts[Loop("dense", (1, 1), vectors, rows), START] += starts
+        if 0 < height * squares.width % target.lanes <= target.lanes // 2:
+            counts[Loop("dense", (1, 1), 1, rows), STEP] -= starts * channels / 2
+        transforms = copies * height * len(squares.starts) * (channels * tile.splits + plane.m)
+        counts[Loop("dense", (1, 1), chunks[0], rows), STEP] += transforms * TRANSFORM_FMAS / (chunks[0] * rows)
+    counts["tile_ns"] = plane.batch * squares.blocks * tile.splits
+    weight_bytes = VALUE_BYTES * TRANSFORMED * channels * panels * tile.rows
+    _count_memory(counts, plane, weight_bytes, squares.blocks, target)
     return counts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgesparse.calibration import Calibration
 from edgesparse.layers import Layer
+from edgesparse.plan import Tile
 from edgesparse.schedule.cost import START, STEP, Work, time_us
 
 _PARTS = {
@@ -24,11 +25,11 @@ _PARTS = {
 WORTH_TELLING = 0.15  # share of the time
 
 
-def reason(layer: Layer, break_even: float, units: Work, calibration: Calibration) -> str:
+def reason(layer: Layer, break_even: float, tile: Tile, units: Work, calibration: Calibration) -> str:
     """Compare the density with the break-even, and name what the chosen kernel spends its time on.
 
     Args:
-        units: the work of the chosen kernel.
+        tile, units: those of the chosen kernel.
     """
     density = layer.density
     if density == 1.0:
@@ -38,6 +39,8 @@ def reason(layer: Layer, break_even: float, units: Work, calibration: Calibratio
     else:
         head = f"density {density:.2f} is not below the break-even {break_even:.2f}"
     notes = ["a single column: every weight is read for one multiply-add"] if layer.is_vector else []
+    if tile.square > 1:
+        notes.append("minimal filtering (Winograd) takes 16 multiplications for 36")
     notes += [f"{share:.0%} {name}" for name, share in _shares(units, calibration) if share >= WORTH_TELLING]
     return "; ".join([head, *notes])
 

@@ -1,0 +1,121 @@
+"""Dense 3x3 convolutions in squares of 2x2 outputs compute what the definition and ONNX Runtime say."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+from onnx import helper
+
+from edgesparse.lower.graph import Lowered, lower_graph
+from edgesparse.lower.kernels.winograd import transform_weight
+from edgesparse.plan import LayerPlan, Tile
+from edgesparse.targets import Target
+from tests.lower.executor import run_calls
+from tests.lower.single import ARM, Single, random, runnable_targets, several, undefined_symbols
+
+TILES = [Tile(1, 1, 8, square=2), Tile(2, 1, 5, splits=2, square=2), Tile(4, 1, 3, splits=3, square=2)]
+IMAGES = [
+    ((1, 3, 1, 1), (1, 1, 1, 1)),
+    ((1, 5, 7, 7), (1, 1, 1, 1)),
+    ((2, 4, 8, 9), (1, 1, 1, 1)),
+    ((1, 2, 9, 33), (0, 0, 0, 0)),
+    ((1, 2, 33, 14), (0, 1, 1, 0)),
+    ((2, 3, 13, 9), (2, 0, 0, 1)),
+    ((1, 2, 4, 75), (3, 5, 1, 2)),
+    ((1, 2, 3, 140), (1, 1, 1, 1)),
+    ((1, 1, 3, 3), (0, 0, 0, 0)),
+]
+"""Shape of x, and pads above, left, below, right; sizes are odd and even, and straddle the vectors."""
+
+
+def convolution(shape: tuple[int, ...], m: int, pads: tuple[int, ...], epilogue: bool = False) -> Single:
+    """Conv with a bias; with `epilogue` also a residual and Relu."""
+    constants = {"w": random((m, shape[1], 3, 3), seed=1), "b": random((m,), seed=2)}
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["a" if epilogue else "y"], name="conv", pads=pads)]
+    inputs = {"x": random(shape)}
+    if epilogue:
+        out = (shape[0], m, shape[2] + pads[0] + pads[2] - 2, shape[3] + pads[1] + pads[3] - 2)
+        inputs["r"] = random(out, seed=3)
+        nodes.append(helper.make_node("Add", ["a", "r"], ["s"], name="add"))
+        nodes.append(helper.make_node("Relu", ["s"], ["y"], name="relu"))
+    return several(nodes, inputs, constants)
+
+
+def definition(x: np.ndarray, w: np.ndarray, b: np.ndarray, pads: tuple[int, ...]) -> np.ndarray:
+    """The convolution in float64."""
+    top, left, bottom, right = pads
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (top, bottom), (left, right)))
+    windows = sliding_window_view(padded, (3, 3), axis=(2, 3))
+    return np.einsum("nchwij,mcij->nmhw", windows, w.astype(np.float64)) + b[:, None, None]
+
+
+def lowered(case: Single, target: Target, tile: Tile) -> Lowered:
+    """The calls of the model, its layer computed with a tile."""
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(case.model, strict_mode=True))
+    plan = LayerPlan("conv", "Conv", 0, 0, 0, 1.0, "dense", tile, 0.0, "given")
+    return lower_graph(model, target, {"conv": plan})
+
+
+def run(case: Single, target: Target, tile: Tile, *, inplace: bool = False) -> np.ndarray:
+    program = lowered(case, target, tile)
+    (call,) = program.calls  # no padding apart, whatever is absorbed
+    assert "winograd" in call.kernel.symbol
+    y = program.outputs["y"]
+    return run_calls(program.calls, case.inputs, target, inplace=inplace)[y.name].reshape(y.shape)
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("tile", TILES)
+def test_convolutions_match_the_definition(target, tile):
+    for number, (shape, pads) in enumerate(IMAGES):
+        m = (1, 7, 8, 9)[number % 4]
+        case = convolution(shape, m, pads)
+
+        actual = run(case, target, tile)
+
+        expected = definition(case.inputs["x"], random((m, shape[1], 3, 3), seed=1), random((m,), seed=2), pads)
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5, err_msg=f"{shape} {pads}")
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("inplace", [False, True])
+def test_bias_residual_and_activation_are_absorbed(target, inplace):
+    for shape, pads in IMAGES:
+        case = convolution(shape, 9, pads, epilogue=True)
+
+        actual = run(case, target, TILES[1], inplace=inplace)
+
+        np.testing.assert_allclose(actual, case.judge(), rtol=1e-5, atol=2e-5, err_msg=f"{shape} {pads}")
+
+
+def test_many_channels_lose_no_accuracy():
+    """The largest error of 4,608 products a sum stays that of float32, next to ONNX Runtime's own."""
+    case = convolution((1, 512, 7, 7), 16, (1, 1, 1, 1))
+    exact = definition(case.inputs["x"], random((16, 512, 3, 3), seed=1), random((16,), seed=2), (1, 1, 1, 1))
+
+    error = np.abs(run(case, runnable_targets()[-1], TILES[0]) - exact).max()
+
+    assert error < 1e-5 * np.abs(exact).max()
+
+
+def test_the_weight_is_transformed_as_the_paper_says():
+    """A delta in the middle of the window becomes 1/4 of the products' signs, rounded once from float64."""
+    w = np.zeros((3, 1, 3, 3), np.float32)
+    w[1, 0, 1, 1] = 1
+
+    panels = transform_weight(w, 2)
+
+    assert panels.shape == (2, 16, 1, 2) and panels.dtype == np.float32
+    side = np.array([0, 0.5, -0.5, 0])
+    np.testing.assert_array_equal(panels[0, :, 0, 1], np.outer(side, side).ravel())
+    assert not panels[0, :, 0, 0].any() and not panels[1].any()
+
+
+@pytest.mark.parametrize("target", ARM, ids=lambda t: t.name)
+def test_the_kernel_needs_no_library(target):
+    calls = lowered(convolution((1, 3, 9, 14), 5, (1, 1, 1, 1), epilogue=True), target, TILES[1]).calls
+
+    assert undefined_symbols([call.kernel for call in calls], target) == set()

@@ -1,0 +1,119 @@
+"""Dense 3x3 convolutions are computed in squares where that is possible and pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import helper, numpy_helper
+
+from edgesparse import targets
+from edgesparse.calibration import Loop
+from edgesparse.geometry import Squares
+from edgesparse.layers import Layer, layers
+from edgesparse.plan import Tile
+from edgesparse.schedule.candidates import Candidate, square_tile
+from edgesparse.schedule.choose import calibration_of, plan_layer
+from edgesparse.schedule.cost import START, STEP, TRANSFORM_FMAS, call_tiles, work
+from edgesparse.schedule.estimate import estimate
+from edgesparse.schedule.weight import WeightCounts
+
+TARGET = targets.load("x86-64-v4")
+
+
+def layer(m: int, c: int, size: int, window: int = 3, density: float = 1.0, **attributes: Any) -> Layer:
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((m, c // attributes.get("group", 1), window, window)).astype(np.float32)
+    w[rng.random(w.shape) >= density] = 0
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=[window // 2] * 4, **attributes)],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, c, size, size))],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(w, "w")],
+    )
+    (found,) = layers(ir.from_proto(onnx.shape_inference.infer_shapes(helper.make_model(graph))))
+    return found
+
+
+@pytest.mark.parametrize(("m", "c", "size"), [(64, 64, 56), (128, 128, 28), (256, 256, 14), (512, 512, 7)])
+def test_squares_are_chosen_where_they_pay(m, c, size):
+    chosen = plan_layer(layer(m, c, size), TARGET, calibration_of(TARGET))
+
+    assert (chosen.kernel, chosen.tile.square) == ("dense", 2)
+    assert chosen.choice.startswith("dense in squares of 2x2, ")
+    assert "Winograd" in chosen.reason
+
+
+@pytest.mark.parametrize(
+    ("window", "attributes"),
+    [(1, {}), (5, {}), (3, {"strides": [2, 2]}), (3, {"dilations": [2, 2]}), (3, {"group": 2})],
+)
+def test_other_windows_have_no_squares(window, attributes):
+    assert square_tile(layer(64, 64, 28, window, **attributes), TARGET) is None
+
+
+def test_a_transformed_x_that_no_cache_holds_has_no_squares():
+    small = replace(TARGET, l2_bytes=65536)
+
+    assert square_tile(layer(8, 512, 7), small) is None
+
+
+def test_squares_are_declined_where_the_transforms_cost_more():
+    """Eight channels on one side: as many transforms as on the other, but few multiplications."""
+    found = layer(512, 8, 7)
+
+    assert square_tile(found, TARGET)
+    assert plan_layer(found, TARGET, calibration_of(TARGET)).tile.square == 1
+
+
+def test_squares_need_a_measured_calibration():
+    assert plan_layer(layer(64, 64, 56), TARGET, estimate(TARGET)).tile.square == 1
+
+
+def test_few_zeros_leave_squares_and_many_do_not():
+    chosen = [plan_layer(layer(128, 128, 28, density=d), TARGET, calibration_of(TARGET)) for d in (0.1, 0.9)]
+
+    assert [(plan.kernel, plan.tile.square) for plan in chosen] == [("sparse", 1), ("dense", 2)]
+
+
+@pytest.mark.parametrize("target", ["x86-64-v3", "x86-64-v4", "rpi3", "rpi4", "rpi4-32bit"])
+@pytest.mark.parametrize(("m", "c", "size"), [(1, 3, 1), (7, 3, 9), (64, 64, 56), (512, 512, 7), (16, 8, 224)])
+def test_a_tile_of_squares_fits_the_machine(target, m, c, size):
+    """Accumulators fit the registers, V the L2 cache; blocks cover the map; every core has a tile where it can."""
+    machine = targets.load(target)
+    found = layer(m, c, size)
+
+    candidate = square_tile(found, machine)
+    if candidate is not None:  # V of many channels on a wide map fits no small cache
+        tile, cut = candidate.tile, Squares(found.plane, candidate.tile.vectors, machine.lanes)
+        assert tile.rows * tile.vectors < machine.registers
+        assert 16 * c * cut.rows * cut.width * 4 <= machine.l2_bytes
+        assert (cut.blocks - 1) * cut.rows + cut.last_rows == cut.height == -(-size // 2)
+        assert 1 <= cut.last_rows <= cut.rows
+        assert sum(cut.chunks(cut.rows)) * machine.lanes >= cut.rows * cut.width
+        assert call_tiles(found.plane, candidate, machine) >= min(machine.cores, -(-m // tile.rows))
+
+
+def test_work_of_squares_is_what_a_hand_counts():
+    """14x14 outputs: four rows of 7 squares in 16 + 12 lanes, then three in 16 + 5, which count as 1.5 vectors."""
+    found = layer(6, 5, 14)
+    candidate = Candidate("dense", Tile(2, 45, 4, square=2))
+
+    units = dict(work(found, WeightCounts(found.weight, 1), candidate, replace(TARGET, l2_bytes=1 << 20)))
+
+    loop, narrow = Loop("dense", (1, 1), 2, 4), Loop("dense", (1, 1), 1, 4)
+    transforms = 7 * (5 + 6)
+    expected = {
+        (loop, STEP): pytest.approx(2 * 16 * 2 * 5 + transforms * TRANSFORM_FMAS / 8),
+        (narrow, STEP): -16 * 2 * 5 / 2,
+        (loop, START): 2 * 16 * 2,
+        "tile_ns": 2,
+        "call_ns": 1,
+        "weight_kib_ns": 4 * 16 * 5 * 8 / 1024,
+    }
+    assert {key: n for key, n in units.items() if n} == expected
