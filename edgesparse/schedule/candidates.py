@@ -19,6 +19,7 @@ CHUNKS = (1, 4)  # entries of a row in a step of the sparse loop; more only wher
 DENSE_K_BLOCK = 256
 MOST_ROWS = 8  # of w that are computed together
 L2_SHARE = 0.8  # that the transformed x of a block of squares may take
+MOST_IDLE = 1.2  # rows of squares of the busiest core over its even share
 TRANSFORMED = 16  # products, and elements of x, that make a square of 2x2 outputs
 VECTOR_ROWS = 4  # registers that the dense kernel of a single column sums at most
 
@@ -99,9 +100,9 @@ def _sparse(plane: Plane, target: Target) -> Iterator[Candidate]:
 def square_tile(layer: Layer, target: Target) -> Candidate | None:
     """The dense tile of 2x2 squares, where minimal filtering applies: a window of 3x3 at unit stride.
 
-    Its block is the largest whose transformed x stays in the L2 cache, so that weights are seldom read again. It fills
-    its vectors, and takes several turns of them only where a row of squares is wider than any loop. A single vector
-    leaves registers for more rows than other loops have.
+    Its block is the largest whose transformed x stays in the L2 cache, so that weights are seldom read again, and that
+    shares rows, or else M, evenly among cores. It fills its vectors, and takes several turns of them only where a row
+    of squares is wider than any loop. A single vector leaves registers for more rows than other loops have.
     """
     window, plane = layer.window, layer.plane
     steps = window and (window.kernel, window.strides, window.dilations)
@@ -113,6 +114,8 @@ def square_tile(layer: Layer, target: Target) -> Candidate | None:
         first, *others = cut.chunks(cut.rows)
         transformed_bytes = TRANSFORMED * window.channels * cut.rows * cut.width * 4
         if first < loop.vectors or (others and loop != known[-1]) or transformed_bytes > L2_SHARE * target.l2_bytes:
+            continue
+        if cut.blocks > 1 and -(-cut.blocks // target.cores) * cut.rows * target.cores > MOST_IDLE * cut.height:
             continue
         most = target.registers - 4 if loop.vectors == 1 else loop.rows
         panels = -(-plane.m // most)
