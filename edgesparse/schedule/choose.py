@@ -17,7 +17,7 @@ from edgesparse.schedule.reason import reason
 from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
 
-MARGIN = 0.95  # of the dense time, below which sparse is taken to win: predictions err
+MARGIN = 0.95  # of the dense time, and of all weights, below which sparse is taken to win: predictions err
 SQUARE_MARGIN = 0.9  # of the time without, which minimal filtering must stay below
 MOST_FILL = 2.5  # weights that blocks may keep for each nonzero, to be worth a look
 
@@ -125,4 +125,4 @@ def _break_even(dense: Prediction, sparse: list[Prediction], density: float) -> 
     if density == 0:
         return 1.0 if any(p.us < goal_us for p in sparse) else 0.0
     reached = [density * (goal_us - p.fixed_us) / max(p.us - p.fixed_us, 1e-9) for p in sparse if p.fixed_us < goal_us]
-    return min(1.0, max(reached, default=0.0))
+    return min(MARGIN, max(reached, default=0.0))
