@@ -24,11 +24,16 @@ MOST_FILL = 2.5  # weights that blocks may keep for each nonzero, to be worth a 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A candidate, what it has to do, and its time; `fixed_us` is the part that does not grow with the nonzeros."""
+    """A candidate, what it has to do, and its time.
+
+    `core_us` is what choices go by: core time, the mean of one thread and all cores, which wait for the slowest.
+    `fixed_us` is the part of it that does not grow with the nonzeros.
+    """
 
     candidate: Candidate
     units: Work
     us: float
+    core_us: float
     fixed_us: float
 
 
@@ -94,8 +99,14 @@ def predictions(layer: Layer, target: Target, calibration: Calibration, threads:
         tiles = 1 if layer.is_vector else call_tiles(layer.plane, candidate, target)
         us = time_us(units, calibration, tiles, threads)
         if us is not None:
-            fixed_us = time_us({key: n for key, n in units.items() if not _grows(key)}, calibration, tiles, threads)
-            yield Prediction(candidate, units, us, fixed_us or 0.0)
+            fixed = {key: n for key, n in units.items() if not _grows(key)}
+            core_us, fixed_us = (_core_us(part, calibration, tiles, target.cores) for part in (units, fixed))
+            yield Prediction(candidate, units, us, core_us, fixed_us)
+
+
+def _core_us(units: Work, calibration: Calibration, tiles: int, cores: int) -> float:
+    one, all_cores = (time_us(units, calibration, tiles, threads) or 0.0 for threads in (1, cores))
+    return (one + cores * all_cores) / 2
 
 
 def _grows(key: object) -> bool:
@@ -106,14 +117,14 @@ def _grows(key: object) -> bool:
 
 
 def _best(found: Iterable[Prediction]) -> Prediction:
-    return min(found, key=lambda prediction: prediction.us)
+    return min(found, key=lambda prediction: prediction.core_us)
 
 
 def _best_dense(found: Sequence[Prediction]) -> Prediction:
     """The fastest; one that computes in squares must be so by a margin, since its transforms are predicted roughly."""
     direct = _best(p for p in found if p.candidate.tile.square == 1)
     best = _best(found)
-    return best if best.us < SQUARE_MARGIN * direct.us else direct
+    return best if best.core_us < SQUARE_MARGIN * direct.core_us else direct
 
 
 def _break_even(dense: Prediction, sparse: list[Prediction], density: float) -> float:
@@ -121,8 +132,10 @@ def _break_even(dense: Prediction, sparse: list[Prediction], density: float) -> 
 
     The time beyond the fixed part is taken to grow in proportion to the density.
     """
-    goal_us = MARGIN * dense.us
+    goal_us = MARGIN * dense.core_us
     if density == 0:
-        return 1.0 if any(p.us < goal_us for p in sparse) else 0.0
-    reached = [density * (goal_us - p.fixed_us) / max(p.us - p.fixed_us, 1e-9) for p in sparse if p.fixed_us < goal_us]
+        return 1.0 if any(p.core_us < goal_us for p in sparse) else 0.0
+    reached = [
+        density * (goal_us - p.fixed_us) / max(p.core_us - p.fixed_us, 1e-9) for p in sparse if p.fixed_us < goal_us
+    ]
     return min(MARGIN, max(reached, default=0.0))
