@@ -129,18 +129,25 @@ class Calibration:
         return {}
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table in a TOML file.
+
+    Raises: TargetError: it cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise TargetError(f"{path}: cannot be read: {err.strerror or err}") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise TargetError(f"{path}: not a TOML file: {err}") from err
+
+
 def read(path: Path) -> Calibration:
     """Read a calibration.
 
     Raises: TargetError: the file cannot be read or breaks the schema.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise TargetError(f"{path}: cannot be read: {err.strerror or err}") from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise TargetError(f"{path}: not a TOML file: {err}") from err
-    return parse(table, str(path))
+    return parse(read_toml(path), str(path))
 
 
 def parse(table: Mapping[str, Any], where: str) -> Calibration:

@@ -146,7 +146,8 @@ def runs(plane: Plane, tile: Tile, lanes: int) -> list[Run]:
 
 def tile_width(plane: Plane, tile: Tile, lanes: int) -> int:
     """Elements of a row of the packed x block: the scale of sparse indices."""
-    return max(run.vectors(lanes) for run in runs(plane, tile, lanes)) * lanes
+    whole, size, last = _sizes(plane, tile, lanes)
+    return -(-max(size if whole else 0, last) // lanes) * lanes
 
 
 @dataclass(frozen=True)

@@ -51,14 +51,6 @@ class Layer:
         """Nonzero weights / weights, in [0, 1]."""
         return float(np.count_nonzero(self._stored)) / max(self._stored.size, 1)
 
-    def kept(self, block: tuple[int, int]) -> float:
-        """Share of the weights that lie in blocks (rows, columns) with a nonzero; not less than the density."""
-        height, depth = block
-        m, k = self.weight.shape
-        padded = np.pad(self.weight != 0, ((0, -m % height), (0, -k % depth)))
-        blocks = padded.reshape(-(-m // height), height, -(-k // depth), depth)
-        return float(blocks.any(axis=(1, 3)).mean())
-
 
 def layers(model: ir.Model) -> list[Layer]:
     """Every layer of the graph that the tiled kernels compute, in graph order."""

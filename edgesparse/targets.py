@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -167,12 +166,7 @@ _TYPE_NAMES = {int: "a positive integer", str: "a string", list: "a list of stri
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise TargetError(f"{path}: cannot be read: {err.strerror or err}") from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise TargetError(f"{path}: not a TOML file: {err}") from err
+    table = calibration.read_toml(path)
     if table.get("schema") != SCHEMA:
         raise TargetError(f"{path}: schema: got {table.get('schema')!r}, expected {SCHEMA}")
     return table
