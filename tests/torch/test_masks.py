@@ -164,6 +164,19 @@ def test_what_is_kept_trains_as_if_masks_were_multiplied():
         np.testing.assert_allclose(module[at].weight.detach(), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_momentum_does_not_gather_where_weights_are_zero():
+    module = perceptron()
+    masks = Masks(module)
+    masks.prune(0.2)
+    optimizer = OPTIMIZERS["sgd"](module)
+    masks.hold(optimizer)
+
+    train(module, optimizer, 2, (12,))
+
+    momentum = optimizer.state[module[0].weight]["momentum_buffer"]
+    assert momentum[masks["0.weight"]].any() and not momentum[~masks["0.weight"]].any()
+
+
 def test_released_zeros_move_again():
     module = perceptron()
     masks = Masks(module)
