@@ -29,5 +29,9 @@ class MeasureError(EdgesparseError):
     """A measurement or a comparison cannot be made."""
 
 
+class SearchError(EdgesparseError):
+    """A budget cannot be met, or a search for densities cannot start or go on."""
+
+
 class InternalError(Exception):
     """An invariant of edgesparse is broken: a bug of ours, never the user's mistake."""
