@@ -33,5 +33,9 @@ class SearchError(EdgesparseError):
     """A budget cannot be met, or a search for densities cannot start or go on."""
 
 
+class RecipeError(EdgesparseError):
+    """A recipe cannot be read, or holds something that is no option."""
+
+
 class InternalError(Exception):
     """An invariant of edgesparse is broken: a bug of ours, never the user's mistake."""

@@ -11,7 +11,8 @@ from edgesparse import targets
 from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.compiling import normalised
 from edgesparse.pipeline.files import require_writable, written
-from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
+from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, default_state
+from edgesparse.pipeline.searching import Goal, settled
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
 
@@ -77,7 +78,10 @@ def explain(
     if html:
         require_writable(Path(html))
     progress("reading the model")
-    pruned, _ = apply_pruning(frontend.read(model), Pruning.of(pruning), progress)
+    source = frontend.read(model)
+    goal = Goal(device, threads, input_shapes, default_state(model, Path()))
+    chosen, _ = settled(source, Pruning.of(pruning), goal, progress)
+    pruned, _ = apply_pruning(source, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     progress("predicting times")
     plans = schedule.plan(normal, device, threads)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import SearchError
-from edgesparse.search.evaluation import Evaluate
+from edgesparse.search.evaluation import Judge
 from edgesparse.search.latency import Found, measured_us
 from edgesparse.search.problem import Problem
 
@@ -30,7 +30,7 @@ class Point:
     holds: bool
 
 
-def within_drop(problem: Problem, drop: float, evaluate: Evaluate) -> tuple[Found, tuple[Point, ...]]:
+def within_drop(problem: Problem, drop: float, judge: Judge) -> tuple[Found, tuple[Point, ...]]:
     """Bisect latencies, from the fastest densities to the dense model, for the fastest model that holds.
 
     Args:
@@ -42,7 +42,7 @@ def within_drop(problem: Problem, drop: float, evaluate: Evaluate) -> tuple[Foun
     """
     table, setting = problem.table, problem.setting
     dense = np.zeros(len(problem.losses), np.int64)
-    points = [_judged(problem, dense, evaluate, -math.inf)]
+    points = [_judged(problem, dense, judge, -math.inf)]
     floor = points[0].score - drop * abs(points[0].score)
     best, fastest_us, slowest_us = dense, table.least_us, table.dense_us
     trials = max(LEAST_TRIALS, setting.trials // CANDIDATES)
@@ -53,7 +53,7 @@ def within_drop(problem: Problem, drop: float, evaluate: Evaluate) -> tuple[Foun
         setting.progress(f"candidate {number + 1} of {CANDIDATES}: {budget_us / 1e3:.3g} ms")
         profile = problem.best_within(budget_us, trials)
         assert profile is not None
-        points.append(_judged(problem, profile.levels, evaluate, floor))
+        points.append(_judged(problem, profile.levels, judge, floor))
         if points[-1].holds:
             best, slowest_us = profile.levels, points[-1].latency_us
         else:
@@ -63,23 +63,23 @@ def within_drop(problem: Problem, drop: float, evaluate: Evaluate) -> tuple[Foun
     return Found(problem.densities(best), problem.loss(best), latency_us, measured), tuple(points)
 
 
-def _judged(problem: Problem, levels: np.ndarray, evaluate: Evaluate, floor: float) -> Point:
-    score = _score(problem, levels, evaluate)
+def _judged(problem: Problem, levels: np.ndarray, judge: Judge, floor: float) -> Point:
+    score = _score(problem, levels, judge)
     latency_us = problem.table.total_us(levels)
     return Point(problem.densities(levels), latency_us, problem.loss(levels), score, score >= floor)
 
 
-def _score(problem: Problem, levels: np.ndarray, evaluate: Evaluate) -> float:
+def _score(problem: Problem, levels: np.ndarray, judge: Judge) -> float:
     """The judge's number, asked once for each profile."""
     state, key = problem.setting.state, [int(level) for level in levels]
     for row in state.rows(SCORES):
-        if row["levels"] == key:
+        if row["judge"] == judge.name and row["levels"] == key:
             return float(row["score"])
     path = state.folder / "candidate.onnx"
     try:
         ir.save(problem.pruned(levels), path)
     except OSError as err:
         raise SearchError(f"{path}: cannot be written: {err.strerror or err}") from err
-    score = evaluate(path)
-    state.append(SCORES, {"levels": key, "score": score})
+    score = judge.score(path)
+    state.append(SCORES, {"judge": judge.name, "levels": key, "score": score})
     return score

@@ -19,7 +19,7 @@ MOST_OVER = 0.1  # of the budget, that noise may hide
 
 @dataclass(frozen=True)
 class Found:
-    """Densities by node of what is not dense, and what they cost; `loss` is the calibration loss of the stitched model.
+    """Densities by node, and what they cost; `loss` is the calibration loss of the stitched model.
 
     `latency_us` is the best that is known of the latency: measured, where `measured` says so.
     """
@@ -37,7 +37,8 @@ def within_latency(problem: Problem, budget_us: float) -> Found:
     """
     table, setting = problem.table, problem.setting
     if budget_us >= table.dense_us:
-        return Found({}, 0.0, table.dense_us, setting.measure is not None)
+        dense = np.zeros(len(problem.losses), np.int64)
+        return Found(problem.densities(dense), 0.0, table.dense_us, setting.measure is not None)
     least_us = least(problem)
     if budget_us < least_us:
         raise _unreachable(problem, budget_us, least_us)

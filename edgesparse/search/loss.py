@@ -93,9 +93,19 @@ def is_scores(value: ir.Value) -> bool:
     return node.op_type in (*LINEAR, "Softmax", "LogSoftmax")
 
 
-def _with_weights_as_inputs(model: ir.Model, tensors: Iterable[str]) -> ir.Model:
+def exchangeable(model: ir.Model) -> set[str]:
+    """Names of the constants that can become inputs: those of the graph itself, not of its branches."""
+    return set(_lifted(model).graph.initializers)
+
+
+def _lifted(model: ir.Model) -> ir.Model:
     copy = model.clone()
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
+    return copy
+
+
+def _with_weights_as_inputs(model: ir.Model, tensors: Iterable[str]) -> ir.Model:
+    copy = _lifted(model)
     present = {value.name for value in copy.graph.inputs}
     for name in tensors:
         if name not in present:

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgesparse.prune import prune
 from edgesparse.search.cluster import over_ray
 from edgesparse.search.coefficients import Profile, search_coefficients
-from edgesparse.search.loss import Feeds, Stitched
+from edgesparse.search.loss import Feeds, Stitched, exchangeable
 from edgesparse.search.sensitivity import here, sensitivities
 from edgesparse.search.state import State
 from edgesparse.search.timing import LatencyTable, Measured, Normalise, latency_table
+from edgesparse.sparsity.patterns import parse_pattern
 from edgesparse.sparsity.weights import find_weights
 from edgesparse.targets import Target
 
 LEVELS = (1.0, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03)
 """Densities that a layer can get; the first is dense."""
 
+TRIAL_DENSITY = 0.5
 PROFILES, TABLE = "profiles", "table"
 
 
@@ -70,14 +73,12 @@ class Problem:
     known: dict[tuple[int, ...], float]  # losses of whole profiles
 
     def densities(self, levels: np.ndarray) -> dict[str, float]:
-        """Density by node of the layers that do not stay dense."""
-        named = zip(self.setting.layers, levels, strict=True)
-        return {node: self.setting.levels[level] for node, level in named if level}
+        """Density by node."""
+        return {node: self.setting.levels[level] for node, level in zip(self.setting.layers, levels, strict=True)}
 
     def pruned(self, levels: np.ndarray) -> ir.Model:
         """The model pruned to these levels."""
-        densities = self.densities(levels)
-        return self.setting.prune(densities) if densities else self.setting.model
+        return self.setting.prune(self.densities(levels))
 
     def loss(self, levels: np.ndarray) -> float:
         """The calibration loss of the stitched network; what the state knows is not measured again."""
@@ -93,6 +94,19 @@ class Problem:
         """The profile with the least loss whose predicted latency is within the budget; None where there is none."""
         budget = budget_us - self.table.rest_us
         return search_coefficients(self.losses, self.table.us, budget, self.loss, trials=trials)
+
+
+def prunable_layers(model: ir.Model, pattern: str, skip: Sequence[str]) -> tuple[dict[str, str], tuple[float, ...]]:
+    """Tensor by node of every layer that a search may prune, and the densities that the pattern allows.
+
+    Raises: PruneError: the options do not fit, or nothing can be pruned.
+    """
+    shape = parse_pattern(pattern)
+    fixed = None if shape is None else shape.density
+    report = prune(model, fixed or TRIAL_DENSITY, pattern=pattern, skip=skip).report
+    inside = exchangeable(model)
+    layers = {row.node: row.tensor for row in report.layers if row.prunable and row.tensor in inside}
+    return layers, LEVELS if fixed is None else (1.0, fixed)
 
 
 def prepare(setting: Setting) -> Problem:

@@ -1,0 +1,218 @@
+"""Turn a budget of latency or accuracy into densities: compile and measure for `search`, and say what it found."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgesparse import targets
+from edgesparse.errors import SearchError
+from edgesparse.pipeline.arguments import InputShapes, Progress, silent
+from edgesparse.pipeline.overrides import by_node, names_of
+from edgesparse.pipeline.pruning import LayerOptions, Pruning, apply_pruning, samples
+from edgesparse.targets import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+    from edgesparse.search import Found, Measured, Point, Problem, Setting
+
+BATCH = 64  # samples of an inference, where the model allows it
+SECONDS = 1.5  # how long a candidate is measured
+RUNS = 50  # that its kernel calls are timed in
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a budget holds for, and where partial results are kept unless an option says so."""
+
+    target: Target
+    threads: int
+    input_shapes: InputShapes | None
+    state: Path
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """Densities by node that a search chose, and why; latencies in microseconds, for `threads`.
+
+    `loss` is the calibration loss with the chosen densities. Latencies are "measured" on this machine or "estimated".
+    `candidates` were scored, the dense model first; `files` were written.
+    """
+
+    target: str
+    threads: int
+    origin: str
+    dense_us: float
+    latency_us: float
+    budget_us: float | None
+    loss: float
+    densities: dict[str, float]
+    candidates: tuple[Point, ...]
+    state: Path
+    files: tuple[Path, ...]
+
+    @property
+    def speedup(self) -> float:
+        """Over the dense model, compiled alike."""
+        return self.dense_us / self.latency_us
+
+
+def settled(
+    model: ir.Model, pruning: Pruning | None, goal: Goal, progress: Progress
+) -> tuple[Pruning | None, SearchReport | None]:
+    """`pruning` with densities in place of its budget, and how they were found; as it is where it has no budget.
+
+    Raises: EdgesparseError: the budget cannot be met, or the search cannot be made.
+    """
+    if pruning is None or not pruning.searches:
+        return pruning, None
+    from edgesparse import search
+
+    if pruning.calibration is None:
+        raise SearchError(
+            "a search over densities needs samples to measure what each layer loses; give calibration, an .npz of inputs"
+        )
+    judge = search.load_judge(pruning.eval) if pruning.eval else None
+    problem = search.prepare(_setting(model, pruning, goal, progress))
+    budget_us, points = None, ()
+    if judge is not None:
+        assert pruning.max_accuracy_drop is not None
+        found, points = search.within_drop(problem, search.parse_drop(pruning.max_accuracy_drop), judge)
+    else:
+        budget_us = _budget_us(pruning, problem.table.dense_us)
+        found = search.within_latency(problem, budget_us)
+    folder = problem.setting.state.folder
+    files = search.write_pareto(points, folder, goal.target.name) if points else ()
+    report = _report(problem, goal, found, budget_us, points, files)
+    return _with_densities(pruning, found.densities), report
+
+
+def _report(
+    problem: Problem,
+    goal: Goal,
+    found: Found,
+    budget_us: float | None,
+    points: tuple[Point, ...],
+    files: tuple[Path, ...],
+) -> SearchReport:
+    return SearchReport(
+        target=goal.target.name,
+        threads=goal.threads,
+        origin="measured" if found.measured else "estimated",
+        dense_us=problem.table.dense_us,
+        latency_us=found.latency_us,
+        budget_us=budget_us,
+        loss=found.loss,
+        densities=found.densities,
+        candidates=points,
+        state=problem.setting.state.folder,
+        files=files,
+    )
+
+
+def _budget_us(pruning: Pruning, dense_us: float) -> float:
+    from edgesparse import search
+
+    if pruning.latency is not None:
+        return search.parse_latency(pruning.latency)
+    assert pruning.speedup is not None
+    return dense_us / search.parse_speedup(pruning.speedup)
+
+
+def _with_densities(pruning: Pruning, densities: Mapping[str, float]) -> Pruning:
+    """The same pruning without a budget: every layer that was searched over has a sparsity of its own."""
+    found: dict[str, LayerOptions] = {escape(node): {"sparsity": 1.0 - share} for node, share in densities.items()}
+    return replace(
+        pruning, layers={**pruning.layers, **found}, latency=None, speedup=None, max_accuracy_drop=None, eval=None
+    )
+
+
+def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) -> Setting:
+    from edgesparse import search
+    from edgesparse.pipeline.compiling import normalised
+    from edgesparse.prune.samples import check_samples
+
+    own = by_node(model, pruning.layers)
+    for node, options in own.items():
+        if "pattern" in options and "sparsity" not in options and not options.get("skip"):
+            raise SearchError(f"layers: {node!r} has a pattern and no sparsity; a search needs both, or neither")
+    layers, levels = search.prunable_layers(model, pruning.pattern, (*pruning.skip, *names_of(own)))
+    arrays = samples(pruning.calibration)
+    assert arrays is not None
+
+    def prune(densities: Mapping[str, float], method: str) -> ir.Model:
+        with_method = replace(pruning, method=method)
+        return apply_pruning(model, _with_densities(with_method, densities), silent)[0]
+
+    on_host = goal.target.name == targets.HOST
+    folder = Path(pruning.state) if pruning.state else goal.state
+    return search.Setting(
+        model=model,
+        layers=layers,
+        prune=partial(prune, method=pruning.method),
+        mask=partial(prune, method=Pruning.method),
+        samples=tuple(check_samples(model, arrays).feeds(BATCH)),
+        normalise=lambda pruned: normalised(pruned, goal.input_shapes, silent),
+        target=goal.target,
+        state=search.State(folder, _identity(model, pruning, goal, arrays), resume=pruning.resume),
+        progress=progress,
+        levels=levels,
+        measure=_measure(goal) if on_host else None,
+        threads=goal.threads,
+        trials=pruning.trials,
+        ray=pruning.ray,
+    )
+
+
+def _identity(model: ir.Model, pruning: Pruning, goal: Goal, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What partial results depend on; budgets are no part of it."""
+    from edgesparse.pipeline.compiling import serialized
+
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(repr((name, arrays[name].dtype.str, arrays[name].shape)).encode())
+        digest.update(arrays[name].tobytes())
+    return {
+        "model": hashlib.sha256(serialized(model)).hexdigest(),
+        "method": pruning.method,
+        "pattern": pruning.pattern,
+        "skip": list(pruning.skip),
+        "layers": dict(pruning.layers),
+        "calibration": digest.hexdigest(),
+        "target": goal.target.name,
+        "threads": goal.threads,
+        "input_shapes": {name: list(shape) for name, shape in (goal.input_shapes or {}).items()},
+    }
+
+
+def _measure(goal: Goal) -> Callable[[ir.Model], Measured]:
+    """Compile a model and time it on this machine: the median of whole runs, and each kernel call."""
+
+    def measure(model: ir.Model) -> Measured:
+        from edgesparse import measure as measuring
+        from edgesparse import search
+        from edgesparse.package.writer import write
+        from edgesparse.pipeline.compiling import lowered, normalised
+
+        program, _ = lowered(normalised(model, goal.input_shapes, silent), goal.target, silent)
+        with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+            path = Path(folder) / "candidate.esp"
+            write(program, {}, path)
+            with measuring.open_artifact(path, goal.threads) as opened:
+                feeds = measuring.random_feeds(opened.inputs)
+                timed = measuring.interleave({"": partial(opened.run, feeds)}, measuring.Schedule(SECONDS))
+                steps: dict[str, float] = defaultdict(float)
+                for step in opened.profile(feeds, RUNS):
+                    steps[step.name] += step.median_us
+        return search.Measured(timed[""].median_us, steps)
+
+    return measure
