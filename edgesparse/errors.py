@@ -29,10 +29,6 @@ class MeasureError(EdgesparseError):
     """A measurement or a comparison cannot be made."""
 
 
-class SearchError(EdgesparseError):
-    """A budget cannot be met, or a search for densities cannot start or go on."""
-
-
 class RecipeError(EdgesparseError):
     """A recipe cannot be read, or holds something that is no option."""
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from edgesparse import targets
 from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.files import require_writable
-from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, default_state
+from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
 from edgesparse.pipeline.reports import CompileReport
-from edgesparse.pipeline.searching import Goal, settled
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
 
@@ -33,7 +32,6 @@ def compile(
     output: str | Path | None = None,
     *,
     input_shapes: InputShapes | None = None,
-    threads: int = 1,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
 ) -> CompileReport:
@@ -44,7 +42,6 @@ def compile(
         target: a built-in name, the path of a target's TOML file, or a Target.
         output: path of the artifact; MODEL.TARGET.esp in the working directory by default.
         input_shapes: full shapes by input name; other dynamic dimensions become 1.
-        threads: that a budget of latency holds for.
         pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
 
     Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
@@ -59,12 +56,10 @@ def compile(
     wanted = Pruning.of(pruning)
     progress("reading the model")
     source = frontend.read(model)
-    goal = Goal(device, threads, input_shapes, default_state(model, path.parent))
-    chosen, found = settled(source, wanted, goal, progress)
-    pruned, report = apply_pruning(source, chosen, progress)
+    pruned, report = apply_pruning(source, wanted, progress)
     program, plans = lowered(normalised(pruned, input_shapes, progress), device, progress)
     summary = frontend.describe(pruned)
-    manifest = _manifest(model, source, device, chosen, plans)
+    manifest = _manifest(model, source, device, wanted, plans)
     progress("writing the artifact")
     write(program, manifest | {"parameters": summary.parameters, "nonzeros": summary.nonzeros}, path)
     return CompileReport(
@@ -78,7 +73,7 @@ def compile(
         density=summary.nonzeros / max(1, summary.parameters),
         seconds=time.perf_counter() - started,
         layers=plans,
-        pruning=replace(report, search=found) if report else None,
+        pruning=report,
     )
 
 
@@ -141,7 +136,7 @@ def _manifest(
         "model": _name(model),
         "model_sha256": digest(model, source),
         "target": target.name,
-        "pruning": pruning.record if pruning else None,
+        "pruning": asdict(pruning) if pruning else None,
         "layers": [{"name": plan.layer, "kernel": plan.kernel, "density": round(plan.density, 4)} for plan in plans],
     }
 

@@ -11,8 +11,7 @@ from edgesparse import targets
 from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.compiling import normalised
 from edgesparse.pipeline.files import require_writable, written
-from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, default_state
-from edgesparse.pipeline.searching import Goal, settled
+from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
 
@@ -78,10 +77,7 @@ def explain(
     if html:
         require_writable(Path(html))
     progress("reading the model")
-    source = frontend.read(model)
-    goal = Goal(device, threads, input_shapes, default_state(model, Path()))
-    chosen, _ = settled(source, Pruning.of(pruning), goal, progress)
-    pruned, _ = apply_pruning(source, chosen, progress)
+    pruned, _ = apply_pruning(frontend.read(model), Pruning.of(pruning), progress)
     normal = normalised(pruned, input_shapes, progress)
     progress("predicting times")
     plans = schedule.plan(normal, device, threads)

@@ -1,13 +1,12 @@
-"""Options for single layers: which layer a shell pattern means, and what is left to prune for all others."""
+"""Options for single layers: which layers a shell pattern means, and what to ask `edgesparse.prune` for them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from glob import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgesparse.errors import PruneError
 
@@ -15,65 +14,68 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgesparse.pipeline.pruning import LayerOptions, Pruning
-    from edgesparse.prune import PruneReport
 
 NAMES_SHOWN = 30
 
 
+def passes(model: ir.Model, pruning: Pruning) -> Iterator[tuple[float | dict[str, float] | None, dict[str, Any]]]:
+    """Density and options of each call of `edgesparse.prune.prune` that `pruning` takes.
+
+    The layers without options of their own share a call; those with some share one for each pattern of zeros.
+
+    Raises: PruneError: a pattern on names matches no layer, or nothing says how much to prune.
+    """
+    from edgesparse.prune import pattern_called
+
+    own = by_node(model, pruning.layers)
+    named = _densities(own, pruning)
+    if pruning.sparsity is not None or (pattern_called(pruning.pattern).density is not None and not named):
+        density = None if pruning.sparsity is None else 1.0 - pruning.sparsity
+        skip = (*pruning.skip, *map(escape, own))
+        yield density, {"allocation": pruning.allocation, "pattern": pruning.pattern, "skip": skip}
+    elif not named:
+        raise PruneError("layers: they only leave layers dense; give sparsity for the others")
+    for pattern, densities in named.items():
+        yield densities, {"pattern": pattern}
+
+
 def by_node(model: ir.Model, layers: Mapping[str, LayerOptions]) -> dict[str, LayerOptions]:
-    """The options of every layer that a pattern of `layers` names; the first that matches counts.
+    """The options of every layer that a pattern of `layers` matches; the first that matches counts.
 
     Raises: PruneError: a pattern matches no layer.
     """
     from edgesparse.sparsity.weights import find_weights
 
     refs = find_weights(model) if layers else []
-    for text in layers:
-        if not any(fnmatchcase(ref.node, text) or fnmatchcase(ref.tensor, text) for ref in refs):
+    found: dict[str, LayerOptions] = {}
+    for text, options in layers.items():
+        matches = [ref.node for ref in refs if fnmatchcase(ref.node, text) or fnmatchcase(ref.tensor, text)]
+        if not matches:
             names = ", ".join(ref.node for ref in refs[:NAMES_SHOWN])
             raise PruneError(f"layers: {text!r} matches no layer; there are {names}")
-    found: dict[str, LayerOptions] = {}
-    for ref in refs:
-        first = next((text for text in layers if fnmatchcase(ref.node, text) or fnmatchcase(ref.tensor, text)), None)
-        if first is not None:
-            found[ref.node] = layers[first]
+        for node in matches:
+            found.setdefault(node, options)
     return found
 
 
-def densities_by_pattern(options: Mapping[str, LayerOptions], pruning: Pruning) -> dict[str, dict[str, float]]:
-    """Density by node of the layers with options of their own, for each pattern of zeros among them.
-
-    Raises: PruneError: nothing says how much of a layer to prune.
-    """
+def _densities(own: Mapping[str, LayerOptions], pruning: Pruning) -> dict[str, dict[str, float]]:
+    """Density by node of the layers with options of their own, for each pattern of zeros among them."""
     groups: dict[str, dict[str, float]] = defaultdict(dict)
-    for node, own in options.items():
-        if own.get("skip"):
-            continue
-        pattern = own.get("pattern", pruning.pattern)
-        sparsity = own.get("sparsity", pruning.sparsity)
-        groups[pattern][node] = _density(node, pattern, sparsity)
+    for node, options in own.items():
+        if not options.get("skip"):
+            pattern = options.get("pattern", pruning.pattern)
+            groups[pattern][node] = _density(node, pattern, options.get("sparsity"), pruning.sparsity)
     return dict(groups)
 
 
-def _density(node: str, pattern: str, sparsity: float | None) -> float:
-    from edgesparse.sparsity.patterns import parse_pattern
+def _density(node: str, pattern: str, own: float | None, shared: float | None) -> float:
+    """By the layer's own sparsity, else by its pattern, else by the sparsity of all."""
+    from edgesparse.prune import pattern_called
 
-    if sparsity is not None:
-        return 1.0 - sparsity
-    shape = parse_pattern(pattern)
-    if shape is None or shape.density is None:
+    fixed = pattern_called(pattern).density
+    if own is None and fixed is not None:
+        return fixed
+    sparsity = shared if own is None else own
+    if sparsity is None:
         raise PruneError(f"layers: {node!r} has no sparsity of its own, and there is none for all; give one of them")
-    return shape.density
-
-
-def merged(first: PruneReport | None, second: PruneReport) -> PruneReport:
-    """One report of two passes over the same model: each layer as the pass left it that pruned it."""
-    if first is None:
-        return second
-    rows = zip(first.layers, second.layers, strict=True)
-    return replace(first, layers=tuple(later if later.prunable else earlier for earlier, later in rows))
-
-
-def names_of(nodes: Mapping[str, object]) -> tuple[str, ...]:
-    """Shell patterns that match exactly these names."""
-    return tuple(map(escape, nodes))
+    return 1.0 - sparsity

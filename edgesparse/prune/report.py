@@ -39,7 +39,6 @@ class PruneReport:
     allocation: str
     pattern: str
     layers: tuple[LayerReport, ...]
-    search: object | None = None  # what chose the densities, where a search did
 
     @property
     def prunable_density(self) -> float:
