@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
+
+from edgesparse import pipeline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +25,9 @@ threads = click.option("--threads", type=THREADS, default=1, show_default=True, 
 
 
 def pruning(command: Command) -> Command:
-    """Add the options of pruning to a command: the fields of `pipeline.Pruning`."""
+    """Add the options of pruning to a command: the fields of `pipeline.Pruning`, and a recipe that holds them."""
     decorators = [
+        click.option("--recipe", type=FILE, help="A YAML file with options; those given here go before its own."),
         click.option(
             "--sparsity",
             type=click.FloatRange(0.0, 1.0, max_open=True),
@@ -30,14 +35,35 @@ def pruning(command: Command) -> Command:
         ),
         click.option("--method", default="magnitude", show_default=True, help="Which weights go first."),
         click.option(
-            "--allocation", default="uniform", show_default=True, help="How layers share it: uniform, global or erk."
+            "--allocation",
+            default="uniform",
+            show_default=True,
+            help="How layers share it: uniform, global, erk or lamp.",
+       
         ),
-        click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together."),
+        click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together, or N:M."),
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
+        click.option("--calibration", type=FILE, help="An .npz with samples of every input, by its name."),
     ]
+    wrapped = _with_recipe(command)
     for decorator in reversed(decorators):
-        command = decorator(command)
-    return command
+        wrapped = decorator(wrapped)
+    return wrapped
+
+
+def _with_recipe(command: Command) -> Command:
+    """`command` with what its recipe holds in place of options that are not given, as far as it has them."""
+
+    @wraps(command)
+    def run(*, recipe: Path | None, **options: Any) -> Any:
+        context = click.get_current_context()
+        held = pipeline.read_recipe(recipe) if recipe else {}
+        for name, value in held.items():
+            if name == "layers" or context.get_parameter_source(name) is ParameterSource.DEFAULT:
+                options[name] = value
+        return command(**options)
+
+    return cast(Command, run)
 
 
 class InputShape(click.ParamType[Any]):

@@ -4,6 +4,7 @@ from edgesparse.pipeline.compiling import compile, default_output
 from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import save_arrays
 from edgesparse.pipeline.pruning import Pruning, prune
+from edgesparse.pipeline.recipe import read_recipe
 from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
 from edgesparse.pipeline.running import bench, inspect, run
 from edgesparse.pipeline.tuning import TuneReport, tune
@@ -23,6 +24,7 @@ __all__ = [
     "explain",
     "inspect",
     "prune",
+    "read_recipe",
     "run",
     "save_arrays",
     "tune",

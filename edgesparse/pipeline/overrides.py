@@ -25,34 +25,46 @@ def passes(model: ir.Model, pruning: Pruning) -> Iterator[tuple[float | dict[str
 
     Raises: PruneError: a pattern on names matches no layer, or nothing says how much to prune.
     """
-    from edgesparse.prune import pattern_called
+    from edgesparse.prune import pattern_called, prunable
+    from edgesparse.sparsity.weights import find_weights
 
     own = by_node(model, pruning.layers)
     named = _densities(own, pruning)
-    if pruning.sparsity is not None or (pattern_called(pruning.pattern).density is not None and not named):
-        density = None if pruning.sparsity is None else 1.0 - pruning.sparsity
-        skip = (*pruning.skip, *map(escape, own))
-        yield density, {"allocation": pruning.allocation, "pattern": pruning.pattern, "skip": skip}
-    elif not named:
+    pattern = pattern_called(pruning.pattern)
+    skip = (*pruning.skip, *map(escape, own))
+    if pruning.sparsity is None and pattern.density is None and not named:
         raise PruneError("layers: they only leave layers dense; give sparsity for the others")
-    for pattern, densities in named.items():
-        yield densities, {"pattern": pattern}
+    if pruning.sparsity is not None or pattern.density is not None:
+        density = None if pruning.sparsity is None else 1.0 - pruning.sparsity
+        if not named or prunable(find_weights(model), skip, pattern):
+            yield density, {"allocation": pruning.allocation, "pattern": pruning.pattern, "skip": skip}
+    for name, densities in named.items():
+        yield densities, {"pattern": name}
 
 
 def by_node(model: ir.Model, layers: Mapping[str, LayerOptions]) -> dict[str, LayerOptions]:
     """The options of every layer that a pattern of `layers` matches; the first that matches counts.
 
+    What nobody prunes, such as a first convolution, matches its whole name only.
+
     Raises: PruneError: a pattern matches no layer.
     """
+    from edgesparse.prune import pattern_called, prunable
     from edgesparse.sparsity.weights import find_weights
 
     refs = find_weights(model) if layers else []
+    usual = {ref.node for ref in prunable(refs, (), pattern_called("1x1"))}
     found: dict[str, LayerOptions] = {}
     for text, options in layers.items():
-        matches = [ref.node for ref in refs if fnmatchcase(ref.node, text) or fnmatchcase(ref.tensor, text)]
+        matches = [
+            ref.node
+            for ref in refs
+            if text in (ref.node, escape(ref.node))
+            or (ref.node in usual and (fnmatchcase(ref.node, text) or fnmatchcase(ref.tensor, text)))
+        ]
         if not matches:
             names = ", ".join(ref.node for ref in refs[:NAMES_SHOWN])
-            raise PruneError(f"layers: {text!r} matches no layer; there are {names}")
+            raise PruneError(f"layers: {text!r} matches no layer that can be pruned; there are {names}")
         for node in matches:
             found.setdefault(node, options)
     return found

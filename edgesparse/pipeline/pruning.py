@@ -78,8 +78,10 @@ class Pruning:
 
         Raises: PruneError: a value that fits no model.
         """
+        from edgesparse.prune import pattern_called
+
         pruning = cls(**{**options, "skip": tuple(options.get("skip", ()))})  # type: ignore[arg-type]
-        fixed = ":" in pruning.pattern
+        fixed = pattern_called(pruning.pattern).density is not None
         return pruning if pruning.sparsity is not None or pruning.layers or fixed else None
 
     @classmethod

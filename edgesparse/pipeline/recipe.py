@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     import yaml
 
 
-class _Beside(PruningOptions, total=False):
-    """What a recipe can say besides how to prune."""
+class _Recipe(PruningOptions, total=False):
+    """What a recipe can say: how to prune, and for what."""
 
     target: str | Path
     input_shapes: Mapping[str, Sequence[int]]
-    threads: int
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
@@ -45,9 +44,13 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     if root is None:
         return {}
     reader = _Reader(file)
-    options: dict[str, Any] = reader.table(root, get_type_hints(_Beside), "")
-    for (key, node), value in zip(reader.entries(root), options.values(), strict=True):
-        reader.check(key, value, node)
+    options: dict[str, Any] = reader.table(root, get_type_hints(_Recipe), "")
+    for key, node in reader.entries(root):
+        if key == "layers":
+            for name, entry in reader.entries(node):
+                reader.check(entry, layers={name: options[key][name]})
+        elif key in PruningOptions.__annotations__:
+            reader.check(node, **{key: options[key]})
     return options
 
 
@@ -65,12 +68,10 @@ class _Reader:
         """An error that says where in the file."""
         return RecipeError(f"{self._file}:{_place(node.start_mark)}: {text}")
 
-    def check(self, key: str, value: Any, node: yaml.Node) -> None:
+    def check(self, node: yaml.Node, **option: Any) -> None:
         """Let the options say whether they would take this one."""
-        if key not in PruningOptions.__annotations__:
-            return
         try:
-            Pruning(**{key: value})
+            Pruning(**option)
         except EdgesparseError as err:
             raise self.fail(node, str(err)) from err
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -50,3 +50,11 @@ class PruneReport:
     def model_density(self) -> float:
         """Density after pruning over all layers with weights."""
         return sum(row.nnz_after for row in self.layers) / max(1, sum(row.size for row in self.layers))
+
+
+def merged(first: PruneReport | None, second: PruneReport) -> PruneReport:
+    """One report of two calls on the same model: each layer as the call left it that pruned it."""
+    if first is None:
+        return second
+    rows = zip(first.layers, second.layers, strict=True)
+    return replace(first, layers=tuple(later if later.prunable else earlier for earlier, later in rows))
