@@ -39,7 +39,6 @@ def pruning(command: Command) -> Command:
             default="uniform",
             show_default=True,
             help="How layers share it: uniform, global, erk or lamp.",
-       
         ),
         click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together, or N:M."),
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -131,11 +132,9 @@ class _Reader:
         if bool in options and tag == "bool":
             return text.lower() in ("true", "yes", "on")
         for number in (int, float):
-            if number in options and tag in ("int", "float"):
-                try:
+            if number in options:
+                with suppress(ValueError):
                     return number(text)
-                except ValueError:
-                    continue
         if str in options and tag != "bool":
             return text
         raise self.fail(node, f"{name}: got {text!r}, expected {_words(Union[tuple(options)])}")
