@@ -141,7 +141,7 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
     from edgesparse.prune import prune as prune_weights
 
     progress("pruning")
-    common = {"method": pruning.method, "calibration": samples(pruning.calibration)}
+    common: dict[str, Any] = {"method": pruning.method, "calibration": samples(pruning.calibration)}
     pruned, report = model, None
     for density, how in passes(model, pruning):
         result = prune_weights(pruned, density, **how, **common)

@@ -42,7 +42,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         raise RecipeError(f"{file}:{_place(mark)}: {err.problem or 'not YAML'}") from err
     except yaml.YAMLError as err:
         raise RecipeError(f"{file}: not YAML: {str(err).splitlines()[0]}") from err
-    if root is None:
+    if root is None or root.tag.endswith(":null"):
         return {}
     reader = _Reader(file)
     options: dict[str, Any] = reader.table(root, get_type_hints(_Recipe), "")
@@ -102,11 +102,11 @@ class _Reader:
 
     def value(self, node: yaml.Node, hint: Any, name: str) -> Any:
         """A value of the type `hint`."""
-        options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        options = _options(hint)
         if node.tag.endswith(":null"):
             if NoneType in options:
                 return None
-            raise self.fail(node, f"{name}: got nothing, expected {_words(hint)}")
+            raise self.fail(node, f"{name}: got nothing, expected {_words(options)}")
         if is_typeddict(hint):
             return self.table(node, get_type_hints(hint), f"{name}.")
         kind = get_origin(hint)
@@ -117,7 +117,7 @@ class _Reader:
         if kind is Sequence:
             return self._items(node, get_args(hint)[0], name)
         if not _is_scalar(node):
-            raise self.fail(node, f"{name}: got a {_kind(node)}, expected {_words(hint)}")
+            raise self.fail(node, f"{name}: got a {_kind(node)}, expected {_words(options)}")
         return self._scalar(node, options, name)
 
     def _items(self, node: yaml.Node, item: Any, name: str) -> list[Any]:
@@ -137,7 +137,7 @@ class _Reader:
                     return number(text)
         if str in options and tag != "bool":
             return text
-        raise self.fail(node, f"{name}: got {text!r}, expected {_words(Union[tuple(options)])}")
+        raise self.fail(node, f"{name}: got {text!r}, expected {_words(options)}")
 
     def _require(self, node: yaml.Node, kind: str, name: str) -> None:
         if node.id != kind:
@@ -158,8 +158,12 @@ def _is_file(text: str) -> bool:
     return bool(Path(text).suffix) or "/" in text
 
 
-def _words(hint: Any) -> str:
-    """A type in words."""
-    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, or the only one."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _words(options: Sequence[Any]) -> str:
+    """Types in words."""
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     return " or ".join(dict.fromkeys(words[option] for option in options if option in words)) or "a mapping"

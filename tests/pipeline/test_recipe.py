@@ -173,9 +173,15 @@ def test_an_artifact_records_the_options_of_its_layers(model, tmp_path):
     ("options", "reason"),
     [
         ({}, "nothing says how much to prune"),
-        ({"layers": {"tail*": {"sparsity": 0.5}}}, "layers: 'tail*' matches no layer that can be pruned; there are stem"),
+        (
+            {"layers": {"tail*": {"sparsity": 0.5}}},
+            "layers: 'tail*' matches no layer that can be pruned; there are stem",
+        ),
         ({"layers": {"st*": {"sparsity": 0.5}}}, "layers: 'st*' matches no layer that can be pruned"),
-        ({"layers": {"body": {"pattern": "4x1"}}}, "layers: 'body' has no sparsity of its own, and there is none for all"),
+        (
+            {"layers": {"body": {"pattern": "4x1"}}},
+            "layers: 'body' has no sparsity of its own, and there is none for all",
+        ),
         ({"layers": {"body": {"skip": True}}}, "layers: they only leave layers dense"),
         ({"sparsity": 1.0}, "sparsity: got 1, expected a share from 0 up to below 1"),
         ({"sparsity": 0.5, "calibration": "no.npz"}, "calibration: no.npz cannot be read: No such file"),
