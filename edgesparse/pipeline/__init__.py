@@ -7,6 +7,7 @@ from edgesparse.pipeline.pruning import Pruning, prune
 from edgesparse.pipeline.recipe import read_recipe
 from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
 from edgesparse.pipeline.running import bench, inspect, run
+from edgesparse.pipeline.searching import SearchReport
 from edgesparse.pipeline.tuning import TuneReport, tune
 from edgesparse.pipeline.verification import verify
 
@@ -15,6 +16,7 @@ __all__ = [
     "CompileReport",
     "ExplainReport",
     "Pruning",
+    "SearchReport",
     "TensorSummary",
     "TuneReport",
     "VerifyReport",

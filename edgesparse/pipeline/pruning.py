@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from edgesparse import targets
 from edgesparse.errors import InternalError, PruneError
-from edgesparse.pipeline.arguments import Progress, Source, silent
+from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.files import require_writable, written
+from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgesparse.prune import PruneReport
+
+
+BUDGETS = ("latency", "speedup")
+"""Fields of `Pruning` from which a search makes the densities; only one of them, or `sparsity`, can say how much."""
+
+NOT_RECORDED = (*BUDGETS, "resume")
 
 
 class LayerOptions(TypedDict, total=False):
@@ -35,6 +43,9 @@ class PruningOptions(TypedDict, total=False):
     skip: Sequence[str]
     calibration: str | Path | Mapping[str, Any] | None
     layers: Mapping[str, LayerOptions]
+    latency: str | None
+    speedup: float | None
+    resume: bool
 
 
 @dataclass(frozen=True)
@@ -49,8 +60,11 @@ class Pruning:
         skip: shell patterns on the names of layers that stay dense.
         calibration: samples by input name, or the .npz file that holds them.
         layers: options for single layers, by shell pattern on their names; the first pattern that matches counts.
+        latency: choose densities so that the compiled model takes so long, such as "8ms".
+        speedup: choose densities so that it is so many times as fast as the dense model compiled.
+        resume: go on with the partial results of a search that was interrupted.
 
-    Raises: PruneError: a value that fits no model.
+    Raises: EdgesparseError: a value that fits no model.
     """
 
     sparsity: float | None = None
@@ -60,6 +74,9 @@ class Pruning:
     skip: tuple[str, ...] = ()
     calibration: str | Path | Mapping[str, Any] | None = None
     layers: Mapping[str, LayerOptions] = field(default_factory=dict)
+    latency: str | None = None
+    speedup: float | None = None
+    resume: bool = False
 
     def __post_init__(self) -> None:
         from edgesparse.prune import ALLOCATIONS, METHODS, named, pattern_called
@@ -71,18 +88,32 @@ class Pruning:
         for name, own in self.layers.items():
             _check_share(own.get("sparsity"), f"layers: {name}: ")
             pattern_called(own.get("pattern", self.pattern))
+        self._check_budgets()
+
+    def _check_budgets(self) -> None:
+        if not self.searches:
+            return
+        from edgesparse.search import parse_latency, parse_speedup
+
+        if self.latency is not None:
+            parse_latency(self.latency)
+        if self.speedup is not None:
+            parse_speedup(self.speedup)
 
     @classmethod
     def of(cls, options: PruningOptions) -> Pruning | None:
         """The pruning that keyword arguments ask for; None where nothing among them says how much.
 
-        Raises: PruneError: a value that fits no model.
+        Raises: EdgesparseError: a value that fits no model, or two that say how much.
         """
         from edgesparse.prune import pattern_called
 
         pruning = cls(**{**options, "skip": tuple(options.get("skip", ()))})  # type: ignore[arg-type]
+        asked = [name for name in ("sparsity", *BUDGETS) if getattr(pruning, name) is not None]
+        if len(asked) > 1:
+            raise PruneError(f"{' and '.join(asked)} each say how much to prune; give one of them")
         fixed = pattern_called(pruning.pattern).density is not None
-        return pruning if pruning.sparsity is not None or pruning.layers or fixed else None
+        return pruning if asked or pruning.layers or fixed else None
 
     @classmethod
     def recorded(cls, record: Mapping[str, Any]) -> Pruning:
@@ -93,7 +124,13 @@ class Pruning:
     def record(self) -> dict[str, Any]:
         """What an artifact keeps of it, so that another copy of the model can be pruned alike."""
         path = self.calibration if isinstance(self.calibration, str | Path) else None
-        return {**vars(self), "skip": list(self.skip), "calibration": str(path) if path else None}
+        kept = {name: value for name, value in vars(self).items() if name not in NOT_RECORDED}
+        return {**kept, "skip": list(self.skip), "calibration": str(path) if path else None}
+
+    @property
+    def searches(self) -> bool:
+        """Whether a search is to choose the densities."""
+        return any(getattr(self, name) is not None for name in BUDGETS)
 
 
 def _check_share(sparsity: float | None, where: str) -> None:
@@ -105,12 +142,16 @@ def prune(
     model: Source,
     output: str | Path,
     *,
+    target: str | Target = targets.HOST,
+    input_shapes: InputShapes | None = None,
+    threads: int = 1,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
 ) -> PruneReport:
     """Write a copy of an ONNX model with zeros among its weights.
 
     Args:
+        target, input_shapes, threads: what a budget of latency holds for, as for `compile`.
         pruning: the options of `Pruning`; something that says how much, such as `sparsity`, at least.
 
     Raises: EdgesparseError: the model or the options cannot be used, or the file cannot be written.
@@ -118,18 +159,23 @@ def prune(
     import onnx_ir as ir
 
     from edgesparse import frontend
+    from edgesparse.pipeline.searching import Goal, settled
 
     wanted = Pruning.of(pruning)
     if wanted is None:
         raise PruneError("nothing says how much to prune; give sparsity, such as 0.9")
+    device = target if isinstance(target, Target) else targets.load(target)
     require_writable(Path(output))
     progress("reading the model")
-    pruned, report = apply_pruning(frontend.read(model), wanted, progress)
+    source = frontend.read(model)
+    goal = Goal.beside(Path(output).parent, model, device, threads, input_shapes)
+    chosen, found = settled(source, wanted, goal, progress)
+    pruned, report = apply_pruning(source, chosen, progress)
     progress("writing the model")
     with written(Path(output)) as temporary:
         ir.save(pruned, temporary)
     assert report is not None
-    return report
+    return replace(report, search=found)
 
 
 def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) -> tuple[ir.Model, PruneReport | None]:

@@ -32,13 +32,17 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class PruneReport:
-    """All layers with weights, and what was asked for; `density` is None where it was asked for by layer."""
+    """All layers with weights, and what was asked for; `density` is None where it was asked for by layer.
+
+    `search` says how densities were found, where a budget of latency or accuracy was asked for.
+    """
 
     density: float | None
     method: str
     allocation: str
     pattern: str
     layers: tuple[LayerReport, ...]
+    search: object | None = None
 
     @property
     def prunable_density(self) -> float:
