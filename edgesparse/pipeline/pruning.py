@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 BUDGETS = ("latency", "speedup")
-"""Fields of `Pruning` from which a search makes the densities; only one of them, or `sparsity`, can say how much."""
+"""Fields of `Pruning` from which a search makes densities."""
+
+AMOUNTS = ("sparsity", *BUDGETS)
+"""Fields of `Pruning` that say how much to prune; only one of them can."""
 
 NOT_RECORDED = (*BUDGETS, "resume")
 
@@ -88,17 +92,12 @@ class Pruning:
         for name, own in self.layers.items():
             _check_share(own.get("sparsity"), f"layers: {name}: ")
             pattern_called(own.get("pattern", self.pattern))
-        self._check_budgets()
-
-    def _check_budgets(self) -> None:
-        if not self.searches:
-            return
-        from edgesparse.search import parse_latency, parse_speedup
-
         if self.latency is not None:
+            from edgesparse.search import parse_latency
+
             parse_latency(self.latency)
-        if self.speedup is not None:
-            parse_speedup(self.speedup)
+        if self.speedup is not None and not 1 < self.speedup < math.inf:
+            raise PruneError(f"speedup: got {self.speedup:g}, expected a number above 1 such as 3")
 
     @classmethod
     def of(cls, options: PruningOptions) -> Pruning | None:
@@ -109,7 +108,7 @@ class Pruning:
         from edgesparse.prune import pattern_called
 
         pruning = cls(**{**options, "skip": tuple(options.get("skip", ()))})  # type: ignore[arg-type]
-        asked = [name for name in ("sparsity", *BUDGETS) if getattr(pruning, name) is not None]
+        asked = [name for name in AMOUNTS if getattr(pruning, name) is not None]
         if len(asked) > 1:
             raise PruneError(f"{' and '.join(asked)} each say how much to prune; give one of them")
         fixed = pattern_called(pruning.pattern).density is not None
@@ -164,13 +163,15 @@ def prune(
     wanted = Pruning.of(pruning)
     if wanted is None:
         raise PruneError("nothing says how much to prune; give sparsity, such as 0.9")
-    device = target if isinstance(target, Target) else targets.load(target)
     require_writable(Path(output))
     progress("reading the model")
     source = frontend.read(model)
-    goal = Goal.beside(Path(output).parent, model, device, threads, input_shapes)
-    chosen, found = settled(source, wanted, goal, progress)
-    pruned, report = apply_pruning(source, chosen, progress)
+    found = None
+    if wanted.searches:
+        device = target if isinstance(target, Target) else targets.load(target)
+        goal = Goal.beside(Path(output).parent, model, device, threads, input_shapes)
+        wanted, found = settled(source, wanted, goal, progress)
+    pruned, report = apply_pruning(source, wanted, progress)
     progress("writing the model")
     with written(Path(output)) as temporary:
         ir.save(pruned, temporary)

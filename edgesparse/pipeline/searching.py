@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
-from edgesparse.errors import SearchError
 from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.overrides import by_node
 from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning, apply_pruning, samples
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from edgesparse.search import Found, Measured, Problem, Setting
 
+SAMPLES = 128  # that the calibration loss is measured on, of those that are given
 BATCH = 64  # samples of an inference, where the model allows it
 SECONDS = 1.5  # how long a candidate is measured
 RUNS = 50  # that its kernel calls are timed in
@@ -124,13 +124,9 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
     from edgesparse.prune.samples import check_samples
 
     own = by_node(model, pruning.layers)
-    for node, options in own.items():
-        if "sparsity" not in options and not options.get("skip"):
-            raise SearchError(
-                f"layers: {node!r} has no sparsity of its own, as it must have beside a budget; give it one"
-            )
     layers, levels = search.searchable(model, pruning.pattern, (*pruning.skip, *map(escape, own)))
     arrays = samples(pruning.calibration)
+    judges = None if arrays is None else check_samples(model, {name: of[:SAMPLES] for name, of in arrays.items()})
 
     def prune(densities: Mapping[str, float]) -> ir.Model:
         return apply_pruning(model, _with_densities(pruning, densities), silent)[0]
@@ -141,7 +137,7 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
         prune=prune,
         pattern=pruning.pattern,
         levels=levels,
-        samples=() if arrays is None else tuple(check_samples(model, arrays).feeds(BATCH)),
+        samples=() if judges is None else tuple(judges.feeds(BATCH)),
         normalise=lambda pruned: normalised(pruned, goal.input_shapes, silent),
         target=goal.target,
         threads=goal.threads,

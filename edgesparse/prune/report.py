@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class PruneReport:
     allocation: str
     pattern: str
     layers: tuple[LayerReport, ...]
-    search: object | None = None
+    search: Any = None
 
     @property
     def prunable_density(self) -> float:

@@ -1,7 +1,6 @@
 """Choose densities by the target: the least loss within a latency."""
 
-from edgesparse.search.budget import parse_latency, parse_speedup
-from edgesparse.search.latency import Found, within_latency
+from edgesparse.search.latency import Found, parse_latency, within_latency
 from edgesparse.search.problem import LEVELS, Problem, Setting, prepare, searchable
 from edgesparse.search.state import State
 from edgesparse.search.timing import LatencyTable, Measured
@@ -15,7 +14,6 @@ __all__ = [
     "Setting",
     "State",
     "parse_latency",
-    "parse_speedup",
     "prepare",
     "searchable",
     "within_latency",

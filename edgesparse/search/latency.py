@@ -1,7 +1,9 @@
-"""The least loss within a latency."""
+"""The least loss within a latency, such as "8ms"."""
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +12,28 @@ from edgesparse.errors import SearchError
 from edgesparse.search.choose import Choice, choose
 from edgesparse.search.problem import Problem
 
+UNITS_US = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
 ROUNDS = 4  # choices that are measured
 OVER, UNDER = 0.02, 0.06  # of the budget, that a measured latency may be off to be near enough
 MOST_OVER = 0.1  # of the budget, that noise may hide
+
+
+def parse_latency(text: str) -> float:
+    """Microseconds of a latency such as "8ms", "500us" or "0.01 s".
+
+    Raises: SearchError: it is no positive number with a unit.
+    """
+    found = re.fullmatch(r"\s*([\d.]+(?:[eE][+-]?\d+)?)\s*([^\d\s.]*)\s*", text)
+    try:
+        time = float(found[1]) if found else math.nan
+    except ValueError:
+        time = math.nan
+    if found is None or not 0 < time < math.inf:
+        raise SearchError(f"latency: got {text!r}, expected a positive time such as 8ms or 500us")
+    if found[2] not in UNITS_US:
+        got = f"the unit {found[2]!r}" if found[2] else "no unit"
+        raise SearchError(f"latency: got {text!r} with {got}, expected us, ms or s")
+    return time * UNITS_US[found[2]]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What pruning costs in loss: each layer alone at each level of density, and a network put together from such layers."""
+"""What pruning costs in loss: each layer alone at each level of density, and a network put together from such."""
 
 from __future__ import annotations
 
