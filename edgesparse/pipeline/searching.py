@@ -115,7 +115,8 @@ def _budget_us(pruning: Pruning, dense_us: float) -> float:
 def _with_densities(pruning: Pruning, densities: Mapping[str, float]) -> Pruning:
     """The same pruning without a budget: every layer that was searched over has a sparsity of its own."""
     found: dict[str, LayerOptions] = {escape(node): {"sparsity": 1.0 - share} for node, share in densities.items()}
-    return replace(pruning, layers={**pruning.layers, **found}, **dict.fromkeys(BUDGETS))
+    met: dict[str, Any] = dict.fromkeys(BUDGETS)
+    return replace(pruning, layers={**pruning.layers, **found}, **met)
 
 
 def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) -> Setting:
