@@ -29,5 +29,13 @@ class MeasureError(EdgesparseError):
     """A measurement or a comparison cannot be made."""
 
 
+class RecipeError(EdgesparseError):
+    """A recipe cannot be read, or holds something that is no option."""
+
+
+class SearchError(EdgesparseError):
+    """A search for densities cannot be made, or nothing meets what it is asked for."""
+
+
 class InternalError(Exception):
     """An invariant of edgesparse is broken: a bug of ours, never the user's mistake."""

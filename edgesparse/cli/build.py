@@ -11,27 +11,19 @@ from edgesparse import pipeline
 from edgesparse.cli import options
 from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, table, time_text
 
-TARGET = click.option(
-    "--target", default="host", show_default=True, help="A name from `edgesparse targets`, or a TOML file."
-)
-INPUT_SHAPES = click.option(
-    "--input-shape",
-    "input_shapes",
-    type=options.InputShape(),
-    multiple=True,
-    help="Fix an input's dynamic shape; they are 1 by default.",
-)
-
 
 @click.command("prune")
 @click.argument("model", type=options.FILE)
 @click.option("-o", "--output", required=True, type=options.FILE, help="The ONNX file to write.")
+@options.target
+@options.input_shapes
 @options.pruning
+@options.threads
 @options.as_json
-def prune_command(model: Path, output: Path, as_json: bool, **pruning: Any) -> None:
+def prune_command(model: Path, output: Path, input_shapes: Any, as_json: bool, **chosen: Any) -> None:
     """Write a copy of MODEL with weights set to zero; it stays an ordinary ONNX file."""
     with progress() as stage:
-        report = pipeline.prune(model, output, progress=stage, **pruning)
+        report = pipeline.prune(model, output, input_shapes=dict(input_shapes), progress=stage, **chosen)
     if as_json:
         print_json(report)
         return
@@ -43,21 +35,23 @@ def prune_command(model: Path, output: Path, as_json: bool, **pruning: Any) -> N
     click.echo(
         f"{output}: density {report.prunable_density:.3f} of the prunable layers, {report.model_density:.3f} of all"
     )
+    _tell(report.search)
 
 
 @click.command("compile")
 @click.argument("model", type=options.FILE)
-@TARGET
+@options.target
 @click.option("-o", "--output", type=options.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
-@INPUT_SHAPES
+@options.input_shapes
 @options.pruning
+@options.threads
 @options.as_json
 def compile_command(
-    model: Path, target: str, output: Path | None, input_shapes: Any, as_json: bool, **pruning: Any
+    model: Path, target: str, output: Path | None, input_shapes: Any, as_json: bool, **chosen: Any
 ) -> None:
     """Compile MODEL into one file that the runtime executes; zeros in it become speed."""
     with progress() as stage:
-        report = pipeline.compile(model, target, output, input_shapes=dict(input_shapes), progress=stage, **pruning)
+        report = pipeline.compile(model, target, output, input_shapes=dict(input_shapes), progress=stage, **chosen)
     if as_json:
         print_json(report)
         return
@@ -70,10 +64,12 @@ def compile_command(
         f"code {bytes_text(report.code_bytes)}, weights {bytes_text(report.weights_bytes)}, "
         f"arena {bytes_text(report.arena_bytes)}, {report.steps} kernel calls"
     )
+    if report.pruning is not None:
+        _tell(report.pruning.search)
 
 
 @click.command("tune")
-@TARGET
+@options.target
 @click.option(
     "-o",
     "--output",
@@ -100,8 +96,8 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
 
 @click.command("explain")
 @click.argument("model", type=options.FILE)
-@TARGET
-@INPUT_SHAPES
+@options.target
+@options.input_shapes
 @options.pruning
 @options.threads
 @click.option("--html", type=options.FILE, help="Also write the report to this file, as one page.")
@@ -133,8 +129,21 @@ def explain_command(model: Path, target: str, input_shapes: Any, as_json: bool, 
         f"weighted layers: {time_text(report.predicted_us)} as chosen, {time_text(report.dense_us)} all dense; "
         f"{report.threads} thread(s), predicted for {report.target} (calibration {report.origin}: {report.source})"
     )
+    _tell(report.search)
     if report.other_ops:
         click.echo("without weights: " + ", ".join(f"{count} {op}" for op, count in report.other_ops.items()))
+
+
+def _tell(found: pipeline.SearchReport | None) -> None:
+    """Say what a search for densities reached."""
+    if found is None:
+        return
+    click.echo(
+        f"{found.origin} latency {time_text(found.latency_us)} with {found.threads} thread(s), "
+        f"asked for {time_text(found.budget_us)}; dense {time_text(found.dense_us)} ({found.speedup:.2f}x)"
+    )
+    if found.judged_by == "weights":
+        click.echo("without calibration samples, densities go by the error of the weights alone")
 
 
 COMMANDS = (prune_command, compile_command, explain_command, tune_command)

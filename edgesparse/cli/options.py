@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
+
+from edgesparse import pipeline
+from edgesparse.pipeline.pruning import AMOUNTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,28 +21,62 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 THREADS = click.IntRange(1, 64)
 
+target = click.option(
+    "--target", default="host", show_default=True, help="A name from `edgesparse targets`, or a TOML file."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads that share the work.")
 
 
 def pruning(command: Command) -> Command:
-    """Add the options of pruning to a command: the fields of `pipeline.Pruning`."""
+    """Add the options of pruning to a command: the fields of `pipeline.Pruning`, and a recipe that holds them."""
     decorators = [
+        click.option("--recipe", type=FILE, help="A YAML file with options; those given here go before its own."),
         click.option(
             "--sparsity",
             type=click.FloatRange(0.0, 1.0, max_open=True),
             help="Share of the prunable weights to set to zero.",
         ),
+        click.option("--latency", metavar="TIME", help="Choose densities by layer so that it takes so long: 8ms."),
+        click.option(
+            "--speedup",
+            type=click.FloatRange(1.0, min_open=True),
+            help="Choose densities by layer so that it is so many times as fast as dense.",
+        ),
+        click.option("--resume", is_flag=True, help="Go on with a search that was interrupted."),
         click.option("--method", default="magnitude", show_default=True, help="Which weights go first."),
         click.option(
-            "--allocation", default="uniform", show_default=True, help="How layers share it: uniform, global or erk."
+            "--allocation",
+            default="uniform",
+            show_default=True,
+            help="How layers share it: uniform, global, erk or lamp.",
         ),
-        click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together."),
+        click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together, or N:M."),
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
+        click.option("--calibration", type=FILE, help="An .npz with samples of every input, by its name."),
     ]
+    wrapped = _with_recipe(command)
     for decorator in reversed(decorators):
-        command = decorator(command)
-    return command
+        wrapped = decorator(wrapped)
+    return wrapped
+
+
+def _with_recipe(command: Command) -> Command:
+    """`command` with what its recipe holds in place of options that are not given, as far as it has them."""
+
+    @wraps(command)
+    def run(*, recipe: Path | None, **options: Any) -> Any:
+        context = click.get_current_context()
+        held = pipeline.read_recipe(recipe) if recipe else {}
+        given = {name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+        if given.intersection(AMOUNTS):
+            given.update(AMOUNTS)
+        for name, value in held.items():
+            if name == "layers" or (name in options and name not in given):
+                options[name] = value
+        return command(**options)
+
+    return cast(Command, run)
 
 
 class InputShape(click.ParamType[Any]):
@@ -97,3 +136,12 @@ def merged(groups: tuple[dict[str | None, np.ndarray], ...]) -> dict[str, np.nda
     if None in names or len(set(names)) < len(names):
         raise click.UsageError("give every --input a NAME= of its own, or none of them")
     return {str(name): array for name, array in pairs}
+
+
+input_shapes = click.option(
+    "--input-shape",
+    "input_shapes",
+    type=InputShape(),
+    multiple=True,
+    help="Fix an input's dynamic shape; they are 1 by default.",
+)

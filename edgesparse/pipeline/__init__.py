@@ -4,8 +4,10 @@ from edgesparse.pipeline.compiling import compile, default_output
 from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import save_arrays
 from edgesparse.pipeline.pruning import Pruning, prune
+from edgesparse.pipeline.recipe import read_recipe
 from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
 from edgesparse.pipeline.running import bench, inspect, run
+from edgesparse.pipeline.searching import SearchReport
 from edgesparse.pipeline.tuning import TuneReport, tune
 from edgesparse.pipeline.verification import verify
 
@@ -14,6 +16,7 @@ __all__ = [
     "CompileReport",
     "ExplainReport",
     "Pruning",
+    "SearchReport",
     "TensorSummary",
     "TuneReport",
     "VerifyReport",
@@ -23,6 +26,7 @@ __all__ = [
     "explain",
     "inspect",
     "prune",
+    "read_recipe",
     "run",
     "save_arrays",
     "tune",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -32,6 +32,7 @@ def compile(
     output: str | Path | None = None,
     *,
     input_shapes: InputShapes | None = None,
+    threads: int = 1,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
 ) -> CompileReport:
@@ -42,12 +43,14 @@ def compile(
         target: a built-in name, the path of a target's TOML file, or a Target.
         output: path of the artifact; MODEL.TARGET.esp in the working directory by default.
         input_shapes: full shapes by input name; other dynamic dimensions become 1.
+        threads: that a budget of latency holds for; the artifact runs with any number.
         pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
 
     Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
     """
     from edgesparse import frontend
     from edgesparse.package.writer import write
+    from edgesparse.pipeline.searching import Goal, settled
 
     started = time.perf_counter()
     device = target if isinstance(target, Target) else targets.load(target)
@@ -56,10 +59,12 @@ def compile(
     wanted = Pruning.of(pruning)
     progress("reading the model")
     source = frontend.read(model)
-    pruned, report = apply_pruning(source, wanted, progress)
+    goal = Goal.beside(path.parent, model, device, threads, input_shapes)
+    chosen, found = settled(source, wanted, goal, progress)
+    pruned, report = apply_pruning(source, chosen, progress)
     program, plans = lowered(normalised(pruned, input_shapes, progress), device, progress)
     summary = frontend.describe(pruned)
-    manifest = _manifest(model, source, device, wanted, plans)
+    manifest = _manifest(model, source, device, chosen, plans)
     progress("writing the artifact")
     write(program, manifest | {"parameters": summary.parameters, "nonzeros": summary.nonzeros}, path)
     return CompileReport(
@@ -73,7 +78,7 @@ def compile(
         density=summary.nonzeros / max(1, summary.parameters),
         seconds=time.perf_counter() - started,
         layers=plans,
-        pruning=report,
+        pruning=replace(report, search=found) if report else None,
     )
 
 
@@ -136,7 +141,7 @@ def _manifest(
         "model": _name(model),
         "model_sha256": digest(model, source),
         "target": target.name,
-        "pruning": asdict(pruning) if pruning else None,
+        "pruning": pruning.record if pruning else None,
         "layers": [{"name": plan.layer, "kernel": plan.kernel, "density": round(plan.density, 4)} for plan in plans],
     }
 

@@ -12,6 +12,7 @@ from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.compiling import normalised
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
+from edgesparse.pipeline.searching import Goal, SearchReport, settled
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
 
@@ -40,6 +41,7 @@ class ExplainReport:
     layers: tuple[LayerPlan, ...]
     fixed: tuple[FixedLayer, ...]
     other_ops: dict[str, int]
+    search: SearchReport | None = None
 
     @property
     def dense_us(self) -> float:
@@ -66,7 +68,7 @@ def explain(
 
     Args:
         model, target, input_shapes, pruning: as for `compile`.
-        threads: to predict for.
+        threads: to predict for, and that a budget of latency holds for.
         html: also write the report to this file, as one page that needs no other file.
 
     Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
@@ -77,7 +79,10 @@ def explain(
     if html:
         require_writable(Path(html))
     progress("reading the model")
-    pruned, _ = apply_pruning(frontend.read(model), Pruning.of(pruning), progress)
+    source = frontend.read(model)
+    goal = Goal.beside(Path(), model, device, threads, input_shapes)
+    chosen, found = settled(source, Pruning.of(pruning), goal, progress)
+    pruned, _ = apply_pruning(source, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     progress("predicting times")
     plans = schedule.plan(normal, device, threads)
@@ -94,6 +99,7 @@ def explain(
         layers=tuple(plans.values()),
         fixed=fixed,
         other_ops=dict(Counter(node.op_type for node in rest if str(node.name) not in names).most_common()),
+        search=found,
     )
     if html:
         from edgesparse.pipeline.page import page

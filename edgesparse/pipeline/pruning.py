@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from edgesparse import targets
 from edgesparse.errors import InternalError, PruneError
-from edgesparse.pipeline.arguments import Progress, Source, silent
+from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.files import require_writable, written
+from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgesparse.prune import PruneReport
+
+
+BUDGETS = ("latency", "speedup")
+"""Fields of `Pruning` from which a search makes densities."""
+
+AMOUNTS = ("sparsity", *BUDGETS)
+"""Fields of `Pruning` that say how much to prune; only one of them can."""
+
+NOT_RECORDED = (*BUDGETS, "resume")
+
+
+class LayerOptions(TypedDict, total=False):
+    """What holds for the layers that a shell pattern names, in place of the options for all."""
+
+    sparsity: float
+    pattern: str
+    skip: bool
 
 
 class PruningOptions(TypedDict, total=False):
@@ -25,6 +45,11 @@ class PruningOptions(TypedDict, total=False):
     allocation: str
     pattern: str
     skip: Sequence[str]
+    calibration: str | Path | Mapping[str, Any] | None
+    layers: Mapping[str, LayerOptions]
+    latency: str | None
+    speedup: float | None
+    resume: bool
 
 
 @dataclass(frozen=True)
@@ -32,69 +57,168 @@ class Pruning:
     """How to prune.
 
     Args:
-        sparsity: share of the prunable weights to remove.
+        sparsity: share of the prunable weights to remove; None where each layer or the pattern says it.
         method: which weights go first.
         allocation: how layers share the sparsity.
-        pattern: block RxQ of weights that go together.
+        pattern: block RxQ of weights that go together, or N:M along the input channels.
         skip: shell patterns on the names of layers that stay dense.
+        calibration: samples by input name, or the .npz file that holds them.
+        layers: options for single layers, by shell pattern on their names; the first pattern that matches counts.
+        latency: choose densities so that the compiled model takes so long, such as "8ms".
+        speedup: choose densities so that it is so many times as fast as the dense model compiled.
+        resume: go on with the partial results of a search that was interrupted.
+
+    Raises: EdgesparseError: a value that fits no model.
     """
 
-    sparsity: float
+    sparsity: float | None = None
     method: str = "magnitude"
     allocation: str = "uniform"
     pattern: str = "1x1"
     skip: tuple[str, ...] = ()
+    calibration: str | Path | Mapping[str, Any] | None = None
+    layers: Mapping[str, LayerOptions] = field(default_factory=dict)
+    latency: str | None = None
+    speedup: float | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        from edgesparse.prune import ALLOCATIONS, METHODS, named, pattern_called
+
+        named(METHODS, self.method, "method")
+        named(ALLOCATIONS, self.allocation, "allocation")
+        _check_share(self.sparsity, "")
+        pattern_called(self.pattern)
+        for name, own in self.layers.items():
+            _check_share(own.get("sparsity"), f"layers: {name}: ")
+            pattern_called(own.get("pattern", self.pattern))
+        if self.latency is not None:
+            from edgesparse.search import parse_latency
+
+            parse_latency(self.latency)
+        if self.speedup is not None and not 1 < self.speedup < math.inf:
+            raise PruneError(f"speedup: got {self.speedup:g}, expected a number above 1 such as 3")
 
     @classmethod
     def of(cls, options: PruningOptions) -> Pruning | None:
-        """The pruning that keyword arguments ask for; None where there is no sparsity among them."""
-        if options.get("sparsity") is None:
-            return None
-        return cls(**{**options, "skip": tuple(options.get("skip", ()))})  # type: ignore[arg-type]
+        """The pruning that keyword arguments ask for; None where nothing among them says how much.
+
+        Raises: EdgesparseError: a value that fits no model, or two that say how much.
+        """
+        from edgesparse.prune import pattern_called
+
+        pruning = cls(**{**options, "skip": tuple(options.get("skip", ()))})  # type: ignore[arg-type]
+        asked = [name for name in AMOUNTS if getattr(pruning, name) is not None]
+        if len(asked) > 1:
+            raise PruneError(f"{' and '.join(asked)} each say how much to prune; give one of them")
+        fixed = pattern_called(pruning.pattern).density is not None
+        return pruning if asked or pruning.layers or fixed else None
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any]) -> Pruning:
+        """The pruning that `record` of an artifact describes."""
+        return cls(**{**record, "skip": tuple(record["skip"])})
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What an artifact keeps of it, so that another copy of the model can be pruned alike."""
+        path = self.calibration if isinstance(self.calibration, str | Path) else None
+        kept = {name: value for name, value in vars(self).items() if name not in NOT_RECORDED}
+        return {**kept, "skip": list(self.skip), "calibration": str(path) if path else None}
+
+    @property
+    def searches(self) -> bool:
+        """Whether a search is to choose the densities."""
+        return any(getattr(self, name) is not None for name in BUDGETS)
+
+
+def _check_share(sparsity: float | None, where: str) -> None:
+    if sparsity is not None and not 0.0 <= sparsity < 1.0:
+        raise PruneError(f"{where}sparsity: got {sparsity:g}, expected a share from 0 up to below 1")
 
 
 def prune(
     model: Source,
     output: str | Path,
     *,
+    target: str | Target = targets.HOST,
+    input_shapes: InputShapes | None = None,
+    threads: int = 1,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
 ) -> PruneReport:
     """Write a copy of an ONNX model with zeros among its weights.
 
     Args:
-        pruning: the options of `Pruning`; `sparsity` at least.
+        target, input_shapes, threads: what a budget of latency holds for, as for `compile`.
+        pruning: the options of `Pruning`; something that says how much, such as `sparsity`, at least.
 
     Raises: EdgesparseError: the model or the options cannot be used, or the file cannot be written.
     """
     import onnx_ir as ir
 
     from edgesparse import frontend
+    from edgesparse.pipeline.searching import Goal, settled
 
     wanted = Pruning.of(pruning)
     if wanted is None:
         raise PruneError("nothing says how much to prune; give sparsity, such as 0.9")
     require_writable(Path(output))
     progress("reading the model")
-    pruned, report = apply_pruning(frontend.read(model), wanted, progress)
+    source = frontend.read(model)
+    found = None
+    if wanted.searches:
+        device = target if isinstance(target, Target) else targets.load(target)
+        goal = Goal.beside(Path(output).parent, model, device, threads, input_shapes)
+        wanted, found = settled(source, wanted, goal, progress)
+    pruned, report = apply_pruning(source, wanted, progress)
     progress("writing the model")
     with written(Path(output)) as temporary:
         ir.save(pruned, temporary)
     assert report is not None
-    return report
+    return replace(report, search=found)
 
 
 def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) -> tuple[ir.Model, PruneReport | None]:
     """Prune a model, and check that the result is valid ONNX; without `pruning` return it as it is."""
     if pruning is None:
         return model, None
+    from edgesparse.pipeline.overrides import passes
+    from edgesparse.prune import merged
     from edgesparse.prune import prune as prune_weights
 
     progress("pruning")
-    options = {key: value for key, value in vars(pruning).items() if key != "sparsity"}
-    result = prune_weights(model, 1.0 - pruning.sparsity, **options)
-    _check_onnx(result.model, "pruning")
-    return result.model, result.report
+    common: dict[str, Any] = {"method": pruning.method, "calibration": samples(pruning.calibration)}
+    pruned, report = model, None
+    for density, how in passes(model, pruning):
+        result = prune_weights(pruned, density, **how, **common)
+        pruned, report = result.model, merged(report, result.report)
+    _check_onnx(pruned, "pruning")
+    return pruned, report
+
+
+def samples(calibration: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Calibration samples by input name, from an .npz file where it is one.
+
+    Raises: PruneError: the file cannot be read.
+    """
+    if calibration is None or isinstance(calibration, Mapping):
+        return calibration
+    import zipfile
+
+    import numpy as np
+
+    try:
+        loaded = np.load(calibration, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("an array without a name")
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
+        reason = err.strerror if isinstance(err, OSError) and err.strerror else "not an .npz file"
+        raise PruneError(
+            f"calibration: {calibration} cannot be read: {reason}; expected an .npz file with samples by input name"
+        ) from err
 
 
 def _check_onnx(model: ir.Model, stage: str) -> None:

@@ -65,7 +65,7 @@ def verify(
 
 def _recorded_pruning(manifest: Mapping[str, Any]) -> Pruning | None:
     recorded = manifest.get("pruning")
-    return Pruning(**{**recorded, "skip": tuple(recorded["skip"])}) if recorded else None
+    return Pruning.recorded(recorded) if recorded else None
 
 
 def _compare_layers(

@@ -54,6 +54,24 @@ def reasons_to_stay(
         none can.
     """
     named = set(density) if isinstance(density, Mapping) else None
+    reasons = _reasons(refs, skip, pattern, named)
+    if None not in reasons.values():
+        raise PruneError(f"no layer can be pruned: {_why_none(reasons)}")
+    return reasons
+
+
+def prunable(refs: Sequence[WeightRef], skip: Sequence[str], pattern: Pattern) -> list[WeightRef]:
+    """The layers among `refs` that a density over all layers prunes.
+
+    Raises: PruneError: `skip` matches no layer.
+    """
+    reasons = _reasons(refs, skip, pattern, None)
+    return [ref for ref in refs if reasons[ref.tensor] is None]
+
+
+def _reasons(
+    refs: Sequence[WeightRef], skip: Sequence[str], pattern: Pattern, named: set[str] | None
+) -> dict[str, str | None]:
     _check_names(refs, skip, named or ())
     tensors = {ref.tensor for ref in refs if named is not None and ref.node in named}
     reasons: dict[str, str | None] = {}
@@ -64,8 +82,6 @@ def reasons_to_stay(
         elif named is not None:
             reason = _of_named(ref, reason) if ref.tensor in tensors else "no density by its name"
         reasons[ref.tensor] = reasons.get(ref.tensor) or reason or pattern.misfit(ref.m, ref.k, ref.window)
-    if None not in reasons.values():
-        raise PruneError(f"no layer can be pruned: {_why_none(reasons)}")
     return reasons
 
 

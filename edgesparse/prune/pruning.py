@@ -64,11 +64,9 @@ def prune(
     Raises: PruneError: a value out of range, an unknown name, a `skip` that matches nothing, a density that the
         pattern does not have, samples that do not fit, or nothing to prune.
     """
-    shape = parse_pattern(pattern)
-    if shape is None:
-        raise PruneError(f"pattern {pattern!r} is unknown; expected a block RxQ such as 4x1 or 1x4, or N:M such as 2:4")
+    shape = pattern_called(pattern)
     density = checked_density(density, shape)
-    score, allocate = _named(METHODS, method, "method"), _named(ALLOCATIONS, allocation, "allocation")
+    score, allocate = named(METHODS, method, "method"), named(ALLOCATIONS, allocation, "allocation")
     pruned = model.clone()
     if calibration is not None:
         check_samples(pruned, calibration)
@@ -82,7 +80,22 @@ def prune(
     return Pruned(pruned, PruneReport(asked, method, allocation, pattern, rows))
 
 
-def _named(registry: dict[str, T], name: str, kind: str) -> T:
+def pattern_called(name: str) -> Pattern:
+    """The pattern of that name.
+
+    Raises: PruneError: there is none.
+    """
+    pattern = parse_pattern(name)
+    if pattern is None:
+        raise PruneError(f"pattern {name!r} is unknown; expected a block RxQ such as 4x1 or 1x4, or N:M such as 2:4")
+    return pattern
+
+
+def named(registry: dict[str, T], name: str, kind: str) -> T:
+    """What `registry` holds under a name.
+
+    Raises: PruneError: nothing.
+    """
     if name not in registry:
         raise PruneError(f"{kind} {name!r} is unknown; expected one of {', '.join(sorted(registry))}")
     return registry[name]

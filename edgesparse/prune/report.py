@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,17 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class PruneReport:
-    """All layers with weights, and what was asked for; `density` is None where it was asked for by layer."""
+    """All layers with weights, and what was asked for; `density` is None where it was asked for by layer.
+
+    `search` says how densities were found, where a budget of latency or accuracy was asked for.
+    """
 
     density: float | None
     method: str
     allocation: str
     pattern: str
     layers: tuple[LayerReport, ...]
+    search: Any = None
 
     @property
     def prunable_density(self) -> float:
@@ -50,3 +55,11 @@ class PruneReport:
     def model_density(self) -> float:
         """Density after pruning over all layers with weights."""
         return sum(row.nnz_after for row in self.layers) / max(1, sum(row.size for row in self.layers))
+
+
+def merged(first: PruneReport | None, second: PruneReport) -> PruneReport:
+    """One report of two calls on the same model: each layer as the call left it that pruned it."""
+    if first is None:
+        return second
+    rows = zip(first.layers, second.layers, strict=True)
+    return replace(first, layers=tuple(later if later.prunable else earlier for earlier, later in rows))

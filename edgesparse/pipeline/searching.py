@@ -1,0 +1,193 @@
+"""Turn a budget into densities: give `edgesparse.search` what it needs from the other stages, and say what it found."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgesparse import targets
+from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.overrides import by_node
+from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning, apply_pruning, samples
+from edgesparse.targets import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+    from edgesparse.search import Found, Measured, Problem, Setting
+
+SAMPLES = 128  # that the calibration loss is measured on, of those that are given
+BATCH = 64  # samples of an inference, where the model allows it
+SECONDS = 1.5  # how long a candidate is measured
+RUNS = 50  # that its kernel calls are timed in
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a budget holds for, and the folder of the partial results."""
+
+    target: Target
+    threads: int
+    input_shapes: InputShapes | None
+    state: Path
+
+    @classmethod
+    def beside(
+        cls, folder: Path, model: Source, target: Target, threads: int, input_shapes: InputShapes | None
+    ) -> Goal:
+        """Partial results go to MODEL.search in `folder`."""
+        name = Path(model).stem if isinstance(model, str | Path) else "model"
+        return cls(target, threads, input_shapes, folder / f"{name}.search")
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """Densities by node that a search chose, and why; latencies in microseconds, for `threads`.
+
+    Latencies are "measured" on this machine or "estimated". `loss` is that of the "outputs" on calibration samples, or
+    without any that of the "weights", as `judged_by` says.
+    """
+
+    target: str
+    threads: int
+    origin: str
+    dense_us: float
+    latency_us: float
+    budget_us: float
+    judged_by: str
+    loss: float
+    densities: dict[str, float]
+
+    @property
+    def speedup(self) -> float:
+        """Over the dense model, compiled alike."""
+        return self.dense_us / self.latency_us
+
+
+def settled(
+    model: ir.Model, pruning: Pruning | None, goal: Goal, progress: Progress
+) -> tuple[Pruning | None, SearchReport | None]:
+    """`pruning` with densities in place of its budget, and how they were found; as it is where it has no budget.
+
+    Raises: EdgesparseError: the budget cannot be met, or the search cannot be made.
+    """
+    if pruning is None or not pruning.searches:
+        return pruning, None
+    from edgesparse import search
+
+    problem = search.prepare(_setting(model, pruning, goal, progress))
+    budget_us = _budget_us(pruning, problem.table.dense_us)
+    found = search.within_latency(problem, budget_us)
+    return _with_densities(pruning, found.densities), _report(problem, goal, found, budget_us)
+
+
+def _report(problem: Problem, goal: Goal, found: Found, budget_us: float) -> SearchReport:
+    return SearchReport(
+        target=goal.target.name,
+        threads=goal.threads,
+        origin="measured" if found.measured else "estimated",
+        dense_us=problem.table.dense_us,
+        latency_us=found.latency_us,
+        budget_us=budget_us,
+        judged_by="outputs" if problem.setting.samples else "weights",
+        loss=found.loss,
+        densities=found.densities,
+    )
+
+
+def _budget_us(pruning: Pruning, dense_us: float) -> float:
+    from edgesparse import search
+
+    if pruning.latency is not None:
+        return search.parse_latency(pruning.latency)
+    assert pruning.speedup is not None
+    return dense_us / pruning.speedup
+
+
+def _with_densities(pruning: Pruning, densities: Mapping[str, float]) -> Pruning:
+    """The same pruning without a budget: every layer that was searched over has a sparsity of its own."""
+    found: dict[str, LayerOptions] = {escape(node): {"sparsity": 1.0 - share} for node, share in densities.items()}
+    met: dict[str, Any] = dict.fromkeys(BUDGETS)
+    return replace(pruning, layers={**pruning.layers, **found}, **met)
+
+
+def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) -> Setting:
+    from edgesparse import search
+    from edgesparse.pipeline.compiling import normalised
+    from edgesparse.prune.samples import check_samples
+
+    own = by_node(model, pruning.layers)
+    layers, levels = search.searchable(model, pruning.pattern, (*pruning.skip, *map(escape, own)))
+    arrays = samples(pruning.calibration)
+    judges = None if arrays is None else check_samples(model, {name: of[:SAMPLES] for name, of in arrays.items()})
+
+    def prune(densities: Mapping[str, float]) -> ir.Model:
+        return apply_pruning(model, _with_densities(pruning, densities), silent)[0]
+
+    return search.Setting(
+        model=model,
+        layers=layers,
+        prune=prune,
+        pattern=pruning.pattern,
+        levels=levels,
+        samples=() if judges is None else tuple(judges.feeds(BATCH)),
+        normalise=lambda pruned: normalised(pruned, goal.input_shapes, silent),
+        target=goal.target,
+        threads=goal.threads,
+        state=search.State(goal.state, _identity(model, pruning, goal, arrays), resume=pruning.resume),
+        progress=progress,
+        measure=_measure(goal) if goal.target.name == targets.HOST else None,
+    )
+
+
+def _identity(model: ir.Model, pruning: Pruning, goal: Goal, arrays: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
+    """What partial results depend on; budgets are no part of it."""
+    from edgesparse.pipeline.compiling import serialized
+
+    digest = hashlib.sha256()
+    for name in sorted(arrays or ()):
+        array = (arrays or {})[name]
+        digest.update(repr((name, array.dtype.str, array.shape)).encode() + array.tobytes())
+    return {
+        "model": hashlib.sha256(serialized(model)).hexdigest(),
+        "method": pruning.method,
+        "pattern": pruning.pattern,
+        "skip": list(pruning.skip),
+        "layers": dict(pruning.layers),
+        "calibration": digest.hexdigest() if arrays else None,
+        "target": goal.target.name,
+        "threads": goal.threads,
+        "input_shapes": {name: list(shape) for name, shape in (goal.input_shapes or {}).items()},
+    }
+
+
+def _measure(goal: Goal) -> Callable[[ir.Model], Measured]:
+    """Compile a model and time it on this machine: the median of whole runs, and each kernel call."""
+
+    def measure(model: ir.Model) -> Measured:
+        from edgesparse import measure as measuring
+        from edgesparse import search
+        from edgesparse.package.writer import write
+        from edgesparse.pipeline.compiling import lowered, normalised
+
+        program, _ = lowered(normalised(model, goal.input_shapes, silent), goal.target, silent)
+        with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+            path = Path(folder) / "candidate.esp"
+            write(program, {}, path)
+            with measuring.open_artifact(path, goal.threads) as opened:
+                feeds = measuring.random_feeds(opened.inputs)
+                timed = measuring.interleave({"": partial(opened.run, feeds)}, measuring.Schedule(SECONDS))
+                steps: dict[str, float] = defaultdict(float)
+                for step in opened.profile(feeds, RUNS):
+                    steps[step.name] += step.median_us
+        return search.Measured(timed[""].median_us, steps)
+
+    return measure

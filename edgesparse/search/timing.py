@@ -1,0 +1,185 @@
+"""The latency table: what each layer would take on the target at each level of density, and all that is no layer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.calibration import ESTIMATED, MEASURED, Calibration
+from edgesparse.layers import Layer, layer_of, layers
+from edgesparse.nodes import shape_of
+from edgesparse.plan import LayerPlan
+from edgesparse.prune import prune
+from edgesparse.schedule import calibration_of, plan
+from edgesparse.sparsity.weights import find_weights
+from edgesparse.targets import Target
+
+Normalise = Callable[[ir.Model], ir.Model]
+
+WINDOWED = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "LpPool")
+PASSES = {"LayerNormalization": 3, "GroupNormalization": 3, "InstanceNormalization": 3, "RMSNormalization": 2}
+EXPONENTIALS = ("Softmax", "LogSoftmax")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A compiled model as it ran: the time of one inference, and of each kernel call by the name of its layer."""
+
+    us: float
+    steps_us: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Predicted microseconds of every tensor's layers at every level of density, and of everything else.
+
+    `origin` says what the sum was made to agree with: "measured" on this machine, or "estimated".
+    """
+
+    us: np.ndarray  # [tensors, levels]; the first level is dense
+    rest_us: float
+    origin: str
+    nodes: Mapping[str, tuple[str, ...]]  # names in the normal form, by tensor
+
+    @property
+    def dense_us(self) -> float:
+        """The dense model."""
+        return self.rest_us + float(self.us[:, 0].sum())
+
+    @property
+    def least_us(self) -> float:
+        """The fastest levels of all layers."""
+        return self.rest_us + float(self.us.min(axis=1).sum())
+
+    def total_us(self, levels: np.ndarray) -> float:
+        """The model whose layers have these levels."""
+        return self.rest_us + float(self.us[np.arange(len(self.us)), levels].sum())
+
+    def matched(self, dense: Measured) -> LatencyTable:
+        """The table scaled so that it gives the measured time of the dense model, in its prunable layers and the rest.
+
+        What the kernels' own clock adds to a run is shared by all of them.
+        """
+        prunable = {name for names in self.nodes.values() for name in names}
+        steps = max(sum(dense.steps_us.values()), 1e-9)
+        share = sum(us for name, us in dense.steps_us.items() if name in prunable) / steps
+        scale = share * dense.us / max(float(self.us[:, 0].sum()), 1e-9)
+        return replace(self, us=self.us * scale, rest_us=(1 - share) * dense.us, origin=MEASURED)
+
+
+def latency_table(
+    model: ir.Model,
+    levels: Sequence[float],
+    tensors: Sequence[str],
+    pattern: str,
+    normalise: Normalise,
+    target: Target,
+    threads: int,
+) -> LatencyTable:
+    """Plan the normalised model at every level, and add up what belongs to each tensor.
+
+    What a layer takes depends on where zeros are allowed and on how many there are, hardly on which: the table is made
+    from weights pruned by magnitude.
+
+    Args:
+        levels: densities; the first is 1.
+        tensors: names in `model` of the weights that are to be pruned.
+        normalise: to the form that the schedule reads.
+        threads: that share the work.
+    """
+    normal = normalise(model)
+    owners = owners_of(model, normal, tensors, normalise)
+    owned = [name for tensor in tensors for name in owners[tensor]]
+    plans = [plan(_masked(normal, owned, level, pattern), target, threads) for level in levels]
+    us = np.array([[_sum(known, owners[tensor]) for known in plans] for tensor in tensors]).reshape(len(tensors), -1)
+    fixed = sum(p.predicted_us for name, p in plans[0].items() if name not in owned)
+    return LatencyTable(us, fixed + rest_us(normal, calibration_of(target), target.lanes), ESTIMATED, owners)
+
+
+def _masked(normal: ir.Model, names: Sequence[str], level: float, pattern: str) -> ir.Model:
+    return normal if level == 1 or not names else prune(normal, dict.fromkeys(names, level), pattern=pattern).model
+
+
+def _sum(plans: Mapping[str, LayerPlan], names: Sequence[str]) -> float:
+    return sum(plans[name].predicted_us for name in names)
+
+
+def owners_of(
+    model: ir.Model, normal: ir.Model, tensors: Sequence[str], normalise: Normalise
+) -> dict[str, tuple[str, ...]]:
+    """The layers of the normal form that compute with each tensor of `model`.
+
+    Normalising renames, transposes and scales, but zeros stay zeros: each tensor gets a number of zeros of its own, and
+    a layer with as many more zeros than in `normal` computes with it. Small tensors get the small numbers.
+    """
+    refs = {ref.tensor: ref for ref in find_weights(model) if ref.tensor in set(tensors)}
+    ordered = enumerate(sorted(refs.values(), key=lambda ref: ref.nnz), start=1)
+    numbers = {number: ref for number, ref in ordered if number < ref.nnz}
+    marks = {ref.node: (ref.nnz - number) / ref.size for number, ref in numbers.items()}
+    if not marks:
+        return dict.fromkeys(tensors, ())
+    before = {layer.name: _zeros(layer) for layer in layers(normal)}
+    owners: dict[str, list[str]] = defaultdict(list)
+    for layer in layers(normalise(prune(model, marks).model)):
+        ref = numbers.get(_zeros(layer) - before.get(layer.name, 0))
+        if ref is not None:
+            owners[ref.tensor].append(layer.name)
+    return {tensor: tuple(owners[tensor]) for tensor in tensors}
+
+
+def _zeros(layer: Layer) -> int:
+    return layer.weight.size - int(np.count_nonzero(layer.weight))
+
+
+def rest_us(model: ir.Model, calibration: Calibration, lanes: int) -> float:
+    """Microseconds of the nodes of a normalised model that are no weighted layers, roughly, on one thread.
+
+    By unit costs of the kernels that are known. Operators that follow a layer element by element are taken to run
+    inside its kernel, for nothing.
+
+    Args:
+        lanes: elements in a vector register.
+    """
+    return sum(_node_ns(node, calibration, lanes) for node in model.graph) / 1e3
+
+
+def _node_ns(node: ir.Node, calibration: Calibration, lanes: int) -> float:
+    costs, y_vectors = calibration.costs, _size(node.outputs[0]) / lanes
+    x_vectors = _size(node.inputs[0]) / lanes if node.inputs else 0.0
+    if layer_of(node) is not None:
+        return 0.0
+    if node.op_type in ("Conv", "ConvTranspose"):  # a load and a multiply-add for each weight that an element meets
+        vectors = y_vectors if node.op_type == "Conv" else x_vectors
+        work_ns = vectors * prod(shape_of(node.inputs[1])[1:]) * _vector_ns(calibration, "sparse")
+    elif node.op_type in ("MatMul", "Gemm"):
+        work_ns = y_vectors * shape_of(node.inputs[0])[-1] * _vector_ns(calibration, "dense")
+    elif node.op_type in WINDOWED:
+        kernel = node.attributes.get_ints("kernel_shape", ())
+        window = prod(kernel) if kernel else x_vectors / max(y_vectors, 1.0)
+        work_ns = y_vectors * window * _vector_ns(calibration, "sparse")
+    elif node.op_type in EXPONENTIALS:
+        work_ns = y_vectors * (costs.activation_vector_ns + 2 * costs.pack_vector_ns)
+    elif node.op_type in PASSES or node.op_type.startswith("Reduce"):
+        work_ns = x_vectors * PASSES.get(node.op_type, 1) * costs.pack_vector_ns
+    else:
+        return 0.0
+    return float(costs.call_ns + work_ns)
+
+
+def _size(value: ir.Value | None) -> int:
+    return prod(shape_of(value)) if value is not None and value.shape is not None else 0
+
+
+def _vector_ns(calibration: Calibration, form: str) -> float:
+    """The least time for a vector register of multiply-adds in a loop of that form."""
+    known = [
+        cost.step_ns / (loop.vectors * loop.rows * loop.chunk)
+        for loop, cost in calibration.loops.items()
+        if loop.form == form and loop.block == (1, 1)
+    ]
+    return min(known, default=0.0)

@@ -1,0 +1,153 @@
+"""Budgets of latency: what they are, that they are met, and what is said where they cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgesparse.errors import PruneError, SearchError
+from edgesparse.frontend import load
+from edgesparse.schedule import plan
+from edgesparse.search import LEVELS, Measured, parse_latency, prepare, searchable, within_latency
+from tests.search.models import LAYERS, network, setting
+
+
+@pytest.mark.parametrize(
+    ("text", "us"),
+    [("8ms", 8e3), (" 0.5 ms ", 500), ("250us", 250), ("250µs", 250), ("0.01s", 1e4), ("1e-3s", 1e3), (".5us", 0.5)],
+)
+def test_a_latency_has_a_number_and_a_unit(text, us):
+    assert parse_latency(text) == pytest.approx(us)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("8", "got '8' with no unit, expected us, ms or s"),
+        ("8min", "with the unit 'min', expected"),
+        ("0ms", "expected a positive time such as 8ms"),
+        ("-1ms", "expected a positive time"),
+        ("1.2.3ms", "expected a positive time"),
+        ("1e999s", "expected a positive time"),
+        ("fast", "expected a positive time"),
+    ],
+)
+def test_other_latencies_are_refused(text, reason):
+    with pytest.raises(SearchError) as err:
+        parse_latency(text)
+
+    assert reason in str(err.value)
+
+
+def predicted_us(problem, densities) -> float:
+    """By the schedule, of a model that is really pruned."""
+    planned = plan(load(problem.setting.prune(densities)), problem.setting.target)
+    return sum(planned[node].predicted_us for node in LAYERS) + problem.table.rest_us
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_the_pruned_model_is_predicted_to_meet_the_budget(tmp_path, share):
+    problem = prepare(setting(tmp_path))
+    budget_us = problem.table.least_us + share * (problem.table.dense_us - problem.table.least_us)
+
+    found = within_latency(problem, budget_us)
+
+    assert found.latency_us <= budget_us and not found.measured
+    assert predicted_us(problem, found.densities) == pytest.approx(found.latency_us, rel=0.03)
+
+
+def test_more_time_loses_less(tmp_path):
+    problem = prepare(setting(tmp_path))
+    table = problem.table
+    budgets = np.linspace(table.least_us, table.dense_us, 5)
+
+    losses = [within_latency(problem, budget).loss for budget in budgets]
+
+    assert losses[0] > losses[2] > losses[-1] == 0.0
+
+
+def test_a_budget_beyond_the_dense_model_prunes_nothing(tmp_path):
+    problem = prepare(setting(tmp_path))
+
+    found = within_latency(problem, 2 * problem.table.dense_us)
+
+    assert set(found.densities.values()) == {1.0}
+    assert found.latency_us == problem.table.dense_us
+
+
+def test_a_budget_that_cannot_be_met_is_refused_with_the_least_time(tmp_path):
+    problem = prepare(setting(tmp_path))
+    least_ms = problem.table.least_us / 1e3
+
+    with pytest.raises(SearchError) as err:
+        within_latency(problem, 0.9 * problem.table.least_us)
+
+    assert f"cannot be reached on rpi4: the least is {least_ms:.4g} ms" in str(err.value)
+
+
+def test_a_fixed_pattern_is_chosen_layer_by_layer(tmp_path):
+    problem = prepare(setting(tmp_path, "2:4"))
+    table = problem.table
+
+    found = within_latency(problem, 0.5 * (table.least_us + table.dense_us))
+
+    assert problem.setting.levels == (1.0, 0.5)
+    assert set(found.densities.values()) == {0.5, 1.0}
+
+
+def test_without_samples_the_loss_is_that_of_the_weights(tmp_path):
+    problem = prepare(setting(tmp_path, samples=()))
+    weight = network().graph.initializers["wide_weight"].const_value.numpy().astype(np.float64).reshape(-1)
+    squares = np.sort(weight**2)
+
+    kept = LEVELS.index(0.25)
+
+    assert problem.losses[0, kept] == pytest.approx(squares[: squares.size * 3 // 4].sum() / squares.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("slower", [0.8, 1.25])
+def test_measurements_correct_what_was_predicted(tmp_path, slower):
+    plain = setting(tmp_path)
+
+    def machine(model) -> Measured:
+        """Runs weighted layers that are sparse slower or faster than predicted."""
+        planned = plan(load(model), plain.target)
+        steps = {n: p.predicted_us * (slower if p.kernel == "sparse" else 1.0) for n, p in planned.items()}
+        return Measured(sum(steps.values()), steps)
+
+    problem = prepare(replace(plain, measure=machine))
+    least_us = machine(plain.prune(dict.fromkeys(LAYERS, LEVELS[-1]))).us
+    budget_us = 0.5 * (least_us + problem.table.dense_us)
+
+    found = within_latency(problem, budget_us)
+
+    assert found.measured
+    assert found.latency_us == machine(plain.prune(found.densities)).us
+    assert found.latency_us == pytest.approx(budget_us, rel=0.06)
+    with pytest.raises(SearchError, match=r"\(measured\)"):
+        within_latency(problem, 0.9 * least_us)
+
+
+def test_a_resumed_search_measures_nothing_again(tmp_path):
+    first = setting(tmp_path)
+    problem = prepare(first)
+    budget_us = 0.5 * (problem.table.least_us + problem.table.dense_us)
+    found = within_latency(problem, budget_us)
+
+    again = prepare(replace(first, target=replace(first.target, cores=1)))
+
+    assert (again.losses == problem.losses).all()
+    assert (again.table.us == problem.table.us).all()
+    assert within_latency(again, budget_us) == found
+    assert len(first.state.rows("choices")) == len(problem.known)
+
+
+def test_what_cannot_be_pruned_is_not_searched():
+    assert searchable(network(), "1x1", ()) == (LAYERS, LEVELS)
+    assert searchable(network(), "1x1", ("wide",))[0] == {"narrow": "narrow_weight", "head": "head_weight"}
+    with pytest.raises(SearchError, match="no layer is left whose density can be chosen with pattern 7x1"):
+        searchable(network(), "7x1", ())
+    with pytest.raises(PruneError, match="matches no layer"):
+        searchable(network(), "1x1", ("tail",))
