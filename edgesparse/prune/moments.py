@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Means over positions of the inputs x[K] of a layer, for each of its G groups.
+class MomentSum:
+    """Adds up x x^T over the inputs x[K] of a layer at every position, in float64 over products in float32.
 
-    Shapes: second [G, K, K] is the mean of x x^T, first [G, K] that of x; rows of w[M, K] belong to the groups in
-    order, M / G to each.
+    `groups` is that of a grouped convolution, or counts the matrices of a batched product: rows of w[M, K] belong to
+    the groups in order, M / groups to each.
     """
 
-    second: np.ndarray
-    first: np.ndarray
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """The mean of (x - mean) (x - mean)^T, [G, K, K]: what is left to a layer whose bias takes up the mean."""
-        centred: np.ndarray = self.second - self.first[:, :, None] * self.first[:, None, :]
-        return centred
-
-
-class MomentSum:
-    """Adds up moments batch by batch, in float64 over products in float32."""
-
     def __init__(self, groups: int, k: int) -> None:
-        self._second = np.zeros((groups, k, k))
-        self._first = np.zeros((groups, k))
+        self._sum = np.zeros((groups, k, k))
         self._count = 0
 
     def add(self, rows: np.ndarray) -> None:
@@ -39,11 +24,39 @@ class MomentSum:
         Shapes: rows [G, P, K].
         """
         rows = np.asarray(rows, np.float64 if rows.dtype == np.float64 else np.float32)
-        self._second += rows.swapaxes(1, 2) @ rows
-        self._first += rows.sum(axis=1, dtype=np.float64)
+        self._sum += rows.swapaxes(1, 2) @ rows
         self._count += rows.shape[1]
 
-    def mean(self) -> Moments:
-        """The moments so far."""
-        count = max(1, self._count)
-        return Moments(self._second / count, self._first / count)
+    @staticmethod
+    def mean(parts: Sequence[MomentSum]) -> np.ndarray:
+        """The mean of x x^T over all that `parts` took in, [G, K, K]."""
+        total: np.ndarray = sum((part._sum for part in parts[1:]), parts[0]._sum)
+        return total / max(1, sum(part._count for part in parts))
+
+
+def damped(second: np.ndarray, share: float = 0.01) -> np.ndarray:
+    """`second` [G, K, K] with a share of the mean of its diagonal added to the diagonal.
+
+    Samples leave directions unseen; that a weight moves along one then still costs something.
+    """
+    diagonal = np.diagonal(second, axis1=1, axis2=2)
+    ridge = share * diagonal.mean(axis=1)
+    ridge[ridge == 0.0] = 1.0
+    result: np.ndarray = second + ridge[:, None, None] * np.eye(second.shape[-1])
+    return result
+
+
+def output_error(before: np.ndarray, after: np.ndarray, second: np.ndarray) -> float:
+    """Mean square of the change of a layer's outputs over the mean square of the outputs.
+
+    Shapes: before, after [M, K]; second [G, K, K].
+    """
+    before = _grouped(before, second)
+    change = _grouped(after, second) - before
+    energy = np.vdot(before @ second, before)
+    return float(np.vdot(change @ second, change) / energy) if energy > 0.0 else 0.0
+
+
+def _grouped(weight: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """`weight` [M, K] as float64 [G, M / G, K]."""
+    return weight.astype(np.float64).reshape(second.shape[0], -1, weight.shape[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import prod
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import onnxruntime
 from onnx_ir.passes import common
 
 from edgesparse.errors import PruneError
-from edgesparse.prune.moments import Moments, MomentSum
+from edgesparse.prune.moments import MomentSum
 from edgesparse.prune.samples import Samples
 from edgesparse.prune.unfold import Convolution, Geometry, Product, Sampling, same_pads
 from edgesparse.sparsity.weights import WeightRef
 
 BATCH = 16
+PASSES = 16
+"""How often the samples run: each time, later layers see what was pruned before."""
+MOMENT_BYTES = 1 << 30
 INLINE_BYTES = 1 << 30  # a larger model is handed over in files: a protocol buffer ends at 2 GiB
 
 
@@ -28,8 +32,10 @@ class Operand:
     """The activations that a layer reads: the value that holds them, and how they become rows x[K]."""
 
     value: str
-    node: ir.Node
     geometry: Geometry
+    groups: int
+    k: int
+    transposed: bool = False  # Gemm's transA
     auto_pad: str = "NOTSET"
 
     def rows(self, x: np.ndarray, sampling: Sampling) -> np.ndarray:
@@ -37,72 +43,86 @@ class Operand:
         geometry = self.geometry
         if isinstance(geometry, Convolution) and self.auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             geometry = replace(geometry, pads=same_pads(x.shape[2:], geometry, upper=self.auto_pad == "SAME_UPPER"))
-        return geometry.rows(x.T if self.node.attributes.get_int("transA", 0) else x, sampling)
+        return geometry.rows(x.T if self.transposed else x, sampling)
 
 
 def operand_of(ref: WeightRef, graph: ir.Graph) -> Operand | str:
     """What a layer reads, or why that cannot be seen."""
     node = ref.source
-    if node.graph is not graph:
-        return "it is inside a branch"
-    geometry: Geometry
+    data = node.inputs[1 - ref.at] if node.op_type == "MatMul" else node.inputs[0]
+    if node.graph is not graph or data is None or data.name is None:
+        return "inside a branch, where calibration does not look"
     if node.op_type == "Conv":
-        data, geometry = node.inputs[0], _convolution(ref)
-    elif node.op_type == "Gemm":
-        data, geometry = node.inputs[0], Product()
-    elif node.op_type == "MatMul":
-        data, geometry = node.inputs[1 - ref.at], Product(ref.view[:-2], columns=ref.at == 0)
-    else:
-        return f"{node.op_type} is not looked into"
-    pad = node.attributes.get("auto_pad")
-    return Operand(str(data and data.name), node, geometry, pad.as_string() if pad else "NOTSET")
+        pad = node.attributes.get("auto_pad")
+        auto_pad = pad.as_string() if pad else "NOTSET"
+        return Operand(data.name, _convolution(ref), ref.group, ref.k, auto_pad=auto_pad)
+    if node.op_type == "Gemm":
+        return Operand(data.name, Product(), 1, ref.k, transposed=node.attributes.get_int("transA", 0) == 1)
+    if node.op_type == "MatMul":
+        return Operand(data.name, Product(ref.view[:-2], columns=ref.at == 0), prod(ref.view[:-2]), ref.k)
+    return f"calibration does not look into {node.op_type}"
 
 
 def _convolution(ref: WeightRef) -> Convolution:
-    node, rank = ref.source, len(ref.view) - 2
-    pads = node.attributes.get_ints("pads", [0] * (2 * rank))
+    attributes, rank = ref.source.attributes, len(ref.view) - 2
+    pads = attributes.get_ints("pads", [0] * (2 * rank))
     return Convolution(
         kernel=ref.view[2:],
-        strides=tuple(node.attributes.get_ints("strides", [1] * rank)),
-        dilations=tuple(node.attributes.get_ints("dilations", [1] * rank)),
+        strides=tuple(attributes.get_ints("strides", [1] * rank)),
+        dilations=tuple(attributes.get_ints("dilations", [1] * rank)),
         pads=tuple(zip(pads[:rank], pads[rank:], strict=True)),
         groups=ref.group,
     )
 
 
-class Recorder:
-    """Moments of what layers read when `samples` run through `model`, as it is now.
+def second_moments(
+    model: ir.Model, samples: Samples, operands: Mapping[str, Sequence[Operand]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Second moments [G, K, K] of what each tensor is multiplied with, some tensors at a time, in order.
+
+    The samples run anew for every part, through `model` as it is by then: what was pruned in one part is seen by the
+    next (Frantar and Alistarh 2023, section 3.3). There are at most PASSES parts, or more where moments are large.
+
+    Args:
+        operands: of all layers that share a tensor, by its name.
 
     Raises: PruneError: ONNX Runtime cannot run the model on the samples.
     """
-
-    def __init__(self, model: ir.Model, samples: Samples) -> None:
-        self._model, self._samples = model, samples
-
-    def moments(self, layers: Mapping[str, Sequence[tuple[WeightRef, Operand]]]) -> dict[str, Moments]:
-        """Moments by tensor: over all layers that share it."""
-        sums = {tensor: MomentSum(_groups(of[0][0]), of[0][0].k) for tensor, of in layers.items()}
-        values = sorted({operand.value for of in layers.values() for _, operand in of})
-        for sampling, arrays in self._activations(values):
-            for tensor, of in layers.items():
-                for _, operand in of:
-                    sums[tensor].add(operand.rows(arrays[operand.value], sampling))
-        return {tensor: total.mean() for tensor, total in sums.items()}
-
-    def _activations(self, values: Sequence[str]) -> Iterator[tuple[Sampling, dict[str, np.ndarray]]]:
-        inputs = {value.name for value in self._model.graph.inputs}
-        wanted = [name for name in values if name not in inputs]
-        session = _session(self._model, wanted) if wanted else None
-        first = 0
-        for feed in self._samples.feeds(BATCH):
-            batch = min(BATCH, len(self._samples) - first) if self._samples.batchable else 1
-            taken = {} if session is None else dict(zip(wanted, _run(session, wanted, feed), strict=True))
-            yield Sampling(len(self._samples), first, batch), {**feed, **taken}
-            first += batch
+    for part in _parts(operands):
+        sums = {operand: MomentSum(operand.groups, operand.k) for tensor in part for operand in operands[tensor]}
+        for sampling, arrays in _activations(model, samples, sorted({operand.value for operand in sums})):
+            for operand, total in sums.items():
+                total.add(operand.rows(arrays[operand.value], sampling))
+        yield {tensor: MomentSum.mean([sums[operand] for operand in operands[tensor]]) for tensor in part}
 
 
-def _groups(ref: WeightRef) -> int:
-    return ref.group if "Conv" in ref.op else prod(ref.view[:-2])
+def _parts(operands: Mapping[str, Sequence[Operand]]) -> list[list[str]]:
+    """Tensors that are looked at together: neighbours that multiply the same always are."""
+    each = max(1, -(-len({tuple(of) for of in operands.values()}) // PASSES))
+    parts: list[list[str]] = [[]]
+    seen: set[tuple[Operand, ...]] = set()
+    for tensor, of in operands.items():
+        needed = sum(operand.groups * operand.k**2 * 8 for operand in {*of, *chain(*seen)})
+        if tuple(of) not in seen and seen and (len(seen) == each or needed > MOMENT_BYTES):
+            parts.append([])
+            seen = set()
+        seen.add(tuple(of))
+        parts[-1].append(tensor)
+    return parts
+
+
+def _activations(
+    model: ir.Model, samples: Samples, values: Sequence[str]
+) -> Iterator[tuple[Sampling, dict[str, np.ndarray]]]:
+    inputs = {value.name for value in model.graph.inputs}
+    wanted = [name for name in values if name not in inputs]
+    session = _session(model, wanted) if wanted else None
+    first = 0
+    for feed in samples.feeds(BATCH):
+        batch = min(BATCH, len(samples) - first) if samples.batchable else 1
+        taken = {} if session is None else dict(zip(wanted, _run(session, wanted, feed), strict=True))
+        yield Sampling(len(samples), first, batch), {**feed, **taken}
+        first += batch
 
 
 def _run(
