@@ -24,7 +24,8 @@ class MomentSum:
         Shapes: rows [G, P, K].
         """
         rows = np.asarray(rows, np.float64 if rows.dtype == np.float64 else np.float32)
-        self._sum += rows.swapaxes(1, 2) @ rows
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._sum += rows.swapaxes(1, 2) @ rows
         self._count += rows.shape[1]
 
     @staticmethod

@@ -39,11 +39,17 @@ class Operand:
     auto_pad: str = "NOTSET"
 
     def rows(self, x: np.ndarray, sampling: Sampling) -> np.ndarray:
-        """Inputs of each output position, [G, P, K]."""
+        """Inputs of each output position, [G, P, K].
+
+        Raises: PruneError: there are more or fewer inputs than the weight takes.
+        """
         geometry = self.geometry
+        x = x.T if self.transposed else x
+        if (got := geometry.inputs(x)) != (expected := geometry.inputs_of(self.k)):
+            raise PruneError(f"calibration: {self.value}: got {got} inputs, expected {expected}")
         if isinstance(geometry, Convolution) and self.auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             geometry = replace(geometry, pads=same_pads(x.shape[2:], geometry, upper=self.auto_pad == "SAME_UPPER"))
-        return geometry.rows(x.T if self.transposed else x, sampling)
+        return geometry.rows(x, sampling)
 
 
 def operand_of(ref: WeightRef, graph: ir.Graph) -> Operand | str:
@@ -86,14 +92,21 @@ def second_moments(
     Args:
         operands: of all layers that share a tensor, by its name.
 
-    Raises: PruneError: ONNX Runtime cannot run the model on the samples.
+    Raises: PruneError: ONNX Runtime cannot run the model on the samples, or what a layer reads is not finite.
     """
     for part in _parts(operands):
         sums = {operand: MomentSum(operand.groups, operand.k) for tensor in part for operand in operands[tensor]}
         for sampling, arrays in _activations(model, samples, sorted({operand.value for operand in sums})):
             for operand, total in sums.items():
                 total.add(operand.rows(arrays[operand.value], sampling))
-        yield {tensor: MomentSum.mean([sums[operand] for operand in operands[tensor]]) for tensor in part}
+        seconds = {tensor: MomentSum.mean([sums[operand] for operand in operands[tensor]]) for tensor in part}
+        for tensor, second in seconds.items():
+            if not np.isfinite(second).all():
+                raise PruneError(
+                    f"calibration: what is multiplied with {tensor} is infinite, not a number, or its square overflows; "
+                    "leave out the samples that cause it"
+                )
+        yield seconds
 
 
 def _parts(operands: Mapping[str, Sequence[Operand]]) -> list[list[str]]:
@@ -148,8 +161,9 @@ def _session(model: ir.Model, values: Sequence[str]) -> onnxruntime.InferenceSes
     common.RemoveUnusedNodesPass()(part)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    size_bytes = sum(value.const_value.nbytes for value in part.graph.initializers.values() if value.const_value)
     try:
-        if sum(value.const_value.nbytes for value in part.graph.initializers.values() if value.const_value) < INLINE_BYTES:
+        if size_bytes < INLINE_BYTES:
             data = ir.to_proto(part).SerializeToString()
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:

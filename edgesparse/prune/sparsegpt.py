@@ -34,7 +34,7 @@ def sparsegpt(weight: np.ndarray, keep: Keep, second: np.ndarray) -> np.ndarray:
     alive = (weight != 0).reshape(left.shape)
     edges = _edges(keep, k)
     for (start, end), count in zip(pairwise(edges), _counts(keep, weight != 0, edges), strict=True):
-        scores = np.where(alive[..., start:end], (left[..., start:end] / pivots[..., start:end]) ** 2, -1.0)
+        scores = np.where(alive[..., start:end], (left[..., start:end] / pivots[..., start:end]) ** 2, 0.0)
         mask = keep.pattern.mask(scores.reshape(-1, end - start), count, keep.window).reshape(scores.shape)
         stays = mask & alive[..., start:end]
         errors = np.empty_like(scores)

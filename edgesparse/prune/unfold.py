@@ -47,6 +47,14 @@ class Convolution:
     pads: tuple[tuple[int, int], ...]
     groups: int = 1
 
+    def inputs(self, x: np.ndarray) -> int:
+        """Channels of x [B, C, *spatial]."""
+        return x.shape[1]
+
+    def inputs_of(self, k: int) -> int:
+        """Channels of an input that gives rows of `k`."""
+        return k // prod(self.kernel) * self.groups
+
     def windows(self, x: np.ndarray) -> np.ndarray:
         """A view of every window.
 
@@ -81,6 +89,14 @@ class Product:
 
     batch: tuple[int, ...] = ()
     columns: bool = False
+
+    def inputs(self, x: np.ndarray) -> int:
+        """Inputs in each row or column of x."""
+        return x.shape[-2 if self.columns and x.ndim > 1 else -1]
+
+    def inputs_of(self, k: int) -> int:
+        """As many as a weight takes."""
+        return k
 
     def rows(self, x: np.ndarray, sampling: Sampling) -> np.ndarray:
         """Inputs of each output position.

@@ -8,8 +8,7 @@ import pytest
 
 from edgesparse.errors import PruneError
 from edgesparse.frontend import read
-from edgesparse.prune import prune
-from edgesparse.prune import observe
+from edgesparse.prune import observe, prune, unfold
 from edgesparse.prune.observe import operand_of, second_moments
 from edgesparse.prune.samples import check_samples
 from edgesparse.sparsity.weights import find_weights
@@ -37,8 +36,8 @@ def from_outputs(source, samples, ref):
         matrix[:: ref.m // groups, k] = 1.0
         probe = source.clone()
         probe.graph.initializers[ref.tensor].const_value = ir.tensor(ref.from_matrix(matrix), name=ref.tensor)
-        outputs = [ort_run(ir.to_proto(probe), feed) for feed in check_samples(source, samples).feeds()]
-        columns.append(np.concatenate([next(iter(of.values())) for of in outputs]))
+        outputs = [ort_run(probe, feed) for feed in check_samples(source, samples).feeds()]
+        columns.append(np.concatenate([y for (y,) in outputs]))
     x = np.stack(columns, axis=-1).astype(np.float64)
     if ref.op == "Conv":
         x = np.moveaxis(x[:, :: ref.m // groups], 1, 0)
@@ -74,6 +73,7 @@ def test_a_convolution_reads_its_windows(attributes, shape):
         ("g (float[n, 6] x) => (float[n, 5] y) { y = MatMul (x, w) }", (6, 5), (6,)),
         ("g (float[n, 7, 6] x) => (float[n, 7, 5] y) { y = MatMul (x, w) }", (6, 5), (7, 6)),
         ("g (float[n, 6] x) => (float[n, 5] y) { y = Gemm <transB = 1> (x, w) }", (5, 6), (6,)),
+        ("g (float[6, 3] x) => (float[3, 5] y) { y = Gemm <transA = 1> (x, w) }", (6, 5), (6, 3)),
     ],
 )
 def test_a_product_reads_rows(text, shape, sample):
@@ -94,6 +94,52 @@ def test_a_weight_on_the_left_reads_columns():
     np.testing.assert_allclose(second[0], columns.T @ columns / len(columns), rtol=1e-5)
 
 
+def test_every_matrix_of_a_batched_product_reads_its_own():
+    source = model("g (float[3, 7, 6] x) => (float[3, 7, 5] y) { y = MatMul (x, w) }", w=floats(3, 6, 5))
+    x = floats(4, 3, 7, 6, seed=1)
+
+    _, second = moments_of(source, {"x": x})
+
+    rows = x.swapaxes(0, 1).reshape(3, -1, 6).astype(np.float64)
+    np.testing.assert_allclose(second, rows.swapaxes(1, 2) @ rows / 28, rtol=1e-5, atol=1e-6)
+
+
+def test_a_convolution_over_time_reads_its_windows():
+    source = model("g (float[n, 2, 9] x) => (float[n, 3, 4] y) { y = Conv <strides = [2]> (x, w) }", w=floats(3, 2, 3))
+    x = floats(4, 2, 9, seed=1)
+
+    _, second = moments_of(source, {"x": x})
+
+    rows = np.stack([x[:, :, at : at + 3].reshape(4, 6) for at in (0, 2, 4, 6)]).reshape(-1, 6).astype(np.float64)
+    np.testing.assert_allclose(second[0], rows.T @ rows / len(rows), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_large_maps_are_looked_at_in_part_and_evenly(monkeypatch, batch):
+    monkeypatch.setattr(unfold, "POSITIONS", 100)
+    monkeypatch.setattr(unfold, "POSITIONS_PER_INPUT", 1)
+    conv = unfold.Convolution((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
+    where = np.arange(400.0).reshape(20, 20)[None, None].repeat(batch, axis=0)
+
+    rows = conv.rows(where, unfold.Sampling(samples=10, batch=batch)).reshape(batch, 10)
+
+    assert (np.diff(rows, axis=1) >= 39).all()
+    assert (np.diff(rows, axis=1) <= 41).all()
+    assert len({tuple(row) for row in rows}) == batch
+    again = conv.rows(where, unfold.Sampling(samples=10, batch=batch)).reshape(batch, 10)
+    np.testing.assert_array_equal(rows, again)
+
+
+def test_long_sequences_are_looked_at_in_part(monkeypatch):
+    monkeypatch.setattr(unfold, "POSITIONS", 100)
+    monkeypatch.setattr(unfold, "POSITIONS_PER_INPUT", 1)
+    x = np.arange(400.0).reshape(400, 1)
+
+    rows = unfold.Product().rows(x, unfold.Sampling(samples=10)).reshape(-1)
+
+    np.testing.assert_array_equal(rows, np.arange(0, 400, 40))
+
+
 CHAIN = """g (float[n, 16] x) => (float[n, 8] y) {
     [first] a = MatMul (x, w1)
     r = Relu (a)
@@ -106,7 +152,9 @@ def chain():
 
 
 def correlated(count, width, seed=3):
-    return (floats(count, width, seed=seed) @ floats(width, width, seed=seed + 1)).astype(np.float32)
+    """Inputs that go with each other, some of them strong."""
+    mixed = floats(count, width, seed=seed) @ floats(width, width, seed=9)
+    return (mixed * np.geomspace(0.2, 5.0, width)).astype(np.float32)
 
 
 def test_later_layers_see_what_was_pruned_before():
@@ -135,14 +183,14 @@ def test_moments_that_are_large_are_looked_at_one_by_one(monkeypatch):
 
 @pytest.mark.parametrize("pattern", ["1x1", "4x1", "1x4", "2:4"])
 def test_sparsegpt_loses_less_than_wanda_and_that_less_than_magnitude(pattern):
-    source, train, test = chain(), correlated(256, 16), correlated(64, 16, seed=3)
-    exact = ort_run(ir.to_proto(source), {"x": test})["y"]
+    source, train, test = chain(), correlated(256, 16), correlated(64, 16, seed=4)
+    exact = ort_run(source, {"x": test})[0]
 
     def error(**options):
         density = None if pattern == "2:4" else 0.5
         pruned = prune(source, density, pattern=pattern, calibration={"x": train}, **options)
         assert pruned.report.prunable_density == pytest.approx(0.5, abs=0.01)
-        return np.linalg.norm(ort_run(ir.to_proto(pruned.model), {"x": test})["y"] - exact)
+        return np.linalg.norm(ort_run(pruned.model, {"x": test})[0] - exact)
 
     assert error(method="sparsegpt") < error(method="wanda") < error(method="magnitude")
     assert error(method="wanda", reconstruct=True) < error(method="wanda")
@@ -199,11 +247,25 @@ def test_calibration_is_asked_for(options, message):
         prune(chain(), 0.5, **options)
 
 
-def test_samples_that_the_model_cannot_run_are_an_error():
+def test_samples_that_the_model_cannot_run_are_an_error(monkeypatch):
     text = "g (float[n, m] x) => (float[n, 5] y) { y = MatMul (x, w) z = MatMul (y, v) }"
 
+    source = model(text, w=floats(6, 5), v=floats(5, 4))
+    monkeypatch.setattr(observe, "PASSES", 1)
     with pytest.raises(PruneError, match="calibration: ONNX Runtime cannot run the model on the samples"):
-        prune(model(text, w=floats(6, 5), v=floats(5, 4)), 0.5, method="wanda", calibration={"x": floats(3, 7)})
+        prune(source, 0.5, method="wanda", calibration={"x": floats(3, 7)})
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "sample"),
+    [
+        ("g (float[n, m] x) => (float[n, 5] y) { [y] y = MatMul (x, w) }", (6, 5), (7,)),
+        ("g (float[n, m, 5, 5] x) => (float[n, 4, 5, 5] y) { [y] y = Conv (x, w) }", (4, 6, 1, 1), (8, 5, 5)),
+    ],
+)
+def test_samples_that_do_not_fit_a_weight_are_an_error(text, shape, sample):
+    with pytest.raises(PruneError, match=r"calibration: x: got \d inputs, expected 6"):
+        prune(model(text, w=floats(*shape)), {"y": 0.5}, method="wanda", calibration={"x": floats(3, *sample)})
 
 
 def test_a_trained_network_keeps_more_of_its_outputs():
@@ -214,15 +276,22 @@ def test_a_trained_network_keeps_more_of_its_outputs():
     samples = np.cumsum(samples, axis=-1)  # neighbours are alike, as in pictures
     train, test = {name: samples[:16]}, samples[16:]
 
-    def outputs(proto):
-        return np.concatenate([next(iter(ort_run(proto, {name: one[None]}).values())) for one in test])
+    def outputs(network):
+        return np.concatenate([ort_run(network, {name: one[None]})[0] for one in test])
 
-    exact = outputs(ir.to_proto(source))
+    exact = outputs(source)
     errors = {
-        method: np.linalg.norm(
-            outputs(ir.to_proto(prune(source, 0.5, method=method, calibration=train).model)) - exact
-        )
+        method: np.linalg.norm(outputs(prune(source, 0.5, method=method, calibration=train).model) - exact)
         for method in ("magnitude", "wanda", "sparsegpt")
     }
 
     assert errors["sparsegpt"] < min(errors["wanda"], errors["magnitude"])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_samples_that_overflow_are_an_error(bad):
+    x = correlated(8, 16)
+    x[3, 2] = bad
+
+    with pytest.raises(PruneError, match="calibration: what is multiplied with w1 is infinite, not a number"):
+        prune(chain(), 0.5, method="sparsegpt", calibration={"x": x})
