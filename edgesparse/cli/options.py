@@ -28,12 +28,22 @@ def pruning(command: Command) -> Command:
             type=click.FloatRange(0.0, 1.0, max_open=True),
             help="Share of the prunable weights to set to zero.",
         ),
-        click.option("--method", default="magnitude", show_default=True, help="Which weights go first."),
         click.option(
-            "--allocation", default="uniform", show_default=True, help="How layers share it: uniform, global or erk."
+            "--method",
+            default="magnitude",
+            show_default=True,
+            help="Which weights go first: magnitude, wanda, sparsegpt.",
         ),
-        click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together."),
+        click.option(
+            "--allocation",
+            default="uniform",
+            show_default=True,
+            help="How layers share it: uniform, global, erk or lamp.",
+        ),
+        click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together, or N:M."),
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
+        click.option("--calibration", type=FILE, help="An .npz with samples of every input, by its name."),
+        click.option("--reconstruct", is_flag=True, help="Fit the weights that stay to the samples."),
     ]
     for decorator in reversed(decorators):
         command = decorator(command)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -136,7 +135,7 @@ def _manifest(
         "model": _name(model),
         "model_sha256": digest(model, source),
         "target": target.name,
-        "pruning": asdict(pruning) if pruning else None,
+        "pruning": pruning.record if pruning else None,
         "layers": [{"name": plan.layer, "kernel": plan.kernel, "density": round(plan.density, 4)} for plan in plans],
     }
 

@@ -1,7 +1,19 @@
 """Turn weights into zeros: ONNX in, ONNX out."""
 
 from edgesparse.prune.allocation import ALLOCATIONS
-from edgesparse.prune.pruning import METHODS, Pruned, prune
+from edgesparse.prune.methods import METHODS
+from edgesparse.prune.pruning import Pruned, named, pattern_called, prune
 from edgesparse.prune.report import LayerReport, PruneReport
+from edgesparse.prune.samples import check_samples
 
-__all__ = ["ALLOCATIONS", "METHODS", "LayerReport", "PruneReport", "Pruned", "prune"]
+__all__ = [
+    "ALLOCATIONS",
+    "METHODS",
+    "LayerReport",
+    "PruneReport",
+    "Pruned",
+    "check_samples",
+    "named",
+    "pattern_called",
+    "prune",
+]

@@ -66,16 +66,14 @@ def prune(
     Raises: PruneError: a value out of range, an unknown name, a `skip` that matches nothing, a density that the
         pattern does not have, samples that do not fit or are missing, or nothing to prune.
     """
-    shape = parse_pattern(pattern)
-    if shape is None:
-        raise PruneError(f"pattern {pattern!r} is unknown; expected a block RxQ such as 4x1 or 1x4, or N:M such as 2:4")
+    shape = pattern_called(pattern)
     density = checked_density(density, shape)
-    how, allocate = _named(METHODS, method, "method"), _named(ALLOCATIONS, allocation, "allocation")
+    how, allocate = named(METHODS, method, "method"), named(ALLOCATIONS, allocation, "allocation")
     pruned = model.clone()
     samples = None if calibration is None else check_samples(pruned, calibration)
     if samples is None and (how.calibrated or reconstruct):
         wanted = "reconstruct" if reconstruct else f"method {method!r}"
-        raise PruneError(f"{wanted} needs calibration: samples of every input, such as a few hundred rows of training data")
+        raise PruneError(f"{wanted} needs calibration: samples of every input, such as a hundred of the training data")
     refs = find_weights(pruned)
     reasons = reasons_to_stay(refs, skip, shape, density)
     chosen = [ref for ref in _unique(refs) if reasons[ref.tensor] is None]
@@ -87,7 +85,22 @@ def prune(
     return Pruned(pruned, PruneReport(asked, method, allocation, pattern, rows))
 
 
-def _named(registry: dict[str, T], name: str, kind: str) -> T:
+def pattern_called(name: str) -> Pattern:
+    """The pattern of that name.
+
+    Raises: PruneError: there is none.
+    """
+    pattern = parse_pattern(name)
+    if pattern is None:
+        raise PruneError(f"pattern {name!r} is unknown; expected a block RxQ such as 4x1 or 1x4, or N:M such as 2:4")
+    return pattern
+
+
+def named(registry: dict[str, T], name: str, kind: str) -> T:
+    """What `registry` holds under a name.
+
+    Raises: PruneError: nothing.
+    """
     if name not in registry:
         raise PruneError(f"{kind} {name!r} is unknown; expected one of {', '.join(sorted(registry))}")
     return registry[name]
@@ -97,9 +110,7 @@ def _keeps(
     refs: Sequence[WeightRef], density: float | Mapping[str, float], allocate: Allocation, pattern: Pattern
 ) -> dict[str, Keep]:
     """What stays of each tensor that loses anything."""
-    layers = {
-        ref.tensor: Layer(ref.shape, pattern.reduce(magnitude(ref.to_matrix(ref.array())))) for ref in refs
-    }
+    layers = {ref.tensor: Layer(ref.shape, pattern.reduce(magnitude(ref.to_matrix(ref.array())))) for ref in refs}
     counts = unit_counts(layers, density, uniform if pattern.density is not None else allocate)
     return {
         ref.tensor: Keep(counts[ref.tensor], pattern, ref.window)

@@ -213,7 +213,9 @@ def test_the_report_says_how_far_outputs_moved():
 def test_what_calibration_cannot_see_goes_by_magnitude_and_says_so():
     text = "g (float[n, 4, 5, 5] x) => (float[n, c, h, v] y) { y = ConvTranspose (x, w) }"
 
-    row = prune(model(text, w=floats(4, 6, 3, 3)), 0.5, method="wanda", calibration={"x": floats(3, 4, 5, 5)}).report.layers[0]
+    row = prune(
+        model(text, w=floats(4, 6, 3, 3)), 0.5, method="wanda", calibration={"x": floats(3, 4, 5, 5)}
+    ).report.layers[0]
 
     assert row.note == "by magnitude: calibration does not look into ConvTranspose"
     assert row.nnz_after == row.size // 2
