@@ -103,7 +103,7 @@ def second_moments(
         for tensor, second in seconds.items():
             if not np.isfinite(second).all():
                 raise PruneError(
-                    f"calibration: what is multiplied with {tensor} is infinite, not a number, or its square overflows; "
+                    f"calibration: what is multiplied with {tensor} is infinite, not a number, or too large to square; "
                     "leave out the samples that cause it"
                 )
         yield seconds

@@ -139,7 +139,7 @@ class _Layers:
     def prune(self, samples: Samples | None) -> dict[str, _Result]:
         """Prune, by magnitude where nothing more is known; what became of each tensor."""
         refs = {ref.tensor: ref for ref in _unique(self.refs) if ref.tensor in self.keeps}
-        unseen = {tensor: None for tensor in refs}
+        unseen: dict[str, str | None] = dict.fromkeys(refs)
         results: dict[str, _Result] = {}
         if samples is not None and (self.method.calibrated or self.reconstruct):
             operands, unseen = self._operands()
@@ -197,7 +197,7 @@ def _unique(refs: Sequence[WeightRef]) -> list[WeightRef]:
 
 
 def _row(ref: WeightRef, reason: str | None, result: _Result | None) -> LayerReport:
-    note = reason or (result and result.note)
+    note = reason or (result.note if result else None)
     if note is None and ref.density < ARRIVED_SPARSE:
         note = f"arrived with density {ref.density:.3g}; its zeros are kept"
     nnz, error = (ref.nnz, None) if result is None else (result.nnz, result.output_error)

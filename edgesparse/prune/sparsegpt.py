@@ -50,8 +50,8 @@ def sparsegpt(weight: np.ndarray, keep: Keep, second: np.ndarray) -> np.ndarray:
 def inverse_factor(matrices: np.ndarray) -> np.ndarray:
     """Upper U of each positive definite matrix H [G, K, K] with U^T U = H^-1, by one factorisation and one inversion.
 
-    With H in reverse order of rows and columns, its lower Cholesky factor L gives H = R R^T where R, L in reverse order,
-    is upper; then U = R^-1.
+    With H in reverse order of rows and columns, its lower Cholesky factor in reverse order, R, is upper and H = R R^T;
+    then U = R^-1.
     """
     factors = np.empty_like(matrices)
     for matrix, factor in zip(matrices, factors, strict=True):
@@ -61,7 +61,7 @@ def inverse_factor(matrices: np.ndarray) -> np.ndarray:
 
 
 def _edges(keep: Keep, k: int) -> list[int]:
-    """Where blocks of columns begin and end: no unit of the pattern lies across an edge, and a group of N:M is alone."""
+    """Where blocks of columns begin and end: no unit of the pattern lies across, and each group of N:M is alone."""
     span = keep.pattern.span(keep.window)
     step = span if keep.pattern.density is not None else -(-BLOCK_COLUMNS // span) * span
     return [*range(0, k, step), k]

@@ -49,7 +49,7 @@ class Convolution:
 
     def inputs(self, x: np.ndarray) -> int:
         """Channels of x [B, C, *spatial]."""
-        return x.shape[1]
+        return int(x.shape[1])
 
     def inputs_of(self, k: int) -> int:
         """Channels of an input that gives rows of `k`."""
@@ -92,7 +92,7 @@ class Product:
 
     def inputs(self, x: np.ndarray) -> int:
         """Inputs in each row or column of x."""
-        return x.shape[-2 if self.columns and x.ndim > 1 else -1]
+        return int(x.shape[-2 if self.columns and x.ndim > 1 else -1])
 
     def inputs_of(self, k: int) -> int:
         """As many as a weight takes."""

@@ -39,10 +39,7 @@ def from_outputs(source, samples, ref):
         outputs = [ort_run(probe, feed) for feed in check_samples(source, samples).feeds()]
         columns.append(np.concatenate([y for (y,) in outputs]))
     x = np.stack(columns, axis=-1).astype(np.float64)
-    if ref.op == "Conv":
-        x = np.moveaxis(x[:, :: ref.m // groups], 1, 0)
-    else:
-        x = x[..., 0, :][None]
+    x = np.moveaxis(x[:, :: ref.m // groups], 1, 0) if ref.op == "Conv" else x[..., 0, :]
     x = x.reshape(groups, -1, ref.k)
     return np.stack([of.T @ of / len(of) for of in x])
 
