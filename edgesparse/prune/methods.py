@@ -9,6 +9,8 @@ import numpy as np
 
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
+from edgesparse.prune.moments import output_error
+from edgesparse.prune.reconstruct import reconstruct as reconstructed
 from edgesparse.prune.sparsegpt import sparsegpt
 from edgesparse.prune.wanda import wanda
 
@@ -28,6 +30,16 @@ class Method:
 def by_magnitude(weight: np.ndarray, keep: Keep, _second: np.ndarray | None = None) -> np.ndarray:
     """Keep the largest elements of `weight` [M, K]."""
     return keep.largest(weight, magnitude(weight))
+
+
+def prune_matrix(
+    dense: np.ndarray, keep: Keep, method: Method, second: np.ndarray, *, reconstruct: bool
+) -> tuple[np.ndarray, float]:
+    """Prune a weight [M, K] by what is known of its inputs, and say how far its outputs move; see Method."""
+    sparse = method.prune(dense, keep, second)
+    if reconstruct:
+        sparse = reconstructed(dense, sparse, second)
+    return sparse, output_error(dense, sparse, second)
 
 
 METHODS = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import prod
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -25,6 +26,8 @@ PASSES = 16
 """How often the samples run: each time, later layers see what was pruned before."""
 MOMENT_BYTES = 1 << 30
 INLINE_BYTES = 1 << 30  # a larger model is handed over in files: a protocol buffer ends at 2 GiB
+
+Read = TypeVar("Read", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -94,34 +97,47 @@ def second_moments(
 
     Raises: PruneError: ONNX Runtime cannot run the model on the samples, or what a layer reads is not finite.
     """
-    for part in _parts(operands):
+    for part in parts(operands, lambda operand: operand.groups * operand.k**2 * 8):
         sums = {operand: MomentSum(operand.groups, operand.k) for tensor in part for operand in operands[tensor]}
         for sampling, arrays in _activations(model, samples, sorted({operand.value for operand in sums})):
             for operand, total in sums.items():
                 total.add(operand.rows(arrays[operand.value], sampling))
         seconds = {tensor: MomentSum.mean([sums[operand] for operand in operands[tensor]]) for tensor in part}
         for tensor, second in seconds.items():
-            if not np.isfinite(second).all():
-                raise PruneError(
-                    f"calibration: what is multiplied with {tensor} is infinite, not a number, or too large to square; "
-                    "leave out the samples that cause it"
-                )
+            check_finite(tensor, second)
         yield seconds
 
 
-def _parts(operands: Mapping[str, Sequence[Operand]]) -> list[list[str]]:
-    """Tensors that are looked at together: neighbours that multiply the same always are."""
-    each = max(1, -(-len({tuple(of) for of in operands.values()}) // PASSES))
-    parts: list[list[str]] = [[]]
-    seen: set[tuple[Operand, ...]] = set()
-    for tensor, of in operands.items():
-        needed = sum(operand.groups * operand.k**2 * 8 for operand in {*of, *chain(*seen)})
+def check_finite(weight: str, second: np.ndarray) -> None:
+    """Refuse second moments that nothing can be made of.
+
+    Raises: PruneError: some are infinite or no numbers.
+    """
+    if not np.isfinite(second).all():
+        raise PruneError(
+            f"calibration: what is multiplied with {weight} is infinite, not a number, or too large to square; "
+            "leave out the samples that cause it"
+        )
+
+
+def parts(reads: Mapping[str, Sequence[Read]], size_bytes: Callable[[Read], int]) -> list[list[str]]:
+    """Weights that are looked at together: neighbours that read the same always are.
+
+    Args:
+        reads: what each weight is multiplied with.
+        size_bytes: of the moments of one of those.
+    """
+    each = max(1, -(-len({tuple(of) for of in reads.values()}) // PASSES))
+    groups: list[list[str]] = [[]]
+    seen: set[tuple[Read, ...]] = set()
+    for weight, of in reads.items():
+        needed = sum(size_bytes(read) for read in {*of, *chain(*seen)})
         if tuple(of) not in seen and seen and (len(seen) == each or needed > MOMENT_BYTES):
-            parts.append([])
+            groups.append([])
             seen = set()
         seen.add(tuple(of))
-        parts[-1].append(tensor)
-    return parts
+        groups[-1].append(weight)
+    return groups
 
 
 def _activations(

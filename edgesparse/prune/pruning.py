@@ -14,10 +14,8 @@ from edgesparse.prune.allocation import ALLOCATIONS, Allocation, Layer, uniform,
 from edgesparse.prune.choose import Density, checked_density, density_by_tensor, reasons_to_stay
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
-from edgesparse.prune.methods import METHODS, Method, by_magnitude
-from edgesparse.prune.moments import output_error
+from edgesparse.prune.methods import METHODS, Method, by_magnitude, prune_matrix
 from edgesparse.prune.observe import Operand, operand_of, second_moments
-from edgesparse.prune.reconstruct import reconstruct as reconstructed
 from edgesparse.prune.report import LayerReport, PruneReport
 from edgesparse.prune.samples import Samples, check_samples
 from edgesparse.sparsity.patterns import Pattern, parse_pattern
@@ -162,12 +160,10 @@ class _Layers:
         return {tensor: of for tensor, of in operands.items() if tensor not in unseen}, unseen
 
     def _by_method(self, ref: WeightRef, second: np.ndarray) -> _Result:
-        dense = ref.to_matrix(ref.array())
-        sparse = self.method.prune(dense, self.keeps[ref.tensor], second)
-        if self.reconstruct:
-            sparse = reconstructed(dense, sparse, second)
+        dense, keep = ref.to_matrix(ref.array()), self.keeps[ref.tensor]
+        sparse, error = prune_matrix(dense, keep, self.method, second, reconstruct=self.reconstruct)
         _store(ref.value, ref.from_matrix(sparse))
-        return _Result(int(np.count_nonzero(sparse)), output_error(dense, sparse, second))
+        return _Result(int(np.count_nonzero(sparse)), error)
 
     def _by_magnitude(self, ref: WeightRef, note: str | None) -> _Result:
         sparse = by_magnitude(ref.to_matrix(ref.array()), self.keeps[ref.tensor])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -46,6 +47,7 @@ class Convolution:
     dilations: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
     groups: int = 1
+    pad_mode: Literal["constant", "reflect", "edge", "wrap"] = "constant"  # as numpy.pad calls them
 
     def inputs(self, x: np.ndarray) -> int:
         """Channels of x [B, C, *spatial]."""
@@ -62,7 +64,7 @@ class Convolution:
         """
         rank = len(self.kernel)
         if any(pad != (0, 0) for pad in self.pads):
-            x = np.pad(x, [(0, 0), (0, 0), *self.pads])
+            x = np.pad(x, [(0, 0), (0, 0), *self.pads], mode=self.pad_mode)
         spans = [(size - 1) * dilation + 1 for size, dilation in zip(self.kernel, self.dilations, strict=True)]
         view = sliding_window_view(x, spans, axis=tuple(range(2, 2 + rank)))
         view = view[(slice(None), slice(None), *(slice(None, None, step) for step in (*self.strides, *self.dilations)))]
