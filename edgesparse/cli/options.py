@@ -44,7 +44,12 @@ def pruning(command: Command) -> Command:
             help="Choose densities by layer so that it is so many times as fast as dense.",
         ),
         click.option("--resume", is_flag=True, help="Go on with a search that was interrupted."),
-        click.option("--method", default="magnitude", show_default=True, help="Which weights go first."),
+        click.option(
+            "--method",
+            default="magnitude",
+            show_default=True,
+            help="Which weights go first: magnitude, wanda or sparsegpt.",
+        ),
         click.option(
             "--allocation",
             default="uniform",
@@ -54,6 +59,7 @@ def pruning(command: Command) -> Command:
         click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together, or N:M."),
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
         click.option("--calibration", type=FILE, help="An .npz with samples of every input, by its name."),
+        click.option("--reconstruct", is_flag=True, help="Fit the weights that stay to the samples."),
     ]
     wrapped = _with_recipe(command)
     for decorator in reversed(decorators):
