@@ -24,7 +24,9 @@ from edgesparse import frontend, lower, measure, schedule, targets
 from edgesparse.layers import Layer, layers
 from edgesparse.nodes import constant, shape_of
 from edgesparse.package.writer import write
-from edgesparse.pipeline.compiling import Pruning, apply_pruning, normalised, silent
+from edgesparse.pipeline.arguments import silent
+from edgesparse.pipeline.compiling import normalised
+from edgesparse.pipeline.pruning import Pruning, apply_pruning
 from edgesparse.plan import LayerPlan
 from edgesparse.schedule.choose import Prediction, predictions
 from edgesparse.targets import Target

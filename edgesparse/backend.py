@@ -21,7 +21,8 @@ from edgesparse.errors import FrontendError, TargetError
 from edgesparse.lower.fallback import supports
 from edgesparse.lower.relax.supported import CONSTANT_INPUTS
 from edgesparse.package.writer import serialize
-from edgesparse.pipeline.compiling import lowered, silent
+from edgesparse.pipeline.arguments import silent
+from edgesparse.pipeline.compiling import lowered
 from edgesparse.targets import Target
 
 FROZEN_INPUTS: dict[str, tuple[int, ...]] = {

@@ -49,7 +49,7 @@ def main() -> None:
     digits.write(FOLDER)
     dense, sparse = FOLDER / "digits.onnx", FOLDER / "digits-sparse.onnx"
     _say(f"pruning {SPARSITY:.0%} of the weights by magnitude, then training on with the zeros held")
-    edgesparse.prune(dense, sparse, SPARSITY)
+    edgesparse.prune(dense, sparse, sparsity=SPARSITY)
     digits.finetune(sparse, sparse)
     _say("compiling both for this machine, and measuring each in turns with ONNX Runtime on the same file")
     rows = [_measure("dense", dense), _measure("pruned", sparse)]

@@ -26,7 +26,7 @@ INPUT_SHAPES = click.option(
 @click.command("prune")
 @click.argument("model", type=options.FILE)
 @click.option("-o", "--output", required=True, type=options.FILE, help="The ONNX file to write.")
-@options.pruning(required=True)
+@options.pruning
 @options.as_json
 def prune_command(model: Path, output: Path, as_json: bool, **pruning: Any) -> None:
     """Write a copy of MODEL with weights set to zero; it stays an ordinary ONNX file."""
@@ -50,7 +50,7 @@ def prune_command(model: Path, output: Path, as_json: bool, **pruning: Any) -> N
 @TARGET
 @click.option("-o", "--output", type=options.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
 @INPUT_SHAPES
-@options.pruning(required=False)
+@options.pruning
 @options.as_json
 def compile_command(
     model: Path, target: str, output: Path | None, input_shapes: Any, as_json: bool, **pruning: Any
@@ -102,7 +102,7 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
 @click.argument("model", type=options.FILE)
 @TARGET
 @INPUT_SHAPES
-@options.pruning(required=False)
+@options.pruning
 @options.threads
 @click.option("--html", type=options.FILE, help="Also write the report to this file, as one page.")
 @options.as_json

@@ -20,13 +20,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the result
 threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads that share the work.")
 
 
-def pruning(*, required: bool) -> Callable[[Command], Command]:
-    """Add the pruning options to a command."""
+def pruning(command: Command) -> Command:
+    """Add the options of pruning to a command: the fields of `pipeline.Pruning`."""
     decorators = [
         click.option(
             "--sparsity",
             type=click.FloatRange(0.0, 1.0, max_open=True),
-            required=required,
             help="Share of the prunable weights to set to zero.",
         ),
         click.option("--method", default="magnitude", show_default=True, help="Which weights go first."),
@@ -36,13 +35,9 @@ def pruning(*, required: bool) -> Callable[[Command], Command]:
         click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together."),
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
     ]
-
-    def decorate(command: Command) -> Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
 
 
 class InputShape(click.ParamType[Any]):

@@ -1,8 +1,9 @@
 """Run the stages, and verify between them."""
 
-from edgesparse.pipeline.compiling import Pruning, compile, default_output, prune
+from edgesparse.pipeline.compiling import compile, default_output
 from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import save_arrays
+from edgesparse.pipeline.pruning import Pruning, prune
 from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
 from edgesparse.pipeline.running import bench, inspect, run
 from edgesparse.pipeline.tuning import TuneReport, tune

@@ -1,49 +1,29 @@
-"""Compile and prune: the stages in their order, and what is checked between them."""
+"""Compile: the stages in their order, and what is checked between them."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Unpack
 
 from edgesparse import targets
-from edgesparse.errors import InternalError
-from edgesparse.pipeline.files import require_writable, written
+from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.files import require_writable
+from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
 from edgesparse.pipeline.reports import CompileReport
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
-    import onnx
     import onnx_ir as ir
 
     from edgesparse.program import Program
-    from edgesparse.prune import PruneReport
 
 
 PRODUCER = "edgesparse 0.1.0"
-Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model"
-InputShapes = Mapping[str, Sequence[int]]
-Progress = Callable[[str], None]
-"""Called with a few words when a stage begins."""
-
-
-def silent(stage: str) -> None:
-    """Report no progress."""
-
-
-@dataclass(frozen=True)
-class Pruning:
-    """How to prune; `sparsity` is the share of prunable weights to remove."""
-
-    sparsity: float
-    method: str = "magnitude"
-    allocation: str = "uniform"
-    pattern: str = "1x1"
-    skip: tuple[str, ...] = ()
 
 
 def compile(
@@ -51,13 +31,9 @@ def compile(
     target: str | Target = targets.HOST,
     output: str | Path | None = None,
     *,
-    sparsity: float | None = None,
-    method: str = Pruning.method,
-    allocation: str = Pruning.allocation,
-    pattern: str = Pruning.pattern,
-    skip: Sequence[str] = (),
     input_shapes: InputShapes | None = None,
     progress: Progress = silent,
+    **pruning: Unpack[PruningOptions],
 ) -> CompileReport:
     """Compile a model into a deployable artifact; zeros that it already has are used as they are.
 
@@ -65,8 +41,8 @@ def compile(
         model: a path, or a model in memory.
         target: a built-in name, the path of a target's TOML file, or a Target.
         output: path of the artifact; MODEL.TARGET.esp in the working directory by default.
-        sparsity: first prune this share of the prunable weights; method, allocation, pattern and skip say how.
         input_shapes: full shapes by input name; other dynamic dimensions become 1.
+        pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
 
     Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
     """
@@ -77,13 +53,13 @@ def compile(
     device = target if isinstance(target, Target) else targets.load(target)
     path = Path(output) if output else default_output(model, device)
     require_writable(path)
-    pruning = None if sparsity is None else Pruning(sparsity, method, allocation, pattern, tuple(skip))
+    wanted = Pruning.of(pruning)
     progress("reading the model")
     source = frontend.read(model)
-    pruned, report = apply_pruning(source, pruning, progress)
+    pruned, report = apply_pruning(source, wanted, progress)
     program, plans = lowered(normalised(pruned, input_shapes, progress), device, progress)
     summary = frontend.describe(pruned)
-    manifest = _manifest(model, source, device, pruning, plans)
+    manifest = _manifest(model, source, device, wanted, plans)
     progress("writing the artifact")
     write(program, manifest | {"parameters": summary.parameters, "nonzeros": summary.nonzeros}, path)
     return CompileReport(
@@ -99,49 +75,6 @@ def compile(
         layers=plans,
         pruning=report,
     )
-
-
-def prune(
-    model: Source,
-    output: str | Path,
-    sparsity: float,
-    *,
-    method: str = Pruning.method,
-    allocation: str = Pruning.allocation,
-    pattern: str = Pruning.pattern,
-    skip: Sequence[str] = (),
-    progress: Progress = silent,
-) -> PruneReport:
-    """Write a copy of an ONNX model with a share `sparsity` of its prunable weights set to zero.
-
-    Raises: EdgesparseError: the model or the options cannot be used, or the file cannot be written.
-    """
-    import onnx_ir as ir
-
-    from edgesparse import frontend
-
-    require_writable(Path(output))
-    progress("reading the model")
-    pruning = Pruning(sparsity, method, allocation, pattern, tuple(skip))
-    pruned, report = apply_pruning(frontend.read(model), pruning, progress)
-    progress("writing the model")
-    with written(Path(output)) as temporary:
-        ir.save(pruned, temporary)
-    assert report is not None
-    return report
-
-
-def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) -> tuple[ir.Model, PruneReport | None]:
-    """Prune a model, and check that the result is valid ONNX; without `pruning` return it as it is."""
-    if pruning is None:
-        return model, None
-    from edgesparse.prune import prune as prune_weights
-
-    progress("pruning")
-    options = {key: value for key, value in vars(pruning).items() if key != "sparsity"}
-    result = prune_weights(model, 1.0 - pruning.sparsity, **options)
-    _check_onnx(result.model, "pruning")
-    return result.model, result.report
 
 
 def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Progress) -> ir.Model:
@@ -210,13 +143,3 @@ def _manifest(
 
 def _name(model: Source) -> str:
     return Path(model).name if isinstance(model, str | Path) else "model"
-
-
-def _check_onnx(model: ir.Model, stage: str) -> None:
-    import onnx
-    import onnx_ir as ir
-
-    try:
-        onnx.checker.check_model(ir.to_proto(model))
-    except onnx.checker.ValidationError as err:
-        raise InternalError(f"{stage} made an invalid ONNX model: {err}") from err

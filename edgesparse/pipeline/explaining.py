@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from edgesparse import targets
-from edgesparse.pipeline.compiling import (
-    InputShapes,
-    Progress,
-    Pruning,
-    Source,
-    apply_pruning,
-    normalised,
-    silent,
-)
+from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.compiling import normalised
 from edgesparse.pipeline.files import require_writable, written
+from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
 
@@ -62,20 +56,16 @@ def explain(
     model: Source,
     target: str | Target = targets.HOST,
     *,
-    sparsity: float | None = None,
-    method: str = Pruning.method,
-    allocation: str = Pruning.allocation,
-    pattern: str = Pruning.pattern,
-    skip: Sequence[str] = (),
     input_shapes: InputShapes | None = None,
     threads: int = 1,
     html: str | Path | None = None,
     progress: Progress = silent,
+    **pruning: Unpack[PruningOptions],
 ) -> ExplainReport:
     """Say for every weighted layer what dense and sparse kernels would take, which is chosen, and why.
 
     Args:
-        model, target, input_shapes and the pruning options: as for `compile`.
+        model, target, input_shapes, pruning: as for `compile`.
         threads: to predict for.
         html: also write the report to this file, as one page that needs no other file.
 
@@ -86,9 +76,8 @@ def explain(
     device = target if isinstance(target, Target) else targets.load(target)
     if html:
         require_writable(Path(html))
-    pruning = None if sparsity is None else Pruning(sparsity, method, allocation, pattern, tuple(skip))
     progress("reading the model")
-    pruned, _ = apply_pruning(frontend.read(model), pruning, progress)
+    pruned, _ = apply_pruning(frontend.read(model), Pruning.of(pruning), progress)
     normal = normalised(pruned, input_shapes, progress)
     progress("predicting times")
     plans = schedule.plan(normal, device, threads)

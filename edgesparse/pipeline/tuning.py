@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from edgesparse import calibration, targets
 from edgesparse.calibration import Calibration
 from edgesparse.errors import MeasureError
-from edgesparse.pipeline.compiling import PRODUCER, Progress, silent
+from edgesparse.pipeline.arguments import Progress, silent
+from edgesparse.pipeline.compiling import PRODUCER
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target

@@ -8,17 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
-from edgesparse.pipeline.compiling import (
-    InputShapes,
-    Progress,
-    Pruning,
-    apply_pruning,
-    digest,
-    lowered,
-    normalised,
-    serialized,
-    silent,
-)
+from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.compiling import digest, lowered, normalised, serialized
+from edgesparse.pipeline.pruning import Pruning, apply_pruning
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
 
@@ -27,7 +19,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgesparse.measure import Difference, Given
-    from edgesparse.pipeline.compiling import Source
 
 
 def verify(

@@ -158,6 +158,7 @@ def test_verify_exits_with_1_if_the_model_is_another(command, artifact, model, t
 
 
 BAD_INPUT = [
+    (["prune", "model.onnx", "-o", "out.onnx"], "nothing says how much to prune"),
     (["inspect", "none.onnx"], "none.onnx: cannot be read: No such file or directory"),
     (["inspect", "text.onnx"], "text.onnx: not an ONNX model"),
     (["compile", "none.onnx"], "none.onnx: cannot be read"),

@@ -26,7 +26,7 @@ def prepared(model: Path, folder: Path, sparsity: float | None) -> Path:
     if sparsity is None:
         return model
     pruned = folder / f"{model.stem}{PRUNED}.onnx"
-    edgesparse.prune(model, pruned, sparsity)
+    edgesparse.prune(model, pruned, sparsity=sparsity)
     return pruned
 
 

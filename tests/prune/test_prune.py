@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+import edgesparse
 from edgesparse.errors import PruneError
 from edgesparse.frontend import load, read
 from edgesparse.prune import ALLOCATIONS, prune
@@ -234,3 +235,8 @@ def test_weights_made_by_constant_of_shape_are_pruned():
 
     onnx.checker.check_model(ir.to_proto(result.model), full_check=True)
     assert result.report.prunable_density == pytest.approx(0.2, abs=1e-5)
+
+
+def test_pruning_without_saying_how_much_is_rejected(tmp_path):
+    with pytest.raises(PruneError, match="nothing says how much to prune"):
+        edgesparse.prune(tmp_path / "model.onnx", tmp_path / "sparse.onnx", method="magnitude")
