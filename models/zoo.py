@@ -81,7 +81,9 @@ ZOO = {
     ),
     "vit_base": Entry("ViT-B/16", _image_model("ViT"), IMAGE),
     "efficientnet_b0": Entry(
-        "EfficientNet-B0", _image_model("EfficientNet", width_coefficient=1.0, depth_coefficient=1.0), IMAGE
+        "EfficientNet-B0",
+        _image_model("EfficientNet", width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280),
+        IMAGE,
     ),
     "convnext_tiny": Entry("ConvNeXt-T", _image_model("ConvNext"), IMAGE),
     "mobilevit_small": Entry("MobileViT-S", _image_model("MobileViT"), {"pixel_values": (1, 3, 256, 256)}),

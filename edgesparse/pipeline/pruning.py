@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from edgesparse.errors import InternalError, PruneError
-from edgesparse.pipeline.arguments import Progress, Source, silent
+from edgesparse.pipeline.arguments import Examples, Progress, Source, silent
 from edgesparse.pipeline.files import require_writable, written
 
 if TYPE_CHECKING:
@@ -57,12 +57,14 @@ def prune(
     model: Source,
     output: str | Path,
     *,
+    example_inputs: Examples = None,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
 ) -> PruneReport:
-    """Write a copy of an ONNX model with zeros among its weights.
+    """Write a copy of a model with zeros among its weights, in ONNX.
 
     Args:
+        model, example_inputs: as for `compile`.
         pruning: the options of `Pruning`; `sparsity` at least.
 
     Raises: EdgesparseError: the model or the options cannot be used, or the file cannot be written.
@@ -76,7 +78,7 @@ def prune(
         raise PruneError("nothing says how much to prune; give sparsity, such as 0.9")
     require_writable(Path(output))
     progress("reading the model")
-    pruned, report = apply_pruning(frontend.read(model), wanted, progress)
+    pruned, report = apply_pruning(frontend.read(model, example_inputs), wanted, progress)
     progress("writing the model")
     with written(Path(output)) as temporary:
         ir.save(pruned, temporary)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
-from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
 from edgesparse.pipeline.compiling import digest, lowered, normalised, serialized
 from edgesparse.pipeline.pruning import Pruning, apply_pruning
 from edgesparse.pipeline.reports import VerifyReport
@@ -25,6 +25,7 @@ def verify(
     artifact: str | Path,
     model: Source,
     *,
+    example_inputs: Examples = None,
     inputs: Given = None,
     layers: bool = True,
     progress: Progress = silent,
@@ -34,6 +35,7 @@ def verify(
     The pruning that the artifact records is applied to `model` first.
 
     Args:
+        example_inputs: as for `compile`; inputs of the artifact where a PyTorch module comes with none.
         inputs: arrays by name or in order; seeded random ones by default.
         layers: also compile the model with the values between its layers visible, and compare those.
 
@@ -41,13 +43,14 @@ def verify(
     """
     from edgesparse import frontend, measure
 
-    source = frontend.read(model)
     progress("running the artifact")
     with measure.open_artifact(artifact) as opened:
         manifest = opened.manifest
         feeds = measure.feeds_for(opened.inputs, inputs)
         shapes = {spec.name: spec.shape for spec in opened.inputs}
         actual = opened.run(feeds)
+    progress("reading the model")
+    source = frontend.read(model, example_inputs, feeds)
     pruned, _ = apply_pruning(source, _recorded_pruning(manifest), progress)
     progress("running ONNX Runtime")
     expected = measure.OnnxRuntime(serialized(pruned), threads=1).run(feeds)

@@ -17,7 +17,9 @@ from edgesparse.frontend.opset import OPSET
 from edgesparse.frontend.torch.names import tidy
 
 
-def trace(module: torch.nn.Module, positional: tuple[Any, ...], named: Mapping[str, Any], where: str) -> ExportedProgram:
+def trace(
+    module: torch.nn.Module, positional: tuple[Any, ...], named: Mapping[str, Any], where: str
+) -> ExportedProgram:
     """Record what `module` computes for these arguments; their shapes become static.
 
     Raises: FrontendError: it computes something that cannot be recorded, or refuses the arguments.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -17,17 +17,14 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from edgesparse.errors import FrontendError
-from edgesparse.frontend.shapes import InputShapes
+from edgesparse.frontend.read import Examples
 from edgesparse.frontend.torch.export import quiet, reason, to_onnx, trace
 from edgesparse.frontend.torch.masks import prepared
-
-Examples: TypeAlias = "torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any] | None"
-"""Inputs to trace a module with: the only one, all in order, or all by the names that `forward` gives them."""
 
 _REMEDY = "pass example_inputs, let the factory return (module, example_inputs), or give --input-shape"
 
 
-def read(source: object, examples: Examples = None, input_shapes: InputShapes | None = None) -> ir.Model:
+def read(source: object, examples: Examples = None, fallback: Examples = None) -> ir.Model:
     """Export a PyTorch model to ONNX. What `prune`, masks and parametrizations zero is zero in the result.
 
     A module is traced in evaluation mode and in float32; it is not changed itself.
@@ -36,7 +33,7 @@ def read(source: object, examples: Examples = None, input_shapes: InputShapes | 
         source: an nn.Module, an ExportedProgram, the path of a file by `torch.export.save`, or "module:factory", the
             name of a function that returns a module, (module, example inputs) or an ExportedProgram.
         examples: what to trace a module with; they decide its shapes.
-        input_shapes: shapes by name of float32 inputs, for a module that has no examples.
+        fallback: such inputs for a module that comes with none.
 
     Raises: FrontendError: the source is none of these, cannot be loaded, or cannot be traced or exported.
     """
@@ -51,8 +48,7 @@ def read(source: object, examples: Examples = None, input_shapes: InputShapes | 
         raise FrontendError(
             f"{where}: got {type(found).__name__}, expected a torch.nn.Module, an ExportedProgram or an ONNX model"
         )
-    if examples is None and input_shapes:
-        examples = {name: np.zeros(shape, np.float32) for name, shape in input_shapes.items()}
+    examples = fallback if examples is None else examples
     if examples is None:
         raise FrontendError(f"{where}: a module needs example inputs to be traced with; remedy: {_REMEDY}")
     module, halved = prepared(found)
