@@ -19,6 +19,7 @@ from edgesparse.lower.kernels import matmul, norm, pool, softmax
 from edgesparse.lower.kernels.copy import copy_constant
 from edgesparse.lower.nodes import constant, ints, tensor
 from edgesparse.lower.scope import Scope
+from edgesparse.lower.tiling import Planned, tiled_values
 from edgesparse.lower.weighted import depthwise_window, lower_depthwise, lower_layer
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
@@ -66,7 +67,7 @@ def lower_graph(model: ir.Model, target: Target, plans: Mapping[str, LayerPlan],
 
     Raises: LowerError: an operator has no lowering.
     """
-    walk = _Walk(model, target, plans)
+    walk = _Walk(model, target, plans, expose)
     walk.run()
     scope = walk.scope
     outputs: dict[str, Tensor] = {}
@@ -92,20 +93,25 @@ def _output(value: ir.Value, scope: Scope) -> Tensor:
 
 
 class _Walk:
-    def __init__(self, model: ir.Model, target: Target, plans: Mapping[str, LayerPlan]) -> None:
+    def __init__(self, model: ir.Model, target: Target, plans: Mapping[str, LayerPlan], expose: bool) -> None:
         self.nodes = list(model.graph)
         self.target = target
         self.plans = plans
+        self.expose = expose  # every value as ONNX lays it out
         self.scope = Scope(model.graph.inputs, target)
         self.produced: list[ir.Value] = []  # values that calls wrote, in order
         self._pending: list[ir.Node] = []  # neighbours for TVM to fuse
         # What emits each layer or attention with all it absorbed, and what it computes, by its last node.
         self._fusions: dict[ir.Node, tuple[Callable[[Scope], None], ir.Value]] = {}
+        self._planned: list[Planned] = []
         self._taken: set[ir.Node] = set()
 
     def run(self) -> None:
         for node in self.nodes:
             self._fuse(node)
+        tiled = frozenset() if self.expose else tiled_values(self._planned, self.target)
+        for each in self._planned:
+            self._take(each.fusion.nodes, partial(lower_layer, each, tiled), each.fusion.output)
         for node in self.nodes:
             if node in self._fusions:
                 self._flush()
@@ -133,10 +139,10 @@ class _Walk:
         if fusion is None:
             return
         if isinstance(layer, Layer):
-            emit = partial(lower_layer, layer, self.plans[layer.name], fusion)
+            self._planned.append(Planned(layer, self.plans[layer.name], fusion))
+            self._taken.update(fusion.nodes)
         else:
-            emit = partial(lower_depthwise, layer, fusion)
-        self._take(fusion.nodes, emit, fusion.output)
+            self._take(fusion.nodes, partial(lower_depthwise, layer, fusion), fusion.output)
 
     def _take(self, nodes: Sequence[ir.Node], emit: Callable[[Scope], None], output: ir.Value) -> None:
         self._taken.update(nodes)

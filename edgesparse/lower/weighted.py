@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.geometry import Plane, Window, tile_width
+from edgesparse.geometry import Plane, Window, tile_count, tile_width
 from edgesparse.layers import Layer
 from edgesparse.lower.fuse import Fusion
 from edgesparse.lower.kernel import Call, Constant, Kernel, Tensor
@@ -14,10 +16,12 @@ from edgesparse.lower.kernels.depthwise import depthwise
 from edgesparse.lower.kernels.planes import planes
 from edgesparse.lower.kernels.sparse import tiled_sparse
 from edgesparse.lower.kernels.stencil import fits
+from edgesparse.lower.kernels.tiles import FLAT, Tiled
 from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, vector_sparse
 from edgesparse.lower.kernels.winograd import transform_weight, winograd
 from edgesparse.lower.nodes import constant
 from edgesparse.lower.scope import MARK, Scope
+from edgesparse.lower.tiling import Planned
 from edgesparse.plan import LayerPlan
 from edgesparse.program import ArgKind
 from edgesparse.sparsity.formats import Csr, GroupedRows, Grouping, pack_chained, pack_groups, pack_panels
@@ -25,24 +29,22 @@ from edgesparse.targets import Target
 from edgesparse.windows import window_of
 
 
-def lower_layer(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> None:
-    """Emit the calls of one layer with everything it absorbed."""
+def lower_layer(each: Planned, tiled: Set[ir.Value], scope: Scope) -> None:
+    """Emit the calls of one layer with everything it absorbed; values in `tiled` lie in tiles."""
+    layer, plan, fusion = each.layer, each.plan, each.fusion
     if layer.is_vector:
         _lower_vector(layer, plan, fusion, scope)
         return
     x_value = layer.node.inputs[0]
     assert x_value is not None
+    lies = Tiled(x_value in tiled, fusion.residual in tiled, fusion.output in tiled)
+    read, write = (scope.columns, scope.write_columns) if layer.is_linear else (scope.rows, scope.write_rows)
+    x = _in_tiles(x_value, layer.plane.k, each, scope) if lies.x else read(x_value)
+    y = _in_tiles(fusion.output, layer.plane.m, each, scope) if lies.y else write(fusion.output)
     residual: tuple[Tensor | Constant, ...] = ()
-    if layer.is_linear:
-        x = scope.columns(x_value)
-        if fusion.residual is not None:
-            residual = (scope.columns(fusion.residual),)
-        y = scope.write_columns(fusion.output)
-    else:
-        x = scope.rows(x_value)
-        if fusion.residual is not None:
-            residual = (scope.rows(fusion.residual),)
-        y = scope.write_rows(fusion.output)
+    if fusion.residual is not None:
+        in_tiles = lies.residual
+        residual = (_in_tiles(fusion.residual, layer.plane.m, each, scope) if in_tiles else read(fusion.residual),)
     if plan.tile.square > 1 and layer.window is not None:
         weight = transform_weight(layer.weight.reshape(layer.plane.m, -1, 3, 3), plan.tile.rows)
         kernel = winograd(layer.window, layer.plane, plan.tile, fusion.epilogue, scope.target)
@@ -51,24 +53,33 @@ def lower_layer(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> 
         return
     if layer.window is not None:
         x = _lay_out(layer, layer.window, x, scope)
-    kernel, weights = pack(layer, plan, fusion, scope.target)
-    reads = (x, _offsets(layer), *weights, Constant(fusion.bias), *residual)
+    kernel, weights = pack(layer, plan, fusion, scope.target, lies)
+    offsets = () if lies.x else (_offsets(layer),)
+    reads = (x, *offsets, *weights, Constant(fusion.bias), *residual)
     scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (y,)))
 
 
-def pack(layer: Layer, plan: LayerPlan, fusion: Fusion, target: Target) -> tuple[Kernel, tuple[Constant, ...]]:
+def _in_tiles(value: ir.Value, channels: int, each: Planned, scope: Scope) -> Tensor:
+    """The tensor of a value that lies in tiles: [tiles, channels, width]."""
+    cut = each.layer.plane, each.plan.tile, scope.target.lanes
+    return Tensor(f"{value.name}{MARK}tiles", (tile_count(*cut), channels, tile_width(*cut)))
+
+
+def pack(
+    layer: Layer, plan: LayerPlan, fusion: Fusion, target: Target, tiled: Tiled = FLAT
+) -> tuple[Kernel, tuple[Constant, ...]]:
     """The tiled kernel of a plan, and the weight in its format."""
     plane, tile = layer.plane, plan.tile
     groups = layer.weight.reshape(plane.groups, plane.m, plane.k)
     if plan.kernel == "sparse":
         grouping = Grouping(tile.rows, tile.block, tile.splits, tile.k_block, tile.chunk)
         packed = pack_groups(groups, grouping, tile_width(plane, tile, target.lanes))
-        kernel = tiled_sparse(plane, tile, packed, fusion.epilogue, target)
+        kernel = tiled_sparse(plane, tile, packed, fusion.epilogue, target, tiled)
         steps = len(packed.indices) * tile.block[0] // (tile.rows * tile.chunk)
         order = Constant(packed.order, _index_kind(packed.order), packed.order_limit)
         return kernel, (*_sparse_constants(packed, steps), order)
     panels = np.stack([pack_panels(w, tile.k_block, tile.rows).values for w in groups])
-    return tiled_dense(plane, tile, fusion.epilogue, target), (Constant(panels),)
+    return tiled_dense(plane, tile, fusion.epilogue, target, tiled), (Constant(panels),)
 
 
 def _sparse_constants(packed: GroupedRows | Csr, steps: int) -> tuple[Constant, Constant, Constant]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgesparse.prune.select import apportion, keep_largest
+from edgesparse.sparsity.select import apportion, keep_largest
 
 
 @dataclass(frozen=True)
@@ -68,4 +68,33 @@ def erk(layers: Sequence[Layer], density: float) -> list[int]:
     return apportion(quotas, sizes, total)
 
 
-ALLOCATIONS: dict[str, Allocation] = {"uniform": uniform, "global": global_threshold, "erk": erk}
+def lamp(layers: Sequence[Layer], density: float) -> list[int]:
+    """One threshold for all layers on each score's square over the squares of all that are no smaller in its layer.
+
+    That is the share of the layer's output which a weight's removal costs at the worst input; the largest of every
+    layer gets 1, so that no layer vanishes.
+
+    Source: Lee et al. 2021, "Layer-adaptive Sparsity for the Magnitude-based Pruning", arXiv:2010.07611, section 3.
+    """
+    return global_threshold([Layer(layer.shape, _lamp_scores(layer.scores)) for layer in layers], density)
+
+
+def _lamp_scores(scores: np.ndarray) -> np.ndarray:
+    squares = np.square(scores.reshape(-1), dtype=np.float64)
+    order = np.argsort(squares, kind="stable")
+    left = np.cumsum(squares[order][::-1])[::-1]  # the squares from each on upwards
+    relative: np.ndarray = np.empty_like(squares)
+    relative[order] = np.divide(squares[order], left, out=np.zeros_like(left), where=left > 0)
+    return relative
+
+
+ALLOCATIONS: dict[str, Allocation] = {"uniform": uniform, "global": global_threshold, "erk": erk, "lamp": lamp}
+
+
+def unit_counts(
+    layers: Mapping[str, Layer], density: float | Mapping[str, float], allocate: Allocation
+) -> dict[str, int]:
+    """Units to keep by layer, for a density over all of them or one for each."""
+    if isinstance(density, Mapping):
+        return {name: round(density[name] * layer.units) for name, layer in layers.items()}
+    return dict(zip(layers, allocate(list(layers.values()), density), strict=True))

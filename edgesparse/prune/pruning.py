@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import PruneError
-from edgesparse.prune.allocation import ALLOCATIONS, Layer
+from edgesparse.prune.allocation import ALLOCATIONS, Allocation, Layer, uniform, unit_counts
+from edgesparse.prune.choose import Density, checked_density, density_by_tensor, reasons_to_stay
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.prune.report import LayerReport, PruneReport
-from edgesparse.prune.select import keep_largest
-from edgesparse.sparsity.patterns import Block, parse_pattern
-from edgesparse.sparsity.weights import WEIGHT_INPUT, WeightRef, find_weights, readers
+from edgesparse.prune.samples import check_samples
+from edgesparse.sparsity.patterns import Pattern, parse_pattern
+from edgesparse.sparsity.weights import WeightRef, find_weights
 
 Method = Callable[[np.ndarray], np.ndarray]
 """Scores every element of a weight matrix [M, K]; what scores lowest goes first."""
 
 METHODS: dict[str, Method] = {"magnitude": magnitude}
 
-NAMES_SHOWN = 30
 ARRIVED_SPARSE = 0.99
-
 T = TypeVar("T")
 
 
@@ -39,12 +37,13 @@ class Pruned:
 
 def prune(
     model: ir.Model,
-    density: float,
+    density: Density = None,
     *,
     method: str = "magnitude",
     allocation: str = "uniform",
     pattern: str = "1x1",
     skip: Sequence[str] = (),
+    calibration: Mapping[str, np.ndarray] | None = None,
 ) -> Pruned:
     """Return a copy of `model` in which a share `density` of the prunable weights is left.
 
@@ -52,30 +51,35 @@ def prune(
     convolutions, tensors that other operators read, and what `skip` names. Zeros that are there already stay zeros.
 
     Args:
-        density: kept weights over all prunable ones, in (0, 1], met exactly where no layer is sparser already.
+        density: kept weights over all prunable ones, in (0, 1], met exactly where no layer is sparser already. Or a
+            density for each layer by the name of its node: then `allocation` is not used, layers that are not named
+            stay as they are, and a first or a depthwise convolution is pruned where it is named. None only for a
+            pattern N:M, whose density is N/M.
         method: a name in METHODS: which weights go first.
-        allocation: a name in ALLOCATIONS: how layers share the density.
-        pattern: block RxQ whose elements go together.
+        allocation: a name in ALLOCATIONS: how layers share the density; not used for a pattern N:M.
+        pattern: block RxQ whose elements go together, or N:M along the input channels.
         skip: shell patterns on node or tensor names.
+        calibration: samples by input name, as `check_samples` wants them.
 
-    Raises: PruneError: a value out of range, an unknown name, a `skip` that matches nothing, or nothing to prune.
+    Raises: PruneError: a value out of range, an unknown name, a `skip` that matches nothing, a density that the
+        pattern does not have, samples that do not fit, or nothing to prune.
     """
-    if not 0.0 < density <= 1.0:
-        raise PruneError(f"density must be above 0 and at most 1 (sparsity 0 up to below 1); got {density:g}")
+    shape = parse_pattern(pattern)
+    if shape is None:
+        raise PruneError(f"pattern {pattern!r} is unknown; expected a block RxQ such as 4x1 or 1x4, or N:M such as 2:4")
+    density = checked_density(density, shape)
     score, allocate = _named(METHODS, method, "method"), _named(ALLOCATIONS, allocation, "allocation")
-    block = parse_pattern(pattern)
-    if block is None:
-        raise PruneError(f"pattern {pattern!r} is unknown; expected a block RxQ such as 1x1, 4x1 or 1x4")
     pruned = model.clone()
+    if calibration is not None:
+        check_samples(pruned, calibration)
     refs = find_weights(pruned)
-    _check_skips(refs, skip)
-    reasons = _reasons(refs, skip, block)
-    chosen = {ref.tensor: ref for ref in refs if reasons[ref.tensor] is None}
-    if not chosen:
-        raise PruneError(f"no layer can be pruned: {_why_none(reasons)}")
-    nnz = _apply(list(chosen.values()), density, score, allocate, block)
+    reasons = reasons_to_stay(refs, skip, shape, density)
+    chosen = [ref for ref in _unique(refs) if reasons[ref.tensor] is None]
+    shares = density_by_tensor(refs, density) if isinstance(density, Mapping) else density
+    nnz = _apply(chosen, shares, score, allocate, shape)
     rows = tuple(_row(ref, reasons[ref.tensor], nnz.get(ref.tensor, ref.nnz)) for ref in _unique(refs))
-    return Pruned(pruned, PruneReport(density, method, allocation, pattern, rows))
+    asked = density if isinstance(density, float) else None
+    return Pruned(pruned, PruneReport(asked, method, allocation, pattern, rows))
 
 
 def _named(registry: dict[str, T], name: str, kind: str) -> T:
@@ -84,65 +88,24 @@ def _named(registry: dict[str, T], name: str, kind: str) -> T:
     return registry[name]
 
 
-def _check_skips(refs: Sequence[WeightRef], skip: Sequence[str]) -> None:
-    for text in skip:
-        if not any(_matches(ref, text) for ref in refs):
-            names = [ref.node for ref in refs]
-            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-            raise PruneError(f"--skip {text!r} matches no layer; there are {', '.join(names[:NAMES_SHOWN])}{more}")
-
-
-def _matches(ref: WeightRef, text: str) -> bool:
-    return fnmatchcase(ref.node, text) or fnmatchcase(ref.tensor, text)
-
-
-def _reasons(refs: Sequence[WeightRef], skip: Sequence[str], block: Block) -> dict[str, str | None]:
-    """Why each tensor stays dense, or None; a tensor that several layers share must be prunable in all of them."""
-    reasons: dict[str, str | None] = {}
-    for ref in refs:
-        reason = _reason(ref, skip, block)
-        reasons[ref.tensor] = reasons.get(ref.tensor) or reason
-    return reasons
-
-
-def _reason(ref: WeightRef, skip: Sequence[str], block: Block) -> str | None:
-    if any(_matches(ref, text) for text in skip):
-        return "skipped by name"
-    if ref.quantized:
-        return f"quantized ({ref.dtype})"
-    if ref.first_conv:
-        return "first convolution"
-    if ref.depthwise:
-        return "depthwise convolution"
-    other = next((node.op_type for node in readers(ref.value) if node.op_type not in WEIGHT_INPUT), None)
-    if other is not None:
-        return f"shared with {other}"
-    if ref.value.is_graph_output():
-        return "a model output"
-    return block.misfit(ref.m, ref.k)
-
-
-def _why_none(reasons: dict[str, str | None]) -> str:
-    if not reasons:
-        return "the model has no convolution or product with constant weights"
-    return "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:NAMES_SHOWN])
-
-
 def _apply(
     refs: Sequence[WeightRef],
-    density: float,
+    density: float | Mapping[str, float],
     score: Method,
-    allocate: Callable[[Sequence[Layer], float], list[int]],
-    block: Block,
+    allocate: Allocation,
+    pattern: Pattern,
 ) -> dict[str, int]:
     """Prune the tensors behind `refs`; returns what is left nonzero in each."""
-    layers = [Layer(ref.shape, block.reduce(score(ref.to_matrix(ref.array())))) for ref in refs]
+    scores = [score(ref.to_matrix(ref.array())) for ref in refs]
+    layers = {ref.tensor: Layer(ref.shape, pattern.reduce(of)) for ref, of in zip(refs, scores, strict=True)}
+    counts = unit_counts(layers, density, uniform if pattern.density is not None else allocate)
     nnz: dict[str, int] = {}
-    for ref, layer, count in zip(refs, layers, allocate(layers, density), strict=True):
-        if count == layer.units:
+    for ref, of in zip(refs, scores, strict=True):
+        count = counts[ref.tensor]
+        if count == layers[ref.tensor].units:
             continue
         array = ref.array()
-        mask = ref.from_matrix(block.expand(keep_largest(layer.scores, count)))
+        mask = ref.from_matrix(pattern.mask(of, count, ref.window))
         sparse = np.where(mask, array, np.zeros((), array.dtype))
         _store(ref.value, sparse)
         nnz[ref.tensor] = int(np.count_nonzero(sparse))

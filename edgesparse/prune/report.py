@@ -32,9 +32,9 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class PruneReport:
-    """All layers with weights, and what was asked for."""
+    """All layers with weights, and what was asked for; `density` is None where it was asked for by layer."""
 
-    density: float
+    density: float | None
     method: str
     allocation: str
     pattern: str

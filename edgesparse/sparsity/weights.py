@@ -56,6 +56,11 @@ class WeightRef:
         return self.nnz / self.size if self.size else 1.0
 
     @property
+    def window(self) -> int:
+        """Places of a convolution's window: the inner axis of K; 1 for a product."""
+        return prod(self.view[2:]) if "Conv" in self.op else 1
+
+    @property
     def effective_macs(self) -> int | None:
         """Multiply-accumulates with nonzero weights only."""
         return None if self.macs is None else round(self.macs * self.density)

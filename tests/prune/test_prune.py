@@ -93,8 +93,16 @@ def test_a_skip_that_matches_nothing_lists_the_layers():
         ({"density": 1.5}, "density must be above 0"),
         ({"density": float("nan")}, "density must be above 0"),
         ({"density": 0.5, "method": "magic"}, "method 'magic' is unknown; expected one of magnitude"),
-        ({"density": 0.5, "allocation": "fair"}, "allocation 'fair' is unknown; expected one of erk, global, uniform"),
+        (
+            {"density": 0.5, "allocation": "fair"},
+            "allocation 'fair' is unknown; .* erk, global, lamp, uniform",
+        ),
         ({"density": 0.5, "pattern": "2by4"}, "pattern '2by4' is unknown"),
+        ({}, "pattern 1x1 does not say how many weights stay; give a density"),
+        ({"density": 0.2, "pattern": "2:4"}, "pattern 2:4 has sparsity 0.5, got 0.8; leave it out"),
+        ({"density": {"fc1": 0.0}}, "fc1: density must be above 0 and at most 1"),
+        ({"density": {"fc1": 0.3}, "pattern": "2:4"}, "fc1: pattern 2:4 has sparsity 0.5, got 0.7"),
+        ({"density": {"fc3": 0.3}}, "density of 'fc3': no such layer; there are stem, depth, point, fc1, fc2"),
         ({"density": 0.5, "skip": ["*"]}, "no layer can be pruned: .*w_fc1: skipped by name"),
     ],
 )
@@ -162,6 +170,69 @@ def test_a_pattern_that_does_not_divide_a_layer_skips_it_with_a_reason():
 
     notes = {row.tensor: row.note for row in result.report.layers}
     assert notes["w_fc2"] == "pattern 4x1 needs output channels in multiples of 4; there are 10"
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "1:2", "3:5"])
+def test_n_of_m_fixes_the_density(pattern):
+    result = prune(network(w_fc1=floats(20, 1020, seed=2), w_point=floats(15, 8, 1, 1)), pattern=pattern)
+
+    n, m = map(int, pattern.split(":"))
+    for ref in find_weights(result.model):
+        groups = np.count_nonzero(ref.to_matrix(ref.array()).reshape(ref.m, -1, m), axis=2) if ref.k % m == 0 else None
+        if ref.tensor in ("w_fc1", "w_fc2") or (ref.tensor == "w_point" and ref.k % m == 0):
+            assert (groups == n).all()
+    assert result.report.density == n / m
+
+
+def test_n_of_m_counts_input_channels_and_not_places_of_the_window():
+    text = """g (float[1, 3, 6, 6] x) => (float[1, 5, 2, 2] y) {
+        a = Conv (x, stem) y = Conv (a, w)
+    }"""
+    source = model(text, stem=floats(8, 3, 3, 3), w=floats(5, 8, 3, 3))
+
+    after = arrays(prune(source, pattern="2:4").model)["w"]
+
+    assert (np.count_nonzero(after.reshape(5, 2, 4, 3, 3), axis=2) == 2).all()
+
+
+def test_n_of_m_needs_channels_in_groups():
+    result = prune(network(w_point=floats(16, 8, 1, 1)), pattern="3:5")
+
+    notes = {row.tensor: row.note for row in result.report.layers}
+    assert notes["w_point"] == "pattern 3:5 needs input channels in multiples of 5; there are 8"
+
+
+def test_densities_by_name_hold_layer_by_layer():
+    result = prune(network(), {"fc1": 0.25, "depth": 0.5, "fc2": 1.0})
+
+    after = {name: np.count_nonzero(array) / array.size for name, array in arrays(result.model).items()}
+    assert after == {"w_stem": 1.0, "w_depth": 0.5, "w_point": 1.0, "w_fc1": 0.25, "w_fc2": 1.0}
+    notes = {row.tensor: row.note for row in result.report.layers}
+    assert notes["w_point"] == "no density by its name" and result.report.density is None
+
+
+def test_a_density_by_name_takes_n_of_m_there_only():
+    after = arrays(prune(network(), {"fc1": 0.5}, pattern="2:4").model)
+
+    assert np.count_nonzero(after["w_fc1"]) == 20 * 512 and np.count_nonzero(after["w_fc2"]) == 200
+
+
+def test_layers_that_share_a_weight_need_one_density():
+    text = "g (float[2, 6] x) => (float[2, 6] y) { [one] a = MatMul (x, w) [two] y = MatMul (a, w) }"
+    source = model(text, w=floats(6, 6))
+
+    assert np.count_nonzero(arrays(prune(source, {"two": 0.5}).model)["w"]) == 18
+    with pytest.raises(PruneError, match="density of 'two': got 0.3, but the layer shares its weight .* have 0.5"):
+        prune(source, {"one": 0.5, "two": 0.3})
+
+
+def test_naming_a_layer_that_cannot_be_pruned_is_refused():
+    text = """g (int64[3] i, float[3, 6] z) => (float[3, 9] y) {
+        e = Gather (table, i) [tied] y = Gemm <transB = 1> (e, table)
+    }"""
+
+    with pytest.raises(PruneError, match="density of 'tied': the layer cannot be pruned: shared with Gather"):
+        prune(model(text, table=floats(9, 6)), {"tied": 0.5})
 
 
 def test_a_tensor_that_another_operator_reads_stays_dense():

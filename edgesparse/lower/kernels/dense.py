@@ -13,27 +13,28 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Plane
 from edgesparse.lower.kernel import Kernel, Param
 from edgesparse.lower.kernels.epilogue import Epilogue
-from edgesparse.lower.kernels.tiles import Compute, build
+from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, build
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
 
-def tiled_dense(plane: Plane, tile: Tile, epilogue: Epilogue, target: Target) -> Kernel:
+def tiled_dense(plane: Plane, tile: Tile, epilogue: Epilogue, target: Target, tiled: Tiled = FLAT) -> Kernel:
     """Dense form. Reads: x, offsets, panels, bias[, residual]; writes: y.
 
-    Shapes: x flat; offsets int32 [K]; panels [groups, blocks, panels, k_block, rows]; bias [groups * M];
-        residual and y [batch, groups * M, height, width].
+    Shapes: x flat, or [tiles, K, width] and no offsets; offsets int32 [K];
+        panels [groups, blocks, panels, k_block, rows]; bias [groups * M];
+        residual and y [batch, groups * M, height, width], or [tiles, M, width].
     Over-read: x and residual, below 64 bytes. Order: ascending k inside a block, blocks in order.
     """
     blocks, panels = -(-plane.k // tile.k_block), -(-plane.m // tile.rows)
     weights = [Param(plane.groups * blocks * panels * tile.k_block * tile.rows)]
-    return build("dense", plane, tile, epilogue, target, weights, _Dense)
+    return build("dense", plane, tile, epilogue, target, weights, _Dense, tiled)
 
 
 class _Dense(Compute):
     """A panel of `tile.rows` rows at a time."""
 
-    def rows(self, kb: Expr | int, size: int, first: bool, final: bool) -> None:
+    def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
         (panels,) = self.memory.weights
         height = self.tile.rows
         count = self.work.units
@@ -48,7 +49,7 @@ class _Dense(Compute):
             each(height, lambda acc, row, slot: self._start(acc, self._clamp(row), slot, first))
             with T.serial(0, size) as k:
                 for u, lanes in self._vectors():
-                    column = T.bind(lanes.load(self.memory.area, k * self.work.width + u))
+                    column = T.bind(lanes.load(x.buffer, x.start + k * self.work.width + u))
                     for r in range(height):
                         weight = lanes.splat(panels[start + k * height + r])
                         lanes.store(accs[r], u, lanes.load(accs[r], u) + weight * column)

@@ -13,7 +13,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Plane
 from edgesparse.lower.kernel import Kernel, Param
 from edgesparse.lower.kernels.epilogue import Epilogue
-from edgesparse.lower.kernels.tiles import Compute, build
+from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, build
 from edgesparse.plan import Tile
 from edgesparse.sparsity.formats import GroupedRows
 from edgesparse.targets import Target
@@ -21,7 +21,9 @@ from edgesparse.targets import Target
 QUAD = 4  # short indices in a word, weights in a vector of 128 bits
 
 
-def tiled_sparse(plane: Plane, tile: Tile, weight: GroupedRows, epilogue: Epilogue, target: Target) -> Kernel:
+def tiled_sparse(
+    plane: Plane, tile: Tile, weight: GroupedRows, epilogue: Epilogue, target: Target, tiled: Tiled = FLAT
+) -> Kernel:
     """Sparse form. Reads: x, offsets, indptr, indices, values, order, bias[, residual]; writes: y.
 
     Shapes: x, offsets, bias, residual and y as `tiled_dense`; the weight as `GroupedRows`.
@@ -31,7 +33,7 @@ def tiled_sparse(plane: Plane, tile: Tile, weight: GroupedRows, epilogue: Epilog
     params = [Param(array.size, array.dtype.name) for array in arrays]
     if tile.chunk == QUAD and params[1].dtype == "uint16":
         params[1] = Param(params[1].size // QUAD, "uint64")
-    return build("sparse", plane, tile, epilogue, target, params, _Sparse)
+    return build("sparse", plane, tile, epilogue, target, params, _Sparse, tiled)
 
 
 class _Sparse(Compute):
@@ -40,7 +42,7 @@ class _Sparse(Compute):
     Where a step has weights for whole vectors of four, they are loaded so: AArch64 multiplies by an element of one.
     """
 
-    def rows(self, kb: Expr | int, size: int, first: bool, final: bool) -> None:
+    def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
         indptr, indices, values, order = self.memory.weights
         (height, depth), group = self.tile.block, self.tile.rows // self.tile.block[0]
         with T.serial(self.place.first_unit, self.place.last_unit) as unit:
@@ -59,7 +61,7 @@ class _Sparse(Compute):
                     for c, column in enumerate(columns):
                         for q in range(depth):
                             at = (c * depth + q) * height
-                            self._multiply(accs[g], weights[at : at + height], column + q * self.work.width)
+                            self._multiply(accs[g], weights[at : at + height], x, column + q * self.work.width)
             for g, row in enumerate(rows):
                 for r in range(height):
                     self._finish_row(accs[g][r], row + r, final)
@@ -84,9 +86,9 @@ class _Sparse(Compute):
             self.lanes.store(held, i, self.lanes.load(values, entry * count + i))
         return [held[i] for i in range(count)]
 
-    def _multiply(self, accs: list[Buffer], weights: list[Expr], column: Expr) -> None:
+    def _multiply(self, accs: list[Buffer], weights: list[Expr], block: Block, column: Expr) -> None:
         for u, lanes in self._vectors():
-            x = T.bind(lanes.load(self.memory.area, column + u))
+            x = T.bind(lanes.load(block.buffer, block.start + column + u))
             for acc, weight in zip(accs, weights, strict=True):
                 lanes.store(acc, u, lanes.load(acc, u) + lanes.splat(weight) * x)
 

@@ -9,6 +9,8 @@ N is the output plane of a convolution (or the tokens of a linear layer). x is r
             for each row (sparse) or panel of rows (dense): accumulate in registers
         epilogue on registers, store
 
+Between two layers that cut N alike, values may stay in tiles, [tiles, channels, width]: then nothing is packed.
+
 Source: Elsen et al. 2019, "Fast Sparse ConvNets", arXiv:1911.09723; Goto and van de Geijn 2008 for the panels.
 """
 
@@ -30,12 +32,26 @@ from edgesparse.targets import Target
 
 
 @dataclass(frozen=True)
+class Tiled:
+    """Which operands lie in tiles."""
+
+    x: bool = False
+    residual: bool = False
+    y: bool = False
+
+
+FLAT = Tiled()
+"""All operands lie as ONNX lays them out."""
+
+
+@dataclass(frozen=True)
 class Work:
     """Sizes that follow from a layer, its tile and the vector length; counts are elements."""
 
     plane: Plane
     tile: Tile
     lanes: int
+    tiled: Tiled = FLAT
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -69,7 +85,9 @@ class Work:
 
     @property
     def pack_size(self) -> int:
-        """The packed x block; its last row may be copied past its end."""
+        """The packed x block, where x needs packing; its last row may be copied past its end."""
+        if self.tiled.x:
+            return 0
         ends = [(len(run.pieces) - 1) * self.plane.width + run.pieces[-1] + self.lanes for run in self.runs]
         return min(self.plane.k, self.tile.k_block) * self.width + max(self.lanes, *ends)
 
@@ -84,9 +102,18 @@ class Work:
         return self.pack_size + self.partial_size + self.lanes
 
     @property
-    def y_size(self) -> int:
-        """The output of all images and groups."""
-        return self.plane.batch * self.plane.groups * self.plane.m * self.plane.n
+    def x_size(self) -> int:
+        """The input of all images and groups."""
+        return self.places * self.plane.k * self.width if self.tiled.x else self.plane.x_size
+
+    def output_size(self, tiled: bool) -> int:
+        """The output, or the residual, of all images and groups."""
+        n = self.places * self.width if tiled else self.plane.n
+        return self.plane.batch * self.plane.groups * self.plane.m * n
+
+    def row_pitch(self, tiled: bool) -> int:
+        """Elements between two channels of an output tile."""
+        return self.width if tiled else self.plane.n
 
     @property
     def tiles(self) -> int:
@@ -99,7 +126,7 @@ class Memory:
     """The buffers of a kernel."""
 
     x: Buffer
-    offsets: Buffer
+    offsets: Buffer | None  # none where x lies in tiles
     weights: Sequence[Buffer]
     bias: Buffer
     residual: Buffer | None
@@ -109,12 +136,16 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where a tile begins: its image in x, its first output, its offset in y, and its range of rows or panels."""
+    """Where a tile begins, and its range of rows or panels.
+
+    `x0` is its image in x, or itself where x lies in tiles; `row` and `column` are those of its first output.
+    """
 
     group: Expr
-    image: Expr
+    x0: Expr
     row: Expr
     column: Expr
+    residual0: Expr
     y0: Expr
     first_unit: Expr
     last_unit: Expr
@@ -128,15 +159,19 @@ def build(
     target: Target,
     weights: Sequence[Param],
     compute: type[Compute],
+    tiled: Tiled,
 ) -> Kernel:
     """The kernel of one form: `weights` are the parameters of its format, `compute` emits a tile."""
-    work = Work(plane, tile, target.lanes)
-    params = [Param(plane.x_size), Param(plane.k, "int32"), *weights, Param(plane.groups * plane.m)]
-    params += [Param(work.y_size)] * (2 if epilogue.residual else 1)
+    work = Work(plane, tile, target.lanes, tiled)
+    params = [Param(work.x_size), *([] if tiled.x else [Param(plane.k, "int32")])]
+    params += [*weights, Param(plane.groups * plane.m)]
+    params += [Param(work.output_size(tiled.residual))] if epilogue.residual else []
+    params += [Param(work.output_size(tiled.y))]
 
-    def body(t: Expr, x: Buffer, offsets: Buffer, *rest: Buffer) -> None:
-        bias, *residual, y, area = rest[len(weights) :]
-        memory = Memory(x, offsets, rest[: len(weights)], bias, residual[0] if residual else None, y, area)
+    def body(t: Expr, x: Buffer, *rest: Buffer) -> None:
+        offsets = () if tiled.x else rest[:1]
+        arrays, (bias, *residual, y, area) = rest[len(offsets) :][: len(weights)], rest[len(offsets) + len(weights) :]
+        memory = Memory(x, offsets[0] if offsets else None, arrays, bias, residual[0] if residual else None, y, area)
         place, at_end = _locate(work, t)
 
         def emit(run: Run) -> None:
@@ -153,8 +188,8 @@ def build(
                 emit(first)
 
     reads = len(params) - 1
-    inplace = ((reads - 1, reads),) if epilogue.residual else ()
-    symbol = kernel_symbol("tiled", form, plane, tile, epilogue, tuple(weights), target.name)
+    inplace = ((reads - 1, reads),) if epilogue.residual and tiled.residual == tiled.y else ()
+    symbol = kernel_symbol("tiled", form, plane, tile, epilogue, tuple(weights), tiled, target.name)
     return build_kernel(symbol, params, work.tiles, body, scratch=Param(work.scratch_size), inplace=inplace)
 
 
@@ -168,16 +203,27 @@ def _locate(work: Work, t: Expr) -> tuple[Place, Expr]:
     image = T.floordiv(plane_number, plane.groups) * plane.x_batch_stride + group * plane.x_group_stride
     start = T.bind(number * (work.tile.vectors * work.lanes))
     first_unit = T.bind(split * work.split_units)
+    x0 = number * (plane.k * work.width) if work.tiled.x else image
+    flat, in_tiles = T.bind(plane_number * (plane.m * plane.n) + start), T.bind(number * (plane.m * work.width))
     place = Place(
         group,
-        T.bind(image),
+        T.bind(x0),
         T.bind(T.floordiv(start, plane.width)),
         T.bind(T.floormod(start, plane.width)),
-        T.bind(plane_number * (plane.m * plane.n) + start),
+        in_tiles if work.tiled.residual else flat,
+        in_tiles if work.tiled.y else flat,
         first_unit,
         T.bind(T.min(first_unit + work.split_units, work.units)),
     )
     return place, number == work.places - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some rows of x side by side: where they begin in a buffer."""
+
+    buffer: Buffer
+    start: Expr | int
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,8 +256,7 @@ class Compute:
         last = self.work.blocks - 1
 
         def block(kb: Expr | int, size: int, first: bool, final: bool) -> None:
-            self._pack(kb, size)
-            self.rows(kb, size, first, final)
+            self.rows(kb, size, self._block(kb, size), first, final)
 
         if last > 0:
             block(0, self.tile.k_block, first=True, final=False)
@@ -220,16 +265,24 @@ class Compute:
                 block(kb, self.tile.k_block, first=False, final=False)
         block(last, self.plane.k - last * self.tile.k_block, first=last == 0, final=True)
 
-    def rows(self, kb: Expr | int, size: int, first: bool, final: bool) -> None:
-        """Accumulate block `kb` of `size` columns of K into every row of the range."""
+    def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
+        """Accumulate block `kb` of `size` columns of K, and of x, into every row of the range."""
         raise NotImplementedError
+
+    def _block(self, kb: Expr | int, size: int) -> Block:
+        """A block of x in rows of `work.width`: as it lies, or packed."""
+        if self.work.tiled.x:
+            return Block(self.memory.x, T.bind(self.place.x0 + kb * (self.tile.k_block * self.work.width)))
+        self._pack(kb, size)
+        return Block(self.memory.area, 0)
 
     def _pack(self, kb: Expr | int, size: int) -> None:
         """Copy a block of x, its rows side by side: what a vector copies past its row, the next one overwrites."""
+        assert self.memory.offsets is not None
         pieces = [self._piece(number) for number in range(len(self.run.pieces))]
         end, vector = self._vectors()[-1]
         with T.serial(0, size) as k:
-            source = T.bind(self.place.image + self.memory.offsets[kb * self.tile.k_block + k])
+            source = T.bind(self.place.x0 + self.memory.offsets[kb * self.tile.k_block + k])
             row = T.bind(k * self.work.width)
             if end + vector.count > self.run.size:  # leave no lane to chance: denormals are slow
                 vector.store(self.memory.area, row + end, vector.splat(0.0))
@@ -275,24 +328,26 @@ class Compute:
             for u, lanes in self._vectors():
                 lanes.store(self.memory.area, self.work.pack_size + slot * self.work.width + u, lanes.load(acc, u))
             return
-        y0 = T.bind(self.place.y0 + row * self.plane.n)
+        place, tiled = self.place, self.work.tiled
+        r0 = T.bind(place.residual0 + row * self.work.row_pitch(tiled.residual))
+        y0 = T.bind(place.y0 + row * self.work.row_pitch(tiled.y))
         for u, lanes in self._vectors():
-            if u + lanes.count <= self.run.size:
-                self._emit(acc, u, y0 + u, lanes)
+            if tiled.y or u + lanes.count <= self.run.size:
+                self._emit(acc, u, r0 + u, y0 + u, lanes)
                 continue
             staging = self.work.pack_size + self.work.partial_size
             lanes.store(self.memory.area, staging, lanes.load(acc, u))
-            self._emit_run(staging, y0 + u, self.run.size - u)
+            self._emit_run(staging, r0 + u, y0 + u, self.run.size - u)
 
-    def _emit_run(self, staging: int, target: Expr, count: int) -> None:
+    def _emit_run(self, staging: int, residual: Expr, target: Expr, count: int) -> None:
         """Store `count` neighbours in vectors that do not overlap, since y may lie over the residual."""
         width, at = self.lanes.count, 0
         while at < count:
             while width > count - at:
                 width //= 2
-            self._emit(self.memory.area, staging + at, target + at, Lanes(width))
+            self._emit(self.memory.area, staging + at, residual + at, target + at, Lanes(width))
             at += width
 
-    def _emit(self, source: Buffer, start: int, target: Expr, lanes: Lanes) -> None:
-        residual = lanes.load(self.memory.residual, target) if self.memory.residual is not None else None
-        lanes.store(self.memory.y, target, self.epilogue.apply(lanes.load(source, start), residual))
+    def _emit(self, source: Buffer, start: int, residual: Expr, target: Expr, lanes: Lanes) -> None:
+        added = lanes.load(self.memory.residual, residual) if self.memory.residual is not None else None
+        lanes.store(self.memory.y, target, self.epilogue.apply(lanes.load(source, start), added))

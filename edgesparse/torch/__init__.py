@@ -1,0 +1,21 @@
+"""Prune while training, any `nn.Module`: masks, schedules over time, lottery tickets, dynamic sparse training."""
+
+from edgesparse.torch.distill import distillation_loss
+from edgesparse.torch.dynamic import SET, RigL
+from edgesparse.torch.gradual import GradualPruning, cubic_density
+from edgesparse.torch.iterative import Rewind, iterative_pruning
+from edgesparse.torch.masks import Masks
+from edgesparse.torch.weights import ModuleWeight, find_weights
+
+__all__ = [
+    "SET",
+    "GradualPruning",
+    "Masks",
+    "ModuleWeight",
+    "Rewind",
+    "RigL",
+    "cubic_density",
+    "distillation_loss",
+    "find_weights",
+    "iterative_pruning",
+]

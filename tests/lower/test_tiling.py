@@ -1,0 +1,103 @@
+"""Values that stay in tiles between layers: the outputs are ONNX Runtime's, and only what may stays so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx import helper
+
+from edgesparse.layers import layers
+from edgesparse.lower.graph import lower_graph
+from edgesparse.plan import LayerPlan
+from tests.lower.executor import HOST, run_calls
+from tests.lower.single import random, runnable_targets
+from tests.lower.test_weighted import TILES, judge, model_of, sparse_random
+
+
+def bottlenecks(size, last="Relu"):
+    """Two residual blocks and a head: conv1 of each block reads what the block before added up."""
+    x = random((1, 8, *size))
+    constants = {f"w{i}": sparse_random(shape, 0.4) for i, shape in enumerate([(8, 8, 3, 3), (13, 8, 1, 1)] * 2)}
+    constants |= {"w2": sparse_random((8, 13, 1, 1), 0.4), "w4": sparse_random((9, 13, 1, 1), 0.4)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["a"], name="window", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "w1"], ["b"], name="expand1"),
+        helper.make_node("Conv", ["b", "w2"], ["c"], name="reduce"),
+        helper.make_node("Relu", ["c"], ["d"], name="relu"),
+        helper.make_node("Conv", ["d", "w3"], ["e"], name="expand2"),
+        helper.make_node("Add", ["e", "b"], ["f"], name="add"),
+        helper.make_node("Conv", ["f", "w4"], ["g"], name="head"),
+        helper.make_node(last, ["g"], ["y"], name="last"),
+    ]
+    return model_of(nodes, {"x": x}, constants), {"x": x}
+
+
+def in_tiles(proto, target, tiles):
+    """Values that lie in tiles when layers run by these plans, and the calls."""
+    model = ir.from_proto(proto)
+    plans = {
+        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, layer.density, *tiles(layer.name), 1.0, "given")
+        for layer in layers(model)
+    }
+    lowered = lower_graph(model, target, plans)
+    return {w.name.split("\x1f")[0] for call in lowered.calls for w in call.writes if w.name.endswith("tiles")}, lowered
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize(("kernel", "tile"), TILES)
+@pytest.mark.parametrize("size", [(1, 2), (3, 11), (10, 13)])
+def test_blocks_whose_values_stay_in_tiles_match(target, kernel, tile, size):
+    proto, inputs = bottlenecks(size)
+
+    names, lowered = in_tiles(proto, target, lambda _: (kernel, tile))
+
+    assert names == {"a", "b", "d", "f"}
+    for inplace in (False, True):
+        actual = run_calls(lowered.calls, inputs, target, inplace=inplace)[lowered.outputs["y"].name]
+        expected = judge(proto, inputs)
+        np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("odd", ["window", "expand1", "reduce", "expand2", "head"])
+def test_layers_that_cut_otherwise_exchange_values_as_onnx_lays_them_out(odd):
+    """A residual may lie otherwise than the output it is added to."""
+    proto, inputs = bottlenecks((10, 13))
+    (kernel, tile), (_, other) = TILES[3], TILES[4]
+
+    names, lowered = in_tiles(proto, HOST, lambda name: (kernel, other if name == odd else tile))
+
+    assert 0 < len(names) < 4
+    actual = run_calls(lowered.calls, inputs, HOST)[lowered.outputs["y"].name]
+    np.testing.assert_allclose(actual.reshape(judge(proto, inputs).shape), judge(proto, inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_a_value_that_another_operator_reads_lies_as_onnx_lays_it_out():
+    x = random((1, 6, 9, 7))
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="one"),
+        helper.make_node("Conv", ["a", "v"], ["b"], name="two"),
+        helper.make_node("Mul", ["a", "b"], ["y"], name="mul"),
+    ]
+    constants = {"w": sparse_random((6, 6, 1, 1), 0.5), "v": sparse_random((6, 6, 1, 1), 0.5)}
+
+    names, _ = in_tiles(model_of(nodes, {"x": x}, constants), HOST, lambda _: TILES[3])
+
+    assert names == set()
+
+
+def test_a_large_output_and_its_residual_lie_alike():
+    """Else the output could not be written over the residual, and would be memory that no cache holds."""
+    x = random((1, 8, 256, 256))
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="one"),
+        helper.make_node("Conv", ["a", "v"], ["b"], name="two"),
+        helper.make_node("Add", ["b", "a"], ["y"], name="add"),
+    ]
+    constants = {"w": sparse_random((8, 8, 1, 1), 0.5), "v": sparse_random((8, 8, 1, 1), 0.5)}
+
+    names, _ = in_tiles(model_of(nodes, {"x": x}, constants), replace(HOST, l2_bytes=1 << 20), lambda _: TILES[3])
+
+    assert names == set()
