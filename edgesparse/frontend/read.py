@@ -56,7 +56,7 @@ def read(source: Source, examples: Examples = None, fallback: Mapping[str, np.nd
 
 
 def is_pytorch(source: Source) -> bool:
-    """Whether `source` is a PyTorch model: a .pt2 file, the name of a factory, or anything in memory that is not ONNX."""
+    """Whether `source` is PyTorch's: a .pt2 file, the name of a factory, or anything in memory that is not ONNX."""
     if not isinstance(source, str | Path):
         return not isinstance(source, ir.Model | onnx.ModelProto)
     return Path(source).suffix == ".pt2" or bool(FACTORY.fullmatch(str(source)) and not Path(source).exists())

@@ -119,9 +119,9 @@ def default_output(model: Source, target: Target) -> Path:
 
 def digest(model: Source, source: ir.Model) -> str:
     """SHA-256 of the model's file, or of the model in memory."""
-    in_file = isinstance(model, str | Path) and Path(model).is_file()
-    data = Path(model).read_bytes() if in_file else serialized(source)
-    return hashlib.sha256(data).hexdigest()
+    if isinstance(model, str | Path) and Path(model).is_file():
+        return hashlib.sha256(Path(model).read_bytes()).hexdigest()
+    return hashlib.sha256(serialized(source)).hexdigest()
 
 
 def serialized(model: ir.Model) -> bytes:

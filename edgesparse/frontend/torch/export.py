@@ -32,7 +32,7 @@ def trace(
 
 
 def to_onnx(program: ExportedProgram, where: str) -> ir.Model:
-    """Write an exported program in ONNX: layers and weights keep their qualified names, equal programs give equal bytes.
+    """Write a program in ONNX: layers and weights keep their qualified names, equal programs give equal bytes.
 
     Raises: FrontendError: an operator has no form in ONNX.
     """

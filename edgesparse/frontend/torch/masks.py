@@ -2,14 +2,14 @@
 
 Known are `torch.nn.utils.prune` (weight_orig, weight_mask), parametrizations (those of torch.ao.pruning among them),
 masks as buffers beside the weight (SparseML and llm-compressor: `mask`; others: `weight_mask`), and the compressed
-tensors that the latter save (`weight.bitmask`, `weight.compressed`, `weight.shape`). Recipes beside them say nothing more.
+tensors that the latter save (`weight.bitmask`, `weight.compressed`, `weight.shape`). A recipe beside them adds nothing.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,7 +26,7 @@ _PARAMETRIZED = re.compile(r"(?P<module>(.+\.)?)parametrizations\.(?P<name>\w+)\
 
 
 def prepared(module: torch.nn.Module) -> tuple[torch.nn.Module, bool]:
-    """A copy of `module` to trace: plain weights with the zeros in them, on the CPU, in evaluation mode, no half floats.
+    """Copy `module` for tracing: plain weights with the zeros in them, on the CPU, in evaluation mode, no half floats.
 
     Returns the copy, and whether half floats became float32.
     """
@@ -144,7 +144,7 @@ def _unparametrized(state: State) -> dict[str, torch.Tensor]:
 
 
 def _decompressed(state: State) -> dict[str, torch.Tensor]:
-    """NAME.bitmask, .compressed and .shape: one bit a weight, lowest first, rows padded to bytes; nonzero values in order.
+    """NAME.bitmask, .compressed, .shape: one bit a weight, lowest first, rows padded to bytes; nonzero values in order.
 
     Source: the formats "sparse-bitmask" and "sparse-24-bitmask" of https://github.com/neuralmagic/compressed-tensors
     """

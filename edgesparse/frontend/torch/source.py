@@ -21,7 +21,7 @@ from edgesparse.frontend.read import Examples
 from edgesparse.frontend.torch.export import quiet, reason, to_onnx, trace
 from edgesparse.frontend.torch.masks import prepared
 
-_REMEDY = "pass example_inputs, let the factory return (module, example_inputs), or give --input-shape"
+_REMEDY = "pass example_inputs, let the factory return (module, example_inputs), or compile with --input-shape"
 
 
 def read(source: object, examples: Examples = None, fallback: Examples = None) -> ir.Model:
@@ -43,6 +43,8 @@ def read(source: object, examples: Examples = None, fallback: Examples = None) -
         found, offered = found
         examples = offered if examples is None else examples
     if isinstance(found, ExportedProgram):
+        if examples is not None:
+            raise FrontendError(f"{where}: is exported already; example inputs are for modules only")
         return to_onnx(found, where)
     if not isinstance(found, torch.nn.Module):
         raise FrontendError(
@@ -117,7 +119,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _arguments(examples: Examples, *, halved: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and named arguments of `forward`, as tensors on the CPU; floats as float32 where weights were made so."""
+    """Positional and named arguments of `forward`, tensors on the CPU; floats as float32 where weights were made so."""
 
     def tensor(leaf: Any) -> Any:
         if isinstance(leaf, np.ndarray):
