@@ -29,7 +29,8 @@ def calibrate(target: Target) -> Fit:
     """
     tried = schedule.experiments(target)
     model = experiment_model(tried)
-    times_us = {step.name: step.time_us(1) for step in costs_of(model, experiment_plans(tried), target)}
+    costs = costs_of(model, experiment_plans(tried), target, keep_tiles=False)
+    times_us = {step.name: step.time_us(1) for step in costs}
     found = schedule.fit_experiments(model, tried, times_us, target, SOURCE, "")
     return replace(found, calibration=replace(found.calibration, origin=ESTIMATED))
 

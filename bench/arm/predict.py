@@ -90,9 +90,11 @@ def predict(path: Path, density: float, target: Target) -> list[StepCost]:
     return costs_of(normal, schedule.plan(normal, target), target)
 
 
-def costs_of(normal: ir.Model, plans: Mapping[str, LayerPlan], target: Target) -> list[StepCost]:
+def costs_of(
+    normal: ir.Model, plans: Mapping[str, LayerPlan], target: Target, *, keep_tiles: bool = True
+) -> list[StepCost]:
     """The cost of every kernel call of a normalised model."""
-    calls = lower_graph(normal, target, plans).calls
+    calls = lower_graph(normal, target, plans, keep_tiles=keep_tiles).calls
     kernels = {call.kernel.symbol: call.kernel for call in calls}
     image = compile_kernels(list(kernels.values()), target)
 

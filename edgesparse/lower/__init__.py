@@ -11,16 +11,24 @@ from edgesparse.program import Program
 from edgesparse.targets import Target
 
 
-def lower(model: ir.Model, target: Target, plans: Mapping[str, LayerPlan], *, expose: bool = False) -> Program:
+def lower(
+    model: ir.Model,
+    target: Target,
+    plans: Mapping[str, LayerPlan],
+    *,
+    expose: bool = False,
+    keep_tiles: bool = True,
+) -> Program:
     """Compile a normalised model.
 
     Args:
         plans: what `schedule.plan` chose, by node name.
         expose: make an output of every value that exists at run time, to compare layer by layer.
+        keep_tiles: let values stay in tiles between layers that cut them alike.
 
     Raises: LowerError: an operator has no lowering.
     """
     from edgesparse.lower.assemble import assemble
     from edgesparse.lower.graph import lower_graph
 
-    return assemble(lower_graph(model, target, plans, expose=expose), target)
+    return assemble(lower_graph(model, target, plans, expose=expose, keep_tiles=keep_tiles), target)

@@ -58,16 +58,24 @@ class Lowered:
     outputs: dict[str, Tensor]
 
 
-def lower_graph(model: ir.Model, target: Target, plans: Mapping[str, LayerPlan], *, expose: bool = False) -> Lowered:
+def lower_graph(
+    model: ir.Model,
+    target: Target,
+    plans: Mapping[str, LayerPlan],
+    *,
+    expose: bool = False,
+    keep_tiles: bool = True,
+) -> Lowered:
     """Lower every node of a normalised model.
 
     Args:
         plans: the plan of each weighted layer, by node name.
         expose: also make an output of every value that exists at run time, to compare layer by layer.
+        keep_tiles: let values stay in tiles between layers that cut them alike; exposed ones do not.
 
     Raises: LowerError: an operator has no lowering.
     """
-    walk = _Walk(model, target, plans, expose)
+    walk = _Walk(model, target, plans, keep_tiles=keep_tiles and not expose)
     walk.run()
     scope = walk.scope
     outputs: dict[str, Tensor] = {}
@@ -93,11 +101,11 @@ def _output(value: ir.Value, scope: Scope) -> Tensor:
 
 
 class _Walk:
-    def __init__(self, model: ir.Model, target: Target, plans: Mapping[str, LayerPlan], expose: bool) -> None:
+    def __init__(self, model: ir.Model, target: Target, plans: Mapping[str, LayerPlan], *, keep_tiles: bool) -> None:
         self.nodes = list(model.graph)
         self.target = target
         self.plans = plans
-        self.expose = expose  # every value as ONNX lays it out
+        self.keep_tiles = keep_tiles
         self.scope = Scope(model.graph.inputs, target)
         self.produced: list[ir.Value] = []  # values that calls wrote, in order
         self._pending: list[ir.Node] = []  # neighbours for TVM to fuse
@@ -109,7 +117,7 @@ class _Walk:
     def run(self) -> None:
         for node in self.nodes:
             self._fuse(node)
-        tiled = frozenset() if self.expose else tiled_values(self._planned, self.target)
+        tiled = tiled_values(self._planned, self.target) if self.keep_tiles else frozenset()
         for each in self._planned:
             self._take(each.fusion.nodes, partial(lower_layer, each, tiled), each.fusion.output)
         for node in self.nodes:

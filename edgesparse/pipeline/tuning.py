@@ -124,7 +124,7 @@ def _write_artifact(
     from edgesparse.package.writer import write
 
     progress(f"generating code for {device.name}")
-    program = lower.lower(model, device, experiment_plans(tried))
+    program = lower.lower(model, device, experiment_plans(tried), keep_tiles=False)  # packing is measured too
     write(program, {"producer": PRODUCER, "model": "experiments of tune", "target": device.name}, path)
 
 

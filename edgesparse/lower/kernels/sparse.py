@@ -7,7 +7,8 @@ Source: Elsen et al. 2019, "Fast Sparse ConvNets", arXiv:1911.09723.
 
 from __future__ import annotations
 
-from tvm.tirx import Buffer, Expr
+import numpy as np
+from tvm.tirx import Buffer, Expr, const
 from tvm.tirx.script import builder as T
 
 from edgesparse.geometry import Plane
@@ -18,7 +19,7 @@ from edgesparse.plan import Tile
 from edgesparse.sparsity.formats import GroupedRows
 from edgesparse.targets import Target
 
-QUAD = 4  # short indices in a word, weights in a vector of 128 bits
+QUAD = 4  # weights in a vector of 128 bits
 
 
 def tiled_sparse(
@@ -31,9 +32,23 @@ def tiled_sparse(
     """
     arrays = (weight.indptr, weight.indices, weight.values, weight.order)
     params = [Param(array.size, array.dtype.name) for array in arrays]
-    if tile.chunk == QUAD and params[1].dtype == "uint16":
-        params[1] = Param(params[1].size // QUAD, "uint64")
+    entries = tile.rows // tile.block[0] * tile.chunk
+    if params[1].dtype == "uint16" and (target.lanes > QUAD or tile.chunk == QUAD):
+        params[1] = _in_words(params[1], entries)
+    if target.lanes > QUAD and tile.block[0] == 1:
+        params[2] = _in_words(params[2], entries * tile.block[1])
     return build("sparse", plane, tile, epilogue, target, params, _Sparse, tiled)
+
+
+def _in_words(param: Param, count: int) -> Param:
+    """The parameter as words that hold several of the `count` elements of a step, where there are such words.
+
+    Loads of wide vectors leave little room for others: a broadcast from memory takes the place of one of them, a
+    broadcast from a part of a word does not. Vectors of four are multiplied by an element of another instead.
+    """
+    size = np.dtype(param.dtype).itemsize
+    words = [word for word in (8, 4) if size < word and count * size % word == 0]
+    return Param(param.size * size // words[0], f"uint{8 * words[0]}") if words else param
 
 
 class _Sparse(Compute):
@@ -54,36 +69,35 @@ class _Sparse(Compute):
                 for r in range(height):
                     self._start(accs[g][r], self._clamp(row + r), self._slot(row + r), first)
             with T.serial(0, indptr[place + 1] - begin) as step:
-                for g in range(group):
-                    entry = T.bind((begin + step) * group + g)
-                    columns = self._columns(indices, entry)
-                    weights = self._weights(values, entry)
-                    for c, column in enumerate(columns):
-                        for q in range(depth):
-                            at = (c * depth + q) * height
-                            self._multiply(accs[g], weights[at : at + height], x, column + q * self.work.width)
+                columns = self._columns(indices, begin + step)
+                weights = self._weights(values, begin + step)
+                for at, column in enumerate(columns):
+                    for q in range(depth):
+                        several = weights[(at * depth + q) * height :][:height]
+                        self._multiply(accs[at // self.tile.chunk], several, x, column + q * self.work.width)
             for g, row in enumerate(rows):
                 for r in range(height):
                     self._finish_row(accs[g][r], row + r, final)
 
-    def _columns(self, indices: Buffer, entry: Expr) -> list[Expr]:
-        """Where x lies for each entry of a chunk: of four short indices in one load."""
-        if indices.dtype != "uint64":
-            chunk = self.tile.chunk
-            return [T.bind(T.cast(indices[entry * chunk + c], "int32")) for c in range(chunk)]
-        word = T.bind(indices[entry])
-        shifted = [T.shift_right(word, T.uint64(16 * c)) for c in range(QUAD)]
-        return [T.bind(T.cast(T.bitwise_and(s, T.uint64(0xFFFF)), "int32")) for s in shifted]
+    def _columns(self, indices: Buffer, step: Expr) -> list[Expr]:
+        """Where x lies for each entry of a step: [rows of the group, chunk]."""
+        count = self.tile.rows // self.tile.block[0] * self.tile.chunk
+        if indices.dtype in ("int32", "uint16"):
+            return [T.bind(T.cast(indices[step * count + i], "int32")) for i in range(count)]
+        parts = _split_words(indices, step, count, 16)
+        return [T.bind(T.cast(part, "int32")) for part in parts]
 
-    def _weights(self, values: Buffer, entry: Expr) -> list[Expr]:
-        """The weights of a chunk: [chunk, columns, rows of the block]."""
-        height, depth = self.tile.block
-        count = self.tile.chunk * depth * height
+    def _weights(self, values: Buffer, step: Expr) -> list[Expr]:
+        """The weights of a step: [rows of the group, chunk, columns, rows of the block]."""
+        count = self.tile.rows * self.tile.chunk * self.tile.block[1]
+        if values.dtype != "float32":
+            parts = _split_words(values, step, count, 32)
+            return [T.bind(T.reinterpret("float32", T.cast(part, "uint32"))) for part in parts]
         if self.lanes.count != QUAD or count % QUAD:
-            return [values[entry * count + i] for i in range(count)]
+            return [values[step * count + i] for i in range(count)]
         held = T.alloc_buffer((count,), "float32", scope="global")
         for i in range(0, count, QUAD):
-            self.lanes.store(held, i, self.lanes.load(values, entry * count + i))
+            self.lanes.store(held, i, self.lanes.load(values, step * count + i))
         return [held[i] for i in range(count)]
 
     def _multiply(self, accs: list[Buffer], weights: list[Expr], block: Block, column: Expr) -> None:
@@ -102,3 +116,16 @@ class _Sparse(Compute):
             return
         with T.If(row < self.plane.m), T.Then():
             self._finish(acc, row, self._slot(row), final)
+
+
+def _split_words(buffer: Buffer, step: Expr, count: int, bits: int) -> list[Expr]:
+    """The `count` unsigned numbers of `bits` bits of a step, from the words of `buffer`."""
+    word_bits = np.dtype(buffer.dtype).itemsize * 8
+    each = word_bits // bits
+    words = [T.bind(buffer[step * (count // each) + i]) for i in range(count // each)]
+    kind, ones = buffer.dtype, (1 << bits) - 1
+    return [
+        T.bitwise_and(T.shift_right(word, const(bits * i, kind)), const(ones, kind))
+        for word in words
+        for i in range(each)
+    ]
