@@ -81,7 +81,7 @@ def bench(
     """Measure an artifact on this machine, in turns with the runtimes in `against` on `model`.
 
     Args:
-        model, example_inputs: as for `compile`.
+        model, example_inputs: as for `verify`.
         inputs: arrays by name or in order; seeded random ones by default.
         seconds: how long to measure all of them together.
         steps: also time every kernel call.
@@ -90,25 +90,27 @@ def bench(
     """
     from edgesparse import measure
 
-    with _onnx_file(model, example_inputs) as path:
+    with _onnx_file(model, example_inputs, Path(artifact)) as path:
         return measure.bench(
             Path(artifact), threads=threads, against=against, model=path, inputs=inputs, seconds=seconds, steps=steps
         )
 
 
 @contextmanager
-def _onnx_file(model: Source | None, examples: Examples) -> Iterator[Path | None]:
+def _onnx_file(model: Source | None, examples: Examples, artifact: Path) -> Iterator[Path | None]:
     """`model` as a file for other runtimes; a temporary one where it is something else."""
     import onnx_ir as ir
 
-    from edgesparse import frontend
+    from edgesparse import frontend, measure
 
     if model is None or (isinstance(model, str | Path) and not frontend.is_pytorch(model)):
         yield None if model is None else Path(model)
         return
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / f"{Path(name_of(model)).stem}.onnx"
-        ir.save(frontend.read(model, examples), path)
+        with measure.open_artifact(artifact) as opened:
+            feeds = measure.feeds_for(opened.inputs, None)
+        ir.save(frontend.read(model, examples, feeds), path)
         yield path
 
 

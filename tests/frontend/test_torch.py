@@ -133,6 +133,17 @@ def test_unnamed_outputs_are_numbered():
     np.testing.assert_array_equal(run(model, np.ones(2, np.float32))["output_1_1"], [3, 3])
 
 
+def test_output_may_be_called_as_an_input():
+    class Same(nn.Module):
+        def forward(self, x):
+            return {"x": x + 1}
+
+    model = read(Same(), torch.ones(2))
+
+    assert [value.name for value in model.graph.outputs] == ["x_output"]
+    np.testing.assert_array_equal(run(model, np.ones(2, np.float32))["x_output"], [2, 2])
+
+
 def test_equal_modules_give_equal_bytes_that_tell_nothing_of_the_machine(block):
     again = read(Block(), (IMAGE, SCALE))
 
@@ -202,6 +213,9 @@ REFUSED = {
     "unknown operator": (Fourier(), torch.ones(3), "Fourier: torch.onnx cannot export it: .*bessel_j0"),
     "no model": (object(), None, "object: got object, expected a torch.nn.Module, an ExportedProgram or an ONNX model"),
     "a class": (Block, IMAGE, "type: got type, expected a torch.nn.Module"),
+    "lazy": (nn.LazyLinear(3), torch.ones(1, 4), "LazyLinear: has lazy layers that know no shapes yet; remedy: run the "),
+    "examples of a kind": (Block(), 3, "Block: example inputs: got int, expected a tensor, a list or tuple, or a dict"),
+    "examples of words": (Block(), np.array(["a"]), "Block: example inputs: TypeError: can't convert np.ndarray of type"),
     "ONNX": (onnx.ModelProto(), IMAGE, "ModelProto: is ONNX; example inputs are for PyTorch modules only"),
 }
 

@@ -36,7 +36,8 @@ def to_onnx(program: ExportedProgram, where: str) -> ir.Model:
 
     Raises: FrontendError: an operator has no form in ONNX.
     """
-    names = output_names(program.call_spec.out_spec)
+    taken = set(program.graph_signature.user_inputs)
+    names = [f"{name}_output" if name in taken else name for name in output_names(program.call_spec.out_spec)]
     try:
         with quiet():
             exported = torch.onnx.export(

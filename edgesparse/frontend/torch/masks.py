@@ -26,11 +26,11 @@ _PARAMETRIZED = re.compile(r"(?P<module>(.+\.)?)parametrizations\.(?P<name>\w+)\
 
 
 def prepared(module: torch.nn.Module) -> tuple[torch.nn.Module, bool]:
-    """Copy `module` for tracing: plain weights with the zeros in them, on the CPU, in evaluation mode, no half floats.
+    """A form of `module` to trace: plain weights with the zeros in them, on the CPU, evaluating, no half floats.
 
-    Returns the copy, and whether half floats became float32.
+    `module` itself stays as it is. Returns the form, and whether half floats became float32.
     """
-    plain = _copied(module).cpu().eval().requires_grad_(False)
+    plain = _copied(module).cpu().eval()
     for layer in list(plain.modules()):
         for hook in [hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, prune.BasePruningMethod)]:
             prune.remove(layer, hook._tensor_name)
@@ -40,7 +40,7 @@ def prepared(module: torch.nn.Module) -> tuple[torch.nn.Module, bool]:
             buffers = dict(layer.named_buffers(recurse=False))
             for candidate in _mask_names(name):
                 if is_mask(buffers.get(candidate), weight):
-                    weight.data.mul_(buffers[candidate])
+                    weight.data = weight.data * buffers[candidate]
     halved = any(tensor.dtype in _HALVES for tensor in plain.state_dict().values())
     return (plain.float() if halved else plain), halved
 
@@ -97,14 +97,15 @@ def _mask_names(parameter: str) -> tuple[str, ...]:
 
 
 def _copied(module: torch.nn.Module) -> torch.nn.Module:
-    """A deep copy; weights that `prune` has computed for the backward pass cannot be copied, and are shared."""
-    computed = [
-        value
+    """A copy that shares the values of weights: those of the copy may be replaced, but not written to."""
+    memo: dict[int, Any] = {
+        id(value): value.detach()  # what `prune` has computed for the backward pass cannot be copied
         for layer in module.modules()
-        for value in vars(layer).values()
-        if isinstance(value, torch.Tensor) and not value.is_leaf
-    ]
-    copied: torch.nn.Module = copy.deepcopy(module, {id(tensor): tensor.detach() for tensor in computed})
+        for value in (*vars(layer).values(), *layer.buffers(recurse=False))
+        if isinstance(value, torch.Tensor)
+    }
+    memo |= {id(value): torch.nn.Parameter(value.detach(), requires_grad=False) for value in module.parameters()}
+    copied: torch.nn.Module = copy.deepcopy(module, memo)
     return copied
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from edgesparse.errors import FrontendError
@@ -53,8 +54,10 @@ def read(source: object, examples: Examples = None, fallback: Examples = None) -
     examples = fallback if examples is None else examples
     if examples is None:
         raise FrontendError(f"{where}: a module needs example inputs to be traced with; remedy: {_REMEDY}")
+    if any(is_lazy(value) for value in (*found.parameters(), *found.buffers())):
+        raise FrontendError(f"{where}: has lazy layers that know no shapes yet; remedy: run the module once first")
     module, halved = prepared(found)
-    positional, named = _arguments(examples, halved=halved)
+    positional, named = _arguments(examples, where, halved=halved)
     return to_onnx(trace(module, positional, named, where), where)
 
 
@@ -118,12 +121,15 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _arguments(examples: Examples, *, halved: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(examples: Examples, where: str, *, halved: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and named arguments of `forward`, tensors on the CPU; floats as float32 where weights were made so."""
 
     def tensor(leaf: Any) -> Any:
         if isinstance(leaf, np.ndarray):
-            leaf = torch.from_numpy(leaf)
+            try:
+                leaf = torch.from_numpy(leaf)
+            except TypeError as err:
+                raise FrontendError(f"{where}: example inputs: {reason(err)}") from err
         if not isinstance(leaf, torch.Tensor):
             return leaf
         leaf = leaf.detach().cpu()
@@ -136,5 +142,7 @@ def _arguments(examples: Examples, *, halved: bool) -> tuple[tuple[Any, ...], di
         return (), {name: tensors(value) for name, value in examples.items()}
     if isinstance(examples, torch.Tensor | np.ndarray):
         return (tensor(examples),), {}
-    assert examples is not None
+    if not isinstance(examples, tuple | list):
+        got = type(examples).__name__
+        raise FrontendError(f"{where}: example inputs: got {got}, expected a tensor, a list or tuple, or a dictionary")
     return tuple(tensors(value) for value in examples), {}
