@@ -208,14 +208,26 @@ def test_free_sizes_of_an_exported_program_stay_free():
 REFUSED = {
     "no examples": (Block(), None, "Block: a module needs example inputs to be traced with; remedy: pass example_in"),
     "wrong examples": (Block(), IMAGE, "Block: torch.export cannot trace it: TypeError: .*missing.*'scale'"),
-    "wrong shape": (nn.Linear(4, 2), torch.ones(1, 5), "Linear: torch.export cannot trace it: RuntimeError: .*reduction dim"),
+    "wrong shape": (
+        nn.Linear(4, 2),
+        torch.ones(1, 5),
+        "Linear: torch.export cannot trace it: RuntimeError: .*reduction",
+    ),
     "decides by data": (Branching(), torch.ones(3), "Branching: torch.export cannot trace it: "),
     "unknown operator": (Fourier(), torch.ones(3), "Fourier: torch.onnx cannot export it: .*bessel_j0"),
     "no model": (object(), None, "object: got object, expected a torch.nn.Module, an ExportedProgram or an ONNX model"),
     "a class": (Block, IMAGE, "type: got type, expected a torch.nn.Module"),
-    "lazy": (nn.LazyLinear(3), torch.ones(1, 4), "LazyLinear: has lazy layers that know no shapes yet; remedy: run the "),
+    "lazy": (
+        nn.LazyLinear(3),
+        torch.ones(1, 4),
+        "LazyLinear: has lazy layers that know no shapes yet; remedy: run",
+    ),
     "examples of a kind": (Block(), 3, "Block: example inputs: got int, expected a tensor, a list or tuple, or a dict"),
-    "examples of words": (Block(), np.array(["a"]), "Block: example inputs: TypeError: can't convert np.ndarray of type"),
+    "examples of words": (
+        Block(),
+        np.array(["a"]),
+        "Block: example inputs: TypeError: can't convert np.ndarray",
+    ),
     "ONNX": (onnx.ModelProto(), IMAGE, "ModelProto: is ONNX; example inputs are for PyTorch modules only"),
 }
 
@@ -231,7 +243,7 @@ def test_what_cannot_be_imported_is_one_line(source, examples, message):
 def test_exported_program_takes_no_examples():
     program = torch.export.export(nn.Linear(6, 4), (torch.ones(3, 6),))
 
-    with pytest.raises(FrontendError, match="ExportedProgram: is exported already; example inputs are for modules only"):
+    with pytest.raises(FrontendError, match="^ExportedProgram: is exported already; example inputs are for modules"):
         read(program, torch.ones(3, 6))
 
 

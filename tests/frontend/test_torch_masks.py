@@ -19,6 +19,17 @@ X = torch.linspace(-1, 1, 12).reshape(2, 6)
 MASK = torch.tensor([[1, 0, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1], [0, 1, 0, 0, 1, 0]])
 
 
+class KeepsMask(nn.Module):
+    """A parametrization that saves its mask, as that of torch.ao.pruning does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", MASK.float())
+
+    def forward(self, weight):
+        return weight * self.mask
+
+
 def net():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
@@ -49,9 +60,9 @@ def pruned_twice():
     return module
 
 
-def parametrized():
+def parametrized(kind):
     module = net()
-    parametrize.register_parametrization(module[0], "weight", FakeSparsity(MASK.float()))
+    parametrize.register_parametrization(module[0], "weight", kind)
     return module
 
 
@@ -72,7 +83,8 @@ def multiplying():
 MODULES = {
     "prune": pruned_in_training,
     "prune twice": pruned_twice,
-    "parametrization": parametrized,
+    "parametrization": lambda: parametrized(KeepsMask()),
+    "torch.ao.pruning": lambda: parametrized(FakeSparsity(MASK.float())),
     "buffer mask": lambda: with_buffer("mask", torch.bool),
     "buffer weight_mask": lambda: with_buffer("weight_mask", torch.uint8),
     "forward": multiplying,
@@ -143,7 +155,7 @@ def test_compressed_weight_is_unpacked():
 
 STATES = {
     "prune": lambda: pruned_twice().state_dict(),
-    "parametrization": lambda: parametrized().state_dict(),
+    "parametrization": lambda: parametrized(KeepsMask()).state_dict(),
     "buffer mask": lambda: with_buffer("mask", torch.float32).state_dict(),
     "buffer weight_mask": lambda: with_buffer("weight_mask", torch.bool).state_dict(),
     "in a checkpoint with a recipe": lambda: {"state_dict": pruned_twice().state_dict(), "recipe": "modifiers: []"},
@@ -175,12 +187,18 @@ def test_masks_of_the_module_itself_are_loaded_as_such():
 
 ORIGINAL = {"weight_orig": torch.ones(2, 10)}
 WRONG = {
-    "other numbers": (ORIGINAL | {"weight_mask": torch.full((2, 10), 0.5)}, "mask of 'weight' has other numbers, expec"),
-    "other shape": (ORIGINAL | {"weight_mask": torch.ones(10)}, r"mask of 'weight' has shape \[10\], expected 0 and 1, "),
+    "other numbers": (
+        ORIGINAL | {"weight_mask": torch.full((2, 10), 0.5)},
+        "mask of 'weight' has other numbers, exp",
+    ),
+    "other shape": (
+        ORIGINAL | {"weight_mask": torch.ones(10)},
+        r"mask of 'weight' has shape \[10\], expected 0 and",
+    ),
     "no weight": ({"parametrizations.weight.0.mask": torch.ones(2, 10)}, "a mask for 'weight', but no such weight"),
     "values missing": ({"weight.bitmask": compressed()["weight.bitmask"]}, "expected .compressed and .shape beside it"),
     "too few values": (compressed((1.0, 2.0)), r"of 'weight' keeps 3 of 20 weights, expected 2 of shape \[2, 10\]"),
-    "other names": ({"head.weight": torch.ones(2, 10)}, "Missing key.* \"weight\". Unexpected key.* \"head.weight\""),
+    "other names": ({"head.weight": torch.ones(2, 10)}, 'Missing key.* "weight". Unexpected key.* "head.weight"'),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+
 import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
@@ -46,8 +47,8 @@ def _drop_zero_biases(model: ir.Model, given: set[str]) -> None:
     for node in model.graph.all_nodes():
         if node.op_type in ("Conv", "ConvTranspose") and len(node.inputs) == 3:
             bias = node.inputs[2]
-            added = bias is not None and bias.name not in given and bias.const_value is not None
-            if added and not bias.const_value.numpy().any():
+            value = None if bias is None or bias.name in given else bias.const_value
+            if value is not None and not value.numpy().any():
                 node.resize_inputs(2)
 
 
