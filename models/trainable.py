@@ -1,4 +1,4 @@
-"""An ONNX network of convolutions as a torch module that trains, with BatchNorm put back, and its weights as ONNX again.
+"""An ONNX network of convolutions as a torch module that trains, with BatchNorm put back, and back to ONNX.
 
 Deployed networks have BatchNorm folded into their convolutions, and train badly without. `to_module` gives every
 convolution a BatchNorm, `standardise` sets it to the statistics of real images without changing what the network

@@ -34,22 +34,37 @@ class Entry:
         return "input_ids" in self.inputs
 
 
-def _image_model(kind: str, **config: Any) -> Callable[[], Any]:
+def _model(kind: str, task: str, **config: Any) -> Callable[[], Any]:
     def build() -> Any:
         import transformers
 
         config_class = getattr(transformers, f"{kind}Config")
-        model_class = getattr(transformers, f"{kind}ForImageClassification")
-        return model_class(config_class(num_labels=1000, **config))
+        return getattr(transformers, f"{kind}{task}")(config_class(**config))
 
     return build
 
 
-def _minilm() -> Any:
-    from transformers import BertConfig, BertModel
+def _image_model(kind: str, **config: Any) -> Callable[[], Any]:
+    return _model(kind, "ForImageClassification", **({"num_labels": 1000} | config))
 
-    config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
-    return BertModel(config, add_pooling_layer=False)
+
+def _bert(**config: Any) -> Callable[[], Any]:
+    def build() -> Any:
+        from transformers import BertConfig, BertModel
+
+        return BertModel(BertConfig(**config), add_pooling_layer=False)
+
+    return build
+
+
+def _whisper_encoder(**config: Any) -> Callable[[], Any]:
+    def build() -> Any:
+        from transformers import WhisperConfig
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        return WhisperEncoder(WhisperConfig(**config))
+
+    return build
 
 
 IMAGE = {"pixel_values": (1, 3, 224, 224)}
@@ -65,7 +80,51 @@ ZOO = {
         IMAGE,
     ),
     "vit_base": Entry("ViT-B/16", _image_model("ViT"), IMAGE),
-    "minilm": Entry("BERT of MiniLM-L6 size, 128 tokens", _minilm, TOKENS, "last_hidden_state"),
+    "efficientnet_b0": Entry(
+        "EfficientNet-B0",
+        _image_model("EfficientNet", width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280),
+        IMAGE,
+    ),
+    "convnext_tiny": Entry("ConvNeXt-T", _image_model("ConvNext"), IMAGE),
+    "mobilevit_small": Entry("MobileViT-S", _image_model("MobileViT"), {"pixel_values": (1, 3, 256, 256)}),
+    "segformer_b0": Entry(
+        "SegFormer-B0, ADE20K head",
+        _model("Segformer", "ForSemanticSegmentation", num_labels=150),
+        {"pixel_values": (1, 3, 512, 512)},
+    ),
+    "minilm": Entry(
+        "BERT of MiniLM-L6 size, 128 tokens",
+        _bert(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536),
+        TOKENS,
+        "last_hidden_state",
+    ),
+    "distilbert": Entry(
+        "DistilBERT classifier, 128 tokens",
+        _model("DistilBert", "ForSequenceClassification"),
+        dict.fromkeys(("input_ids", "attention_mask"), (1, 128)),
+    ),
+    "whisper_tiny": Entry(
+        "Encoder of Whisper-tiny, 30 s of sound",
+        _whisper_encoder(d_model=384, encoder_layers=4, encoder_attention_heads=6, encoder_ffn_dim=1536),
+        {"input_features": (1, 80, 3000)},
+        "last_hidden_state",
+    ),
+    "smollm": Entry(
+        "Llama of SmolLM-135M size, 128 tokens",
+        _model(
+            "Llama",
+            "ForCausalLM",
+            hidden_size=576,
+            num_hidden_layers=30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            intermediate_size=1536,
+            vocab_size=49152,
+            tie_word_embeddings=True,
+            use_cache=False,
+        ),
+        {"input_ids": (1, 128)},
+    ),
 }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edgesparse.frontend import ModelSummary
 
-MODEL = click.option("--model", type=options.FILE, help="The ONNX file that the artifact was compiled from.")
+MODEL = click.option("--model", type=options.FILE, help="The model that the artifact was compiled from.")
 INPUTS = click.option(
     "--input",
     "inputs",
@@ -185,7 +185,7 @@ def bench_command(
 
 @click.command("verify")
 @click.argument("artifact", type=options.FILE)
-@click.option("--model", type=options.FILE, required=True, help="The ONNX file that the artifact was compiled from.")
+@click.option("--model", type=options.FILE, required=True, help="The model that the artifact was compiled from.")
 @INPUTS
 @click.option("--calibration", type=options.FILE, help="The .npz that the model was pruned with; an input, too.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Also compare layer by layer.")

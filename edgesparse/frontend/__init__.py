@@ -1,8 +1,21 @@
-"""Read ONNX models and bring them to one normal form."""
+"""Read ONNX and PyTorch models and bring them to one normal form."""
 
 from edgesparse.frontend.inspect import ModelSummary, Signature, describe
 from edgesparse.frontend.normalise import load, normalise
-from edgesparse.frontend.read import read
+from edgesparse.frontend.read import Examples, Source, blank, is_pytorch, read
 from edgesparse.frontend.support import expand_functions, unsupported
 
-__all__ = ["ModelSummary", "Signature", "describe", "expand_functions", "load", "normalise", "read", "unsupported"]
+__all__ = [
+    "Examples",
+    "ModelSummary",
+    "Signature",
+    "Source",
+    "blank",
+    "describe",
+    "expand_functions",
+    "is_pytorch",
+    "load",
+    "normalise",
+    "read",
+    "unsupported",
+]

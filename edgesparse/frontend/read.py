@@ -1,10 +1,13 @@
-"""Read an ONNX file as it is: checked, with its external data, and not changed."""
+"""Read a model as it is: checked, with its external data, and not changed. What is PyTorch's becomes ONNX first."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -12,18 +15,33 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from edgesparse.errors import FrontendError
 
+if TYPE_CHECKING:
+    import torch
+
 OLDEST_OPSET = 1
+FACTORY = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 
-Source: TypeAlias = str | Path | onnx.ModelProto | ir.Model
+Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model | torch.nn.Module | torch.export.ExportedProgram"
+Examples: TypeAlias = "torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any] | None"
+"""Inputs to trace a PyTorch module with: the only one, all in order, or all by the names that `forward` gives them."""
 
 
-def read(source: Source) -> ir.Model:
-    """Return the model in `source`; a path, or a model that is already in memory.
+def read(source: Source, examples: Examples = None, fallback: Mapping[str, np.ndarray] | None = None) -> ir.Model:
+    """Return the model in `source`: a path, a model in memory, or "package.module:factory".
 
     Weights outside the file are read from its own directory or below; a path that leaves it is refused.
 
-    Raises: FrontendError: the file cannot be read, is not a valid ONNX model, or has an unknown opset.
+    Args:
+        examples: inputs to trace a PyTorch module with.
+        fallback: such inputs by name, for a module that comes with none.
+
+    Raises: FrontendError: the file cannot be read, is not a valid ONNX model, or has an unknown opset; the PyTorch
+        model cannot be found, traced or exported, or PyTorch is not installed.
     """
+    if is_pytorch(source):
+        return _from_checked(_exported(source, examples, fallback), _named(source))
+    if examples is not None:
+        raise FrontendError(f"{_named(source)}: is ONNX; example inputs are for PyTorch modules only")
     if isinstance(source, ir.Model):
         return source
     if isinstance(source, onnx.ModelProto):
@@ -35,6 +53,33 @@ def read(source: Source) -> ir.Model:
     except (onnx.checker.ValidationError, OSError, ValueError) as err:
         raise FrontendError(f"{path}: external data cannot be loaded: {_first_line(err)}") from err
     return _from_checked(proto, str(path))
+
+
+def is_pytorch(source: Source) -> bool:
+    """Whether `source` is PyTorch's: a .pt2 file, the name of a factory, or anything in memory that is not ONNX."""
+    if not isinstance(source, str | Path):
+        return not isinstance(source, ir.Model | onnx.ModelProto)
+    return Path(source).suffix == ".pt2" or bool(FACTORY.fullmatch(str(source)) and not Path(source).exists())
+
+
+def blank(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, np.ndarray] | None:
+    """Float32 inputs of these shapes; None where there are no shapes."""
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()} if shapes else None
+
+
+def _named(source: Source) -> str:
+    return str(source) if isinstance(source, str | Path) else type(source).__name__
+
+
+def _exported(source: Source, examples: Examples, fallback: Mapping[str, np.ndarray] | None) -> onnx.ModelProto:
+    try:
+        from edgesparse.frontend import torch as pytorch
+    except ModuleNotFoundError as err:
+        if err.name != "torch":
+            raise
+        remedy = "pip install 'edgesparse[torch]'"
+        raise FrontendError(f"{_named(source)}: needs PyTorch, which is not installed; remedy: {remedy}") from err
+    return ir.to_proto(pytorch.read(source, examples, fallback))
 
 
 def _parse(path: Path) -> onnx.ModelProto:

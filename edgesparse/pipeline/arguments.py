@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
     import onnx_ir as ir
+    import torch
 
-Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model"
+Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model | torch.nn.Module | torch.export.ExportedProgram"
+"""A model: the path of an .onnx or .pt2 file, "package.module:factory", or a model in memory."""
+Examples: TypeAlias = "torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any] | None"
+"""Inputs to trace a PyTorch module with: the only one, all in order, or all by the names that `forward` gives them."""
 InputShapes = Mapping[str, Sequence[int]]
 Progress = Callable[[str], None]
 """Called with a few words when a stage begins."""
@@ -18,3 +23,8 @@ Progress = Callable[[str], None]
 
 def silent(stage: str) -> None:
     """Report no progress."""
+
+
+def name_of(model: Source) -> str:
+    """What reports call a model: the name of its file or factory, or "model"."""
+    return Path(model).name if isinstance(model, str | Path) else "model"

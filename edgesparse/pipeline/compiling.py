@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from edgesparse import targets
-from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, name_of, silent
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
 from edgesparse.pipeline.reports import CompileReport
@@ -31,6 +31,7 @@ def compile(
     target: str | Target = targets.HOST,
     output: str | Path | None = None,
     *,
+    example_inputs: Examples = None,
     input_shapes: InputShapes | None = None,
     threads: int = 1,
     progress: Progress = silent,
@@ -39,10 +40,12 @@ def compile(
     """Compile a model into a deployable artifact; zeros that it already has are used as they are.
 
     Args:
-        model: a path, or a model in memory.
+        model: a path, "package.module:factory", or a model in memory, of ONNX or of PyTorch.
         target: a built-in name, the path of a target's TOML file, or a Target.
         output: path of the artifact; MODEL.TARGET.esp in the working directory by default.
-        input_shapes: full shapes by input name; other dynamic dimensions become 1.
+        example_inputs: what to trace a PyTorch module with; their shapes become the model's.
+        input_shapes: full shapes by input name; other dynamic dimensions become 1. A PyTorch module that comes with
+            no example inputs is traced with float32 inputs of these shapes.
         threads: that a budget of latency holds for; the artifact runs with any number.
         pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
 
@@ -58,7 +61,7 @@ def compile(
     require_writable(path)
     wanted = Pruning.of(pruning)
     progress("reading the model")
-    source = frontend.read(model)
+    source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
     goal = Goal.beside(path.parent, model, device, threads, input_shapes)
     chosen, found = settled(source, wanted, goal, progress)
     pruned, report = apply_pruning(source, chosen, progress)
@@ -116,13 +119,14 @@ def lowered(
 
 def default_output(model: Source, target: Target) -> Path:
     """MODEL.TARGET.esp in the working directory."""
-    return Path(f"{Path(_name(model)).stem}.{target.name}.esp")
+    return Path(f"{Path(name_of(model).rpartition(':')[2]).stem}.{target.name}.esp")
 
 
 def digest(model: Source, source: ir.Model) -> str:
     """SHA-256 of the model's file, or of the model in memory."""
-    data = Path(model).read_bytes() if isinstance(model, str | Path) else serialized(source)
-    return hashlib.sha256(data).hexdigest()
+    if isinstance(model, str | Path) and Path(model).is_file():
+        return hashlib.sha256(Path(model).read_bytes()).hexdigest()
+    return hashlib.sha256(serialized(source)).hexdigest()
 
 
 def serialized(model: ir.Model) -> bytes:
@@ -138,13 +142,9 @@ def _manifest(
 ) -> dict[str, Any]:
     return {
         "producer": PRODUCER,
-        "model": _name(model),
+        "model": name_of(model),
         "model_sha256": digest(model, source),
         "target": target.name,
         "pruning": pruning.record if pruning else None,
         "layers": [{"name": plan.layer, "kernel": plan.kernel, "density": round(plan.density, 4)} for plan in plans],
     }
-
-
-def _name(model: Source) -> str:
-    return Path(model).name if isinstance(model, str | Path) else "model"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Unpack
 
 from edgesparse import targets
-from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, name_of, silent
 from edgesparse.pipeline.compiling import normalised
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
@@ -58,6 +58,7 @@ def explain(
     model: Source,
     target: str | Target = targets.HOST,
     *,
+    example_inputs: Examples = None,
     input_shapes: InputShapes | None = None,
     threads: int = 1,
     html: str | Path | None = None,
@@ -67,7 +68,7 @@ def explain(
     """Say for every weighted layer what dense and sparse kernels would take, which is chosen, and why.
 
     Args:
-        model, target, input_shapes, pruning: as for `compile`.
+        model, target, example_inputs, input_shapes, pruning: as for `compile`.
         threads: to predict for, and that a budget of latency holds for.
         html: also write the report to this file, as one page that needs no other file.
 
@@ -79,7 +80,7 @@ def explain(
     if html:
         require_writable(Path(html))
     progress("reading the model")
-    source = frontend.read(model)
+    source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
     goal = Goal.beside(Path(), model, device, threads, input_shapes)
     chosen, found = settled(source, Pruning.of(pruning), goal, progress)
     pruned, _ = apply_pruning(source, chosen, progress)
@@ -91,7 +92,7 @@ def explain(
     fixed = tuple(FixedLayer(str(node.name), node.op_type, why) for node in rest if (why := schedule.why_fixed(node)))
     names = {layer.layer for layer in fixed}
     report = ExplainReport(
-        model=Path(model).name if isinstance(model, str | Path) else "model",
+        model=name_of(model),
         target=device.name,
         threads=threads,
         origin=calibration.origin,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 from edgesparse import targets
 from edgesparse.errors import InternalError, PruneError
-from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.targets import Target
 
@@ -148,14 +148,16 @@ def prune(
     output: str | Path,
     *,
     target: str | Target = targets.HOST,
+    example_inputs: Examples = None,
     input_shapes: InputShapes | None = None,
     threads: int = 1,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
 ) -> PruneReport:
-    """Write a copy of an ONNX model with zeros among its weights.
+    """Write a copy of a model with zeros among its weights, in ONNX.
 
     Args:
+        model, example_inputs: as for `compile`.
         target, input_shapes, threads: what a budget of latency holds for, as for `compile`.
         pruning: the options of `Pruning`; something that says how much, such as `sparsity`, at least.
 
@@ -171,7 +173,7 @@ def prune(
         raise PruneError("nothing says how much to prune; give sparsity, such as 0.9")
     require_writable(Path(output))
     progress("reading the model")
-    source = frontend.read(model)
+    source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
     found = None
     if wanted.searches:
         device = target if isinstance(target, Target) else targets.load(target)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgesparse.pipeline.arguments import Examples, Source, name_of
 from edgesparse.pipeline.reports import ArtifactSummary, TensorSummary
 
 if TYPE_CHECKING:
@@ -17,15 +20,18 @@ if TYPE_CHECKING:
     from edgesparse.program import TensorSpec
 
 
-def inspect(file: str | Path) -> ModelSummary | ArtifactSummary:
+def inspect(file: Source, *, example_inputs: Examples = None) -> ModelSummary | ArtifactSummary:
     """Describe a model or an artifact, whichever `file` is.
+
+    Args:
+        example_inputs: as for `compile`.
 
     Raises: EdgesparseError: the file cannot be read or is neither.
     """
     from edgesparse import frontend
 
-    if not _is_artifact(Path(file)):
-        return frontend.describe(frontend.read(file))
+    if not isinstance(file, str | Path) or not _is_artifact(Path(file)):
+        return frontend.describe(frontend.read(file, example_inputs))
 
     from edgesparse.package.reader import read
 
@@ -66,14 +72,16 @@ def bench(
     *,
     threads: int = 1,
     against: Sequence[str] = (),
-    model: str | Path | None = None,
+    model: Source | None = None,
+    example_inputs: Examples = None,
     inputs: Given = None,
     seconds: float = 3.0,
     steps: bool = False,
 ) -> BenchReport:
-    """Measure an artifact on this machine, in turns with the runtimes in `against` on the ONNX file `model`.
+    """Measure an artifact on this machine, in turns with the runtimes in `against` on `model`.
 
     Args:
+        model, example_inputs: as for `verify`.
         inputs: arrays by name or in order; seeded random ones by default.
         seconds: how long to measure all of them together.
         steps: also time every kernel call.
@@ -82,15 +90,28 @@ def bench(
     """
     from edgesparse import measure
 
-    return measure.bench(
-        Path(artifact),
-        threads=threads,
-        against=against,
-        model=Path(model) if model else None,
-        inputs=inputs,
-        seconds=seconds,
-        steps=steps,
-    )
+    with _onnx_file(model, example_inputs, Path(artifact)) as path:
+        return measure.bench(
+            Path(artifact), threads=threads, against=against, model=path, inputs=inputs, seconds=seconds, steps=steps
+        )
+
+
+@contextmanager
+def _onnx_file(model: Source | None, examples: Examples, artifact: Path) -> Iterator[Path | None]:
+    """`model` as a file for other runtimes; a temporary one where it is something else."""
+    import onnx_ir as ir
+
+    from edgesparse import frontend, measure
+
+    if model is None or (isinstance(model, str | Path) and not frontend.is_pytorch(model)):
+        yield None if model is None else Path(model)
+        return
+    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+        path = Path(folder) / f"{Path(name_of(model)).stem}.onnx"
+        with measure.open_artifact(artifact) as opened:
+            feeds = measure.feeds_for(opened.inputs, None)
+        ir.save(frontend.read(model, examples, feeds), path)
+        yield path
 
 
 def _is_artifact(path: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
-from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
 from edgesparse.pipeline.compiling import digest, lowered, normalised, serialized
 from edgesparse.pipeline.pruning import Calibration, Pruning, apply_pruning, samples
 from edgesparse.pipeline.reports import VerifyReport
@@ -26,6 +26,7 @@ def verify(
     artifact: str | Path,
     model: Source,
     *,
+    example_inputs: Examples = None,
     inputs: Given = None,
     calibration: Calibration = None,
     layers: bool = True,
@@ -36,6 +37,7 @@ def verify(
     The pruning that the artifact records is applied to `model` first.
 
     Args:
+        example_inputs: as for `compile`; inputs of the artifact where a PyTorch module comes with none.
         inputs: arrays by name or in order; by default the first of `calibration`, or seeded random ones.
         calibration: samples that the pruning which is recorded needs, or their .npz file; by default the file that the
             artifact records.
@@ -45,13 +47,15 @@ def verify(
     """
     from edgesparse import frontend, measure
 
-    source, given = frontend.read(model), samples(calibration)
+    given = samples(calibration)
     progress("running the artifact")
     with measure.open_artifact(artifact) as opened:
         manifest = opened.manifest
         shapes = {spec.name: spec.shape for spec in opened.inputs}
-        feeds = measure.feeds_for(opened.inputs, inputs or _first_of(given, source, shapes))
+        feeds = measure.feeds_for(opened.inputs, inputs or _first_of(given, shapes))
         actual = opened.run(feeds)
+    progress("reading the model")
+    source = frontend.read(model, example_inputs, feeds)
     pruned, _ = apply_pruning(source, _recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
     expected = measure.OnnxRuntime(serialized(pruned), threads=1).run(feeds)
@@ -67,14 +71,17 @@ def verify(
     )
 
 
-def _first_of(given: Mapping[str, Any] | None, model: ir.Model, shapes: InputShapes) -> Given:
+def _first_of(given: Mapping[str, Any] | None, shapes: InputShapes) -> Given:
     """As many of the samples as a run takes."""
-    from edgesparse.prune import check_samples
+    import numpy as np
 
     if given is None:
         return None
-    batch = next((shape[0] for shape in shapes.values() if shape), 1)
-    return next(check_samples(model, given).feeds(batch))
+    return {
+        name: given[name][0] if np.ndim(given[name]) > len(shape) else given[name][: shape[0]]
+        for name, shape in shapes.items()
+        if np.ndim(given.get(name, 0)) > 0
+    }
 
 
 def _recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | None) -> Pruning | None:

@@ -1,5 +1,6 @@
 """Prune while training, any `nn.Module`: masks, schedules over time, lottery tickets, dynamic sparse training."""
 
+from edgesparse.frontend.torch import load_masked
 from edgesparse.torch.distill import distillation_loss
 from edgesparse.torch.dynamic import SET, RigL
 from edgesparse.torch.gradual import GradualPruning, cubic_density
@@ -20,5 +21,6 @@ __all__ = [
     "distillation_loss",
     "find_weights",
     "iterative_pruning",
+    "load_masked",
     "oneshot",
 ]

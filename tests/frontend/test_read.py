@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +12,9 @@ import pytest
 from edgesparse.errors import FrontendError
 from edgesparse.frontend import load, read
 from tests.frontend.graphs import floats, model
+from tests.models import ROOT
 
+REMEDY = "pip install 'edgesparse[torch]'"
 RELU = "g (float[1, 4] x) => (float[1, 4] y) { y = Relu (x) }"
 
 
@@ -80,3 +85,13 @@ def test_initializers_listed_as_inputs_leave_the_signature():
     normal = load(source)
 
     assert [value.name for value in normal.graph.inputs] == ["x"]
+
+
+@pytest.mark.parametrize("source", ["net.pt2", "some_package:factory"])
+def test_pytorch_model_without_pytorch_says_what_to_install(source):
+    words = f"import sys; sys.modules['torch'] = None; from edgesparse.frontend import read; read({source!r})"
+
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    last = done.stderr.splitlines()[-1]
+    assert last.endswith(f"FrontendError: {source}: needs PyTorch, which is not installed; remedy: {REMEDY}")
