@@ -11,6 +11,7 @@ import onnx_ir as ir
 from edgesparse.errors import SearchError
 from edgesparse.prune import pattern_called, prunable
 from edgesparse.search.choose import Choice, search_coefficients
+from edgesparse.search.cluster import over_ray
 from edgesparse.search.sensitivity import Feeds, Loss, OutputLoss, WeightLoss, exchangeable, here, sensitivities
 from edgesparse.search.state import State
 from edgesparse.search.timing import LatencyTable, Measured, Normalise, latency_table
@@ -94,6 +95,10 @@ class Problem:
         budget = budget_us - self.table.rest_us
         return search_coefficients(self.losses, self.table.us, budget, self.loss, trials=trials)
 
+    def latency_us(self, levels: np.ndarray) -> float:
+        """The latency of the model at these levels: measured where the setting can, else predicted."""
+        return self.measured_us(levels) if self.setting.measure is not None else self.table.total_us(levels)
+
     def measured_us(self, levels: np.ndarray) -> float:
         """The latency of the model at these levels, compiled and run here; once for each choice."""
         setting, key = self.setting, [int(level) for level in levels]
@@ -136,7 +141,8 @@ def prepare(setting: Setting) -> Problem:
     database = [_at_level(setting, at, tensors) for at in range(len(setting.levels))]
     setting.progress(f"measuring what {len(tensors)} layers lose at {len(database) - 1} levels")
     loss_of: Loss = OutputLoss(setting.model, tensors, setting.samples) if setting.samples else WeightLoss(database[0])
-    losses = sensitivities(tensors, database, setting.state, here(loss_of))
+    sweep = over_ray(setting.ray, setting.model, tensors, setting.samples) if setting.ray else here(loss_of)
+    losses = sensitivities(tensors, database, setting.state, sweep)
     known = {tuple(row["levels"]): row["loss"] for row in setting.state.rows(CHOICES)}
     return Problem(setting, losses, table, loss_of, database, known)
 
