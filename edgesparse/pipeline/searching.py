@@ -54,8 +54,8 @@ class SearchReport:
     """Densities by node that a search chose, and why; latencies in microseconds, for `threads`.
 
     Latencies are "measured" on this machine or "estimated". `loss` is that of the "outputs" on calibration samples, or
-    without any that of the "weights", as `judged_by` says. `candidates` are the models that `eval` scored, the dense one
-    first; `files` show them.
+    without any that of the "weights", as `judged_by` says. `candidates` are the models that `eval` scored, the dense
+    one first; `files` show them.
     """
 
     target: str

@@ -21,7 +21,6 @@ from edgesparse.targets import Target
 LEVELS = (1.0, 0.7, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15, 0.11, 0.08, 0.05, 0.03)
 """Densities that a layer can get; the first is dense."""
 
-TRIALS = 60  # choices whose calibration loss is measured, for one budget
 CHOICES, MEASUREMENTS, TABLE = "choices", "measurements", "table"
 
 
@@ -39,6 +38,7 @@ class Setting:
         normalise: to the form that the schedule reads.
         threads: that share an inference.
         measure: compile and time a model on the target; None where that is not this machine.
+        trials: choices whose loss is measured, for one budget.
         ray: address of the cluster that shares the sensitivity sweep.
         progress: called with a few words when a stage begins.
     """
@@ -55,6 +55,7 @@ class Setting:
     state: State
     progress: Callable[[str], None]
     measure: Callable[[ir.Model], Measured] | None = None
+    trials: int = 60
     ray: str | None = None
 
 
@@ -91,7 +92,7 @@ class Problem:
 
         Losses of weights add up, so that only those of outputs need trials.
         """
-        trials = TRIALS if self.setting.samples else 1
+        trials = self.setting.trials if self.setting.samples else 1
         budget = budget_us - self.table.rest_us
         return search_coefficients(self.losses, self.table.us, budget, self.loss, trials=trials)
 

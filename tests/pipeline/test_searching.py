@@ -115,14 +115,14 @@ def test_the_most_that_an_accuracy_allows_is_found_and_shown(command, model, sam
 
 
 def test_a_judge_that_fails_leaves_its_results(command, model, tmp_path):
-    (tmp_path / "judge.py").write_text("def score(path):\n    raise OSError('disk gone')\n")
+    (tmp_path / "failing_judge.py").write_text("def score(path):\n    raise OSError('disk gone')\n")
 
     done = command(
-        "prune", model, "-o", "o.onnx", "--target", "rpi4", "--max-accuracy-drop", "1%", "--eval", "judge:score"
+        "prune", model, "-o", "o.onnx", "--target", "rpi4", "--max-accuracy-drop", "1%", "--eval", "failing_judge:score"
     )
 
     assert done.returncode == 1
-    assert "eval judge:score: raised on" in done.stderr and "OSError: disk gone" in done.stderr
+    assert "eval failing_judge:score: raised on" in done.stderr and "OSError: disk gone" in done.stderr
     assert (tmp_path / "model.search" / "losses.jsonl").exists() and not (tmp_path / "o.onnx").exists()
 
 

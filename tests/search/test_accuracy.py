@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from edgesparse.errors import SearchError
@@ -23,7 +24,7 @@ def kept_weights(path: str) -> float:
     return sum(map(np.count_nonzero, arrays)) / sum(array.size for array in arrays)
 
 
-@pytest.mark.parametrize("drop", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("drop", [0.3, 0.5, 0.8])
 def test_the_fastest_model_that_holds_is_found(tmp_path, drop):
     problem = prepare(setting(tmp_path))
 
@@ -34,7 +35,9 @@ def test_the_fastest_model_that_holds_is_found(tmp_path, drop):
     assert all(candidate.holds is (candidate.score >= 1 - drop) for candidate in judged)
     assert chosen.holds and chosen.latency_us == found.latency_us
     assert found.latency_us == min(candidate.latency_us for candidate in judged if candidate.holds)
-    assert any(not c.holds and c.latency_us < found.latency_us < 1.1 * c.latency_us for c in judged)
+    faster = problem.pruned(problem.best_within(0.9 * found.latency_us).levels)
+    ir.save(faster, tmp_path / "faster.onnx")
+    assert kept_weights(tmp_path / "faster.onnx") < 1 - drop
 
 
 def test_a_model_that_always_holds_ends_near_the_fastest(tmp_path):
@@ -73,7 +76,7 @@ def test_a_judge_that_raises_is_named_and_what_it_said_before_is_kept(tmp_path):
     _, judged = within_drop(prepare(resumed), 0.1, judge)
 
     assert [candidate.score for candidate in judged[:3]] == [1.0, 0.5, 0.25]
-    assert len(asked) == len(judged) + 1
+    assert len(asked) == len({str(candidate.densities) for candidate in judged}) + 1
 
 
 @pytest.mark.parametrize("score", [None, "0.9", True, float("nan"), float("inf")])
