@@ -28,10 +28,17 @@ def prune_command(model: Path, output: Path, input_shapes: Any, as_json: bool, *
         print_json(report)
         return
     rows = [
-        (layer.node, layer.op, shape_text(layer.shape), f"{layer.density_after:.3f}", layer.note or "")
+        (
+            layer.node,
+            layer.op,
+            shape_text(layer.shape),
+            f"{layer.density_after:.3f}",
+            "" if layer.output_error is None else f"{layer.output_error:.1e}",
+            layer.note or "",
+        )
         for layer in report.layers
     ]
-    click.echo(table(("layer", "op", "weight", "density", "note"), rows))
+    click.echo(table(("layer", "op", "weight", "density", "error", "note"), rows))
     click.echo(
         f"{output}: density {report.prunable_density:.3f} of the prunable layers, {report.model_density:.3f} of all"
     )

@@ -51,7 +51,12 @@ def pruning(command: Command) -> Command:
         click.option("--eval", metavar="PACKAGE.MODULE:FUNCTION", help="Gives the score of an ONNX file by its path."),
         click.option("--ray", metavar="ADDRESS", help="Share the search with a Ray cluster; auto for this machine's."),
         click.option("--resume", is_flag=True, help="Go on with a search that was interrupted."),
-        click.option("--method", default="magnitude", show_default=True, help="Which weights go first."),
+        click.option(
+            "--method",
+            default="magnitude",
+            show_default=True,
+            help="Which weights go first: magnitude, wanda or sparsegpt.",
+        ),
         click.option(
             "--allocation",
             default="uniform",
@@ -61,6 +66,7 @@ def pruning(command: Command) -> Command:
         click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together, or N:M."),
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
         click.option("--calibration", type=FILE, help="An .npz with samples of every input, by its name."),
+        click.option("--reconstruct", is_flag=True, help="Fit the weights that stay to the samples."),
     ]
     wrapped = _with_recipe(command)
     for decorator in reversed(decorators):

@@ -187,12 +187,17 @@ def bench_command(
 @click.argument("artifact", type=options.FILE)
 @click.option("--model", type=options.FILE, required=True, help="The ONNX file that the artifact was compiled from.")
 @INPUTS
+@click.option("--calibration", type=options.FILE, help="The .npz that the model was pruned with; an input, too.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Also compare layer by layer.")
 @options.as_json
-def verify_command(artifact: Path, model: Path, inputs: Any, layers: bool, as_json: bool) -> None:
+def verify_command(
+    artifact: Path, model: Path, inputs: Any, calibration: Path | None, layers: bool, as_json: bool
+) -> None:
     """Compare ARTIFACT with ONNX Runtime on the model it was compiled from; exit code 1 if they disagree."""
     with progress() as stage:
-        report = pipeline.verify(artifact, model, inputs=options.merged(inputs), layers=layers, progress=stage)
+        report = pipeline.verify(
+            artifact, model, inputs=options.merged(inputs), calibration=calibration, layers=layers, progress=stage
+        )
     if as_json:
         print_json(report)
     else:

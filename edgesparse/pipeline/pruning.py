@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 from edgesparse import targets
 from edgesparse.errors import InternalError, PruneError
@@ -28,6 +28,9 @@ AMOUNTS = ("sparsity", *BUDGETS)
 
 NOT_RECORDED = (*BUDGETS, "eval", "resume", "ray")
 
+Calibration: TypeAlias = str | Path | Mapping[str, Any] | None
+"""Samples by input name, the .npz file that holds them, or none."""
+
 
 class LayerOptions(TypedDict, total=False):
     """What holds for the layers that a shell pattern names, in place of the options for all."""
@@ -45,7 +48,8 @@ class PruningOptions(TypedDict, total=False):
     allocation: str
     pattern: str
     skip: Sequence[str]
-    calibration: str | Path | Mapping[str, Any] | None
+    calibration: Calibration
+    reconstruct: bool
     layers: Mapping[str, LayerOptions]
     latency: str | None
     speedup: float | None
@@ -61,11 +65,12 @@ class Pruning:
 
     Args:
         sparsity: share of the prunable weights to remove; None where each layer or the pattern says it.
-        method: which weights go first.
+        method: which weights go first, and what becomes of the others.
         allocation: how layers share the sparsity.
         pattern: block RxQ of weights that go together, or N:M along the input channels.
         skip: shell patterns on the names of layers that stay dense.
         calibration: samples by input name, or the .npz file that holds them.
+        reconstruct: choose the values of the weights that stay anew, so that outputs change least.
         layers: options for single layers, by shell pattern on their names; the first pattern that matches counts.
         latency: choose densities so that the compiled model takes so long, such as "8ms".
         speedup: choose densities so that it is so many times as fast as the dense model compiled.
@@ -83,7 +88,8 @@ class Pruning:
     allocation: str = "uniform"
     pattern: str = "1x1"
     skip: tuple[str, ...] = ()
-    calibration: str | Path | Mapping[str, Any] | None = None
+    calibration: Calibration = None
+    reconstruct: bool = False
     layers: Mapping[str, LayerOptions] = field(default_factory=dict)
     latency: str | None = None
     speedup: float | None = None
@@ -206,7 +212,11 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
     from edgesparse.prune import prune as prune_weights
 
     progress("pruning")
-    common: dict[str, Any] = {"method": pruning.method, "calibration": samples(pruning.calibration)}
+    common: dict[str, Any] = {
+        "method": pruning.method,
+        "calibration": samples(pruning.calibration),
+        "reconstruct": pruning.reconstruct,
+    }
     pruned, report = model, None
     for density, how in passes(model, pruning):
         result = prune_weights(pruned, density, **how, **common)
@@ -215,7 +225,7 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
     return pruned, report
 
 
-def samples(calibration: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def samples(calibration: Calibration) -> Mapping[str, Any] | None:
     """Calibration samples by input name, from an .npz file where it is one.
 
     Raises: PruneError: the file cannot be read.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
 from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.compiling import digest, lowered, normalised, serialized
-from edgesparse.pipeline.pruning import Pruning, apply_pruning
+from edgesparse.pipeline.pruning import Calibration, Pruning, apply_pruning, samples
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
 
@@ -26,6 +27,7 @@ def verify(
     model: Source,
     *,
     inputs: Given = None,
+    calibration: Calibration = None,
     layers: bool = True,
     progress: Progress = silent,
 ) -> VerifyReport:
@@ -34,21 +36,23 @@ def verify(
     The pruning that the artifact records is applied to `model` first.
 
     Args:
-        inputs: arrays by name or in order; seeded random ones by default.
+        inputs: arrays by name or in order; by default the first of `calibration`, or seeded random ones.
+        calibration: samples that the pruning which is recorded needs, or their .npz file; by default the file that the
+            artifact records.
         layers: also compile the model with the values between its layers visible, and compare those.
 
     Raises: EdgesparseError: something cannot be opened or run here.
     """
     from edgesparse import frontend, measure
 
-    source = frontend.read(model)
+    source, given = frontend.read(model), samples(calibration)
     progress("running the artifact")
     with measure.open_artifact(artifact) as opened:
         manifest = opened.manifest
-        feeds = measure.feeds_for(opened.inputs, inputs)
         shapes = {spec.name: spec.shape for spec in opened.inputs}
+        feeds = measure.feeds_for(opened.inputs, inputs or _first_of(given, source, shapes))
         actual = opened.run(feeds)
-    pruned, _ = apply_pruning(source, _recorded_pruning(manifest), progress)
+    pruned, _ = apply_pruning(source, _recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
     expected = measure.OnnxRuntime(serialized(pruned), threads=1).run(feeds)
     outputs = measure.compare_all(actual, expected)
@@ -63,9 +67,22 @@ def verify(
     )
 
 
-def _recorded_pruning(manifest: Mapping[str, Any]) -> Pruning | None:
+def _first_of(given: Mapping[str, Any] | None, model: ir.Model, shapes: InputShapes) -> Given:
+    """As many of the samples as a run takes."""
+    from edgesparse.prune import check_samples
+
+    if given is None:
+        return None
+    batch = next((shape[0] for shape in shapes.values() if shape), 1)
+    return next(check_samples(model, given).feeds(batch))
+
+
+def _recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | None) -> Pruning | None:
     recorded = manifest.get("pruning")
-    return Pruning.recorded(recorded) if recorded else None
+    if not recorded:
+        return None
+    pruning = Pruning.recorded(recorded)
+    return pruning if given is None else replace(pruning, calibration=given)
 
 
 def _compare_layers(

@@ -2,8 +2,10 @@
 
 from edgesparse.prune.allocation import ALLOCATIONS
 from edgesparse.prune.choose import prunable
-from edgesparse.prune.pruning import METHODS, Pruned, named, pattern_called, prune
+from edgesparse.prune.methods import METHODS
+from edgesparse.prune.pruning import Pruned, named, pattern_called, prune
 from edgesparse.prune.report import LayerReport, PruneReport, merged
+from edgesparse.prune.samples import check_samples
 
 __all__ = [
     "ALLOCATIONS",
@@ -11,6 +13,7 @@ __all__ = [
     "LayerReport",
     "PruneReport",
     "Pruned",
+    "check_samples",
     "merged",
     "named",
     "pattern_called",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,16 +12,14 @@ import onnx_ir as ir
 from edgesparse.errors import PruneError
 from edgesparse.prune.allocation import ALLOCATIONS, Allocation, Layer, uniform, unit_counts
 from edgesparse.prune.choose import Density, checked_density, density_by_tensor, reasons_to_stay
+from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
+from edgesparse.prune.methods import METHODS, Method, by_magnitude, prune_matrix
+from edgesparse.prune.observe import Operand, operand_of, second_moments
 from edgesparse.prune.report import LayerReport, PruneReport
-from edgesparse.prune.samples import check_samples
+from edgesparse.prune.samples import Samples, check_samples
 from edgesparse.sparsity.patterns import Pattern, parse_pattern
 from edgesparse.sparsity.weights import WeightRef, find_weights
-
-Method = Callable[[np.ndarray], np.ndarray]
-"""Scores every element of a weight matrix [M, K]; what scores lowest goes first."""
-
-METHODS: dict[str, Method] = {"magnitude": magnitude}
 
 ARRIVED_SPARSE = 0.99
 T = TypeVar("T")
@@ -44,6 +42,7 @@ def prune(
     pattern: str = "1x1",
     skip: Sequence[str] = (),
     calibration: Mapping[str, np.ndarray] | None = None,
+    reconstruct: bool = False,
 ) -> Pruned:
     """Return a copy of `model` in which a share `density` of the prunable weights is left.
 
@@ -55,27 +54,31 @@ def prune(
             density for each layer by the name of its node: then `allocation` is not used, layers that are not named
             stay as they are, and a first or a depthwise convolution is pruned where it is named. None only for a
             pattern N:M, whose density is N/M.
-        method: a name in METHODS: which weights go first.
-        allocation: a name in ALLOCATIONS: how layers share the density; not used for a pattern N:M.
+        method: a name in METHODS: which weights go first, and what becomes of the others.
+        allocation: a name in ALLOCATIONS: how layers share the density, by magnitudes; not used for a pattern N:M.
         pattern: block RxQ whose elements go together, or N:M along the input channels.
         skip: shell patterns on node or tensor names.
         calibration: samples by input name, as `check_samples` wants them.
+        reconstruct: choose the values of the weights that stay anew, so that the layer's outputs change least.
 
     Raises: PruneError: a value out of range, an unknown name, a `skip` that matches nothing, a density that the
-        pattern does not have, samples that do not fit, or nothing to prune.
+        pattern does not have, samples that do not fit or are missing, or nothing to prune.
     """
     shape = pattern_called(pattern)
     density = checked_density(density, shape)
-    score, allocate = named(METHODS, method, "method"), named(ALLOCATIONS, allocation, "allocation")
+    how, allocate = named(METHODS, method, "method"), named(ALLOCATIONS, allocation, "allocation")
     pruned = model.clone()
-    if calibration is not None:
-        check_samples(pruned, calibration)
+    samples = None if calibration is None else check_samples(pruned, calibration)
+    if samples is None and (how.calibrated or reconstruct):
+        wanted = "reconstruct" if reconstruct else f"method {method!r}"
+        raise PruneError(f"{wanted} needs calibration: samples of every input, such as a hundred of the training data")
     refs = find_weights(pruned)
     reasons = reasons_to_stay(refs, skip, shape, density)
     chosen = [ref for ref in _unique(refs) if reasons[ref.tensor] is None]
     shares = density_by_tensor(refs, density) if isinstance(density, Mapping) else density
-    nnz = _apply(chosen, shares, score, allocate, shape)
-    rows = tuple(_row(ref, reasons[ref.tensor], nnz.get(ref.tensor, ref.nnz)) for ref in _unique(refs))
+    keeps = _keeps(chosen, shares, allocate, shape)
+    results = _Layers(pruned, refs, keeps, how, reconstruct).prune(samples)
+    rows = tuple(_row(ref, reasons[ref.tensor], results.get(ref.tensor)) for ref in _unique(refs))
     asked = density if isinstance(density, float) else None
     return Pruned(pruned, PruneReport(asked, method, allocation, pattern, rows))
 
@@ -101,28 +104,71 @@ def named(registry: dict[str, T], name: str, kind: str) -> T:
     return registry[name]
 
 
-def _apply(
-    refs: Sequence[WeightRef],
-    density: float | Mapping[str, float],
-    score: Method,
-    allocate: Allocation,
-    pattern: Pattern,
-) -> dict[str, int]:
-    """Prune the tensors behind `refs`; returns what is left nonzero in each."""
-    scores = [score(ref.to_matrix(ref.array())) for ref in refs]
-    layers = {ref.tensor: Layer(ref.shape, pattern.reduce(of)) for ref, of in zip(refs, scores, strict=True)}
+def _keeps(
+    refs: Sequence[WeightRef], density: float | Mapping[str, float], allocate: Allocation, pattern: Pattern
+) -> dict[str, Keep]:
+    """What stays of each tensor that loses anything."""
+    layers = {ref.tensor: Layer(ref.shape, pattern.reduce(magnitude(ref.to_matrix(ref.array())))) for ref in refs}
     counts = unit_counts(layers, density, uniform if pattern.density is not None else allocate)
-    nnz: dict[str, int] = {}
-    for ref, of in zip(refs, scores, strict=True):
-        count = counts[ref.tensor]
-        if count == layers[ref.tensor].units:
-            continue
-        array = ref.array()
-        mask = ref.from_matrix(pattern.mask(of, count, ref.window))
-        sparse = np.where(mask, array, np.zeros((), array.dtype))
-        _store(ref.value, sparse)
-        nnz[ref.tensor] = int(np.count_nonzero(sparse))
-    return nnz
+    return {
+        ref.tensor: Keep(counts[ref.tensor], pattern, ref.window)
+        for ref in refs
+        if counts[ref.tensor] < layers[ref.tensor].units
+    }
+
+
+@dataclass(frozen=True)
+class _Result:
+    nnz: int
+    output_error: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """The layers of `model` that are to be pruned, by the tensors in `keeps`."""
+
+    model: ir.Model
+    refs: Sequence[WeightRef]
+    keeps: Mapping[str, Keep]
+    method: Method
+    reconstruct: bool
+
+    def prune(self, samples: Samples | None) -> dict[str, _Result]:
+        """Prune, by magnitude where nothing more is known; what became of each tensor."""
+        refs = {ref.tensor: ref for ref in _unique(self.refs) if ref.tensor in self.keeps}
+        unseen: dict[str, str | None] = dict.fromkeys(refs)
+        results: dict[str, _Result] = {}
+        if samples is not None and (self.method.calibrated or self.reconstruct):
+            operands, unseen = self._operands()
+            for seconds in second_moments(self.model, samples, operands):
+                results |= {tensor: self._by_method(refs[tensor], second) for tensor, second in seconds.items()}
+        return results | {tensor: self._by_magnitude(refs[tensor], note) for tensor, note in unseen.items()}
+
+    def _operands(self) -> tuple[dict[str, list[Operand]], dict[str, str | None]]:
+        """What the layers of each tensor read, and of which tensors that cannot be said."""
+        operands: dict[str, list[Operand]] = {}
+        unseen: dict[str, str | None] = {}
+        for ref in self.refs:
+            if ref.tensor not in self.keeps:
+                continue
+            found = operand_of(ref, self.model.graph)
+            if isinstance(found, str):
+                unseen[ref.tensor] = f"by magnitude: {found}"
+            else:
+                operands.setdefault(ref.tensor, []).append(found)
+        return {tensor: of for tensor, of in operands.items() if tensor not in unseen}, unseen
+
+    def _by_method(self, ref: WeightRef, second: np.ndarray) -> _Result:
+        dense, keep = ref.to_matrix(ref.array()), self.keeps[ref.tensor]
+        sparse, error = prune_matrix(dense, keep, self.method, second, reconstruct=self.reconstruct)
+        _store(ref.value, ref.from_matrix(sparse))
+        return _Result(int(np.count_nonzero(sparse)), error)
+
+    def _by_magnitude(self, ref: WeightRef, note: str | None) -> _Result:
+        sparse = by_magnitude(ref.to_matrix(ref.array()), self.keeps[ref.tensor])
+        _store(ref.value, ref.from_matrix(sparse))
+        return _Result(int(np.count_nonzero(sparse)), note=note)
 
 
 def _store(value: ir.Value, array: np.ndarray) -> None:
@@ -146,8 +192,9 @@ def _unique(refs: Sequence[WeightRef]) -> list[WeightRef]:
     return list({ref.tensor: ref for ref in reversed(refs)}.values())[::-1]
 
 
-def _row(ref: WeightRef, reason: str | None, nnz: int) -> LayerReport:
-    note = reason
-    if reason is None and ref.density < ARRIVED_SPARSE:
+def _row(ref: WeightRef, reason: str | None, result: _Result | None) -> LayerReport:
+    note = reason or (result.note if result else None)
+    if note is None and ref.density < ARRIVED_SPARSE:
         note = f"arrived with density {ref.density:.3g}; its zeros are kept"
-    return LayerReport(ref.node, ref.op, ref.tensor, ref.shape, ref.size, ref.nnz, nnz, reason is None, note)
+    nnz, error = (ref.nnz, None) if result is None else (result.nnz, result.output_error)
+    return LayerReport(ref.node, ref.op, ref.tensor, ref.shape, ref.size, ref.nnz, nnz, reason is None, note, error)

@@ -8,7 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One weight before and after; `note` says why it was left, or what is special about it."""
+    """One weight before and after.
+
+    `note` says why it was left, or what is special about it; `output_error` is the mean square of the change of the
+    layer's outputs over that of the outputs, on the calibration samples, where they were looked at.
+    """
 
     node: str
     op: str
@@ -19,6 +23,7 @@ class LayerReport:
     nnz_after: int
     prunable: bool
     note: str | None = None
+    output_error: float | None = None
 
     @property
     def density_before(self) -> float:

@@ -27,6 +27,9 @@ class Pattern(Protocol):
     def misfit(self, m: int, k: int, window: int = 1) -> str | None:
         """Why the pattern does not divide a matrix [m, k], or None where it does."""
 
+    def span(self, window: int = 1) -> int:
+        """Neighbouring columns, from a multiple of as many on, whose elements are chosen together."""
+
     def reduce(self, scores: np.ndarray) -> np.ndarray:
         """Scores of the units that stay or go together, from scores [M, K] of the elements."""
 
@@ -69,6 +72,10 @@ class Block:
         if k % self.columns:
             return f"pattern {self} needs inputs in multiples of {self.columns}; there are {k}"
         return None
+
+    def span(self, window: int = 1) -> int:
+        """Columns of a block."""
+        return self.columns
 
     def split(self, matrix: np.ndarray) -> np.ndarray:
         """A view of `matrix` [M, K] as [M / rows, rows, K / columns, columns]."""
@@ -125,6 +132,10 @@ class NofM:
         if channels % self.m:
             return f"pattern {self} needs input channels in multiples of {self.m}; there are {channels}"
         return None
+
+    def span(self, window: int = 1) -> int:
+        """Columns of `m` input channels."""
+        return self.m * window
 
     def groups(self, matrix: np.ndarray, window: int = 1) -> np.ndarray:
         """`matrix` [M, K] as [M, channels / m, window, m]; a copy where there is a window."""

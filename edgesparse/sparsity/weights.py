@@ -44,6 +44,8 @@ class WeightRef:
     view: tuple[int, ...]  # shape under which the layer reads the stored tensor
     layout: str  # how that becomes a matrix: "rows", "columns" or "conv_transpose"
     value: ir.Value = field(repr=False, compare=False)
+    source: ir.Node = field(repr=False, compare=False)  # the node of the layer
+    at: int = field(repr=False, compare=False)  # which of its inputs is the weight
 
     @property
     def size(self) -> int:
@@ -112,16 +114,14 @@ def _weight_of(node: ir.Node, *, first_conv: bool) -> WeightRef | None:
     at = WEIGHT_INPUT.get(node.op_type)
     if at is None or node.domain or len(node.inputs) <= at:
         return None
-    operand = node.inputs[at]
-    found = _stored(operand)
+    found = _stored(node.inputs[at])
     if found is None and node.op_type == "MatMul":
-        operand = node.inputs[0]
-        found = _stored(operand)
+        found = _stored(node.inputs[0])
         if found is not None:
-            return _describe(node, found, "rows", first_conv=False)
+            return _describe(node, 0, found, "rows", first_conv=False)
     if found is None:
         return None
-    return _describe(node, found, _layout(node), first_conv=first_conv and node.op_type == "Conv")
+    return _describe(node, at, found, _layout(node), first_conv=first_conv and node.op_type == "Conv")
 
 
 def _layout(node: ir.Node) -> str:
@@ -199,7 +199,7 @@ def stored_array(value: ir.Value | None) -> np.ndarray | None:
     return None
 
 
-def _describe(node: ir.Node, stored: _Stored, layout: str, *, first_conv: bool) -> WeightRef | None:
+def _describe(node: ir.Node, at: int, stored: _Stored, layout: str, *, first_conv: bool) -> WeightRef | None:
     array = stored_array(stored.value)
     assert array is not None
     if len(stored.view) < 2:
@@ -226,6 +226,8 @@ def _describe(node: ir.Node, stored: _Stored, layout: str, *, first_conv: bool) 
         view=stored.view,
         layout=layout,
         value=stored.value,
+        source=node,
+        at=at,
     )
 
 

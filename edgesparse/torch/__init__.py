@@ -5,6 +5,7 @@ from edgesparse.torch.dynamic import SET, RigL
 from edgesparse.torch.gradual import GradualPruning, cubic_density
 from edgesparse.torch.iterative import Rewind, iterative_pruning
 from edgesparse.torch.masks import Masks
+from edgesparse.torch.oneshot import OneShot, oneshot
 from edgesparse.torch.weights import ModuleWeight, find_weights
 
 __all__ = [
@@ -12,10 +13,12 @@ __all__ = [
     "GradualPruning",
     "Masks",
     "ModuleWeight",
+    "OneShot",
     "Rewind",
     "RigL",
     "cubic_density",
     "distillation_loss",
     "find_weights",
     "iterative_pruning",
+    "oneshot",
 ]

@@ -78,6 +78,39 @@ def test_prune_writes_a_valid_model_with_the_share_of_zeros_asked_for(command, m
     assert np.count_nonzero(weights["head_weight"]) == weights["head_weight"].size
 
 
+@pytest.fixture
+def images(tmp_path):
+    """Calibration samples for the classifier."""
+    np.savez(tmp_path / "images.npz", image=np.random.default_rng(1).standard_normal((12, 3, 8, 8)).astype(np.float32))
+
+
+@pytest.mark.usefixtures("images")
+def test_prune_with_samples_says_what_each_layer_loses(command, model):
+    report = result(
+        command(
+            *("prune", model, "-o", "s.onnx", "--pattern", "2:4", "--method", "sparsegpt", "--reconstruct"),
+            *("--calibration", "images.npz", "--json"),
+        )
+    )
+
+    errors = {layer["node"]: layer["output_error"] for layer in report["layers"]}
+    assert errors["stem"] is None
+    assert 0 < errors["body"] < 1 and 0 < errors["head"] < 1
+    assert report["prunable_density"] == 0.5
+
+
+@pytest.mark.usefixtures("images")
+def test_verify_prunes_with_the_samples_that_the_artifact_was_pruned_with(command, model):
+    options = ("--sparsity", "0.5", "--method", "wanda", "--calibration", "images.npz")
+    assert command("compile", model, "-o", "wanda.esp", *options).returncode == 0
+
+    recorded = command("verify", "wanda.esp", "--model", model)
+    given = command("verify", "wanda.esp", "--model", model, "--calibration", "images.npz")
+
+    assert "the outputs agree" in recorded.stdout
+    assert "the outputs agree" in given.stdout
+
+
 def test_compile_names_the_artifact_after_model_and_target(command, model, tmp_path):
     report = result(command("compile", model, "--target", "host", "--json"))
 
@@ -170,6 +203,15 @@ BAD_INPUT = [
     (["compile", "model.onnx", "--input-shape", "x=1,3,8,8"], "no input is named 'x'; the model has 'image'"),
     (["compile", "odd.onnx"], "acme::Wiggle"),
     (["prune", "model.onnx", "-o", "o.onnx", "--sparsity", "0.5", "--method", "dice"], "method 'dice' is unknown"),
+    (["prune", "model.onnx", "-o", "o.onnx", "--sparsity", "0.5", "--method", "wanda"], "'wanda' needs calibration"),
+    (
+        ["prune", "model.onnx", "-o", "o.onnx", "--sparsity", "0.5", "--calibration", "none.npz"],
+        "calibration: none.npz cannot be read: No such file",
+    ),
+    (
+        ["prune", "model.onnx", "-o", "o.onnx", "--sparsity", "0.5", "--calibration", "x.npy"],
+        "calibration: x.npy cannot be read: not an .npz file",
+    ),
     (["prune", "model.onnx", "-o", "o.onnx", "--sparsity", "0.5", "--skip", "x*"], "'x*' matches no layer"),
     (["run", "none.esp"], "none.esp"),
     (["run", "model.onnx"], "model.onnx"),

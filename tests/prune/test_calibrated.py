@@ -1,0 +1,296 @@
+"""Pruning with calibration samples: what layers read, in which order they are pruned, and how much it helps."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from edgesparse.errors import PruneError
+from edgesparse.frontend import read
+from edgesparse.prune import observe, prune, unfold
+from edgesparse.prune.observe import operand_of, second_moments
+from edgesparse.prune.samples import check_samples
+from edgesparse.sparsity.weights import find_weights
+from tests.frontend.graphs import floats, model
+from tests.models import ort_run, real_model
+
+
+def moments_of(source, samples):
+    """Second moments of the only layer of a model."""
+    (ref,) = find_weights(source)
+    operand = operand_of(ref, source.graph)
+    (part,) = second_moments(source, check_samples(source, samples), {ref.tensor: [operand]})
+    return ref, part[ref.tensor]
+
+
+def from_outputs(source, samples, ref):
+    """The same from linearity alone: how the outputs answer to a weight matrix of one entry.
+
+    Every place of the outputs is x[k] of its position then, for row 0 of each group.
+    """
+    groups = ref.group if ref.op == "Conv" else 1
+    columns = []
+    for k in range(ref.k):
+        matrix = np.zeros((ref.m, ref.k), np.float32)
+        matrix[:: ref.m // groups, k] = 1.0
+        probe = source.clone()
+        probe.graph.initializers[ref.tensor].const_value = ir.tensor(ref.from_matrix(matrix), name=ref.tensor)
+        outputs = [ort_run(probe, feed) for feed in check_samples(source, samples).feeds()]
+        columns.append(np.concatenate([y for (y,) in outputs]))
+    x = np.stack(columns, axis=-1).astype(np.float64)
+    x = np.moveaxis(x[:, :: ref.m // groups], 1, 0) if ref.op == "Conv" else x[..., 0, :]
+    x = x.reshape(groups, -1, ref.k)
+    return np.stack([of.T @ of / len(of) for of in x])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shape"),
+    [
+        ("pads = [1, 1, 1, 1]", (6, 4, 3, 3)),
+        ("strides = [2, 1], pads = [0, 1, 2, 0]", (6, 4, 3, 3)),
+        ("dilations = [1, 2]", (3, 4, 2, 3)),
+        ("group = 2", (6, 2, 3, 1)),
+        ('auto_pad = "SAME_UPPER", strides = [2, 2]', (2, 4, 3, 3)),
+        ('auto_pad = "SAME_LOWER", strides = [3, 2]', (2, 4, 2, 3)),
+    ],
+)
+def test_a_convolution_reads_its_windows(attributes, shape):
+    text = f"g (float[n, 4, 9, 7] x) => (float[n, c, h, v] y) {{ y = Conv <{attributes}> (x, w) }}"
+    source, samples = model(text, w=floats(*shape)), {"x": floats(5, 4, 9, 7, seed=1)}
+
+    ref, second = moments_of(source, samples)
+
+    np.testing.assert_allclose(second, from_outputs(source, samples, ref), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "sample"),
+    [
+        ("g (float[n, 6] x) => (float[n, 5] y) { y = MatMul (x, w) }", (6, 5), (6,)),
+        ("g (float[n, 7, 6] x) => (float[n, 7, 5] y) { y = MatMul (x, w) }", (6, 5), (7, 6)),
+        ("g (float[n, 6] x) => (float[n, 5] y) { y = Gemm <transB = 1> (x, w) }", (5, 6), (6,)),
+        ("g (float[6, 3] x) => (float[3, 5] y) { y = Gemm <transA = 1> (x, w) }", (6, 5), (6, 3)),
+    ],
+)
+def test_a_product_reads_rows(text, shape, sample):
+    source, samples = model(text, w=floats(*shape)), {"x": floats(9, *sample, seed=1)}
+
+    ref, second = moments_of(source, samples)
+
+    np.testing.assert_allclose(second, from_outputs(source, samples, ref), rtol=1e-4, atol=1e-5)
+
+
+def test_a_weight_on_the_left_reads_columns():
+    source = model("g (float[6, 7] x) => (float[5, 7] y) { y = MatMul (w, x) }", w=floats(5, 6))
+    x = floats(4, 6, 7, seed=1)
+
+    _, second = moments_of(source, {"x": x})
+
+    columns = np.moveaxis(x, 1, 2).reshape(-1, 6).astype(np.float64)
+    np.testing.assert_allclose(second[0], columns.T @ columns / len(columns), rtol=1e-5)
+
+
+def test_every_matrix_of_a_batched_product_reads_its_own():
+    source = model("g (float[3, 7, 6] x) => (float[3, 7, 5] y) { y = MatMul (x, w) }", w=floats(3, 6, 5))
+    x = floats(4, 3, 7, 6, seed=1)
+
+    _, second = moments_of(source, {"x": x})
+
+    rows = x.swapaxes(0, 1).reshape(3, -1, 6).astype(np.float64)
+    np.testing.assert_allclose(second, rows.swapaxes(1, 2) @ rows / 28, rtol=1e-5, atol=1e-6)
+
+
+def test_a_convolution_over_time_reads_its_windows():
+    source = model("g (float[n, 2, 9] x) => (float[n, 3, 4] y) { y = Conv <strides = [2]> (x, w) }", w=floats(3, 2, 3))
+    x = floats(4, 2, 9, seed=1)
+
+    _, second = moments_of(source, {"x": x})
+
+    rows = np.stack([x[:, :, at : at + 3].reshape(4, 6) for at in (0, 2, 4, 6)]).reshape(-1, 6).astype(np.float64)
+    np.testing.assert_allclose(second[0], rows.T @ rows / len(rows), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_large_maps_are_looked_at_in_part_and_evenly(monkeypatch, batch):
+    monkeypatch.setattr(unfold, "POSITIONS", 100)
+    monkeypatch.setattr(unfold, "POSITIONS_PER_INPUT", 1)
+    conv = unfold.Convolution((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
+    where = np.arange(400.0).reshape(20, 20)[None, None].repeat(batch, axis=0)
+
+    rows = conv.rows(where, unfold.Sampling(samples=10, batch=batch)).reshape(batch, 10)
+
+    assert (np.diff(rows, axis=1) >= 39).all()
+    assert (np.diff(rows, axis=1) <= 41).all()
+    assert len({tuple(row) for row in rows}) == batch
+    again = conv.rows(where, unfold.Sampling(samples=10, batch=batch)).reshape(batch, 10)
+    np.testing.assert_array_equal(rows, again)
+
+
+def test_long_sequences_are_looked_at_in_part(monkeypatch):
+    monkeypatch.setattr(unfold, "POSITIONS", 100)
+    monkeypatch.setattr(unfold, "POSITIONS_PER_INPUT", 1)
+    x = np.arange(400.0).reshape(400, 1)
+
+    rows = unfold.Product().rows(x, unfold.Sampling(samples=10)).reshape(-1)
+
+    np.testing.assert_array_equal(rows, np.arange(0, 400, 40))
+
+
+CHAIN = """g (float[n, 16] x) => (float[n, 8] y) {
+    [first] a = MatMul (x, w1)
+    r = Relu (a)
+    [second] y = MatMul (r, w2)
+}"""
+
+
+def chain():
+    return model(CHAIN, w1=floats(16, 12), w2=floats(12, 8, seed=1))
+
+
+def correlated(count, width, seed=3):
+    """Inputs that go with each other, some of them strong."""
+    mixed = floats(count, width, seed=seed) @ floats(width, width, seed=9)
+    return (mixed * np.geomspace(0.2, 5.0, width)).astype(np.float32)
+
+
+def test_later_layers_see_what_was_pruned_before():
+    samples = {"x": correlated(64, 16)}
+    source = chain()
+    refs = {ref.tensor: [operand_of(ref, source.graph)] for ref in find_weights(source)}
+
+    parts = second_moments(source, check_samples(source, samples), refs)
+    next(parts)
+    source.graph.initializers["w1"].const_value = ir.tensor(np.zeros((16, 12), np.float32), name="w1")
+
+    assert not next(parts)["w2"].any()
+
+
+def test_moments_that_are_large_are_looked_at_one_by_one(monkeypatch):
+    source = chain()
+    refs = {ref.tensor: [operand_of(ref, source.graph)] for ref in find_weights(source)}
+    samples = check_samples(source, {"x": correlated(64, 16)})
+    monkeypatch.setattr(observe, "PASSES", 1)
+
+    assert [list(part) for part in second_moments(source, samples, refs)] == [["w1", "w2"]]
+
+    monkeypatch.setattr(observe, "MOMENT_BYTES", 1)
+    assert [list(part) for part in second_moments(source, samples, refs)] == [["w1"], ["w2"]]
+
+
+@pytest.mark.parametrize("pattern", ["1x1", "4x1", "1x4", "2:4"])
+def test_sparsegpt_loses_less_than_wanda_and_that_less_than_magnitude(pattern):
+    source, train, test = chain(), correlated(256, 16), correlated(64, 16, seed=4)
+    exact = ort_run(source, {"x": test})[0]
+
+    def error(**options):
+        density = None if pattern == "2:4" else 0.5
+        pruned = prune(source, density, pattern=pattern, calibration={"x": train}, **options)
+        assert pruned.report.prunable_density == pytest.approx(0.5, abs=0.01)
+        return np.linalg.norm(ort_run(pruned.model, {"x": test})[0] - exact)
+
+    assert error(method="sparsegpt") < error(method="wanda") < error(method="magnitude")
+    assert error(method="wanda", reconstruct=True) < error(method="wanda")
+    assert error(method="magnitude", reconstruct=True) < error(method="magnitude")
+
+
+def test_the_report_says_how_far_outputs_moved():
+    source, x = chain(), correlated(256, 16)
+
+    report = prune(source, {"first": 0.5}, method="wanda", calibration={"x": x}).report
+
+    first, second = report.layers
+    pruned = prune(source, {"first": 0.5}, method="wanda", calibration={"x": x}).model
+    weight = source.graph.initializers["w1"].const_value.numpy().astype(np.float64)
+    change = pruned.graph.initializers["w1"].const_value.numpy() - weight
+    assert first.output_error == pytest.approx(np.sum((x @ change) ** 2) / np.sum((x @ weight) ** 2), rel=1e-4)
+    assert second.output_error is None
+
+
+def test_what_calibration_cannot_see_goes_by_magnitude_and_says_so():
+    text = "g (float[n, 4, 5, 5] x) => (float[n, c, h, v] y) { y = ConvTranspose (x, w) }"
+
+    row = prune(
+        model(text, w=floats(4, 6, 3, 3)), 0.5, method="wanda", calibration={"x": floats(3, 4, 5, 5)}
+    ).report.layers[0]
+
+    assert row.note == "by magnitude: calibration does not look into ConvTranspose"
+    assert row.nnz_after == row.size // 2
+
+
+def test_layers_that_share_a_weight_are_judged_by_what_all_of_them_read():
+    text = """g (float[n, 4] x) => (float[n, 4] y) {
+        a = MatMul (x, w)
+        y = MatMul (a, w)
+    }"""
+    weight, x = floats(4, 4), floats(32, 4, seed=2)
+    source = model(text, w=weight)
+    refs = find_weights(source)
+
+    operands = {"w": [operand_of(ref, source.graph) for ref in refs]}
+    (part,) = second_moments(source, check_samples(source, {"x": x}), operands)
+
+    both = np.concatenate([x, x @ weight]).astype(np.float64)
+    np.testing.assert_allclose(part["w"][0], both.T @ both / len(both), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "wanda"}, "method 'wanda' needs calibration: samples of every input"),
+        ({"reconstruct": True}, "reconstruct needs calibration"),
+    ],
+)
+def test_calibration_is_asked_for(options, message):
+    with pytest.raises(PruneError, match=message):
+        prune(chain(), 0.5, **options)
+
+
+def test_samples_that_the_model_cannot_run_are_an_error(monkeypatch):
+    text = "g (float[n, m] x) => (float[n, 5] y) { y = MatMul (x, w) z = MatMul (y, v) }"
+
+    source = model(text, w=floats(6, 5), v=floats(5, 4))
+    monkeypatch.setattr(observe, "PASSES", 1)
+    with pytest.raises(PruneError, match="calibration: ONNX Runtime cannot run the model on the samples"):
+        prune(source, 0.5, method="wanda", calibration={"x": floats(3, 7)})
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "sample"),
+    [
+        ("g (float[n, m] x) => (float[n, 5] y) { [y] y = MatMul (x, w) }", (6, 5), (7,)),
+        ("g (float[n, m, 5, 5] x) => (float[n, 4, 5, 5] y) { [y] y = Conv (x, w) }", (4, 6, 1, 1), (8, 5, 5)),
+    ],
+)
+def test_samples_that_do_not_fit_a_weight_are_an_error(text, shape, sample):
+    with pytest.raises(PruneError, match=r"calibration: x: got \d inputs, expected 6"):
+        prune(model(text, w=floats(*shape)), {"y": 0.5}, method="wanda", calibration={"x": floats(3, *sample)})
+
+
+def test_a_trained_network_keeps_more_of_its_outputs():
+    source = read(real_model("cifar10_resnet20"))
+    (name,) = (value.name for value in source.graph.inputs if value.name not in source.graph.initializers)
+    shape = [size if isinstance(size, int) else 1 for size in source.graph.inputs[0].shape][1:]
+    samples = np.random.default_rng(0).standard_normal((24, *shape)).astype(np.float32)
+    samples = np.cumsum(samples, axis=-1)  # neighbours are alike, as in pictures
+    train, test = {name: samples[:16]}, samples[16:]
+
+    def outputs(network):
+        return np.concatenate([ort_run(network, {name: one[None]})[0] for one in test])
+
+    exact = outputs(source)
+    errors = {
+        method: np.linalg.norm(outputs(prune(source, 0.5, method=method, calibration=train).model) - exact)
+        for method in ("magnitude", "wanda", "sparsegpt")
+    }
+
+    assert errors["sparsegpt"] < min(errors["wanda"], errors["magnitude"])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_samples_that_overflow_are_an_error(bad):
+    x = correlated(8, 16)
+    x[3, 2] = bad
+
+    with pytest.raises(PruneError, match="calibration: what is multiplied with w1 is infinite, not a number"):
+        prune(chain(), 0.5, method="sparsegpt", calibration={"x": x})
