@@ -177,10 +177,7 @@ def _identity(model: ir.Model, pruning: Pruning, goal: Goal, arrays: Mapping[str
         digest.update(repr((name, array.dtype.str, array.shape)).encode() + array.tobytes())
     return {
         "model": hashlib.sha256(serialized(model)).hexdigest(),
-        "method": pruning.method,
-        "pattern": pruning.pattern,
-        "skip": list(pruning.skip),
-        "layers": dict(pruning.layers),
+        **pruning.record,
         "calibration": digest.hexdigest() if arrays else None,
         "target": goal.target.name,
         "facts": hashlib.sha256(repr(goal.target).encode()).hexdigest(),
