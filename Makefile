@@ -71,5 +71,5 @@ $(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/zoo $(STAMPS)/bench: $(STAMPS)/%: $(STAMP
 
 EXTRAS_demo := demo
 EXTRAS_dev := dev
-EXTRAS_zoo := dev,zoo
+EXTRAS_zoo := dev,zoo,plot,ray
 EXTRAS_bench := dev,zoo,bench

@@ -145,10 +145,14 @@ def _tell(found: pipeline.SearchReport | None) -> None:
     """Say what a search for densities reached."""
     if found is None:
         return
+    asked = f", asked for {time_text(found.budget_us)}" if found.budget_us else ""
     click.echo(
-        f"{found.origin} latency {time_text(found.latency_us)} with {found.threads} thread(s), "
-        f"asked for {time_text(found.budget_us)}; dense {time_text(found.dense_us)} ({found.speedup:.2f}x)"
+        f"{found.origin} latency {time_text(found.latency_us)} with {found.threads} thread(s){asked}; "
+        f"dense {time_text(found.dense_us)} ({found.speedup:.2f}x)"
     )
+    if found.candidates:
+        score = next(each.score for each in found.candidates if each.densities == found.densities)
+        click.echo(f"score {score:.6g}, dense {found.candidates[0].score:.6g}; {', '.join(map(str, found.files))}")
     if found.judged_by == "weights":
         click.echo("without calibration samples, densities go by the error of the weights alone")
 

@@ -43,6 +43,13 @@ def pruning(command: Command) -> Command:
             type=click.FloatRange(1.0, min_open=True),
             help="Choose densities by layer so that it is so many times as fast as dense.",
         ),
+        click.option(
+            "--max-accuracy-drop",
+            metavar="SHARE",
+            help="Choose densities by layer for the fastest model whose score drops by no more: 1%.",
+        ),
+        click.option("--eval", metavar="PACKAGE.MODULE:FUNCTION", help="Gives the score of an ONNX file by its path."),
+        click.option("--ray", metavar="ADDRESS", help="Share the search with a Ray cluster; auto for this machine's."),
         click.option("--resume", is_flag=True, help="Go on with a search that was interrupted."),
         click.option(
             "--method",

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from edgesparse.prune import PruneReport
 
 
-BUDGETS = ("latency", "speedup")
+BUDGETS = ("latency", "speedup", "max_accuracy_drop")
 """Fields of `Pruning` from which a search makes densities."""
 
 AMOUNTS = ("sparsity", *BUDGETS)
 """Fields of `Pruning` that say how much to prune; only one of them can."""
 
-NOT_RECORDED = (*BUDGETS, "resume")
+NOT_RECORDED = (*BUDGETS, "eval", "resume", "ray")
 
 Calibration: TypeAlias = str | Path | Mapping[str, Any] | None
 """Samples by input name, the .npz file that holds them, or none."""
@@ -53,7 +53,10 @@ class PruningOptions(TypedDict, total=False):
     layers: Mapping[str, LayerOptions]
     latency: str | None
     speedup: float | None
+    max_accuracy_drop: str | float | None
+    eval: str | None
     resume: bool
+    ray: str | None
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,11 @@ class Pruning:
         layers: options for single layers, by shell pattern on their names; the first pattern that matches counts.
         latency: choose densities so that the compiled model takes so long, such as "8ms".
         speedup: choose densities so that it is so many times as fast as the dense model compiled.
+        max_accuracy_drop: choose densities for the fastest model whose score drops by no more than this share of the
+            dense model's, such as "1%" or 0.01.
+        eval: "package.module:function" that returns the score of the ONNX file whose path it gets; higher is better.
         resume: go on with the partial results of a search that was interrupted.
+        ray: address of a Ray cluster that shares the sweep over layers and densities.
 
     Raises: EdgesparseError: a value that fits no model.
     """
@@ -86,7 +93,10 @@ class Pruning:
     layers: Mapping[str, LayerOptions] = field(default_factory=dict)
     latency: str | None = None
     speedup: float | None = None
+    max_accuracy_drop: str | float | None = None
+    eval: str | None = None
     resume: bool = False
+    ray: str | None = None
 
     def __post_init__(self) -> None:
         from edgesparse.prune import ALLOCATIONS, METHODS, named, pattern_called
@@ -102,6 +112,10 @@ class Pruning:
             from edgesparse.search import parse_latency
 
             parse_latency(self.latency)
+        if self.max_accuracy_drop is not None:
+            from edgesparse.search import parse_drop
+
+            parse_drop(self.max_accuracy_drop)
         if self.speedup is not None and not 1 < self.speedup < math.inf:
             raise PruneError(f"speedup: got {self.speedup:g}, expected a number above 1 such as 3")
 
@@ -117,6 +131,10 @@ class Pruning:
         asked = [name for name in AMOUNTS if getattr(pruning, name) is not None]
         if len(asked) > 1:
             raise PruneError(f"{' and '.join(asked)} each say how much to prune; give one of them")
+        if (pruning.max_accuracy_drop is None) != (pruning.eval is None):
+            raise PruneError(
+                "max_accuracy_drop and eval need each other: how far the score may drop, and what gives it"
+            )
         fixed = pattern_called(pruning.pattern).density is not None
         return pruning if asked or pruning.layers or fixed else None
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx_ir as ir
 
-    from edgesparse.search import Found, Measured, Problem, Setting
+    from edgesparse.search import Candidate, Found, Measured, Problem, Setting
 
 SAMPLES = 128  # that the calibration loss is measured on, of those that are given
 BATCH = 64  # samples of an inference, where the model allows it
@@ -32,20 +32,21 @@ RUNS = 50  # that its kernel calls are timed in
 
 @dataclass(frozen=True)
 class Goal:
-    """What a budget holds for, and the folder of the partial results."""
+    """What a budget holds for, and where the files of the search go: partial results, and the candidates' scores."""
 
     target: Target
     threads: int
     input_shapes: InputShapes | None
     state: Path
+    pareto: Path
 
     @classmethod
     def beside(
         cls, folder: Path, model: Source, target: Target, threads: int, input_shapes: InputShapes | None
     ) -> Goal:
-        """Partial results go to MODEL.search in `folder`."""
+        """Files go to MODEL.search and MODEL.pareto.json in `folder`."""
         name = Path(model).stem if isinstance(model, str | Path) else "model"
-        return cls(target, threads, input_shapes, folder / f"{name}.search")
+        return cls(target, threads, input_shapes, folder / f"{name}.search", folder / f"{name}.pareto.json")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class SearchReport:
     """Densities by node that a search chose, and why; latencies in microseconds, for `threads`.
 
     Latencies are "measured" on this machine or "estimated". `loss` is that of the "outputs" on calibration samples, or
-    without any that of the "weights", as `judged_by` says.
+    without any that of the "weights", as `judged_by` says. `candidates` are the models that `eval` scored, the dense
+    one first; `files` show them.
     """
 
     target: str
@@ -61,10 +63,12 @@ class SearchReport:
     origin: str
     dense_us: float
     latency_us: float
-    budget_us: float
+    budget_us: float | None
     judged_by: str
     loss: float
     densities: dict[str, float]
+    candidates: tuple[Candidate, ...]
+    files: tuple[Path, ...]
 
     @property
     def speedup(self) -> float:
@@ -83,13 +87,25 @@ def settled(
         return pruning, None
     from edgesparse import search
 
+    judge = search.load_judge(pruning.eval) if pruning.eval else None
     problem = search.prepare(_setting(model, pruning, goal, progress))
-    budget_us = _budget_us(pruning, problem.table.dense_us)
-    found = search.within_latency(problem, budget_us)
-    return _with_densities(pruning, found.densities), _report(problem, goal, found, budget_us)
+    if judge is None:
+        budget_us = _budget_us(pruning, problem.table.dense_us)
+        found = search.within_latency(problem, budget_us)
+        report = _report(problem, goal, found, budget_us)
+    else:
+        assert pruning.max_accuracy_drop is not None
+        found, judged = search.within_drop(problem, search.parse_drop(pruning.max_accuracy_drop), judge)
+        report = _report(problem, goal, found, None, judged)
+    return _with_densities(pruning, found.densities), report
 
 
-def _report(problem: Problem, goal: Goal, found: Found, budget_us: float) -> SearchReport:
+def _report(
+    problem: Problem, goal: Goal, found: Found, budget_us: float | None, judged: tuple[Candidate, ...] = ()
+) -> SearchReport:
+    from edgesparse import search
+
+    axis = f"{'measured' if found.measured else 'predicted'} latency on {goal.target.name}"
     return SearchReport(
         target=goal.target.name,
         threads=goal.threads,
@@ -100,6 +116,8 @@ def _report(problem: Problem, goal: Goal, found: Found, budget_us: float) -> Sea
         judged_by="outputs" if problem.setting.samples else "weights",
         loss=found.loss,
         densities=found.densities,
+        candidates=judged,
+        files=search.write_pareto(judged, goal.pareto, axis) if judged else (),
     )
 
 
@@ -145,6 +163,7 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
         state=search.State(goal.state, _identity(model, pruning, goal, arrays), resume=pruning.resume),
         progress=progress,
         measure=_measure(goal) if goal.target.name == targets.HOST else None,
+        ray=pruning.ray if judges is not None else None,
     )
 
 
@@ -158,12 +177,10 @@ def _identity(model: ir.Model, pruning: Pruning, goal: Goal, arrays: Mapping[str
         digest.update(repr((name, array.dtype.str, array.shape)).encode() + array.tobytes())
     return {
         "model": hashlib.sha256(serialized(model)).hexdigest(),
-        "method": pruning.method,
-        "pattern": pruning.pattern,
-        "skip": list(pruning.skip),
-        "layers": dict(pruning.layers),
+        **pruning.record,
         "calibration": digest.hexdigest() if arrays else None,
         "target": goal.target.name,
+        "facts": hashlib.sha256(repr(goal.target).encode()).hexdigest(),
         "threads": goal.threads,
         "input_shapes": {name: list(shape) for name, shape in (goal.input_shapes or {}).items()},
     }

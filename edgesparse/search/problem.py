@@ -11,6 +11,7 @@ import onnx_ir as ir
 from edgesparse.errors import SearchError
 from edgesparse.prune import pattern_called, prunable
 from edgesparse.search.choose import Choice, search_coefficients
+from edgesparse.search.cluster import over_ray
 from edgesparse.search.sensitivity import Feeds, Loss, OutputLoss, WeightLoss, exchangeable, here, sensitivities
 from edgesparse.search.state import State
 from edgesparse.search.timing import LatencyTable, Measured, Normalise, latency_table
@@ -20,7 +21,6 @@ from edgesparse.targets import Target
 LEVELS = (1.0, 0.7, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15, 0.11, 0.08, 0.05, 0.03)
 """Densities that a layer can get; the first is dense."""
 
-TRIALS = 60  # choices whose calibration loss is measured, for one budget
 CHOICES, MEASUREMENTS, TABLE = "choices", "measurements", "table"
 
 
@@ -38,6 +38,7 @@ class Setting:
         normalise: to the form that the schedule reads.
         threads: that share an inference.
         measure: compile and time a model on the target; None where that is not this machine.
+        trials: choices whose loss is measured, for one budget.
         ray: address of the cluster that shares the sensitivity sweep.
         progress: called with a few words when a stage begins.
     """
@@ -54,6 +55,7 @@ class Setting:
     state: State
     progress: Callable[[str], None]
     measure: Callable[[ir.Model], Measured] | None = None
+    trials: int = 60
     ray: str | None = None
 
 
@@ -90,9 +92,13 @@ class Problem:
 
         Losses of weights add up, so that only those of outputs need trials.
         """
-        trials = TRIALS if self.setting.samples else 1
+        trials = self.setting.trials if self.setting.samples else 1
         budget = budget_us - self.table.rest_us
         return search_coefficients(self.losses, self.table.us, budget, self.loss, trials=trials)
+
+    def latency_us(self, levels: np.ndarray) -> float:
+        """The latency of the model at these levels: measured where the setting can, else predicted."""
+        return self.measured_us(levels) if self.setting.measure is not None else self.table.total_us(levels)
 
     def measured_us(self, levels: np.ndarray) -> float:
         """The latency of the model at these levels, compiled and run here; once for each choice."""
@@ -136,7 +142,8 @@ def prepare(setting: Setting) -> Problem:
     database = [_at_level(setting, at, tensors) for at in range(len(setting.levels))]
     setting.progress(f"measuring what {len(tensors)} layers lose at {len(database) - 1} levels")
     loss_of: Loss = OutputLoss(setting.model, tensors, setting.samples) if setting.samples else WeightLoss(database[0])
-    losses = sensitivities(tensors, database, setting.state, here(loss_of))
+    sweep = over_ray(setting.ray, setting.model, tensors, setting.samples) if setting.ray else here(loss_of)
+    losses = sensitivities(tensors, database, setting.state, sweep)
     known = {tuple(row["levels"]): row["loss"] for row in setting.state.rows(CHOICES)}
     return Problem(setting, losses, table, loss_of, database, known)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import edgesparse
@@ -81,9 +82,57 @@ def test_partial_results_of_other_options_are_refused(model, tmp_path):
         edgesparse.prune(model, tmp_path / "out.onnx", **options, resume=True, pattern="4x1")
 
 
+JUDGE = """
+import numpy as np, onnxruntime
+
+def agreement(path):
+    images = np.load("samples.npz")["image"]
+    scores = onnxruntime.InferenceSession(path).run(None, {"image": images})[0]
+    return float(np.mean(scores.argmax(1) == np.load("labels.npy")))
+"""
+
+
+def test_the_most_that_an_accuracy_allows_is_found_and_shown(command, model, samples, tmp_path):
+    images = np.load(samples)["image"]
+    session = onnxruntime.InferenceSession(model)
+    np.save(tmp_path / "labels.npy", session.run(None, {"image": images})[0].argmax(1))
+    np.savez(tmp_path / "samples.npz", image=images)
+    (tmp_path / "judge.py").write_text(JUDGE)
+    budget = ("--max-accuracy-drop", "20%", "--eval", "judge:agreement", "--calibration", "samples.npz")
+
+    done = command("prune", model, "-o", "out.onnx", "--target", "rpi4", *budget, "--json")
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["search"]
+    pruned = onnxruntime.InferenceSession(tmp_path / "out.onnx").run(None, {"image": images})[0]
+    agreement = float(np.mean(pruned.argmax(1) == np.load(tmp_path / "labels.npy")))
+    chosen = next(each for each in found["candidates"] if each["densities"] == found["densities"])
+    assert found["candidates"][0]["score"] == 1.0
+    assert agreement == chosen["score"] >= 0.8 and found["speedup"] > 1
+    assert len(json.loads((tmp_path / "model.pareto.json").read_text())["candidates"]) == len(found["candidates"])
+    again = command("explain", model, "--target", "rpi4", *budget, "--resume")
+    assert f"score {agreement:.6g}, dense 1" in again.stdout
+
+
+def test_a_judge_that_fails_leaves_its_results(command, model, tmp_path):
+    (tmp_path / "failing_judge.py").write_text("def score(path):\n    raise OSError('disk gone')\n")
+
+    done = command(
+        "prune", model, "-o", "o.onnx", "--target", "rpi4", "--max-accuracy-drop", "1%", "--eval", "failing_judge:score"
+    )
+
+    assert done.returncode == 1
+    assert "eval failing_judge:score: raised on" in done.stderr and "OSError: disk gone" in done.stderr
+    assert (tmp_path / "model.search" / "losses.jsonl").exists() and not (tmp_path / "o.onnx").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
+        ({"max_accuracy_drop": "1%"}, "max_accuracy_drop and eval need each other"),
+        ({"speedup": 2.0, "eval": "judge:score"}, "max_accuracy_drop and eval need each other"),
+        ({"max_accuracy_drop": "lots", "eval": "judge:score"}, "max_accuracy_drop: got 'lots'"),
+        ({"max_accuracy_drop": 0.01, "eval": "judge"}, "eval: got 'judge', expected package.module:function"),
         ({"latency": "1us"}, "cannot be reached on rpi4: the least is"),
         ({"latency": "8"}, "latency: got '8' with no unit"),
         ({"speedup": 1.0}, "speedup: got 1, expected a number above 1"),

@@ -61,6 +61,7 @@ def setting(folder, pattern: str = "1x1", **changes: Any) -> Setting:
         "normalise": load,
         "target": targets.load("rpi4"),
         "threads": 1,
+        "trials": 6,
         "state": State(folder / "state", {}, resume=False),
         "progress": lambda stage: None,
     }

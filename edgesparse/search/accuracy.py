@@ -1,0 +1,147 @@
+"""The fastest model whose score, by the user's own judge, drops by no more than a share of the dense model's."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import numbers
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.errors import SearchError
+from edgesparse.search.latency import Found
+from edgesparse.search.problem import Problem
+
+SCORES = "scores"
+CANDIDATES = 7  # models that are judged, besides the dense one
+NEAR = 1.01  # latencies that need no further candidate between them
+KEPT = "what is known is kept; remedy: mend it and go on with --resume"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model as it was judged; `latency_us` is measured where the search measures, else predicted."""
+
+    densities: dict[str, float]
+    latency_us: float
+    loss: float
+    score: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The user's function called `name`: it takes the path of an ONNX model and returns a number, higher is better."""
+
+    name: str  # package.module:function
+    function: Callable[[str], object]
+
+    def score(self, model: Path) -> float:
+        """What the function says of a model.
+
+        Raises: SearchError: it raises, or returns something else than a finite number.
+        """
+        try:
+            score = self.function(str(model))
+        except Exception as err:  # the user's code runs here
+            raise SearchError(f"eval {self.name}: raised on {model}: {_in_words(err)}; {KEPT}") from err
+        if isinstance(score, bool) or not isinstance(score, numbers.Real) or not math.isfinite(score):
+            raise SearchError(f"eval {self.name}: returned {score!r} on {model}, expected a finite number; {KEPT}")
+        return float(score)
+
+
+def load_judge(name: str) -> Judge:
+    """The function called "package.module:function"; modules are looked for in the working directory too.
+
+    Raises: SearchError: there is no such function, or importing its module fails.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise SearchError(f"eval: got {name!r}, expected package.module:function")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        function = getattr(importlib.import_module(module_name), attribute)
+    except Exception as err:  # the module's own code runs here
+        raise SearchError(f"eval {name}: cannot be imported: {_in_words(err)}") from err
+    if not callable(function):
+        raise SearchError(f"eval {name}: is a {type(function).__name__}, expected a function")
+    return Judge(name, function)
+
+
+def _in_words(err: BaseException) -> str:
+    lines = str(err).splitlines()
+    return f"{type(err).__name__}: {lines[0]}" if lines else type(err).__name__
+
+
+def parse_drop(text: str | float) -> float:
+    """A share of the dense model's score, in [0, 1): "1%" or 0.01.
+
+    Raises: SearchError: it is something else.
+    """
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d+))?\s*(%?)\s*", str(text))
+    share = float(str(text).replace("%", "")) / (100 if found[3] else 1) if found else math.nan
+    if not 0 <= share < 1:
+        raise SearchError(f"max_accuracy_drop: got {text!r}, expected a share below 1 such as 1% or 0.01")
+    return share
+
+
+def within_drop(problem: Problem, drop: float, judge: Judge) -> tuple[Found, tuple[Candidate, ...]]:
+    """Bisect latencies, between the fastest densities and the dense model, for the fastest model that holds.
+
+    Args:
+        drop: largest loss of score, as a share of the dense model's.
+
+    Returns: what was found, and every candidate in the order of judging, the dense model first.
+
+    Raises: SearchError: the judge fails; scores that are known are kept.
+    """
+    table, progress = problem.table, problem.setting.progress
+    best = np.zeros(len(problem.losses), np.int64)
+    progress("scoring the dense model")
+    judged = [_judged(problem, best, judge, -math.inf)]
+    floor = judged[0].score - drop * abs(judged[0].score)
+    fastest_us, slowest_us = table.least_us, table.dense_us
+    for number in range(CANDIDATES):
+        if slowest_us < fastest_us * NEAR:
+            break
+        budget_us = math.sqrt(fastest_us * slowest_us)
+        progress(f"candidate {number + 1} of {CANDIDATES}: {table.dense_us / budget_us:.2f} times as fast as dense")
+        choice = problem.best_within(budget_us)
+        assert choice is not None  # the table can give it
+        judged.append(_judged(problem, choice.levels, judge, floor))
+        if judged[-1].holds:
+            best, slowest_us = choice.levels, budget_us
+        else:
+            fastest_us = budget_us
+    measured = problem.setting.measure is not None
+    found = Found(problem.densities(best), problem.loss(best), problem.latency_us(best), measured)
+    return found, tuple(judged)
+
+
+def _judged(problem: Problem, levels: np.ndarray, judge: Judge, floor: float) -> Candidate:
+    score = _score(problem, levels, judge)
+    return Candidate(problem.densities(levels), problem.latency_us(levels), problem.loss(levels), score, score >= floor)
+
+
+def _score(problem: Problem, levels: np.ndarray, judge: Judge) -> float:
+    """The judge's number, asked once for each choice."""
+    state, key = problem.setting.state, [int(level) for level in levels]
+    for row in state.rows(SCORES):
+        if row["judge"] == judge.name and row["levels"] == key:
+            return float(row["score"])
+    path = state.folder / "candidate.onnx"
+    try:
+        ir.save(problem.pruned(levels), path)
+    except OSError as err:
+        raise SearchError(f"{path}: cannot be written: {err.strerror or err}") from err
+    score = judge.score(path)
+    state.append(SCORES, {"judge": judge.name, "levels": key, "score": score})
+    return score
