@@ -4,6 +4,32 @@ Images come as JPEG bytes in one .npz: `train_bytes[train_offsets[i]:train_offse
 for `test`. They are decoded once, into build/cifar10.
 """
 
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from edgesparse.torch import distillation_loss
+
+CACHE = Path("build/cifar10")
+SIDE, PAD = 32, 4
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 255
+DEVIATION = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) * 255
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pixels uint8 [N, 32, 32, 3] and labels [N]."""
+
     pixels: torch.Tensor
     labels: torch.Tensor
 
