@@ -75,9 +75,13 @@ def markdown(report: Report) -> str:
     says = ", ".join(f"{name} {version}" for name, version in versions.items())
     return "\n".join(
         [
-            "Milliseconds and speedups are p10 / median; batch 1. All runtimes of a model run in turns, each in its",
-            "own process, the others stopped meanwhile. Speedup is over the fastest rival with the dense f32 model;",
-            "below the name of a rival is the speedup over it, with the dense model unless it uses zeros.",
+            "Speedup over the fastest of the rivals with the dense f32 model, p10 / median, batch 1. All runtimes of a",
+            "model run in turns, each in its own process, the others stopped meanwhile.",
+            "",
+            *_overview(report.cases),
+            "",
+            "Milliseconds and speedups are p10 / median. Below the name of a rival is the speedup over it, with the",
+            "dense model unless it uses zeros.",
             "",
             *_speedups(report.cases),
             "",
@@ -90,6 +94,21 @@ def markdown(report: Report) -> str:
             "",
         ]
     )
+
+
+def _overview(cases: Iterable[Case]) -> list[str]:
+    """A row for what was pruned how, a column for each model."""
+    cases = list(cases)
+    models = list(dict.fromkeys(case.model for case in cases))
+    cells: dict[tuple[str, ...], dict[str, str]] = {}
+    for case in cases:
+        fastest = case.fastest
+        for ours in case.ours:
+            row = (str(case.threads), f"{ours.contender.density:g}", _pattern(ours.contender))
+            speedup = _ratio(ours.latency, fastest.latency if fastest else None)
+            cells.setdefault(row, {})[case.model] = speedup
+    rows = [[*row, *(found.get(model, NOTHING) for model in models)] for row, found in cells.items()]
+    return _table([["threads", "density", "pattern", *models], *rows])
 
 
 def _speedups(cases: Iterable[Case]) -> list[str]:
@@ -106,7 +125,7 @@ def _speedups(cases: Iterable[Case]) -> list[str]:
                     case.model,
                     str(case.threads),
                     f"{contender.density:g}",
-                    contender.pattern if contender.density < 1 else NOTHING,
+                    _pattern(contender),
                     _ms(result.latency),
                     _ratio(result.latency, fastest.latency if fastest else None),
                     fastest.contender.title if fastest else NOTHING,
@@ -132,7 +151,7 @@ def _artifacts(cases: Iterable[Case]) -> list[str]:
     for model, ours in {case.model: case.ours for case in cases}.items():
         for contender in (result.contender for result in ours):
             if facts := contender.facts:
-                cells = [model, f"{contender.density:g}", contender.pattern if contender.density < 1 else NOTHING]
+                cells = [model, f"{contender.density:g}", _pattern(contender)]
                 layers = f"{facts['sparse_layers']} of {facts['weighted_layers']}"
                 rows.append([*cells, f"{facts['artifact_bytes'] / 1e6:.1f}", layers, f"{facts['compile_seconds']:.0f}"])
     return [*_table(rows), ""] if len(rows) > 1 else []
@@ -149,7 +168,7 @@ def _limits(limits: Sequence[Limit]) -> list[str]:
         shares = [each.share(group) for group in (*GROUPS, *named)]
         figures = [f"{each.p10_us / 1e3:.2f}", f"{each.flops / 1e9:.3f}", f"{each.peak_gflops:.0f}"]
         figures += [f"{each.limit_us / 1e3:.2f}", f"{each.times:.1f}"]
-        cells = [each.model, f"{each.density:g}", each.pattern if each.density < 1 else NOTHING, *figures]
+        cells = [each.model, f"{each.density:g}", _pattern(each), *figures]
         rows.append([*cells, *(f"{share:.0%}" for share in (*shares, max(0.0, 1 - sum(shares))))])
     return [
         "How far from the limit of this machine, on one thread: the operations on nonzeros, and of matmuls of",
@@ -174,6 +193,10 @@ def _missing(cases: Iterable[Case]) -> list[str]:
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
+
+
+def _pattern(each: Contender | Limit) -> str:
+    return each.pattern if each.density < 1 else NOTHING
 
 
 def _ms(latency: Latency | None) -> str:

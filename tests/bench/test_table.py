@@ -53,7 +53,9 @@ def test_there_is_no_fastest_where_no_rival_runs():
 def test_row_has_the_ratio_over_every_rival():
     text = markdown(Report("command", MACHINE, (case(),)))
 
-    head, _, dense, pruned, blocks = [line for line in text.splitlines() if line.startswith("|")][:5]
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    (at,) = [at for at, row in enumerate(rows) if "edgesparse, ms" in row]
+    head, _, dense, pruned, blocks = rows[at : at + 5]
     assert head.endswith("| edgesparse, ms | speedup | over | Fast | Fast int8 | Slow | Zeros |")
     assert dense.endswith(
         "| 5.00 / 5.00 | 0.80x / 0.80x | Fast | 0.80x / 0.80x | 0.40x / 0.40x | 1.60x / 1.60x | 0.70x / 0.70x |"
@@ -61,6 +63,17 @@ def test_row_has_the_ratio_over_every_rival():
     assert pruned.startswith("| net | 1 | 0.1 | 1x1 | 1.00 / 1.00 | 4.00x / 4.00x | Fast |")
     assert pruned.endswith("| 3.00x / 3.00x |")  # Zeros, of the same density and pattern
     assert blocks.startswith("| net | 1 | 0.1 | 4x1 |") and blocks.endswith("| - |")
+
+
+def test_overview_has_a_column_for_each_model():
+    other = Case("other", 1, (result(EDGESPARSE, 2.0), result(SLOW, 5.0)))
+
+    rows = [line for line in markdown(Report("", MACHINE, (case(), other, case(2)))).splitlines() if line[:1] == "|"]
+
+    assert rows[0] == "| threads | density | pattern | net | other |"
+    assert rows[2] == "| 1 | 1 | - | 0.80x / 0.80x | 2.50x / 2.50x |"
+    assert rows[3:5] == ["| 1 | 0.1 | 1x1 | 4.00x / 4.00x | - |", "| 1 | 0.1 | 4x1 | 8.00x / 8.00x | - |"]
+    assert rows[5] == "| 2 | 1 | - | 0.80x / 0.80x | - |"
 
 
 def test_report_names_what_is_unavailable_and_where_it_was_measured():
