@@ -34,7 +34,9 @@ class Entry:
         return "input_ids" in self.inputs
 
 
-def _model(kind: str, task: str, **config: Any) -> Callable[[], Any]:
+def model(kind: str, task: str, **config: Any) -> Callable[[], Any]:
+    """Builds the model KINDTASK of transformers, such as LlamaForCausalLM, with KINDConfig(**config)."""
+
     def build() -> Any:
         import transformers
 
@@ -44,11 +46,14 @@ def _model(kind: str, task: str, **config: Any) -> Callable[[], Any]:
     return build
 
 
-def _image_model(kind: str, **config: Any) -> Callable[[], Any]:
-    return _model(kind, "ForImageClassification", **({"num_labels": 1000} | config))
+def classifier(kind: str, **config: Any) -> Callable[[], Any]:
+    """Builds a classifier of images, of 1000 labels unless `config` says another number."""
+    return model(kind, "ForImageClassification", **({"num_labels": 1000} | config))
 
 
-def _bert(**config: Any) -> Callable[[], Any]:
+def bert(**config: Any) -> Callable[[], Any]:
+    """Builds a BERT that ends at its last hidden state, as embeddings of sentences need it."""
+
     def build() -> Any:
         from transformers import BertConfig, BertModel
 
@@ -57,7 +62,9 @@ def _bert(**config: Any) -> Callable[[], Any]:
     return build
 
 
-def _whisper_encoder(**config: Any) -> Callable[[], Any]:
+def whisper_encoder(**config: Any) -> Callable[[], Any]:
+    """Builds the encoder of a Whisper."""
+
     def build() -> Any:
         from transformers import WhisperConfig
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -71,47 +78,47 @@ IMAGE = {"pixel_values": (1, 3, 224, 224)}
 TOKENS = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), (1, 128))
 
 ZOO = {
-    "resnet50": Entry("ResNet-50, 25.6 M parameters", _image_model("ResNet"), IMAGE),
-    "mobilenetv1": Entry("MobileNetV1 1.0", _image_model("MobileNetV1"), IMAGE),
-    "mobilenetv2": Entry("MobileNetV2 1.0", _image_model("MobileNetV2", tf_padding=False), IMAGE),
+    "resnet50": Entry("ResNet-50, 25.6 M parameters", classifier("ResNet"), IMAGE),
+    "mobilenetv1": Entry("MobileNetV1 1.0", classifier("MobileNetV1"), IMAGE),
+    "mobilenetv2": Entry("MobileNetV2 1.0", classifier("MobileNetV2", tf_padding=False), IMAGE),
     "vit_small": Entry(
         "ViT-S/16",
-        _image_model("ViT", hidden_size=384, num_attention_heads=6, intermediate_size=1536),
+        classifier("ViT", hidden_size=384, num_attention_heads=6, intermediate_size=1536),
         IMAGE,
     ),
-    "vit_base": Entry("ViT-B/16", _image_model("ViT"), IMAGE),
+    "vit_base": Entry("ViT-B/16", classifier("ViT"), IMAGE),
     "efficientnet_b0": Entry(
         "EfficientNet-B0",
-        _image_model("EfficientNet", width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280),
+        classifier("EfficientNet", width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280),
         IMAGE,
     ),
-    "convnext_tiny": Entry("ConvNeXt-T", _image_model("ConvNext"), IMAGE),
-    "mobilevit_small": Entry("MobileViT-S", _image_model("MobileViT"), {"pixel_values": (1, 3, 256, 256)}),
+    "convnext_tiny": Entry("ConvNeXt-T", classifier("ConvNext"), IMAGE),
+    "mobilevit_small": Entry("MobileViT-S", classifier("MobileViT"), {"pixel_values": (1, 3, 256, 256)}),
     "segformer_b0": Entry(
         "SegFormer-B0, ADE20K head",
-        _model("Segformer", "ForSemanticSegmentation", num_labels=150),
+        model("Segformer", "ForSemanticSegmentation", num_labels=150),
         {"pixel_values": (1, 3, 512, 512)},
     ),
     "minilm": Entry(
         "BERT of MiniLM-L6 size, 128 tokens",
-        _bert(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536),
+        bert(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536),
         TOKENS,
         "last_hidden_state",
     ),
     "distilbert": Entry(
         "DistilBERT classifier, 128 tokens",
-        _model("DistilBert", "ForSequenceClassification"),
+        model("DistilBert", "ForSequenceClassification"),
         dict.fromkeys(("input_ids", "attention_mask"), (1, 128)),
     ),
     "whisper_tiny": Entry(
         "Encoder of Whisper-tiny, 30 s of sound",
-        _whisper_encoder(d_model=384, encoder_layers=4, encoder_attention_heads=6, encoder_ffn_dim=1536),
+        whisper_encoder(d_model=384, encoder_layers=4, encoder_attention_heads=6, encoder_ffn_dim=1536),
         {"input_features": (1, 80, 3000)},
         "last_hidden_state",
     ),
     "smollm": Entry(
         "Llama of SmolLM-135M size, 128 tokens",
-        _model(
+        model(
             "Llama",
             "ForCausalLM",
             hidden_size=576,
@@ -128,7 +135,7 @@ ZOO = {
 }
 
 
-def _randomize_vectors(module: Any) -> None:
+def randomize_vectors(module: Any) -> None:
     """Give biases, norms and BatchNorm statistics mild, non-trivial values, so that folding them wrongly shows."""
     import torch
 
@@ -152,7 +159,7 @@ def export(name: str, path: Path) -> Path:
 
     torch.manual_seed(SEED)
     module = entry.build().eval()
-    _randomize_vectors(module)
+    randomize_vectors(module)
     if entry.takes_tokens:
         example = {key: torch.ones(shape, dtype=torch.int64) for key, shape in entry.inputs.items()}
     else:
