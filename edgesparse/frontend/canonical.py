@@ -214,12 +214,16 @@ def _explicit_window(node: ir.Node) -> None:
 
 
 def _global_pool(node: ir.Node) -> None:
-    """A pool whose one window is the whole unpadded image is the global pool, which sums more accurately."""
+    """A pool whose one window covers the whole unpadded image is the global pool, which sums more accurately.
+
+    With ceil_mode the window may reach past the image; what lies there does not count.
+    """
     data, out = static_shape(node.inputs[0]), static_shape(node.outputs[0])
     if node.op_type not in ("AveragePool", "MaxPool") or data is None or out is None or len(node.outputs) > 1:
         return
-    whole = tuple(node.attributes.get_ints("kernel_shape", ())) == tuple(data[2:])
-    if whole and set(out[2:]) == {1} and not any(node.attributes.get_ints("pads", ())):
+    get = node.attributes.get_ints
+    whole = all(k >= size for k, size in zip(get("kernel_shape", (0,) * len(data[2:])), data[2:], strict=True))
+    if whole and set(out[2:]) == {1} and not any(get("pads", ())) and set(get("dilations", (1,))) == {1}:
         node.op_type = f"Global{node.op_type}"
         node.attributes.clear()
 

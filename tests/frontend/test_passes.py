@@ -377,17 +377,25 @@ def test_expansion_declines_where_nothing_is_refused():
     assert expand_functions(source, lambda node: None) is source
 
 
-@pytest.mark.parametrize("op", ["AveragePool", "MaxPool"])
-def test_a_pool_over_the_whole_image_becomes_global(op):
+@pytest.mark.parametrize(("op", "reduced"), [("AveragePool", np.mean), ("MaxPool", np.max)])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "kernel_shape = [5, 7], strides = [5, 7]",
+        "kernel_shape = [90, 7], strides = [90, 90], ceil_mode = 1, dilations = [1, 1]",
+    ],
+)
+def test_a_pool_over_the_whole_image_becomes_global(op, reduced, attributes):
     source = model(f"""g (float[2, 3, 5, 7] x) => (float[2, 3, 1, 1] y) {{
-        y = {op} <kernel_shape = [5, 7], strides = [5, 7]> (x)
+        y = {op} <{attributes}> (x)
     }}""")
 
     normal = load(source)
 
-    x = {"x": floats(2, 3, 5, 7)}
+    x = floats(2, 3, 5, 7)
     assert ops(normal) == [f"Global{op}"]
-    assert_close(ort_run(normal, x)[0], ort_run(source, x)[0])
+    for judged in (normal, source):
+        assert_close(ort_run(judged, {"x": x})[0], reduced(x, axis=(2, 3), keepdims=True))
 
 
 @pytest.mark.parametrize(
@@ -396,6 +404,7 @@ def test_a_pool_over_the_whole_image_becomes_global(op):
         ("kernel_shape = [5, 6]", (1, 2)),
         ("kernel_shape = [5, 7], pads = [1, 0, 1, 0], count_include_pad = 1", (3, 1)),
         ("kernel_shape = [5, 7], pads = [0, 0, 2, 0], strides = [9, 9], count_include_pad = 1", (1, 1)),
+        ("kernel_shape = [5, 7], dilations = [2, 2], strides = [30, 30], ceil_mode = 1", (1, 1)),
     ],
 )
 def test_a_pool_over_less_or_more_than_the_image_stays(attributes, shape):
