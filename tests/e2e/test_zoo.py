@@ -12,6 +12,16 @@ from tests.e2e.test_footprint import check_load_time, check_memory
 
 pytestmark = pytest.mark.slow
 NAMES = ("resnet50", "mobilenetv1", "mobilenetv2", "vit_small", "minilm")
+ON_HOST = (
+    *NAMES,
+    "efficientnet_b0",
+    "convnext_tiny",
+    "mobilevit_small",
+    "segformer_b0",
+    "distilbert",
+    "whisper_tiny",
+    "smollm",
+)
 
 
 def exported(name):
@@ -21,7 +31,7 @@ def exported(name):
 
 
 @pytest.mark.parametrize("sparsity", [None, 0.8], ids=["dense", "pruned"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ON_HOST)
 def test_architecture_matches_onnx_runtime(tmp_path, name, sparsity):
     check_on_host(prepared(exported(name), tmp_path, sparsity), tmp_path)
 
