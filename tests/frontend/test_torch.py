@@ -54,11 +54,36 @@ class Branching(nn.Module):
         return x if x.sum() > 0 else -x
 
 
-class Fourier(nn.Module):
-    """Computes what ONNX has no operator for in this form."""
+class Bessel(nn.Module):
+    """Computes what ONNX has no operator for."""
 
     def forward(self, x):
         return torch.special.bessel_j0(x)
+
+
+class Counting(nn.Module):
+    """Keeps a sum from one inference to the next, and counts them."""
+
+    def __init__(self, *, read):
+        super().__init__()
+        self.read = read
+        self.register_buffer("sum", torch.zeros(2))
+
+    def forward(self, x):
+        self.sum += x
+        return self.sum * 2 if self.read else x * 2
+
+
+class Returning(nn.Module):
+    """Returns what it is given, through what it is given."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([3.0, 5.0]))
+        self.outputs = outputs
+
+    def forward(self, x):
+        return self.outputs(x, self.scale)
 
 
 IMAGE, SCALE = torch.randn(1, 3, 9, 9, generator=torch.Generator().manual_seed(1)), torch.full((1, 1), 3.0)
@@ -144,6 +169,31 @@ def test_output_may_be_called_as_an_input():
     np.testing.assert_array_equal(run(model, np.ones(2, np.float32))["x_output"], [2, 2])
 
 
+RETURNED = {
+    "an input": (lambda x, scale: x, {"output": [1, 2]}),
+    "a value twice": (lambda x, scale: [x + 1] * 2, {"output_0": [2, 3], "output_1": [2, 3]}),
+    "an input twice": (lambda x, scale: (x, x), {"output_0": [1, 2], "output_1": [1, 2]}),
+    "a weight by its name": (lambda x, scale: {"scale": scale, "y": x}, {"scale_output": [3, 5], "y": [1, 2]}),
+    "None before it": (lambda x, scale: {"loss": None, "y": x * scale}, {"y": [3, 10]}),
+}
+
+
+@pytest.mark.parametrize(("outputs", "expected"), RETURNED.values(), ids=RETURNED.keys())
+def test_outputs_are_told_apart_whatever_they_are(outputs, expected):
+    model = read(Returning(outputs), torch.ones(2))
+
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    assert [value.name for value in model.graph.inputs] == ["x"]
+    actual = run(model, np.array([1, 2], np.float32))
+    assert {name: array.tolist() for name, array in actual.items()} == expected
+
+
+def test_state_that_nothing_reads_is_left_out():
+    model = read(Counting(read=False), torch.ones(2))
+
+    assert [node.op_type for node in model.graph] == ["Mul"]
+
+
 def test_equal_modules_give_equal_bytes_that_tell_nothing_of_the_machine(block):
     again = read(Block(), (IMAGE, SCALE))
 
@@ -205,16 +255,43 @@ def test_free_sizes_of_an_exported_program_stay_free():
     assert isinstance(size, str) and features == 6
 
 
+HERE = r"test_torch\.py:\d+"
 REFUSED = {
     "no examples": (Block(), None, "Block: a module needs example inputs to be traced with; remedy: pass example_in"),
-    "wrong examples": (Block(), IMAGE, "Block: torch.export cannot trace it: TypeError: .*missing.*'scale'"),
-    "wrong shape": (
-        nn.Linear(4, 2),
-        torch.ones(1, 5),
-        "Linear: torch.export cannot trace it: RuntimeError: .*reduction",
+    "too few examples": (
+        Block(),
+        IMAGE,
+        r"Block: example inputs do not fit: missing .*'scale'; expected those of forward\(image, scale\)$",
     ),
-    "decides by data": (Branching(), torch.ones(3), "Branching: torch.export cannot trace it: "),
-    "unknown operator": (Fourier(), torch.ones(3), "Fourier: torch.onnx cannot export it: .*bessel_j0"),
+    "wrong shape": (
+        nn.Sequential(nn.ReLU(), nn.Linear(4, 2)),
+        torch.ones(1, 5),
+        r"Sequential: torch.export cannot trace it \(layer '1'\): RuntimeError: .*reduction",
+    ),
+    "wrong shape outermost": (nn.Linear(4, 2), torch.ones(1, 5), "Linear: torch.export cannot trace it: RuntimeErr"),
+    "raises": (
+        Returning(lambda x, scale: x.no_such_method()),
+        torch.ones(3),
+        rf"Returning: torch.export cannot trace it \({HERE}\): AttributeError: .*no_such_method",
+    ),
+    "decides by data": (
+        nn.Sequential(Branching()),
+        torch.ones(3),
+        rf"Sequential: torch.export cannot trace it \(layer '0', {HERE}\): what it computes depends on the values of "
+        "a tensor, expected on shapes only; remedy: choose with torch.where, or leave",
+    ),
+    "unknown operator": (
+        nn.Sequential(Bessel()),
+        torch.ones(3),
+        r"Sequential: torch.onnx cannot export it \(layer '0'\): ONNX has nothing for prims.bessel_j0; remedy: write",
+    ),
+    "number returned": (
+        Returning(lambda x, scale: (x, len(x))),
+        torch.ones(3),
+        "Returning: output 'output_1' is 3, expected a tensor; remedy: return tensors only",
+    ),
+    "nothing returned": (Returning(lambda x, scale: None), torch.ones(3), "Returning: it returns nothing, expected a"),
+    "state": (Counting(read=True), torch.ones(2), "Counting: buffer 'sum' changes from one inference to the next, exp"),
     "no model": (object(), None, "object: got object, expected a torch.nn.Module, an ExportedProgram or an ONNX model"),
     "a class": (Block, IMAGE, "type: got type, expected a torch.nn.Module"),
     "lazy": (
@@ -233,11 +310,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("source", "examples", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_imported_is_one_line(source, examples, message):
+def test_what_cannot_be_imported_is_one_line(capfd, source, examples, message):
     with pytest.raises(FrontendError, match=f"^{message}") as caught:
         read(source, examples)
 
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_exported_program_takes_no_examples():

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import onnx_ir as ir
 import torch
+from onnx_ir.passes import common
 from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, OutputKind, TensorArgument
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.opset import OPSET
+from edgesparse.frontend.torch.failures import untraceable, unwritable
 from edgesparse.frontend.torch.names import tidy
 
 
@@ -28,25 +32,43 @@ def trace(
         with quiet():
             return torch.export.export(module, positional, dict(named), strict=False)
     except Exception as err:  # whatever the module itself raises, or what torch.export has against it
-        raise FrontendError(f"{where}: torch.export cannot trace it: {reason(err)}") from err
+        raise FrontendError(f"{where}: {untraceable(err, module, positional, named)}") from err
 
 
 def to_onnx(program: ExportedProgram, where: str) -> ir.Model:
     """Write a program in ONNX: layers and weights keep their qualified names, equal programs give equal bytes.
 
-    Raises: FrontendError: an operator has no form in ONNX.
+    Raises: FrontendError: an operator has no form in ONNX, an output is no tensor, or the program keeps a state.
     """
-    taken = set(program.graph_signature.user_inputs)
-    names = [f"{name}_output" if name in taken else name for name in output_names(program.call_spec.out_spec)]
+    names = _tensor_names(program, where)
     try:
         with quiet():
-            exported = torch.onnx.export(
-                program, dynamo=True, optimize=False, verbose=False, output_names=names, opset_version=OPSET
-            )
+            exported = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False, opset_version=OPSET)
     except Exception as err:
-        raise FrontendError(f"{where}: torch.onnx cannot export it: {reason(_innermost(err))}") from err
-    model: ir.Model = exported.model
-    return tidy(model)
+        raise FrontendError(f"{where}: {unwritable(err, program)}") from err
+    model: ir.Model = common.RemoveUnusedNodesPass()(exported.model).model
+    for name in exported.exported_program.graph_signature.buffers_to_mutate.values():
+        if name in model.graph.initializers:
+            raise FrontendError(
+                f"{where}: buffer {name!r} changes from one inference to the next, expected none that does; "
+                "remedy: make it an input and an output"
+            )
+    return tidy(model, names)
+
+
+def _tensor_names(program: ExportedProgram, where: str) -> list[str]:
+    """The names of the outputs; those that are None are left out."""
+    outputs = [spec.arg for spec in program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
+    names: list[str] = []
+    for name, output in zip(output_names(program.call_spec.out_spec), outputs, strict=True):
+        if isinstance(output, TensorArgument):
+            names.append(name)
+        elif not (isinstance(output, ConstantArgument) and output.value is None):
+            got = repr(output.value) if isinstance(output, ConstantArgument) else type(output).__name__
+            raise FrontendError(f"{where}: output {name!r} is {got}, expected a tensor; remedy: return tensors only")
+    if not names:
+        raise FrontendError(f"{where}: it returns nothing, expected a tensor")
+    return names
 
 
 def output_names(spec: Any) -> list[str]:
@@ -68,25 +90,13 @@ def output_names(spec: Any) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what torch logs and warns about exporting off the terminal."""
+    """Keep what torch logs, warns and prints about exporting off the terminal."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
-
-
-def reason(err: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return f"{type(err).__name__}: {lines[0]}" if lines else type(err).__name__
-
-
-def _innermost(err: BaseException) -> BaseException:
-    while err.__cause__ is not None:
-        err = err.__cause__
-    return err

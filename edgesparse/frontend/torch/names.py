@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -16,8 +17,8 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 MOVERS = ("Transpose", "Identity", "Reshape")
 
 
-def tidy(model: ir.Model) -> ir.Model:
-    """Return `model` with readable names and without metadata; it may be changed."""
+def tidy(model: ir.Model, outputs: Sequence[str]) -> ir.Model:
+    """Return `model` with readable names, its outputs called `outputs`, and without metadata; it may be changed."""
     given = set(model.graph.initializers)
     optimizer.fold_constants(model, should_fold=_should_fold)
     _drop_zero_biases(model, given)
@@ -30,6 +31,7 @@ def tidy(model: ir.Model) -> ir.Model:
     )
     for apply in passes:
         model = apply(model).model
+    _name_outputs(model.graph, outputs)
     _name_weights(model, given)
     _name_nodes(model)
     _drop_metadata(model)
@@ -56,6 +58,20 @@ def _scope(node: ir.Node) -> str:
     """Qualified name of the module that a node comes from; empty for the outermost, or if the exporter says none."""
     scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
     return str(scopes[-2]) if len(scopes) > 1 else ""
+
+
+def _name_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
+    """Give every output its name and a node of its own: an input, a weight or another output is copied."""
+    taken = {value.name for value in (*graph.inputs, *graph.initializers.values())}
+    seen: set[ir.Value] = set()
+    for at, (value, name) in enumerate(zip(graph.outputs, names, strict=True)):
+        if value.producer() is None or value in seen:
+            copy = ir.node("Identity", [value])
+            copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
+            graph.append(copy)
+            graph.outputs[at] = value = copy.outputs[0]
+        seen.add(value)
+        value.name = f"{name}_output" if name in taken else name
 
 
 def _name_weights(model: ir.Model, given: set[str]) -> None:

@@ -19,7 +19,8 @@ from torch.utils import _pytree as pytree
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.read import Examples
-from edgesparse.frontend.torch.export import quiet, reason, to_onnx, trace
+from edgesparse.frontend.torch.export import quiet, to_onnx, trace
+from edgesparse.frontend.torch.failures import reason
 from edgesparse.frontend.torch.masks import prepared
 
 _REMEDY = "pass example_inputs, let the factory return (module, example_inputs), or compile with --input-shape"
