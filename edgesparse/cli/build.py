@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgesparse import pipeline
 from edgesparse.cli import options
 from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, table, time_text
+
+if TYPE_CHECKING:
+    from edgesparse.prune import PruneReport, ShrunkReport
 
 
 @click.command("prune")
@@ -21,12 +24,34 @@ from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, 
 @options.threads
 @options.as_json
 def prune_command(model: Path, output: Path, input_shapes: Any, as_json: bool, **chosen: Any) -> None:
-    """Write a copy of MODEL with weights set to zero; it stays an ordinary ONNX file."""
+    """Write a copy of MODEL with weights set to zero or taken out; it stays an ordinary ONNX file."""
     with progress() as stage:
         report = pipeline.prune(model, output, input_shapes=dict(input_shapes), progress=stage, **chosen)
     if as_json:
         print_json(report)
         return
+    if report.shrunk is not None:
+        _tell_groups(output, report.shrunk)
+    if report.layers or report.shrunk is None:
+        _tell_layers(output, report)
+
+
+def _tell_groups(output: Path, shrunk: ShrunkReport) -> None:
+    """Say what was taken out of which groups."""
+    rows = [
+        (row.name, row.kind, f"{row.size_before} -> {row.size_after}", str(len(row.layers)), row.note or "")
+        for row in shrunk.groups
+    ]
+    click.echo(table(("group", "kind", "size", "layers", "note"), rows))
+    click.echo(
+        f"{output}: {shrunk.macs_after:,} of {shrunk.macs_before:,} multiply-accumulates are left "
+        f"({shrunk.removed:.1%} gone, {shrunk.asked:.1%} asked for), {shrunk.parameters_after:,} of "
+        f"{shrunk.parameters_before:,} weights"
+    )
+
+
+def _tell_layers(output: Path, report: PruneReport) -> None:
+    """Say what is left of which layers."""
     rows = [
         (
             layer.node,

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from edgesparse import pipeline
-from edgesparse.pipeline.pruning import AMOUNTS
+from edgesparse.pipeline.pruning import AMOUNTS, KINDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +67,26 @@ def pruning(command: Command) -> Command:
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
         click.option("--calibration", type=FILE, help="An .npz with samples of every input, by its name."),
         click.option("--reconstruct", is_flag=True, help="Fit the weights that stay to the samples."),
+        click.option(
+            "--structured",
+            type=click.FloatRange(0.0, 1.0, max_open=True),
+            help="Share of the multiply-accumulates to take away as whole channels, heads and neurons, first of all.",
+        ),
+        click.option(
+            "--importance", default="l2", show_default=True, help="Which of those go first: l1, l2, bn or activation."
+        ),
+        click.option(
+            "--kinds",
+            default=",".join(KINDS),
+            show_default=True,
+            callback=lambda _context, _option, text: text.split(","),
+            help="Those that may go, of these three.",
+        ),
+        click.option(
+            "--multiple",
+            type=click.IntRange(1),
+            help="What is left of a dimension is a multiple of this; by default the lanes of the target.",
+        ),
     ]
     wrapped = _with_recipe(command)
     for decorator in reversed(decorators):

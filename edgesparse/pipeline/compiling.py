@@ -59,7 +59,7 @@ def compile(
     device = target if isinstance(target, Target) else targets.load(target)
     path = Path(output) if output else default_output(model, device)
     require_writable(path)
-    wanted = Pruning.of(pruning)
+    wanted = Pruning.of(pruning, device.lanes)
     progress("reading the model")
     source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
     goal = Goal.beside(path.parent, model, device, threads, input_shapes)

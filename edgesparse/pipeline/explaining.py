@@ -82,7 +82,7 @@ def explain(
     progress("reading the model")
     source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
     goal = Goal.beside(Path(), model, device, threads, input_shapes)
-    chosen, found = settled(source, Pruning.of(pruning), goal, progress)
+    chosen, found = settled(source, Pruning.of(pruning, device.lanes), goal, progress)
     pruned, _ = apply_pruning(source, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     progress("predicting times")

@@ -6,18 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from edgesparse import targets
 from edgesparse.errors import InternalError, PruneError
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
 from edgesparse.pipeline.files import require_writable, written
+from edgesparse.pipeline.samples import Calibration, samples
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgesparse.prune import PruneReport
+    from edgesparse.prune import PruneReport, ShrunkReport
 
 
 BUDGETS = ("latency", "speedup", "max_accuracy_drop")
@@ -28,8 +29,17 @@ AMOUNTS = ("sparsity", *BUDGETS)
 
 NOT_RECORDED = (*BUDGETS, "eval", "resume", "ray")
 
-Calibration: TypeAlias = str | Path | Mapping[str, Any] | None
-"""Samples by input name, the .npz file that holds them, or none."""
+STRUCTURE = ("structured", "importance", "kinds", "multiple")
+"""Fields of `Pruning` that mean nothing without the first."""
+
+LISTS = ("skip", "kinds")
+"""Fields of `Pruning` that are tuples, and lists in files."""
+
+KINDS = ("channels", "heads", "neurons")
+"""What can be taken out whole."""
+
+MULTIPLE = 8
+"""What dimensions are rounded to where no target says it."""
 
 
 class LayerOptions(TypedDict, total=False):
@@ -57,6 +67,10 @@ class PruningOptions(TypedDict, total=False):
     eval: str | None
     resume: bool
     ray: str | None
+    structured: float | None
+    importance: str
+    kinds: Sequence[str]
+    multiple: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,10 @@ class Pruning:
         eval: "package.module:function" that returns the score of the ONNX file whose path it gets; higher is better.
         resume: go on with the partial results of a search that was interrupted.
         ray: address of a Ray cluster that shares the sweep over layers and densities.
+        structured: share of the multiply-accumulates to take away before as whole channels, heads and neurons.
+        importance: which of those go first.
+        kinds: of channels, heads and neurons, those that may go.
+        multiple: what is left of a dimension is a multiple of this.
 
     Raises: EdgesparseError: a value that fits no model.
     """
@@ -97,9 +115,13 @@ class Pruning:
     eval: str | None = None
     resume: bool = False
     ray: str | None = None
+    structured: float | None = None
+    importance: str = "l2"
+    kinds: tuple[str, ...] = KINDS
+    multiple: int = MULTIPLE
 
     def __post_init__(self) -> None:
-        from edgesparse.prune import ALLOCATIONS, METHODS, named, pattern_called
+        from edgesparse.prune import ALLOCATIONS, METHODS, check_shrink, named, pattern_called
 
         named(METHODS, self.method, "method")
         named(ALLOCATIONS, self.allocation, "allocation")
@@ -118,16 +140,20 @@ class Pruning:
             parse_drop(self.max_accuracy_drop)
         if self.speedup is not None and not 1 < self.speedup < math.inf:
             raise PruneError(f"speedup: got {self.speedup:g}, expected a number above 1 such as 3")
+        check_shrink(self.structured or 0.0, self.importance, self.kinds, self.multiple)
 
     @classmethod
-    def of(cls, options: PruningOptions) -> Pruning | None:
+    def of(cls, options: PruningOptions, lanes: int = MULTIPLE) -> Pruning | None:
         """The pruning that keyword arguments ask for; None where nothing among them says how much.
+
+        Args: lanes: the multiple where none is given.
 
         Raises: EdgesparseError: a value that fits no model, or two that say how much.
         """
-        from edgesparse.prune import pattern_called
-
-        pruning = cls(**{**options, "skip": tuple(options.get("skip", ()))})  # type: ignore[arg-type]
+        given: dict[str, Any] = dict(options)
+        if given.get("multiple") is None:
+            given["multiple"] = lanes
+        pruning = cls.recorded(given)
         asked = [name for name in AMOUNTS if getattr(pruning, name) is not None]
         if len(asked) > 1:
             raise PruneError(f"{' and '.join(asked)} each say how much to prune; give one of them")
@@ -135,20 +161,30 @@ class Pruning:
             raise PruneError(
                 "max_accuracy_drop and eval need each other: how far the score may drop, and what gives it"
             )
-        fixed = pattern_called(pruning.pattern).density is not None
-        return pruning if asked or pruning.layers or fixed else None
+        return pruning if pruning.makes_zeros or pruning.structured is not None else None
 
     @classmethod
     def recorded(cls, record: Mapping[str, Any]) -> Pruning:
         """The pruning that `record` of an artifact describes."""
-        return cls(**{**record, "skip": tuple(record["skip"])})
+        fields: dict[str, Any] = {name: tuple(value) if name in LISTS else value for name, value in record.items()}
+        return cls(**fields)
+
+    @property
+    def makes_zeros(self) -> bool:
+        """Whether single weights are to become zero."""
+        from edgesparse.prune import pattern_called
+
+        asked = any(getattr(self, name) is not None for name in AMOUNTS)
+        return asked or bool(self.layers) or pattern_called(self.pattern).density is not None
 
     @property
     def record(self) -> dict[str, Any]:
         """What an artifact keeps of it, so that another copy of the model can be pruned alike."""
         path = self.calibration if isinstance(self.calibration, str | Path) else None
-        kept = {name: value for name, value in vars(self).items() if name not in NOT_RECORDED}
-        return {**kept, "skip": list(self.skip), "calibration": str(path) if path else None}
+        dropped = NOT_RECORDED if self.structured is not None else (*NOT_RECORDED, *STRUCTURE)
+        kept = {name: value for name, value in vars(self).items() if name not in dropped}
+        lists = {name: list(kept[name]) for name in LISTS if name in kept}
+        return {**kept, **lists, "calibration": str(path) if path else None}
 
     @property
     def searches(self) -> bool:
@@ -172,12 +208,12 @@ def prune(
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
 ) -> PruneReport:
-    """Write a copy of a model with zeros among its weights, in ONNX.
+    """Write a copy of a model with zeros among its weights, or with fewer of them, in ONNX.
 
     Args:
         model, example_inputs: as for `compile`.
         target, input_shapes, threads: what a budget of latency holds for, as for `compile`.
-        pruning: the options of `Pruning`; something that says how much, such as `sparsity`, at least.
+        pruning: the options of `Pruning`; something that says how much, such as `sparsity` or `structured`, at least.
 
     Raises: EdgesparseError: the model or the options cannot be used, or the file cannot be written.
     """
@@ -188,7 +224,7 @@ def prune(
 
     wanted = Pruning.of(pruning)
     if wanted is None:
-        raise PruneError("nothing says how much to prune; give sparsity, such as 0.9")
+        raise PruneError("nothing says how much to prune; give sparsity or structured, such as 0.9")
     require_writable(Path(output))
     progress("reading the model")
     source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
@@ -209,6 +245,11 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
     """Prune a model, and check that the result is valid ONNX; without `pruning` return it as it is."""
     if pruning is None:
         return model, None
+    smaller, shrunk = without_units(model, pruning, progress)
+    if not pruning.makes_zeros:
+        from edgesparse.prune import PruneReport
+
+        return smaller, PruneReport(None, pruning.method, pruning.allocation, pruning.pattern, (), shrunk=shrunk)
     from edgesparse.pipeline.overrides import passes
     from edgesparse.prune import merged
     from edgesparse.prune import prune as prune_weights
@@ -219,36 +260,32 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
         "calibration": samples(pruning.calibration),
         "reconstruct": pruning.reconstruct,
     }
-    pruned, report = model, None
-    for density, how in passes(model, pruning):
+    pruned, report = smaller, None
+    for density, how in passes(smaller, pruning):
         result = prune_weights(pruned, density, **how, **common)
         pruned, report = result.model, merged(report, result.report)
     _check_onnx(pruned, "pruning")
-    return pruned, report
+    return pruned, replace(report, shrunk=shrunk) if report else None
 
 
-def samples(calibration: Calibration) -> Mapping[str, Any] | None:
-    """Calibration samples by input name, from an .npz file where it is one.
+def without_units(model: ir.Model, pruning: Pruning, progress: Progress) -> tuple[ir.Model, ShrunkReport | None]:
+    """The model without the channels, heads and neurons that matter least, if that is asked for."""
+    if pruning.structured is None:
+        return model, None
+    from edgesparse.prune import shrink
 
-    Raises: PruneError: the file cannot be read.
-    """
-    if calibration is None or isinstance(calibration, Mapping):
-        return calibration
-    import zipfile
-
-    import numpy as np
-
-    try:
-        loaded = np.load(calibration, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("an array without a name")
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
-        reason = err.strerror if isinstance(err, OSError) and err.strerror else "not an .npz file"
-        raise PruneError(
-            f"calibration: {calibration} cannot be read: {reason}; expected an .npz file with samples by input name"
-        ) from err
+    progress("taking out what matters least")
+    result = shrink(
+        model,
+        pruning.structured,
+        importance=pruning.importance,
+        kinds=pruning.kinds,
+        multiple=pruning.multiple,
+        skip=pruning.skip,
+        calibration=samples(pruning.calibration),
+    )
+    _check_onnx(result.model, "taking out channels")
+    return result.model, result.report
 
 
 def _check_onnx(model: ir.Model, stage: str) -> None:

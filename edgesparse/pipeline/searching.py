@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from edgesparse import targets
 from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.overrides import by_node
-from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning, apply_pruning, samples
+from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning, apply_pruning, without_units
+from edgesparse.pipeline.samples import samples
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def settled(
 ) -> tuple[Pruning | None, SearchReport | None]:
     """`pruning` with densities in place of its budget, and how they were found; as it is where it has no budget.
 
+    Where channels are to go, densities are searched for the smaller model, and what is dense is that.
+
     Raises: EdgesparseError: the budget cannot be met, or the search cannot be made.
     """
     if pruning is None or not pruning.searches:
@@ -88,7 +91,8 @@ def settled(
     from edgesparse import search
 
     judge = search.load_judge(pruning.eval) if pruning.eval else None
-    problem = search.prepare(_setting(model, pruning, goal, progress))
+    smaller, _ = without_units(model, pruning, progress)
+    problem = search.prepare(_setting(smaller, replace(pruning, structured=None), goal, progress))
     if judge is None:
         budget_us = _budget_us(pruning, problem.table.dense_us)
         found = search.within_latency(problem, budget_us)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from edgesparse import targets
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
 from edgesparse.pipeline.compiling import digest, lowered, normalised, serialized
-from edgesparse.pipeline.pruning import Calibration, Pruning, apply_pruning, samples
+from edgesparse.pipeline.pruning import Pruning, apply_pruning
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
+from edgesparse.pipeline.samples import Calibration, samples
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,22 +1,30 @@
-"""Turn weights into zeros: ONNX in, ONNX out."""
+"""Turn weights into zeros, or take channels, heads and neurons out: ONNX in, ONNX out."""
 
 from edgesparse.prune.allocation import ALLOCATIONS
 from edgesparse.prune.choose import prunable
 from edgesparse.prune.methods import METHODS
 from edgesparse.prune.pruning import Pruned, named, pattern_called, prune
-from edgesparse.prune.report import LayerReport, PruneReport, merged
+from edgesparse.prune.report import GroupReport, LayerReport, PruneReport, ShrunkReport, merged
 from edgesparse.prune.samples import check_samples
+from edgesparse.prune.structured import IMPORTANCE, KINDS, Shrunk, check_shrink, shrink
 
 __all__ = [
     "ALLOCATIONS",
+    "IMPORTANCE",
+    "KINDS",
     "METHODS",
+    "GroupReport",
     "LayerReport",
     "PruneReport",
     "Pruned",
+    "Shrunk",
+    "ShrunkReport",
     "check_samples",
+    "check_shrink",
     "merged",
     "named",
     "pattern_called",
     "prunable",
     "prune",
+    "shrink",
 ]

@@ -1,4 +1,4 @@
-"""What pruning did to each layer."""
+"""What pruning did to each layer and to each group of channels, heads or neurons."""
 
 from __future__ import annotations
 
@@ -37,10 +37,49 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class GroupReport:
+    """Units that go together, before and after; `note` says why all stay.
+
+    `size` counts heads, channels or neurons. Parameters and MACs are those of `layers`: all with weights along it.
+    """
+
+    name: str
+    kind: str
+    layers: tuple[str, ...]
+    size_before: int
+    size_after: int
+    parameters_before: int
+    parameters_after: int
+    macs_before: int
+    macs_after: int
+    note: str | None
+
+
+@dataclass(frozen=True)
+class ShrunkReport:
+    """What was asked for and what became of every group; parameters and MACs are of all weighted layers at batch 1."""
+
+    asked: float
+    importance: str
+    multiple: int
+    groups: tuple[GroupReport, ...]
+    parameters_before: int
+    parameters_after: int
+    macs_before: int
+    macs_after: int
+
+    @property
+    def removed(self) -> float:
+        """Share of the MACs that is gone."""
+        return 1.0 - self.macs_after / max(1, self.macs_before)
+
+
+@dataclass(frozen=True)
 class PruneReport:
     """All layers with weights, and what was asked for; `density` is None where it was asked for by layer.
 
     `search` says how densities were found, where a budget of latency or accuracy was asked for.
+    `shrunk` says what was taken out before; where nothing else was asked for, `layers` is empty.
     """
 
     density: float | None
@@ -49,6 +88,7 @@ class PruneReport:
     pattern: str
     layers: tuple[LayerReport, ...]
     search: Any = None
+    shrunk: ShrunkReport | None = None
 
     @property
     def prunable_density(self) -> float:
