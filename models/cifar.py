@@ -82,7 +82,7 @@ def _decode(data: Path, split: str, cached: Path) -> None:
         stored, offsets, labels = (arrays[f"{split}_{name}"] for name in ("bytes", "offsets", "labels"))
     pixels = np.empty((len(labels), SIDE, SIDE, 3), np.uint8)
     for at, image in enumerate(pixels):
-        image[:] = Image.open(io.BytesIO(stored[offsets[at] : offsets[at + 1]].tobytes())).convert("RGB")
+        image[:] = np.asarray(Image.open(io.BytesIO(stored[offsets[at] : offsets[at + 1]].tobytes())).convert("RGB"))
     cached.parent.mkdir(parents=True, exist_ok=True)
     partial = cached.with_suffix(".partial.npz")
     np.savez(partial, pixels=pixels, labels=labels)

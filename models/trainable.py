@@ -240,7 +240,8 @@ def _folded(layers: Mapping[str, Any], number: str) -> tuple[np.ndarray, np.ndar
 def _store(model: ir.Model, node: ir.Node, at: int, array: np.ndarray) -> None:
     """Give `node` an initializer of its own as input `at`."""
     name = f"{node.name}_{at}"
-    value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     model.graph.register_initializer(value)
     if len(node.inputs) <= at:
         node.resize_inputs(at + 1)

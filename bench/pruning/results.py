@@ -1,0 +1,46 @@
+"""Runs by name in one JSON file, each written as soon as it is done, so that a bench can stop and go on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Run = dict[str, Any]
+Columns = Mapping[str, Callable[[Run], str]]
+"""Titles, and how each shows a run."""
+
+
+class Results:
+    """The runs in `path`, whatever is there already; `settings` are those of this call and kept with each run."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self.settings = dict(settings)
+        self.runs: dict[str, Run] = json.loads(path.read_text()) if path.exists() else {}
+
+    def done(self, name: str) -> bool:
+        """Whether the run is there with the settings of this call."""
+        return name in self.runs and self.runs[name]["settings"] == self.settings
+
+    def add(self, name: str, run: Run) -> None:
+        """Take over a run, and write the file."""
+        self.runs[name] = {"settings": self.settings, **run}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.runs, indent=1) + "\n")
+        os.replace(partial, self.path)
+
+    def write_table(self, columns: Columns, words: str) -> None:
+        """Write all runs as Markdown next to the JSON, with `words` below."""
+        rows = [["run", *columns], *([name, *(show(run) for show in columns.values())] for name, run in self.by_name)]
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        text = "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:], "", words, ""])
+        self.path.with_suffix(".md").write_text(text)
+
+    @property
+    def by_name(self) -> list[tuple[str, Run]]:
+        """Name and run, in the order in which they were added first."""
+        return list(self.runs.items())
