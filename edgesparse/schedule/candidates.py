@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -19,6 +20,7 @@ CHUNKS = (1, 4)  # entries of a row in a step of the sparse loop; more only wher
 DENSE_K_BLOCK = 256
 MOST_ROWS = 8  # of w that are computed together
 L2_SHARE = 0.8  # that the transformed x of a block of squares may take
+UNEVEN = 1.1  # tiles of the busiest core over its even share, which dense layers are cut further for
 MOST_IDLE = 1.2  # rows of squares of the busiest core over its even share
 TRANSFORMED = 16  # products, and elements of x, that make a square of 2x2 outputs
 VECTOR_ROWS = 4  # registers that the dense kernel of a single column sums at most
@@ -33,9 +35,18 @@ class Candidate:
 
 
 def dense_loops(target: Target) -> Iterator[Loop]:
-    """Accumulators fill the register file, less one x vector a column group and two for weights."""
+    """For each number of vectors the most rows of which nothing leaves the registers.
+
+    Besides accumulators and vectors of x, LLVM keeps the weights of a step there: of all rows, where each meets several
+    vectors and rows are more than those.
+    """
     for vectors in range(1, (7 if target.registers >= 32 else 4) + 1):
-        yield Loop("dense", (1, 1), vectors, min((target.registers - 2 - vectors) // vectors, MOST_ROWS))
+        fitting = [
+            rows
+            for rows in range(1, MOST_ROWS + 1)
+            if rows * vectors + vectors + (rows if rows > vectors > 1 else 1) <= target.registers
+        ]
+        yield Loop("dense", (1, 1), vectors, fitting[-1])
 
 
 def sparse_loops(target: Target) -> Iterator[Loop]:
@@ -81,7 +92,7 @@ def _dense(plane: Plane, target: Target) -> Iterator[Candidate]:
         widest = tile_width(plane, Tile(vectors, 1), target.lanes) // target.lanes
         if widest in most_rows:
             rows = min(most_rows[widest], plane.m)
-            splits = _splits(plane, vectors, -(-plane.m // rows), target)
+            splits = _splits(plane, vectors, -(-plane.m // rows), target, UNEVEN)
             yield Candidate("dense", Tile(vectors, min(plane.k, DENSE_K_BLOCK), rows, splits))
 
 
@@ -124,7 +135,12 @@ def square_tile(layer: Layer, target: Target) -> Candidate | None:
     return None
 
 
-def _splits(plane: Plane, vectors: int, units: int, target: Target) -> int:
-    """Ranges of M, so that every core has a tile."""
-    tiles = plane.batch * plane.groups * tile_count(plane, Tile(vectors, 1), target.lanes)
-    return max(1, min(-(-target.cores // tiles), units))
+def _splits(plane: Plane, vectors: int, units: int, target: Target, uneven: float = math.inf) -> int:
+    """The fewest ranges of M that give every core a tile, and the busiest no more than `uneven` times its share."""
+    tiles, cores = plane.batch * plane.groups * tile_count(plane, Tile(vectors, 1), target.lanes), target.cores
+    enough = (
+        splits
+        for splits in range(1, cores + 1)
+        if tiles * splits >= cores and -(-tiles * splits // cores) * cores <= uneven * tiles * splits
+    )
+    return min(next(enough), units)

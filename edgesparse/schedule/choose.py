@@ -11,7 +11,7 @@ from edgesparse.calibration import MEASURED, Calibration
 from edgesparse.layers import Layer, layers
 from edgesparse.plan import LayerPlan
 from edgesparse.schedule.candidates import Candidate, candidates, square_tile
-from edgesparse.schedule.cost import STEP, Work, call_tiles, time_us, work
+from edgesparse.schedule.cost import STEP, Work, busiest_share, time_us, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.reason import reason
 from edgesparse.schedule.weight import WeightCounts
@@ -89,23 +89,25 @@ def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: 
 
 def predictions(layer: Layer, target: Target, calibration: Calibration, threads: int = 1) -> Iterator[Prediction]:
     """Every candidate whose loops the calibration knows, with its predicted time."""
-    weight = WeightCounts(layer.weight, layer.plane.groups)
+    weight, cores = WeightCounts(layer.weight, layer.plane.groups), target.cores
     # That what squares keep in the L2 cache stays there, between threads and prefetchers, no estimate tells.
     square = square_tile(layer, target) if calibration.origin == MEASURED else None
     for candidate in (*candidates(layer.plane, target, is_vector=layer.is_vector), *([square] if square else [])):
         if candidate.kernel == "sparse" and weight.stored(candidate.tile.block) > MOST_FILL * weight.nonzeros:
             continue
         units = work(layer, weight, candidate, target, calibration.l1_share)
-        tiles = 1 if layer.is_vector else call_tiles(layer.plane, candidate, target)
-        us = time_us(units, calibration, tiles, threads)
+        shares = [
+            1.0 if layer.is_vector else busiest_share(layer.plane, candidate, target, of) for of in (threads, cores)
+        ]
+        us = time_us(units, calibration, shares[0])
         if us is not None:
             fixed = {key: n for key, n in units.items() if not _grows(key)}
-            core_us, fixed_us = (_core_us(part, calibration, tiles, target.cores) for part in (units, fixed))
+            core_us, fixed_us = (_core_us(part, calibration, shares[1], cores) for part in (units, fixed))
             yield Prediction(candidate, units, us, core_us, fixed_us)
 
 
-def _core_us(units: Work, calibration: Calibration, tiles: int, cores: int) -> float:
-    one, all_cores = (time_us(units, calibration, tiles, threads) or 0.0 for threads in (1, cores))
+def _core_us(units: Work, calibration: Calibration, share: float, cores: int) -> float:
+    one, all_cores = (time_us(units, calibration, each) or 0.0 for each in (1.0, share))
     return (one + cores * all_cores) / 2
 
 

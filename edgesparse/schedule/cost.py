@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -27,6 +28,7 @@ Counts = defaultdict[Key, float]
 VALUE_BYTES, INDEX_BYTES = 4, 2
 EXPONENTIAL = frozenset({"Elu", "Erf", "Gelu", "Mish", "Selu", "Sigmoid", "Softplus", "Swish", "Tanh"})
 TRANSFORM_FMAS = 80  # multiply-adds that take as long as one transform of a vector: 32 additions, 32 loads and stores
+SHARED_KIB_NS = 6.0  # more for weights that all cores read again from a cache they share; measured on two cores, Zen 4
 CACHE_SHARE = 0.75  # of a cache that data may take before it is evicted by what else passes through
 
 
@@ -56,14 +58,14 @@ def activation(node: ir.Node) -> str:
     return readers[0].op_type if readers else ""
 
 
-def time_us(units: Work, calibration: Calibration, tiles: int = 1, threads: int = 1) -> float | None:
+def time_us(units: Work, calibration: Calibration, share: float = 1.0) -> float | None:
     """Predicted microseconds of one call; None where the calibration does not know a loop of it.
 
     Args:
-        tiles: of the call; the slowest thread has a whole number of them.
+        share: of the call that the busiest thread does; below 1, others read weights at the same time.
     """
     costs = vars(calibration.costs)
-    total = 0.0
+    total = 0.0 if share == 1.0 else SHARED_KIB_NS * units.get("weight_again_kib_ns", 0.0)
     for key, count in units.items():
         if isinstance(key, str):
             total += costs[key] * count
@@ -73,15 +75,24 @@ def time_us(units: Work, calibration: Calibration, tiles: int = 1, threads: int 
             return None
         total += (loop.step_ns if key[1] == STEP else loop.start_ns) * count
     call = calibration.costs.call_ns
-    return (call + (total - call) * -(-tiles // threads) / tiles) / 1e3
+    return (call + (total - call) * share) / 1e3
 
 
-def call_tiles(plane: Plane, candidate: Candidate, target: Target) -> int:
-    """Tiles of a call: what threads share."""
+def busiest_share(plane: Plane, candidate: Candidate, target: Target, threads: int) -> float:
+    """Share of the outputs of a call that the busiest of some threads computes: each takes the next tile once free."""
     tile = candidate.tile
     if tile.square > 1:
-        return plane.batch * Squares(plane, tile.vectors, target.lanes).blocks * tile.splits
-    return plane.batch * plane.groups * tile_count(plane, tile, target.lanes) * tile.splits
+        cut = Squares(plane, tile.vectors, target.lanes)
+        places, first, last = cut.blocks, cut.rows, cut.last_rows
+    else:
+        sizes = [run.size for run in runs(plane, tile, target.lanes)]
+        places, first, last = tile_count(plane, tile, target.lanes), sizes[0], sizes[-1]
+    copies = plane.batch * plane.groups * tile.splits
+    full = copies * (places - 1)
+    busy = [first * ((full + thread) // threads) for thread in range(threads)]  # ascending: a heap
+    for _ in range(copies):
+        heapq.heapreplace(busy, busy[0] + last)
+    return max(busy) / sum(busy)
 
 
 def _tiled_work(plane: Plane, weight: WeightCounts, candidate: Candidate, target: Target) -> Counts:

@@ -19,7 +19,7 @@ from edgesparse.plan import Tile
 from edgesparse.schedule import experiments, fit_experiments
 from edgesparse.schedule.candidates import Candidate, loops
 from edgesparse.schedule.choose import plan_layer
-from edgesparse.schedule.cost import START, STEP, call_tiles, time_us, work
+from edgesparse.schedule.cost import SHARED_KIB_NS, START, STEP, busiest_share, time_us, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.weight import WeightCounts
 
@@ -90,14 +90,16 @@ def test_work_of_a_dense_candidate_is_what_a_hand_counts():
 DENSE = Candidate("dense", Tile(2, 8, rows=2))
 
 
-def test_time_is_counts_times_costs_and_threads_wait_for_the_slowest():
+def test_time_is_counts_times_costs_and_threads_wait_for_the_busiest():
     loop = Loop("sparse", (1, 1), 2, 1)
     costs = Costs(**{field.name: 0.0 for field in fields(Costs)} | {"call_ns": 1000.0})
     known = Calibration("t", "measured", "s", costs, {loop: LoopCost(10.0, 100.0)})
     units = {(loop, STEP): 300.0, (loop, START): 60.0, "call_ns": 1}
 
     assert time_us(units, known) == pytest.approx(1 + 9)
-    assert time_us(units, known, tiles=3, threads=2) == pytest.approx(1 + 9 * 2 / 3)
+    assert time_us(units, known, share=2 / 3) == pytest.approx(1 + 9 * 2 / 3)
+    again = units | {"weight_again_kib_ns": 1000.0}
+    assert time_us(again, known, share=0.5) == pytest.approx(1 + (9 + SHARED_KIB_NS) / 2)
     assert time_us({(replace(loop, vectors=3), STEP): 1.0}, known) is None
 
 
@@ -116,7 +118,7 @@ def test_predicted_times_and_the_break_even_belong_together():
     assert at_break_even.sparse_us == pytest.approx(0.95 * at_break_even.dense_us, rel=0.05)
 
 
-@pytest.mark.parametrize("density", [0.05, 0.3, 0.6, 0.9, 1.0])
+@pytest.mark.parametrize("density", [0.05, 0.3, 0.5, 0.8, 1.0])
 def test_the_kernel_predicted_to_be_clearly_faster_is_chosen(density):
     rng = np.random.default_rng(0)
     w = np.where(rng.random((32, 96)) < density, rng.standard_normal((32, 96)), 0.0)
@@ -135,7 +137,29 @@ def test_every_core_has_a_tile_where_rows_allow():
 
     tile = plan_layer(found, machine, estimate(machine)).tile
 
-    assert call_tiles(found.plane, Candidate("dense", tile), machine) >= machine.cores
+    assert busiest_share(found.plane, Candidate("dense", tile), machine, machine.cores) <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("n", "vectors", "splits", "threads", "share"),
+    [
+        (196, 7, 1, 2, 112 / 196),  # 112 and 84
+        (196, 6, 1, 2, 100 / 196),  # 96 and 100: a rest of 4 joins the tile before
+        (196, 4, 1, 2, 132 / 196),  # 64 and 64, then 68
+        (196, 4, 2, 2, 1 / 2),
+        (49, 3, 1, 2, 1.0),
+        (49, 3, 1, 1, 1.0),
+        (49, 1, 1, 2, 33 / 49),  # 16, 16 and 17: the first to be free takes the last
+        (33, 1, 3, 4, 33 / 99),  # 16 three times, then 17 three times
+    ],
+)
+def test_the_busiest_thread_has_what_a_hand_deals_out(n, vectors, splits, threads, share):
+    machine = targets.load("x86-64-v4")
+    tile = Tile(vectors, 8, rows=2, splits=splits)
+
+    plane = layer(np.ones((64, 8)), n).plane
+
+    assert busiest_share(plane, Candidate("dense", tile), machine, threads) == pytest.approx(share)
 
 
 def test_fit_finds_the_costs_that_times_were_made_with():

@@ -18,7 +18,7 @@ from edgesparse.layers import Layer, layers
 from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import Candidate, square_tile
 from edgesparse.schedule.choose import calibration_of, plan_layer
-from edgesparse.schedule.cost import START, STEP, TRANSFORM_FMAS, call_tiles, work
+from edgesparse.schedule.cost import START, STEP, TRANSFORM_FMAS, busiest_share, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.weight import WeightCounts
 
@@ -96,7 +96,8 @@ def test_a_tile_of_squares_fits_the_machine(target, m, c, size):
         assert (cut.blocks - 1) * cut.rows + cut.last_rows == cut.height == -(-size // 2)
         assert 1 <= cut.last_rows <= cut.rows
         assert sum(cut.chunks(cut.rows)) * machine.lanes >= cut.rows * cut.width
-        assert call_tiles(found.plane, candidate, machine) >= min(machine.cores, -(-m // tile.rows))
+        most = max(cut.rows / cut.height / tile.splits, 1 / machine.cores)
+        assert busiest_share(found.plane, candidate, machine, machine.cores) <= 1.5 * most
 
 
 def test_work_of_squares_is_what_a_hand_counts():
