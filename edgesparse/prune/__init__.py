@@ -3,7 +3,7 @@
 from edgesparse.prune.allocation import ALLOCATIONS
 from edgesparse.prune.choose import prunable
 from edgesparse.prune.methods import METHODS
-from edgesparse.prune.pruning import Pruned, named, pattern_called, prune
+from edgesparse.prune.pruning import Pruned, named, pattern_called, prune, prune_alone
 from edgesparse.prune.report import GroupReport, LayerReport, PruneReport, ShrunkReport, merged
 from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured import IMPORTANCE, KINDS, Shrunk, check_shrink, shrink
@@ -26,5 +26,6 @@ __all__ = [
     "pattern_called",
     "prunable",
     "prune",
+    "prune_alone",
     "shrink",
 ]

@@ -85,19 +85,20 @@ def _convolution(ref: WeightRef) -> Convolution:
 
 
 def second_moments(
-    model: ir.Model, samples: Samples, operands: Mapping[str, Sequence[Operand]]
+    model: ir.Model, samples: Samples, operands: Mapping[str, Sequence[Operand]], passes: int | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
     """Second moments [G, K, K] of what each tensor is multiplied with, some tensors at a time, in order.
 
     The samples run anew for every part, through `model` as it is by then: what was pruned in one part is seen by the
-    next (Frantar and Alistarh 2023, section 3.3). There are at most PASSES parts, or more where moments are large.
+    next (Frantar and Alistarh 2023, section 3.3).
 
     Args:
         operands: of all layers that share a tensor, by its name.
+        passes: parts, at most, or more where moments are large; PASSES by default.
 
     Raises: PruneError: ONNX Runtime cannot run the model on the samples, or what a layer reads is not finite.
     """
-    for part in parts(operands, lambda operand: operand.groups * operand.k**2 * 8):
+    for part in parts(operands, lambda operand: operand.groups * operand.k**2 * 8, passes or PASSES):
         sums = {operand: MomentSum(operand.groups, operand.k) for tensor in part for operand in operands[tensor]}
         for sampling, arrays in _activations(model, samples, sorted({operand.value for operand in sums})):
             for operand, total in sums.items():
@@ -120,14 +121,17 @@ def check_finite(weight: str, second: np.ndarray) -> None:
         )
 
 
-def parts(reads: Mapping[str, Sequence[Read]], size_bytes: Callable[[Read], int]) -> list[list[str]]:
+def parts(
+    reads: Mapping[str, Sequence[Read]], size_bytes: Callable[[Read], int], passes: int = PASSES
+) -> list[list[str]]:
     """Weights that are looked at together: neighbours that read the same always are.
 
     Args:
         reads: what each weight is multiplied with.
         size_bytes: of the moments of one of those.
+        passes: groups, at most, or more where moments are large.
     """
-    each = max(1, -(-len({tuple(of) for of in reads.values()}) // PASSES))
+    each = max(1, -(-len({tuple(of) for of in reads.values()}) // passes))
     groups: list[list[str]] = [[]]
     seen: set[tuple[Read, ...]] = set()
     for weight, of in reads.items():

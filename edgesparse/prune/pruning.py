@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -68,19 +68,71 @@ def prune(
     density = checked_density(density, shape)
     how, allocate = named(METHODS, method, "method"), named(ALLOCATIONS, allocation, "allocation")
     pruned = model.clone()
-    samples = None if calibration is None else check_samples(pruned, calibration)
-    if samples is None and (how.calibrated or reconstruct):
-        wanted = "reconstruct" if reconstruct else f"method {method!r}"
-        raise PruneError(f"{wanted} needs calibration: samples of every input, such as a hundred of the training data")
+    samples = _samples(pruned, method, calibration, reconstruct=reconstruct)
     refs = find_weights(pruned)
     reasons = reasons_to_stay(refs, skip, shape, density)
     chosen = [ref for ref in _unique(refs) if reasons[ref.tensor] is None]
     shares = density_by_tensor(refs, density) if isinstance(density, Mapping) else density
     keeps = _keeps(chosen, shares, allocate, shape)
-    results = _Layers(pruned, refs, keeps, how, reconstruct).prune(samples)
+    results: dict[str, _Result] = {}
+    for ref, second, note in _seen(pruned, [ref for ref in refs if ref.tensor in keeps], samples):
+        sparse, error = _sparse(ref.to_matrix(ref.array()), keeps[ref.tensor], how, second, reconstruct=reconstruct)
+        _store(ref.value, ref.from_matrix(sparse))
+        results[ref.tensor] = _Result(int(np.count_nonzero(sparse)), error, note)
     rows = tuple(_row(ref, reasons[ref.tensor], results.get(ref.tensor)) for ref in _unique(refs))
     asked = density if isinstance(density, float) else None
     return Pruned(pruned, PruneReport(asked, method, allocation, pattern, rows))
+
+
+def prune_alone(
+    model: ir.Model,
+    densities: Sequence[float],
+    tensors: Collection[str],
+    *,
+    method: str = "magnitude",
+    pattern: str = "1x1",
+    calibration: Mapping[str, np.ndarray] | None = None,
+    reconstruct: bool = False,
+) -> list[dict[str, np.ndarray]]:
+    """Prune each weight by itself, all others being as they are in `model`, to each density.
+
+    The samples run once for all of them, where `prune` runs them again for what comes behind a pruned layer.
+
+    Args:
+        densities: 1 for a weight as it is; others as for `prune`.
+        tensors: names of weights that `prune` can prune.
+        method, pattern, calibration, reconstruct: as for `prune`.
+
+    Returns: the weights by tensor, for each density.
+
+    Raises: PruneError: as `prune`.
+    """
+    shape, how = pattern_called(pattern), named(METHODS, method, "method")
+    samples = _samples(model, method, calibration, reconstruct=reconstruct)
+    refs = [ref for ref in find_weights(model) if ref.tensor in tensors]
+    keeps = [_keeps(_unique(refs), dict.fromkeys(tensors, share), uniform, shape) for share in densities]
+    found: list[dict[str, np.ndarray]] = [{} for _ in densities]
+    for ref, second, _ in _seen(model, refs, samples, passes=1):
+        dense = ref.to_matrix(ref.array())
+        for arrays, keep in zip(found, keeps, strict=True):
+            matrix = dense
+            if ref.tensor in keep:
+                matrix, _ = _sparse(dense, keep[ref.tensor], how, second, reconstruct=reconstruct)
+            arrays[ref.tensor] = ref.from_matrix(matrix)
+    return found
+
+
+def _samples(
+    model: ir.Model, method: str, calibration: Mapping[str, np.ndarray] | None, *, reconstruct: bool
+) -> Samples | None:
+    """The samples, where anything is made of them."""
+    samples = None if calibration is None else check_samples(model, calibration)
+    if not (METHODS[method].calibrated or reconstruct):
+        return None
+    if samples is None:
+        wanted = "reconstruct" if reconstruct else f"method {method!r}"
+        raise PruneError(f"{wanted} needs calibration: samples of every input, such as a hundred of the training data")
+    return samples
 
 
 def pattern_called(name: str) -> Pattern:
@@ -124,51 +176,44 @@ class _Result:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class _Layers:
-    """The layers of `model` that are to be pruned, by the tensors in `keeps`."""
+def _seen(
+    model: ir.Model, refs: Sequence[WeightRef], samples: Samples | None, passes: int | None = None
+) -> Iterator[tuple[WeightRef, np.ndarray | None, str | None]]:
+    """A layer for each tensor, the second moments of what all layers with it read, and a note where these are unknown.
 
-    model: ir.Model
-    refs: Sequence[WeightRef]
-    keeps: Mapping[str, Keep]
-    method: Method
-    reconstruct: bool
+    What becomes of a weight before the next is asked for counts in later passes; see `second_moments`.
+    """
+    first = {ref.tensor: ref for ref in _unique(refs)}
+    unseen: dict[str, str | None] = dict.fromkeys(first)
+    if samples is not None:
+        operands, unseen = _operands(refs, model.graph)
+        for seconds in second_moments(model, samples, operands, passes):
+            for tensor, second in seconds.items():
+                yield first[tensor], second, None
+    for tensor, note in unseen.items():
+        yield first[tensor], None, note
 
-    def prune(self, samples: Samples | None) -> dict[str, _Result]:
-        """Prune, by magnitude where nothing more is known; what became of each tensor."""
-        refs = {ref.tensor: ref for ref in _unique(self.refs) if ref.tensor in self.keeps}
-        unseen: dict[str, str | None] = dict.fromkeys(refs)
-        results: dict[str, _Result] = {}
-        if samples is not None and (self.method.calibrated or self.reconstruct):
-            operands, unseen = self._operands()
-            for seconds in second_moments(self.model, samples, operands):
-                results |= {tensor: self._by_method(refs[tensor], second) for tensor, second in seconds.items()}
-        return results | {tensor: self._by_magnitude(refs[tensor], note) for tensor, note in unseen.items()}
 
-    def _operands(self) -> tuple[dict[str, list[Operand]], dict[str, str | None]]:
-        """What the layers of each tensor read, and of which tensors that cannot be said."""
-        operands: dict[str, list[Operand]] = {}
-        unseen: dict[str, str | None] = {}
-        for ref in self.refs:
-            if ref.tensor not in self.keeps:
-                continue
-            found = operand_of(ref, self.model.graph)
-            if isinstance(found, str):
-                unseen[ref.tensor] = f"by magnitude: {found}"
-            else:
-                operands.setdefault(ref.tensor, []).append(found)
-        return {tensor: of for tensor, of in operands.items() if tensor not in unseen}, unseen
+def _sparse(
+    dense: np.ndarray, keep: Keep, method: Method, second: np.ndarray | None, *, reconstruct: bool
+) -> tuple[np.ndarray, float | None]:
+    """A weight [M, K] pruned, by magnitude where nothing more is known, and how far its outputs move."""
+    if second is None:
+        return by_magnitude(dense, keep), None
+    return prune_matrix(dense, keep, method, second, reconstruct=reconstruct)
 
-    def _by_method(self, ref: WeightRef, second: np.ndarray) -> _Result:
-        dense, keep = ref.to_matrix(ref.array()), self.keeps[ref.tensor]
-        sparse, error = prune_matrix(dense, keep, self.method, second, reconstruct=self.reconstruct)
-        _store(ref.value, ref.from_matrix(sparse))
-        return _Result(int(np.count_nonzero(sparse)), error)
 
-    def _by_magnitude(self, ref: WeightRef, note: str | None) -> _Result:
-        sparse = by_magnitude(ref.to_matrix(ref.array()), self.keeps[ref.tensor])
-        _store(ref.value, ref.from_matrix(sparse))
-        return _Result(int(np.count_nonzero(sparse)), note=note)
+def _operands(refs: Sequence[WeightRef], graph: ir.Graph) -> tuple[dict[str, list[Operand]], dict[str, str | None]]:
+    """What the layers of each tensor read, and of which tensors that cannot be said."""
+    operands: dict[str, list[Operand]] = {}
+    unseen: dict[str, str | None] = {}
+    for ref in refs:
+        found = operand_of(ref, graph)
+        if isinstance(found, str):
+            unseen[ref.tensor] = f"by magnitude: {found}"
+        else:
+            operands.setdefault(ref.tensor, []).append(found)
+    return {tensor: of for tensor, of in operands.items() if tensor not in unseen}, unseen
 
 
 def _store(value: ir.Value, array: np.ndarray) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from edgesparse.errors import PruneError
 from edgesparse.frontend import read
-from edgesparse.prune import observe, prune, unfold
+from edgesparse.prune import observe, prune, prune_alone, unfold
 from edgesparse.prune.observe import operand_of, second_moments
 from edgesparse.prune.samples import check_samples
 from edgesparse.sparsity.weights import find_weights
@@ -166,16 +166,42 @@ def test_later_layers_see_what_was_pruned_before():
     assert not next(parts)["w2"].any()
 
 
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
+def test_a_weight_alone_is_pruned_as_if_nothing_else_were(method, monkeypatch):
+    source, samples, tensors = chain(), {"x": correlated(64, 16)}, ("w1", "w2")
+    runs, run = [], observe._run
+    monkeypatch.setattr(observe, "_run", lambda *given: runs.append(1) or run(*given))
+
+    found = prune_alone(source, (1.0, 0.5, 0.2), tensors, method=method, calibration=samples)
+
+    assert len(runs) == (0 if method == "magnitude" else 64 // observe.BATCH)
+    for ref in find_weights(source):
+        np.testing.assert_array_equal(found[0][ref.tensor], ref.array())
+        for share, arrays in zip((0.5, 0.2), found[1:], strict=True):
+            pruned = prune(source, {ref.node: share}, method=method, calibration=samples).model
+            expected = pruned.graph.initializers[ref.tensor].const_value.numpy()
+            np.testing.assert_allclose(arrays[ref.tensor], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_weight_alone_that_calibration_cannot_see_goes_by_magnitude():
+    text = "g (float[n, 4, 5, 5] x) => (float[n, c, h, v] y) { y = ConvTranspose (x, w) }"
+    weight = floats(4, 6, 3, 3)
+    samples = {"x": floats(3, 4, 5, 5)}
+
+    (arrays,) = prune_alone(model(text, w=weight), (0.5,), ("w",), method="wanda", calibration=samples)
+
+    np.testing.assert_array_equal(arrays["w"], np.where(abs(weight) >= np.median(abs(weight)), weight, 0))
+
+
 def test_moments_that_are_large_are_looked_at_one_by_one(monkeypatch):
     source = chain()
     refs = {ref.tensor: [operand_of(ref, source.graph)] for ref in find_weights(source)}
     samples = check_samples(source, {"x": correlated(64, 16)})
-    monkeypatch.setattr(observe, "PASSES", 1)
 
-    assert [list(part) for part in second_moments(source, samples, refs)] == [["w1", "w2"]]
+    assert [list(part) for part in second_moments(source, samples, refs, passes=1)] == [["w1", "w2"]]
 
     monkeypatch.setattr(observe, "MOMENT_BYTES", 1)
-    assert [list(part) for part in second_moments(source, samples, refs)] == [["w1"], ["w2"]]
+    assert [list(part) for part in second_moments(source, samples, refs, passes=1)] == [["w1"], ["w2"]]
 
 
 @pytest.mark.parametrize("pattern", ["1x1", "4x1", "1x4", "2:4"])
@@ -244,6 +270,8 @@ def test_layers_that_share_a_weight_are_judged_by_what_all_of_them_read():
 def test_calibration_is_asked_for(options, message):
     with pytest.raises(PruneError, match=message):
         prune(chain(), 0.5, **options)
+    with pytest.raises(PruneError, match=message):
+        prune_alone(chain(), (0.5,), ("w1",), **options)
 
 
 def test_samples_that_the_model_cannot_run_are_an_error(monkeypatch):
