@@ -30,25 +30,28 @@ class Latency:
 class Schedule:
     """How long to measure: at least `seconds` and MIN_RUNS rounds, at most `max_runs`, after a warm-up.
 
-    `pause_s` is slept before each run: worker threads of the program before stop spinning.
+    `pause_s` is slept before each turn: worker threads of the program before stop spinning.
+    `turn` is how many runs of a program follow each other. Where it is more than one, the first is not counted: the
+    caches hold what the program before left there.
     """
 
     seconds: float = 3.0
     warmup_seconds: float = 0.5
     max_runs: int = 10_000
     pause_s: float = 0.0
+    turn: int = 1
 
 
 def interleave(programs: Mapping[str, Callable[[], object]], schedule: Schedule | None = None) -> dict[str, Latency]:
-    """Time the programs in turns: one run of each, again and again.
+    """Time the programs in turns, again and again.
 
-    Raises: MeasureError: `seconds` is negative or `max_runs` is below MIN_RUNS.
+    Raises: MeasureError: `seconds` is negative, `max_runs` is below MIN_RUNS or `turn` below 1.
     """
     plan = schedule or Schedule()
-    if plan.seconds < 0 or plan.max_runs < MIN_RUNS:
+    if plan.seconds < 0 or plan.max_runs < MIN_RUNS or plan.turn < 1:
         raise MeasureError(
-            f"bench: got seconds={plan.seconds} and max_runs={plan.max_runs}, "
-            f"expected seconds >= 0 and max_runs >= {MIN_RUNS}"
+            f"bench: got seconds={plan.seconds}, max_runs={plan.max_runs} and turn={plan.turn}, "
+            f"expected seconds >= 0, max_runs >= {MIN_RUNS} and turn >= 1"
         )
     times_us: dict[str, list[float]] = {name: [] for name in programs}
     with _quiet():
@@ -71,9 +74,11 @@ def _rounds(
         for name, run in programs.items():
             if plan.pause_s:
                 time.sleep(plan.pause_s)
-            start = time.perf_counter_ns()
-            run()
-            times_us[name].append((time.perf_counter_ns() - start) / 1000)
+            for at in range(plan.turn):
+                start = time.perf_counter_ns()
+                run()
+                if at or plan.turn == 1:
+                    times_us[name].append((time.perf_counter_ns() - start) / 1000)
 
 
 @contextmanager

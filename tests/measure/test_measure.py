@@ -21,6 +21,17 @@ def test_programs_take_turns():
     assert order == ["a", "b"] * (len(order) // 2)
 
 
+def test_the_first_of_several_runs_in_a_row_is_not_counted():
+    order: list[str] = []
+    schedule = Schedule(seconds=0.0, warmup_seconds=0.0, turn=3)
+
+    times = interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, schedule)
+
+    assert order == ["a", "a", "a", "b", "b", "b"] * (len(order) // 6)
+    warmup = 3
+    assert times["a"].runs == (order.count("a") - warmup) * 2 // 3
+
+
 def test_latency_says_how_many_runs_and_where_it_comes_from():
     latency = interleave({"a": lambda: None}, QUICK)["a"]
 
@@ -29,9 +40,9 @@ def test_latency_says_how_many_runs_and_where_it_comes_from():
     assert latency.p10_us <= latency.median_us <= latency.p90_us
 
 
-@pytest.mark.parametrize("schedule", [Schedule(seconds=-1.0), Schedule(max_runs=3)])
+@pytest.mark.parametrize("schedule", [Schedule(seconds=-1.0), Schedule(max_runs=3), Schedule(turn=0)])
 def test_impossible_schedule_is_refused(schedule):
-    with pytest.raises(MeasureError, match="expected seconds >= 0 and max_runs >= 10"):
+    with pytest.raises(MeasureError, match="expected seconds >= 0, max_runs >= 10 and turn >= 1"):
         interleave({"a": lambda: None}, schedule)
 
 
