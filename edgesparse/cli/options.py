@@ -53,9 +53,7 @@ def pruning(command: Command) -> Command:
         click.option("--resume", is_flag=True, help="Go on with a search that was interrupted."),
         click.option(
             "--method",
-            default="magnitude",
-            show_default=True,
-            help="Which weights go first: magnitude, wanda or sparsegpt.",
+            help="Which weights go first: magnitude, wanda or sparsegpt, which is the default with calibration.",
         ),
         click.option(
             "--allocation",

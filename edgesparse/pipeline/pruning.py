@@ -79,7 +79,7 @@ class Pruning:
 
     Args:
         sparsity: share of the prunable weights to remove; None where each layer or the pattern says it.
-        method: which weights go first, and what becomes of the others.
+        method: which weights go first, and what becomes of the others; where none is given, sparsegpt with calibration.
         allocation: how layers share the sparsity.
         pattern: block RxQ of weights that go together, or N:M along the input channels.
         skip: shell patterns on the names of layers that stay dense.
@@ -153,6 +153,8 @@ class Pruning:
         given: dict[str, Any] = dict(options)
         if given.get("multiple") is None:
             given["multiple"] = lanes
+        if given.get("method") is None:
+            given["method"] = "magnitude" if given.get("calibration") is None else "sparsegpt"
         pruning = cls.recorded(given)
         asked = [name for name in AMOUNTS if getattr(pruning, name) is not None]
         if len(asked) > 1:
