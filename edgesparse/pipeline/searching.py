@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from glob import escape
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 SAMPLES = 128  # that the calibration loss is measured on, of those that are given
 BATCH = 64  # samples of an inference, where the model allows it
-SECONDS = 1.5  # how long a candidate is measured
+SECONDS = 3.0  # how long a candidate is measured, the dense model with it
+TURN = 5  # runs in a row
 RUNS = 50  # that its kernel calls are timed in
 
 
@@ -94,7 +95,7 @@ def settled(
     smaller, _ = without_units(model, pruning, progress)
     problem = search.prepare(_setting(smaller, replace(pruning, structured=None), goal, progress))
     if judge is None:
-        budget_us = _budget_us(pruning, problem.table.dense_us)
+        budget_us = _budget_us(pruning, problem.latency_us(problem.dense))
         found = search.within_latency(problem, budget_us)
         report = _report(problem, goal, found, budget_us)
     else:
@@ -114,7 +115,7 @@ def _report(
         target=goal.target.name,
         threads=goal.threads,
         origin="measured" if found.measured else "estimated",
-        dense_us=problem.table.dense_us,
+        dense_us=problem.latency_us(problem.dense),
         latency_us=found.latency_us,
         budget_us=budget_us,
         judged_by="outputs" if problem.setting.samples else "weights",
@@ -144,12 +145,13 @@ def _with_densities(pruning: Pruning, densities: Mapping[str, float]) -> Pruning
 def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) -> Setting:
     from edgesparse import search
     from edgesparse.pipeline.compiling import normalised
-    from edgesparse.prune.samples import check_samples
+    from edgesparse.prune import check_samples, prune_alone
 
     own = by_node(model, pruning.layers)
     layers, levels = search.searchable(model, pruning.pattern, (*pruning.skip, *map(escape, own)))
     arrays = samples(pruning.calibration)
-    judges = None if arrays is None else check_samples(model, {name: of[:SAMPLES] for name, of in arrays.items()})
+    given = None if arrays is None else check_samples(model, arrays)
+    feeds = given.feeds(BATCH) if given else ()
 
     def prune(densities: Mapping[str, float]) -> ir.Model:
         return apply_pruning(model, _with_densities(pruning, densities), silent)[0]
@@ -158,16 +160,25 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
         model=model,
         layers=layers,
         prune=prune,
+        prune_alone=lambda: prune_alone(
+            model,
+            levels,
+            layers.values(),
+            method=pruning.method,
+            pattern=pruning.pattern,
+            calibration=arrays,
+            reconstruct=pruning.reconstruct,
+        ),
         pattern=pruning.pattern,
         levels=levels,
-        samples=() if judges is None else tuple(judges.feeds(BATCH)),
+        samples=tuple(islice(feeds, SAMPLES // BATCH if given and given.batchable else SAMPLES)),
         normalise=lambda pruned: normalised(pruned, goal.input_shapes, silent),
         target=goal.target,
         threads=goal.threads,
         state=search.State(goal.state, _identity(model, pruning, goal, arrays), resume=pruning.resume),
         progress=progress,
-        measure=_measure(goal) if goal.target.name == targets.HOST else None,
-        ray=pruning.ray if judges is not None else None,
+        measure=_measure(goal, lambda: prune(dict.fromkeys(layers, 1.0))) if goal.target.name == targets.HOST else None,
+        ray=pruning.ray if given else None,
     )
 
 
@@ -190,25 +201,44 @@ def _identity(model: ir.Model, pruning: Pruning, goal: Goal, arrays: Mapping[str
     }
 
 
-def _measure(goal: Goal) -> Callable[[ir.Model], Measured]:
-    """Compile a model and time it on this machine: the median of whole runs, and each kernel call."""
+def _measure(goal: Goal, dense: Callable[[], ir.Model]) -> Callable[[ir.Model], Measured]:
+    """Compile a model, and time it on this machine in turns with the dense one: whole runs, and its kernel calls; p10.
+
+    What disturbs the machine disturbs both, so that their ratio hardly changes.
+    """
+
+    @cache
+    def reference() -> Path:
+        return _compiled(dense(), goal, "dense")
 
     def measure(model: ir.Model) -> Measured:
+        import numpy as np
+
         from edgesparse import measure as measuring
         from edgesparse import search
-        from edgesparse.package.writer import write
-        from edgesparse.pipeline.compiling import lowered, normalised
 
-        program, _ = lowered(normalised(model, goal.input_shapes, silent), goal.target, silent)
-        with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
-            path = Path(folder) / "candidate.esp"
-            write(program, {}, path)
-            with measuring.open_artifact(path, goal.threads) as opened:
-                feeds = measuring.random_feeds(opened.inputs)
-                timed = measuring.interleave({"": partial(opened.run, feeds)}, measuring.Schedule(SECONDS))
-                steps: dict[str, float] = defaultdict(float)
-                for step in opened.profile(feeds, RUNS):
-                    steps[step.name] += step.median_us
-        return search.Measured(timed[""].median_us, steps)
+        candidate = _compiled(model, goal, "candidate")
+        with (
+            measuring.open_artifact(reference(), goal.threads) as first,
+            measuring.open_artifact(candidate, goal.threads) as second,
+        ):
+            feeds = measuring.random_feeds(second.inputs)
+            programs = {"dense": partial(first.run, feeds), "candidate": partial(second.run, feeds)}
+            timed = measuring.interleave(programs, measuring.Schedule(SECONDS, turn=TURN))
+            steps: dict[str, float] = defaultdict(float)
+            for step in second.profile(feeds, RUNS):
+                steps[step.name] += float(np.percentile(step.times_us, 10))
+        return search.Measured(timed["candidate"].p10_us, timed["dense"].p10_us, steps)
 
     return measure
+
+
+def _compiled(model: ir.Model, goal: Goal, name: str) -> Path:
+    """The artifact of a model, among the files of the search."""
+    from edgesparse.package.writer import write
+    from edgesparse.pipeline.compiling import lowered, normalised
+
+    program, _ = lowered(normalised(model, goal.input_shapes, silent), goal.target, silent)
+    path = goal.state / f"{name}.esp"
+    write(program, {}, path)
+    return path

@@ -15,8 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import SearchError
-from edgesparse.search.latency import Found
-from edgesparse.search.problem import Problem
+from edgesparse.search.problem import Found, Problem
 
 SCORES = "scores"
 CANDIDATES = 7  # models that are judged, besides the dense one
@@ -103,27 +102,23 @@ def within_drop(problem: Problem, drop: float, judge: Judge) -> tuple[Found, tup
 
     Raises: SearchError: the judge fails; scores that are known are kept.
     """
-    table, progress = problem.table, problem.setting.progress
-    best = np.zeros(len(problem.losses), np.int64)
+    progress, dense_us, best = problem.setting.progress, problem.latency_us(problem.dense), problem.dense
     progress("scoring the dense model")
     judged = [_judged(problem, best, judge, -math.inf)]
     floor = judged[0].score - drop * abs(judged[0].score)
-    fastest_us, slowest_us = table.least_us, table.dense_us
+    fastest_us, slowest_us = problem.table.least_us, dense_us
     for number in range(CANDIDATES):
         if slowest_us < fastest_us * NEAR:
             break
         budget_us = math.sqrt(fastest_us * slowest_us)
-        progress(f"candidate {number + 1} of {CANDIDATES}: {table.dense_us / budget_us:.2f} times as fast as dense")
-        choice = problem.best_within(budget_us)
-        assert choice is not None  # the table can give it
-        judged.append(_judged(problem, choice.levels, judge, floor))
+        progress(f"candidate {number + 1} of {CANDIDATES}: {dense_us / budget_us:.2f} times as fast as dense")
+        levels = problem.best_within(budget_us).levels
+        judged.append(_judged(problem, levels, judge, floor))
         if judged[-1].holds:
-            best, slowest_us = choice.levels, budget_us
+            best, slowest_us = min(best, levels, key=problem.latency_us), budget_us
         else:
             fastest_us = budget_us
-    measured = problem.setting.measure is not None
-    found = Found(problem.densities(best), problem.loss(best), problem.latency_us(best), measured)
-    return found, tuple(judged)
+    return problem.found(best), tuple(judged)
 
 
 def _judged(problem: Problem, levels: np.ndarray, judge: Judge, floor: float) -> Candidate:
@@ -133,15 +128,14 @@ def _judged(problem: Problem, levels: np.ndarray, judge: Judge, floor: float) ->
 
 def _score(problem: Problem, levels: np.ndarray, judge: Judge) -> float:
     """The judge's number, asked once for each choice."""
-    state, key = problem.setting.state, [int(level) for level in levels]
-    for row in state.rows(SCORES):
-        if row["judge"] == judge.name and row["levels"] == key:
-            return float(row["score"])
+    state = problem.setting.state
     path = state.folder / "candidate.onnx"
-    try:
-        ir.save(problem.pruned(levels), path)
-    except OSError as err:
-        raise SearchError(f"{path}: cannot be written: {err.strerror or err}") from err
-    score = judge.score(path)
-    state.append(SCORES, {"judge": judge.name, "levels": key, "score": score})
-    return score
+
+    def score() -> float:
+        try:
+            ir.save(problem.pruned(levels), path)
+        except OSError as err:
+            raise SearchError(f"{path}: cannot be written: {err.strerror or err}") from err
+        return judge.score(path)
+
+    return float(state.once(SCORES, [judge.name, levels.tolist()], score))

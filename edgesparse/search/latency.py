@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
 from edgesparse.errors import SearchError
-from edgesparse.search.choose import Choice, choose
-from edgesparse.search.problem import Problem
+from edgesparse.search.problem import Found, Problem
 
 UNITS_US = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
-ROUNDS = 4  # choices that are measured
-OVER, UNDER = 0.02, 0.06  # of the budget, that a measured latency may be off to be near enough
+ROUNDS = 4  # in which measurements correct a choice
+OVER, UNDER = 0.01, 0.03  # of the budget, that a measured latency may be off to be near enough
 MOST_OVER = 0.1  # of the budget, that noise may hide
 
 
@@ -36,67 +34,55 @@ def parse_latency(text: str) -> float:
     return time * UNITS_US[found[2]]
 
 
-@dataclass(frozen=True)
-class Found:
-    """Densities by node, and what they cost; `loss` is that of the network put together from its pruned layers.
-
-    `latency_us` is the best that is known of the latency: measured, where `measured` says so.
-    """
-
-    densities: dict[str, float]
-    loss: float
-    latency_us: float
-    measured: bool
-
-
 def within_latency(problem: Problem, budget_us: float) -> Found:
-    """Choose densities for a latency; on this machine measure, and correct the predictions by what came out.
+    """Choose densities for a latency.
 
     Raises: SearchError: no densities are that fast.
     """
-    table, setting = problem.table, problem.setting
-    measured = setting.measure is not None
-    if budget_us >= table.dense_us:
-        dense = np.zeros(len(problem.losses), np.int64)
-        return Found(problem.densities(dense), 0.0, table.dense_us, measured)
-    least_us = problem.measured_us(table.us.argmin(axis=1)) if measured else table.least_us
+    dense_us = problem.latency_us(problem.dense)
+    if budget_us >= dense_us:
+        return problem.found(problem.dense)
+    least_us = problem.latency_us(problem.predicted.us.argmin(axis=1))
     if budget_us < least_us:
         raise _unreachable(problem, budget_us, least_us)
-    setting.progress(f"choosing densities for {budget_us / 1e3:.3g} ms")
-    aim_us = max(budget_us, table.least_us)
-    choice = problem.best_within(aim_us)
-    assert choice is not None  # the table can give `aim_us`
-    levels, latency_us = choice.levels, table.total_us(choice.levels)
-    if measured:
-        levels, latency_us = _settled(problem, choice, aim_us, budget_us)
-        if latency_us > budget_us * (1 + MOST_OVER):
-            raise _unreachable(problem, budget_us, latency_us)
-    return Found(problem.densities(levels), problem.loss(levels), latency_us, measured)
+    problem.setting.progress(f"choosing densities for {budget_us / 1e3:.3g} ms")
+    if problem.setting.measure is None:
+        return problem.found(problem.best_within(budget_us).levels)
+    found = problem.found(_settled(problem, budget_us))
+    if found.latency_us > budget_us * (1 + MOST_OVER):
+        raise _unreachable(problem, budget_us, found.latency_us)
+    return found
 
 
-def _settled(problem: Problem, choice: Choice, aim_us: float, budget_us: float) -> tuple[np.ndarray, float]:
-    """Measure, and choose again for what the measurement says, until it is near the budget; the nearest of all."""
-    table, levels = problem.table, choice.levels
-    weighed = problem.losses * choice.coefficients[:, None]
-    tried: list[tuple[np.ndarray, float]] = []
+def _settled(problem: Problem, budget_us: float) -> np.ndarray:
+    """Choose and measure in turns, until what is chosen takes what it may; the one of the least loss that does.
+
+    Each measurement corrects the times that the next choice goes by; the first, before losses are weighed, where the
+    search will look.
+    """
+    problem.latency_us(problem.within(budget_us))
+    choice = problem.best_within(budget_us)
+    tried = [choice.levels]
     for _ in range(ROUNDS):
-        latency_us = problem.measured_us(levels)
-        tried.append((levels, latency_us))
-        if -UNDER <= latency_us / budget_us - 1 <= OVER:
+        if -UNDER <= problem.latency_us(tried[-1]) / budget_us - 1 <= OVER:
             break
-        aim_us = max(aim_us * budget_us / latency_us, table.least_us)
-        again = choose(weighed, table.us, aim_us - table.rest_us)
-        if again is None or np.array_equal(again, levels):
+        levels = problem.within(budget_us, choice.coefficients)
+        if any(np.array_equal(levels, earlier) for earlier in tried):
             break
-        levels = again
-    return min(tried, key=lambda found: abs(found[1] - budget_us))
+        tried.append(levels)
+
+    def excess_and_loss(levels: np.ndarray) -> tuple[float, float]:
+        return max(0.0, problem.latency_us(levels) / budget_us - 1 - OVER), problem.loss(levels)
+
+    return min(tried, key=excess_and_loss)
 
 
 def _unreachable(problem: Problem, budget_us: float, least_us: float) -> SearchError:
-    setting, table = problem.setting, problem.table
+    setting = problem.setting
     how = "measured" if setting.measure is not None else "predicted"
     return SearchError(
         f"latency {budget_us / 1e3:.4g} ms cannot be reached on {setting.target.name}: the least is "
         f"{least_us / 1e3:.4g} ms with every layer at its fastest density, the dense model takes "
-        f"{table.dense_us / 1e3:.4g} ms ({how}); remedy: a larger budget, a pattern such as 4x1, or a smaller model"
+        f"{problem.latency_us(problem.dense) / 1e3:.4g} ms ({how}); "
+        "remedy: a larger budget, a pattern such as 4x1, or a smaller model"
     )

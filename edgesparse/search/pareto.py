@@ -40,6 +40,7 @@ def write_pareto(candidates: Sequence[Candidate], path: Path, axis: str) -> tupl
 
 def _plotted(candidates: Sequence[Candidate], best: Sequence[Candidate], path: Path, axis: str) -> bool:
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         return False
@@ -52,5 +53,6 @@ def _plotted(candidates: Sequence[Candidate], best: Sequence[Candidate], path: P
     axes.set_xlabel(f"{axis}, ms")
     axes.set_ylabel("score")
     axes.legend()
-    figure.savefig(path)
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(path)
     return True

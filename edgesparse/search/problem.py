@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import SearchError
 from edgesparse.prune import pattern_called, prunable
-from edgesparse.search.choose import Choice, search_coefficients
+from edgesparse.search.choose import Choice, choose, search_coefficients
 from edgesparse.search.cluster import over_ray
 from edgesparse.search.sensitivity import Feeds, Loss, OutputLoss, WeightLoss, exchangeable, here, sensitivities
 from edgesparse.search.state import State
-from edgesparse.search.timing import LatencyTable, Measured, Normalise, latency_table
+from edgesparse.search.timing import LatencyTable, Measured, Normalise, Run, latency_table
 from edgesparse.sparsity.weights import find_weights
 from edgesparse.targets import Target
 
 LEVELS = (1.0, 0.7, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15, 0.11, 0.08, 0.05, 0.03)
 """Densities that a layer can get; the first is dense."""
 
-CHOICES, MEASUREMENTS, TABLE = "choices", "measurements", "table"
+CHOICES, RUNS, TABLE = "choices", "runs", "table"  # names of partial results
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Setting:
         model: what is pruned.
         layers: tensor by node, of all that can be pruned.
         prune: the model with these densities, by node; whatever else is to be pruned too.
+        prune_alone: the tensors of all layers, each pruned by itself, for each level.
         pattern: of zeros, in the layers.
         levels: densities that a layer can get, the first 1.
         samples: feeds that the calibration loss is measured on; without any, the loss is that of the weights.
         normalise: to the form that the schedule reads.
         threads: that share an inference.
-        measure: compile and time a model on the target; None where that is not this machine.
+        measure: compile a model, and time it on the target in turns with the dense one; None where that is not this
+            machine.
         trials: choices whose loss is measured, for one budget.
         ray: address of the cluster that shares the sensitivity sweep.
         progress: called with a few words when a stage begins.
@@ -46,6 +49,7 @@ class Setting:
     model: ir.Model
     layers: Mapping[str, str]
     prune: Callable[[Mapping[str, float]], ir.Model]
+    prune_alone: Callable[[], Sequence[Mapping[str, np.ndarray]]]
     pattern: str
     levels: tuple[float, ...]
     samples: Sequence[Feeds]
@@ -60,15 +64,42 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Found:
+    """Densities by node, and what they cost; `loss` is that of the network put together from its pruned layers.
+
+    `latency_us` is the best that is known of the latency: measured, where `measured` says so.
+    """
+
+    densities: dict[str, float]
+    loss: float
+    latency_us: float
+    measured: bool
+
+
+@dataclass(frozen=True)
 class Problem:
     """Losses and times [layers, levels] of a setting, and every layer at every level."""
 
     setting: Setting
     losses: np.ndarray
-    table: LatencyTable
+    predicted: LatencyTable
     loss_of: Loss
     database: Sequence[Mapping[str, np.ndarray]]  # by level, every tensor pruned to it
-    known: dict[tuple[int, ...], float]  # losses of whole choices
+
+    @property
+    def runs(self) -> list[Run]:
+        """What was measured, the dense model first."""
+        return [Run(**row) for row in self.setting.state.all(RUNS)]
+
+    @property
+    def table(self) -> LatencyTable:
+        """The times that are expected by what is known so far."""
+        return self.predicted.corrected(self.runs) if self.runs else self.predicted
+
+    @property
+    def dense(self) -> np.ndarray:
+        """The levels of the dense model."""
+        return np.zeros(len(self.losses), np.int64)
 
     def densities(self, levels: np.ndarray) -> dict[str, float]:
         """Density by node."""
@@ -79,38 +110,54 @@ class Problem:
         return self.setting.prune(self.densities(levels))
 
     def loss(self, levels: np.ndarray) -> float:
-        """The loss of the network put together from the layers at these levels; what is known is not asked again."""
-        key = tuple(map(int, levels))
-        if key not in self.known:
-            chosen = zip(self.setting.layers.values(), key, strict=True)
-            self.known[key] = self.loss_of({tensor: self.database[level][tensor] for tensor, level in chosen if level})
-            self.setting.state.append(CHOICES, {"levels": key, "loss": self.known[key]})
-        return self.known[key]
+        """The loss of the network put together from the layers at these levels."""
+        chosen = [*zip(self.setting.layers.values(), levels.tolist(), strict=True)]
 
-    def best_within(self, budget_us: float) -> Choice | None:
-        """The choice of the least loss whose predicted latency is within the budget; None where there is none.
+        def measured() -> float:
+            return self.loss_of({tensor: self.database[level][tensor] for tensor, level in chosen if level})
+
+        return float(self.setting.state.once(CHOICES, levels.tolist(), measured))
+
+    def within(self, budget_us: float, coefficients: np.ndarray | float = 1.0) -> np.ndarray:
+        """The levels whose losses have the least weighted sum, and whose expected latency is within the budget.
+
+        The fastest levels, where none are.
+        """
+        table = self.table
+        weighed = self.losses * np.reshape(coefficients, (-1, 1))
+        levels = choose(weighed, table.us, max(budget_us, table.least_us) - table.rest_us)
+        assert levels is not None  # the table can give its least
+        return levels
+
+    def best_within(self, budget_us: float) -> Choice:
+        """The choice with the least loss of the whole network; else as `within`.
 
         Losses of weights add up, so that only those of outputs need trials.
         """
+        table = self.table
         trials = self.setting.trials if self.setting.samples else 1
-        budget = budget_us - self.table.rest_us
-        return search_coefficients(self.losses, self.table.us, budget, self.loss, trials=trials)
+        budget = max(budget_us, table.least_us) - table.rest_us
+        choice = search_coefficients(self.losses, table.us, budget, self.loss, trials=trials)
+        assert choice is not None  # the table can give its least
+        return choice
 
     def latency_us(self, levels: np.ndarray) -> float:
-        """The latency of the model at these levels: measured where the setting can, else predicted."""
-        return self.measured_us(levels) if self.setting.measure is not None else self.table.total_us(levels)
+        """The latency of the model at these levels: compiled and run, once, where the setting can; else predicted."""
+        measure = self.setting.measure
+        if measure is None:
+            return self.predicted.total_us(levels)
 
-    def measured_us(self, levels: np.ndarray) -> float:
-        """The latency of the model at these levels, compiled and run here; once for each choice."""
-        setting, key = self.setting, [int(level) for level in levels]
-        for row in setting.state.rows(MEASUREMENTS):
-            if row["levels"] == key:
-                return float(row["us"])
-        assert setting.measure is not None
-        setting.progress("compiling and measuring a candidate")
-        us = setting.measure(self.pruned(levels)).us
-        setting.state.append(MEASUREMENTS, {"levels": key, "us": us})
-        return us
+        def measured() -> dict[str, Any]:
+            self.setting.progress("compiling and measuring a model")
+            dense_us = self.runs[0].us if self.runs else None
+            return asdict(self.predicted.run(levels, measure(self.pruned(levels)), dense_us))
+
+        return float(self.setting.state.once(RUNS, levels.tolist(), measured)["us"])
+
+    def found(self, levels: np.ndarray) -> Found:
+        """What there is to say of these levels."""
+        measured = self.setting.measure is not None
+        return Found(self.densities(levels), self.loss(levels), self.latency_us(levels), measured)
 
 
 def searchable(model: ir.Model, pattern: str, skip: Sequence[str]) -> tuple[dict[str, str], tuple[float, ...]]:
@@ -139,34 +186,24 @@ def prepare(setting: Setting) -> Problem:
     setting.progress("predicting times of every layer at every level")
     table = _table(setting, tensors)
     setting.progress("pruning every layer to every level")
-    database = [_at_level(setting, at, tensors) for at in range(len(setting.levels))]
+    database = setting.prune_alone()
     setting.progress(f"measuring what {len(tensors)} layers lose at {len(database) - 1} levels")
     loss_of: Loss = OutputLoss(setting.model, tensors, setting.samples) if setting.samples else WeightLoss(database[0])
     sweep = over_ray(setting.ray, setting.model, tensors, setting.samples) if setting.ray else here(loss_of)
     losses = sensitivities(tensors, database, setting.state, sweep)
-    known = {tuple(row["levels"]): row["loss"] for row in setting.state.rows(CHOICES)}
-    return Problem(setting, losses, table, loss_of, database, known)
-
-
-def _at_level(setting: Setting, at: int, tensors: Sequence[str]) -> dict[str, np.ndarray]:
-    """Every tensor pruned to a level."""
-    model = setting.prune(dict.fromkeys(setting.layers, setting.levels[at])) if at else setting.model
-    wanted = set(tensors)
-    return {ref.tensor: ref.array() for ref in find_weights(model) if ref.tensor in wanted}
+    problem = Problem(setting, losses, table, loss_of, database)
+    problem.latency_us(problem.dense)
+    return problem
 
 
 def _table(setting: Setting, tensors: Sequence[str]) -> LatencyTable:
-    """The latency table, from the state or made now."""
-    for row in setting.state.rows(TABLE):
-        nodes = {tensor: tuple(names) for tensor, names in row["nodes"].items()}
-        return LatencyTable(np.array(row["us"]), row["rest_us"], row["origin"], nodes)
-    dense = setting.prune(dict.fromkeys(setting.layers, 1.0))
-    table = latency_table(
-        dense, setting.levels, tensors, setting.pattern, setting.normalise, setting.target, setting.threads
-    )
-    if setting.measure is not None:
-        setting.progress("compiling and measuring the dense model")
-        table = table.matched(setting.measure(dense))
-    row = {"us": table.us.tolist(), "rest_us": table.rest_us, "origin": table.origin, "nodes": dict(table.nodes)}
-    setting.state.append(TABLE, row)
-    return table
+    """The latency table as predicted."""
+
+    def predicted() -> dict[str, Any]:
+        dense = setting.prune(dict.fromkeys(setting.layers, 1.0))
+        levels, how = setting.levels, (setting.normalise, setting.target, setting.threads)
+        table = latency_table(dense, levels, tensors, setting.pattern, *how)
+        return asdict(table) | {"us": table.us.tolist()}
+
+    row = setting.state.once(TABLE, None, predicted)
+    return LatencyTable(np.array(row["us"]), row["rest_us"], row["nodes"])

@@ -12,7 +12,7 @@ from onnx_ir.passes import common
 from edgesparse.errors import SearchError
 from edgesparse.search.state import State
 
-ROWS = "losses"
+LOSSES = "losses"
 LEAST_IR_VERSION = 4  # of a model whose initializers need not be inputs
 Feeds = Mapping[str, np.ndarray]
 Loss = Callable[[Mapping[str, np.ndarray]], float]
@@ -90,22 +90,16 @@ def sensitivities(
     Args:
         database: by level, every tensor pruned to it.
     """
-    place = {tensor: at for at, tensor in enumerate(tensors)}
-    losses = np.zeros((len(tensors), len(database)))
-    known: set[tuple[str, int]] = set()
-    for row in state.rows(ROWS):
-        known.add((row["tensor"], row["level"]))
-        losses[place[row["tensor"]], row["level"]] = row["loss"]
     jobs = [
         (tensor, level, database[level][tensor])
         for tensor in tensors
         for level in range(1, len(database))
-        if (tensor, level) not in known
+        if state.get(LOSSES, [tensor, level]) is None
     ]
     for tensor, level, loss in sweep(jobs):
-        state.append(ROWS, {"tensor": tensor, "level": level, "loss": loss})
-        losses[place[tensor], level] = loss
-    return losses
+        state.keep(LOSSES, [tensor, level], loss)
+    levels = range(1, len(database))
+    return np.array([[0.0, *(state.get(LOSSES, [tensor, level]) for level in levels)] for tensor in tensors])
 
 
 def here(loss: Loss) -> Sweep:

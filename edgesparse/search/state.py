@@ -1,13 +1,14 @@
 """Partial results of a search in a folder, so that it can go on after an interruption.
 
-`state.json` says what the results belong to; `NAME.jsonl` holds a JSON object a line, appended as it becomes known.
+`state.json` says what the results belong to; `NAME.jsonl` holds a key and its value a line, appended as they become
+known.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class State:
         Raises: SearchError: it cannot be written, or it is to be resumed and belongs to something else.
         """
         self.folder = folder
+        self._known: dict[str, dict[str, Any]] = {}
         wanted = json.loads(json.dumps(dict(identity)))
         try:
             folder.mkdir(exist_ok=True)
@@ -36,7 +38,7 @@ class State:
                 path.unlink(missing_ok=True)
             replace(folder / IDENTITY, json.dumps(wanted, indent=2).encode())
         except OSError as err:
-            raise SearchError(f"{folder}: cannot keep partial results there: {err.strerror or err}") from err
+            raise _unusable(folder, err) from err
 
     def _identity(self) -> dict[str, Any] | None:
         path = self.folder / IDENTITY
@@ -47,25 +49,57 @@ class State:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise SearchError(f"{path}: is damaged; remedy: leave out --resume to start anew")
+            raise _damaged(path)
         return found
 
-    def rows(self, name: str) -> list[dict[str, Any]]:
-        """What was appended under `name`; a line that an interruption cut off is left out."""
-        path = self.folder / f"{name}.jsonl"
-        if not path.exists():
-            return []
-        whole, _, rest = path.read_bytes().rpartition(b"\n")
-        if rest:
-            replace(path, whole + b"\n" if whole else b"")
-        return [json.loads(line) for line in whole.splitlines() if line]
+    def once(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
+        """What is kept for a key, made first where nothing is; keys and values are JSON."""
+        found = self.get(name, key)
+        return self.keep(name, key, make()) if found is None else found
 
-    def append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Add a row, and see it to the disk."""
-        with (self.folder / f"{name}.jsonl").open("ab") as file:
-            file.write(json.dumps(dict(row)).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def get(self, name: str, key: Any) -> Any:
+        """What is kept for a key, or None."""
+        return self._of(name).get(json.dumps(key))
+
+    def all(self, name: str) -> list[Any]:
+        """All that is kept under a name, in order."""
+        return list(self._of(name).values())
+
+    def keep(self, name: str, key: Any, value: Any) -> Any:
+        """Keep a value, see it to the disk, and return it as it will be found again.
+
+        Raises: SearchError: it cannot be written.
+        """
+        line, known = json.dumps({"key": key, "value": value}), self._of(name)
+        try:
+            with self._path(name).open("ab") as file:
+                file.write(line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as err:
+            raise _unusable(self.folder, err) from err
+        known[json.dumps(key)] = found = json.loads(line)["value"]
+        return found
+
+    def _of(self, name: str) -> dict[str, Any]:
+        """Values by key; a line that an interruption cut off is left out.
+
+        Raises: SearchError: another line is damaged.
+        """
+        if name not in self._known:
+            path = self._path(name)
+            whole, _, rest = path.read_bytes().rpartition(b"\n") if path.is_file() else (b"", b"", b"")
+            if rest:
+                replace(path, whole + b"\n" if whole else b"")
+            try:
+                rows = [json.loads(line) for line in whole.splitlines()]
+                self._known[name] = {json.dumps(row["key"]): row["value"] for row in rows}
+            except (ValueError, TypeError, KeyError) as err:
+                raise _damaged(path) from err
+        return self._known[name]
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.jsonl"
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -73,6 +107,14 @@ def replace(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(data)
     os.replace(temporary, path)
+
+
+def _unusable(folder: Path, err: OSError) -> SearchError:
+    return SearchError(f"{folder}: cannot keep partial results there: {err.strerror or err}")
+
+
+def _damaged(path: Path) -> SearchError:
+    return SearchError(f"{path}: is damaged; remedy: leave out --resume to start anew")
 
 
 def _require_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from statistics import fmean
 
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.calibration import ESTIMATED, MEASURED, Calibration
+from edgesparse.calibration import Calibration
 from edgesparse.layers import Layer, layer_of, layers
 from edgesparse.nodes import shape_of
 from edgesparse.plan import LayerPlan
@@ -28,23 +29,32 @@ EXPONENTIALS = ("Softmax", "LogSoftmax")
 
 @dataclass(frozen=True)
 class Measured:
-    """A compiled model as it ran: the time of one inference, and of each kernel call by the name of its layer."""
+    """A compiled model as it ran, in turns with the dense one: the time of an inference of each.
+
+    `steps_us` is that of each kernel call by the name of its layer.
+    """
 
     us: float
+    dense_us: float
     steps_us: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class LatencyTable:
-    """Predicted microseconds of every tensor's layers at every level of density, and of everything else.
+class Run:
+    """What a model with these levels took in microseconds: all of it, and the layers of each tensor."""
 
-    `origin` says what the sum was made to agree with: "measured" on this machine, or "estimated".
-    """
+    levels: Sequence[int]
+    us: float
+    layers_us: Sequence[float]
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Microseconds of every tensor's layers at every level of density, and of everything else."""
 
     us: np.ndarray  # [tensors, levels]; the first level is dense
     rest_us: float
-    origin: str
-    nodes: Mapping[str, tuple[str, ...]]  # names in the normal form, by tensor
+    nodes: Mapping[str, Sequence[str]]  # names in the normal form, by tensor
 
     @property
     def dense_us(self) -> float:
@@ -60,16 +70,40 @@ class LatencyTable:
         """The model whose layers have these levels."""
         return self.rest_us + float(self.us[np.arange(len(self.us)), levels].sum())
 
-    def matched(self, dense: Measured) -> LatencyTable:
-        """The table scaled so that it gives the measured time of the dense model, in its prunable layers and the rest.
+    def run(self, levels: np.ndarray, measured: Measured, dense_us: float | None = None) -> Run:
+        """A measurement by tensor.
 
         What the kernels' own clock adds to a run is shared by all of them.
+
+        Args:
+            dense_us: what the dense model is taken to need, by which the speed of the machine at that moment cancels.
         """
-        prunable = {name for names in self.nodes.values() for name in names}
-        steps = max(sum(dense.steps_us.values()), 1e-9)
-        share = sum(us for name, us in dense.steps_us.items() if name in prunable) / steps
-        scale = share * dense.us / max(float(self.us[:, 0].sum()), 1e-9)
-        return replace(self, us=self.us * scale, rest_us=(1 - share) * dense.us, origin=MEASURED)
+        us = measured.us * (dense_us or measured.dense_us) / measured.dense_us
+        scale = us / max(sum(measured.steps_us.values()), 1e-9)
+        layers_us = [scale * sum(measured.steps_us.get(name, 0.0) for name in names) for names in self.nodes.values()]
+        return Run(levels.tolist(), us, layers_us)
+
+    def corrected(self, runs: Sequence[Run]) -> LatencyTable:
+        """The table with what was measured where it was.
+
+        A layer's levels that were not are scaled by those that were, interpolated over the predicted time.
+        """
+        us = np.array([_corrected(row, at, runs) for at, row in enumerate(self.us)])
+        return replace(self, us=us, rest_us=fmean(run.us - sum(run.layers_us) for run in runs))
+
+
+def _corrected(predicted: np.ndarray, tensor: int, runs: Sequence[Run]) -> np.ndarray:
+    """Times [levels] of one tensor; levels that are predicted alike share what was measured."""
+    factors: dict[float, list[float]] = defaultdict(list)
+    for run in runs:
+        us = float(predicted[run.levels[tensor]])
+        if us > 0:
+            factors[us].append(run.layers_us[tensor] / us)
+    if not factors:
+        return predicted
+    known = sorted(factors)
+    corrected: np.ndarray = predicted * np.interp(predicted, known, [fmean(factors[us]) for us in known])
+    return corrected
 
 
 def latency_table(
@@ -98,7 +132,7 @@ def latency_table(
     plans = [plan(_masked(normal, owned, level, pattern), target, threads) for level in levels]
     us = np.array([[_sum(known, owners[tensor]) for known in plans] for tensor in tensors]).reshape(len(tensors), -1)
     fixed = sum(p.predicted_us for name, p in plans[0].items() if name not in owned)
-    return LatencyTable(us, fixed + rest_us(normal, calibration_of(target), target.lanes), ESTIMATED, owners)
+    return LatencyTable(us, fixed + rest_us(normal, calibration_of(target), target.lanes), owners)
 
 
 def _masked(normal: ir.Model, names: Sequence[str], level: float, pattern: str) -> ir.Model:

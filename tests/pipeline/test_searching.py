@@ -35,6 +35,7 @@ def test_a_speedup_becomes_densities_that_explain_confirms(model, samples, tmp_p
     found = report.search
     chosen_us = explained.dense_us - explained.predicted_us
     assert found.speedup >= SPEEDUP and (found.origin, found.judged_by) == ("estimated", "outputs")
+    assert report.method == "sparsegpt"
     assert found.budget_us == pytest.approx(found.dense_us / SPEEDUP)
     assert found.dense_us - found.latency_us == pytest.approx(chosen_us, rel=0.1)
     after = {row.node: row.density_after for row in report.layers if row.prunable}
@@ -133,6 +134,7 @@ def test_a_judge_that_fails_leaves_its_results(command, model, tmp_path):
         ({"speedup": 2.0, "eval": "judge:score"}, "max_accuracy_drop and eval need each other"),
         ({"max_accuracy_drop": "lots", "eval": "judge:score"}, "max_accuracy_drop: got 'lots'"),
         ({"max_accuracy_drop": 0.01, "eval": "judge"}, "eval: got 'judge', expected package.module:function"),
+        ({"speedup": 2.0, "calibration": {"picture": np.zeros((2, 3, 8, 8))}}, "calibration: no samples for image;"),
         ({"latency": "1us"}, "cannot be reached on rpi4: the least is"),
         ({"latency": "8"}, "latency: got '8' with no unit"),
         ({"speedup": 1.0}, "speedup: got 1, expected a number above 1"),

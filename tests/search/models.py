@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgesparse import targets
 from edgesparse.frontend import load
-from edgesparse.prune import prune
+from edgesparse.prune import prune, prune_alone
 from edgesparse.search import Setting, State, searchable
 
 NETWORK = """
@@ -55,6 +55,7 @@ def setting(folder, pattern: str = "1x1", **changes: Any) -> Setting:
         "model": model,
         "layers": layers,
         "prune": lambda densities: prune(model, densities, pattern=pattern).model,
+        "prune_alone": lambda: prune_alone(model, levels, layers.values(), pattern=pattern),
         "pattern": pattern,
         "levels": levels,
         "samples": SAMPLES,

@@ -29,7 +29,7 @@ def test_two_workers_find_the_losses_that_one_process_finds(two_workers, tmp_pat
     alone = prepare(setting(tmp_path))
 
     np.testing.assert_allclose(shared.losses, alone.losses, rtol=1e-4)
-    assert len(shared.setting.state.rows("losses")) == shared.losses[:, 1:].size
+    assert len(shared.setting.state.all("losses")) == shared.losses[:, 1:].size
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from edgesparse.errors import PruneError, SearchError
 from edgesparse.frontend import load
 from edgesparse.schedule import plan
-from edgesparse.search import LEVELS, Measured, parse_latency, prepare, searchable, within_latency
+from edgesparse.search import LEVELS, Measured, Setting, State, parse_latency, prepare, searchable, within_latency
+from edgesparse.sparsity.weights import find_weights
 from tests.search.models import LAYERS, network, setting
 
 
@@ -107,41 +109,78 @@ def test_without_samples_the_loss_is_that_of_the_weights(tmp_path):
     assert problem.losses[0, kept] == pytest.approx(squares[: squares.size * 3 // 4].sum() / squares.sum(), rel=1e-5)
 
 
-@pytest.mark.parametrize("slower", [0.8, 1.25])
-def test_measurements_correct_what_was_predicted(tmp_path, slower):
+class Machine:
+    """Runs layers with a sparse kernel slower or faster than predicted, at a speed of its own each time."""
+
+    def __init__(self, dense: Setting, slower: float) -> None:
+        self.dense, self.slower, self.rng, self.asked = dense, slower, np.random.default_rng(0), 0
+        self.dense_us = sum(self.steps_us(dict.fromkeys(LAYERS, 1.0)).values())
+
+    def steps_us(self, densities) -> dict[str, float]:
+        planned = plan(load(self.dense.prune(densities)), self.dense.target)
+        return {n: p.predicted_us * (self.slower if p.kernel == "sparse" else 1.0) for n, p in planned.items()}
+
+    def measure(self, model) -> Measured:
+        self.asked += 1
+        speed = float(self.rng.uniform(0.5, 2.0))
+        kept = {ref.node: ref.nnz / ref.size for ref in find_weights(model) if ref.node in LAYERS}
+        steps = self.steps_us(kept)
+        return Measured(sum(steps.values()) * speed, self.dense_us * speed, steps)
+
+
+@pytest.mark.parametrize(("slower", "share"), [(0.8, 0.5), (1.25, 0.3)])
+def test_measurements_correct_what_was_predicted(tmp_path, slower, share):
     plain = setting(tmp_path)
-
-    def machine(model) -> Measured:
-        """Runs weighted layers that are sparse slower or faster than predicted."""
-        planned = plan(load(model), plain.target)
-        steps = {n: p.predicted_us * (slower if p.kernel == "sparse" else 1.0) for n, p in planned.items()}
-        return Measured(sum(steps.values()), steps)
-
-    problem = prepare(replace(plain, measure=machine))
-    least_us = machine(plain.prune(dict.fromkeys(LAYERS, LEVELS[-1]))).us
-    budget_us = 0.5 * (least_us + problem.table.dense_us)
+    machine = Machine(plain, slower)
+    problem = prepare(replace(plain, measure=machine.measure))
+    per_level = [machine.steps_us(dict.fromkeys(LAYERS, level)) for level in LEVELS]
+    unit = problem.latency_us(problem.dense) / sum(per_level[0].values())
+    us = unit * np.array([[steps[node] for steps in per_level] for node in LAYERS])
+    rest_us = unit * per_level[0]["stem"]
+    least_us = rest_us + us[:, -1].sum()
+    budget_us = least_us + share * (problem.latency_us(problem.dense) - least_us)
 
     found = within_latency(problem, budget_us)
 
-    assert found.measured
-    assert found.latency_us == machine(plain.prune(found.densities)).us
-    assert found.latency_us == pytest.approx(budget_us, rel=0.06)
+    took_us = rest_us + sum(us[at, LEVELS.index(found.densities[node])] for at, node in enumerate(LAYERS))
+    choices = [np.array(levels) for levels in product(range(len(LEVELS)), repeat=len(LAYERS))]
+    safe = [levels for levels in choices if rest_us + us[range(len(LAYERS)), levels].sum() <= 0.93 * budget_us]
+    summed = [problem.losses[range(len(LAYERS)), levels].sum() for levels in safe]
+    assert found.measured and found.latency_us == pytest.approx(took_us, rel=1e-3)
+    assert found.latency_us <= 1.01 * budget_us
+    assert found.loss <= 1.05 * problem.loss(safe[int(np.argmin(summed))])
     with pytest.raises(SearchError, match=r"\(measured\)"):
         within_latency(problem, 0.9 * least_us)
 
 
-def test_a_resumed_search_measures_nothing_again(tmp_path):
+def test_a_resumed_search_runs_no_model_again(tmp_path):
+    first = setting(tmp_path)
+    machine = Machine(first, 1.2)
+    problem = prepare(replace(first, measure=machine.measure))
+    budget_us = 0.6 * problem.latency_us(problem.dense)
+    found = within_latency(problem, budget_us)
+
+    again = prepare(replace(first, measure=machine.measure, state=State(first.state.folder, {}, resume=True)))
+
+    assert again.runs == problem.runs
+    assert within_latency(again, budget_us).latency_us == pytest.approx(found.latency_us, rel=0.1)
+    assert machine.asked == len(again.runs)
+
+
+def test_a_resumed_search_asks_for_no_loss_again(tmp_path):
     first = setting(tmp_path)
     problem = prepare(first)
     budget_us = 0.5 * (problem.table.least_us + problem.table.dense_us)
     found = within_latency(problem, budget_us)
+    kept = {path.name: path.read_text() for path in first.state.folder.iterdir()}
 
-    again = prepare(replace(first, target=replace(first.target, cores=1)))
+    resumed = State(first.state.folder, {}, resume=True)
+    again = prepare(replace(first, target=replace(first.target, cores=1), state=resumed))
 
     assert (again.losses == problem.losses).all()
     assert (again.table.us == problem.table.us).all()
     assert within_latency(again, budget_us) == found
-    assert len(first.state.rows("choices")) == len(problem.known)
+    assert {path.name: path.read_text() for path in first.state.folder.iterdir()} == kept
 
 
 def test_what_cannot_be_pruned_is_not_searched():

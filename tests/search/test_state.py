@@ -11,31 +11,43 @@ IDENTITY = {"model": "abc", "skip": ["head"], "threads": 1}
 
 
 def test_a_resumed_search_finds_what_was_kept(tmp_path):
-    State(tmp_path / "s", IDENTITY, resume=False).append("losses", {"level": 3, "loss": 0.25})
+    State(tmp_path / "s", IDENTITY, resume=False).keep("losses", ["layer", 3], 0.25)
 
     resumed = State(tmp_path / "s", IDENTITY, resume=True)
-    resumed.append("losses", {"level": 4, "loss": 0.5})
+    resumed.keep("losses", ["layer", 4], 0.5)
 
-    assert resumed.rows("losses") == [{"level": 3, "loss": 0.25}, {"level": 4, "loss": 0.5}]
-    assert resumed.rows("scores") == []
+    assert (resumed.get("losses", ["layer", 3]), resumed.get("losses", ["layer", 5])) == (0.25, None)
+    assert resumed.all("losses") == [0.25, 0.5]
+    assert resumed.all("scores") == []
+
+
+def test_what_is_kept_is_made_once(tmp_path):
+    made = iter([{"us": (1.5, 2.0)}, {"us": ()}])
+
+    first = State(tmp_path / "s", IDENTITY, resume=False).once("runs", [0, 1], lambda: next(made))
+    again = State(tmp_path / "s", IDENTITY, resume=True).once("runs", [0, 1], lambda: next(made))
+
+    assert first == again == {"us": [1.5, 2.0]}
+    assert next(made) == {"us": ()}
 
 
 def test_a_line_that_was_cut_off_is_forgotten(tmp_path):
-    state = State(tmp_path / "s", IDENTITY, resume=False)
-    state.append("losses", {"level": 1})
+    State(tmp_path / "s", IDENTITY, resume=False).keep("losses", 1, 0.5)
     with (tmp_path / "s" / "losses.jsonl").open("ab") as file:
-        file.write(b'{"lev')
+        file.write(b'{"key')
 
-    assert state.rows("losses") == [{"level": 1}]
-    state.append("losses", {"level": 2})
-    assert state.rows("losses") == [{"level": 1}, {"level": 2}]
+    resumed = State(tmp_path / "s", IDENTITY, resume=True)
+
+    assert resumed.all("losses") == [0.5]
+    resumed.keep("losses", 2, 0.75)
+    assert State(tmp_path / "s", IDENTITY, resume=True).all("losses") == [0.5, 0.75]
 
 
 def test_a_search_that_is_not_resumed_begins_anew(tmp_path):
-    State(tmp_path / "s", IDENTITY, resume=False).append("losses", {"level": 3})
+    State(tmp_path / "s", IDENTITY, resume=False).keep("losses", 3, 0.5)
     (tmp_path / "s" / "notes.txt").write_text("not ours")
 
-    assert State(tmp_path / "s", IDENTITY, resume=False).rows("losses") == []
+    assert State(tmp_path / "s", IDENTITY, resume=False).all("losses") == []
     assert (tmp_path / "s" / "notes.txt").exists()
 
 
@@ -53,6 +65,23 @@ def test_a_damaged_state_is_refused(tmp_path, content):
 
     with pytest.raises(SearchError, match=r"state.json: is damaged; remedy"):
         State(tmp_path / "s", IDENTITY, resume=True)
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"key": 1}'])
+def test_a_damaged_line_is_refused(tmp_path, line):
+    State(tmp_path / "s", IDENTITY, resume=False).keep("losses", 1, 0.5)
+    with (tmp_path / "s" / "losses.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+
+    with pytest.raises(SearchError, match=r"losses.jsonl: is damaged; remedy"):
+        State(tmp_path / "s", IDENTITY, resume=True).get("losses", 1)
+
+
+def test_a_result_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "s" / "losses.jsonl").mkdir(parents=True)
+
+    with pytest.raises(SearchError, match=r"s: cannot keep partial results there: Is a directory"):
+        State(tmp_path / "s", IDENTITY, resume=True).keep("losses", 1, 0.5)
 
 
 def test_a_folder_that_cannot_be_one_is_named(tmp_path):

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from edgesparse import targets
-from edgesparse.calibration import MEASURED
 from edgesparse.frontend import load
 from edgesparse.prune import prune
 from edgesparse.schedule import calibration_of, plan
-from edgesparse.search.timing import LatencyTable, Measured, latency_table, owners_of, rest_us
+from edgesparse.search.timing import LatencyTable, Measured, Run, latency_table, owners_of, rest_us
 from tests.search.models import LAYERS, network
 
 LEVELS = (1.0, 0.5, 0.1)
@@ -55,14 +54,36 @@ def test_what_is_no_weighted_layer_takes_time_too():
     assert rest_us(load(network()), calibration, 4) == pytest.approx((depthwise_ns + pool_ns) / 1e3)
 
 
-def test_a_measurement_scales_layers_and_rest_apart():
-    us = np.array([[6.0, 3.0], [2.0, 1.0]])
-    table = LatencyTable(us, 4.0, "estimated", {"a": ("first",), "b": ("second", "third")})
-    steps = {"first": 5.0, "second": 2.0, "third": 1.0, "pool": 12.0}
+TABLE = LatencyTable(np.array([[8.0, 8.0, 4.0, 2.0], [2.0, 1.5, 1.0, 0.5]]), 4.0, {"a": ("x",), "b": ("y", "z")})
 
-    matched = table.matched(Measured(40.0, steps))
 
-    assert matched.us == pytest.approx(us * 2.0)
-    assert (matched.dense_us, matched.rest_us, matched.least_us) == pytest.approx((40.0, 24.0, 32.0))
-    assert matched.total_us(np.array([0, 1])) == pytest.approx(24.0 + 12.0 + 2.0)
-    assert matched.origin == MEASURED
+def test_a_run_is_shared_among_the_tensors_by_the_time_of_their_kernel_calls():
+    steps = {"x": 5.0, "y": 2.0, "z": 1.0, "pool": 12.0}
+
+    run = TABLE.run(np.array([0, 3]), Measured(40.0, 50.0, steps))
+
+    assert run == Run([0, 3], pytest.approx(40.0), pytest.approx([10.0, 6.0]))
+
+
+def test_a_run_on_a_slower_moment_is_held_against_the_dense_model_of_that_moment():
+    run = TABLE.run(np.array([0, 0]), Measured(60.0, 80.0, {"x": 3.0, "y": 3.0}), dense_us=40.0)
+
+    assert run == Run([0, 0], pytest.approx(30.0), pytest.approx([15.0, 15.0]))
+
+
+def test_levels_that_ran_take_what_they_took_and_those_between_are_scaled_alike():
+    dense, sparse = Run((0, 0), 30.0, (16.0, 2.0)), Run((3, 2), 18.0, (2.0, 2.0))
+
+    table = TABLE.corrected([dense, sparse])
+
+    assert table.us[0] == pytest.approx([16.0, 16.0, 4 * (1 + 2 / 6), 2.0])  # factors 1 at 2, and 2 at 8
+    assert table.us[1] == pytest.approx([2.0, 1.5 * 1.5, 2.0, 0.5 * 2])  # 2 at 1, and 1 at 2; outside the nearest
+    assert table.rest_us == pytest.approx((12.0 + 14.0) / 2)
+
+
+def test_runs_at_one_level_are_averaged_and_layers_that_take_no_time_stay_so():
+    table = LatencyTable(np.array([[4.0, 2.0], [0.0, 0.0]]), 1.0, {"a": ("x",), "b": ()})
+
+    corrected = table.corrected([Run((0, 0), 7.0, (6.0, 0.0)), Run((0, 1), 9.0, (8.0, 0.0))])
+
+    assert corrected.us == pytest.approx(np.array([[7.0, 3.5], [0.0, 0.0]]))
