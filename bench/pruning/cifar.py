@@ -173,9 +173,8 @@ def accuracy(artifact: Path, images: Images) -> float:
     return right / len(images)
 
 
-def judged(model: ir.Model, path: Path, images: Images) -> dict[str, Any]:
-    """Write a model to `path`, compile it, and say what is left of it and what it gets right."""
-    ir.save(model, path)
+def judged(path: Path, images: Images) -> dict[str, Any]:
+    """Compile the model at `path`, and say what is left of it and what it gets right."""
     deployed = deploy(path)
     macs = [ref.effective_macs or 0 for ref in find_weights(frontend.load(path))]
     return {"accuracy": accuracy(path.with_suffix(".esp"), images), "macs": sum(macs), **deployed.facts}
@@ -223,7 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             started = time.perf_counter()
             model = RUNS[name](experiment)
             seconds = time.perf_counter() - started
-            results.add(name, {"seconds": seconds, **judged(model, folder / f"{name}.onnx", test)})
+            ir.save(model, folder / f"{name}.onnx")
+            results.add(name, {"seconds": seconds, **judged(folder / f"{name}.onnx", test)})
             baseline = results.runs[DENSE]
             results.write_table(columns(baseline), note(settings, len(train), len(test), baseline))
     print(results.path.with_suffix(".md").read_text())
