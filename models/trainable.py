@@ -239,13 +239,14 @@ def _folded(layers: Mapping[str, Any], number: str) -> tuple[np.ndarray, np.ndar
 
 def _store(model: ir.Model, node: ir.Node, at: int, array: np.ndarray) -> None:
     """Give `node` an initializer of its own as input `at`."""
+    if len(node.inputs) <= at:
+        node.resize_inputs(at + 1)
+    old = node.inputs[at]
+    node.replace_input_with(at, None)
+    if old is not None and old.is_initializer() and not old.uses():
+        del model.graph.initializers[old.name or ""]
     name = f"{node.name}_{at}"
     tensor = ir.tensor(np.ascontiguousarray(array), name=name)
     value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     model.graph.register_initializer(value)
-    if len(node.inputs) <= at:
-        node.resize_inputs(at + 1)
-    old = node.inputs[at]
     node.replace_input_with(at, value)
-    if old is not None and old.is_initializer() and not old.uses():
-        del model.graph.initializers[old.name or ""]

@@ -4,9 +4,9 @@
     python -m bench.pruning.cifar --data DIR --model resnet20.onnx --runs dense,gradual-90 --images 1280 --epochs 1
 
 DIR holds cifar10_jpeg_dev.npz, as `models/cifar.py` reads it. "dense" trains the given model on. One-shot runs prune
-what that gave; runs that train start from the given model, or from random weights, and train as many epochs. Networks
-are trained on the training images only; accuracy is that of the compiled artifact on the test images. A run that is in
-the output already, with the same settings, is not done again.
+what that gave; runs that train start from the given model, from random weights, or, to lose channels, from what "dense"
+gave, and train as many epochs. Networks are trained on the training images only; accuracy is that of the compiled
+artifact on the test images. A run that is in the output already, with the same settings, is not done again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bench.pruning.deploy import deploy, verdict
 from bench.pruning.results import Results
 from edgesparse import frontend
 from edgesparse.prune import METHODS, prune
+from edgesparse.prune.structured import shrink
 from edgesparse.sparsity.weights import find_weights
 from edgesparse.torch import GradualPruning, Masks, RigL
 from models import cifar, trainable
@@ -39,6 +40,7 @@ FINETUNE_RATE, SCRATCH_RATE = 0.02, 0.2
 TEACHING = 0.7
 PRUNED_BY, EVERY = 0.6, 20  # gradual pruning: share of the steps after which it ends, and steps between
 MOVED_UNTIL, MOVED_EVERY = 0.75, 100  # RigL, as in its paper
+IMPORTANCE, MULTIPLE = "activation", 4  # of channels, and what is left of them
 DENSE = "dense"
 
 Step = Callable[[], object]
@@ -131,6 +133,15 @@ def learn(experiment: Experiment, module: nn.Module, optimizer: torch.optim.SGD,
     cifar.train(module, experiment.train, experiment.taught, **options)
 
 
+def narrow(experiment: Experiment, *, removed: float) -> ir.Model:
+    """The dense network without channels that have a share `removed` of the MACs; what is left learns from it."""
+    samples = experiment.samples()
+    smaller = shrink(experiment.dense(), removed, importance=IMPORTANCE, multiple=MULTIPLE, calibration=samples).model
+    module = experiment.module(smaller)
+    learn(experiment, module, cifar.optimizer_for(module, experiment.taught))
+    return trainable.to_onnx(module, smaller)
+
+
 def from_scratch(experiment: Experiment, *, density: float, moving: bool) -> ir.Model:
     """The same network from random weights, of which a random share is left; `moving` lets RigL choose others."""
     module = experiment.module(experiment.given)
@@ -158,6 +169,7 @@ RUNS: dict[str, Callable[[Experiment], ir.Model]] = {
     "gradual-90": partial(taught, density=0.1),
     "2of4": partial(taught, density=None, pattern="2:4"),
     "4x1-80": partial(taught, density=0.2, pattern="4x1"),
+    "half-macs": partial(narrow, removed=0.5),
     "static-90": partial(from_scratch, density=0.1, moving=False),
     "rigl-90": partial(from_scratch, density=0.1, moving=True),
 }

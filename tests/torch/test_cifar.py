@@ -150,8 +150,15 @@ def weights(path):
     return conv, linear.T
 
 
+def macs(path):
+    """Multiply-accumulates of the network, by the shapes of its weights and its 64, 16 and 1 places."""
+    shapes = [tensor.dims for tensor in onnx.load(str(path)).graph.initializer if len(tensor.dims) > 1]
+    first, second, linear = sorted(shapes, key=lambda shape: (len(shape) == 2, shape[1] != 3))
+    return 64 * np.prod(first) + 16 * np.prod(second) + np.prod(linear)
+
+
 def test_every_run_leaves_what_it_should_and_is_done_once(place, capsys):
-    runs = ["dense", "magnitude-90", "gradual-80", "2of4", "4x1-80", "static-90", "rigl-90"]
+    runs = ["dense", "magnitude-90", "gradual-80", "2of4", "4x1-80", "half-macs", "static-90", "rigl-90"]
     command = ["--data", place, "--model", place / "net.onnx", "--epochs", 1, "--threads", 1, "--calibration", 8]
     command = [*map(str, command), "--runs", ",".join(runs), "-o", str(place / "out.json")]
 
@@ -174,6 +181,10 @@ def test_every_run_leaves_what_it_should_and_is_done_once(place, capsys):
     for matrix in (conv.reshape(16, 72), linear):
         filled = np.count_nonzero(matrix.reshape(len(matrix) // 4, 4, -1), axis=1)
         assert set(np.unique(filled)) <= {0, 4}
+    assert macs(place / "out" / "dense.onnx") == found["dense"]["macs"] == 8 * 27 * 64 + 16 * 72 * 16 + 12 * 16
+    half = found["half-macs"]
+    assert macs(place / "out" / "half-macs.onnx") == half["macs"] < 0.6 * found["dense"]["macs"]
+    assert half["density"] == 1
 
 
 def test_runs_that_are_not_known_are_refused(place, capsys):

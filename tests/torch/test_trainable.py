@@ -102,6 +102,16 @@ def test_what_was_trained_is_written_back_with_batch_norm_folded():
     assert abs(before - after).max() > 1e-3
 
 
+def test_what_was_written_back_trains_and_is_written_back_again():
+    model = network()
+    written = trainable.to_onnx(trainable.to_module(model), model)
+    module = trainable.to_module(written)
+    with torch.no_grad():
+        module.conv1.weight.mul_(2)
+
+    same(module, trainable.to_onnx(module, written))
+
+
 def test_zeros_survive_being_written_back():
     model = network()
     module = trainable.to_module(model)
