@@ -27,7 +27,7 @@ Counts = defaultdict[Key, float]
 
 VALUE_BYTES, INDEX_BYTES = 4, 2
 EXPONENTIAL = frozenset({"Elu", "Erf", "Gelu", "Mish", "Selu", "Sigmoid", "Softplus", "Swish", "Tanh"})
-TRANSFORM_FMAS = 80  # multiply-adds that take as long as one transform of a vector: 32 additions, 32 loads and stores
+TRANSFORM_FMAS = 50  # multiply-adds that take as long as one transform of a vector: 32 additions, 32 loads and stores
 SHARED_KIB_NS = 6.0  # more for weights that all cores read again from a cache they share; measured on two cores, Zen 4
 CACHE_SHARE = 0.75  # of a cache that data may take before it is evicted by what else passes through
 
@@ -140,13 +140,14 @@ def _count_memory(counts: Counts, plane: Plane, weight_bytes: float, places: int
 def _square_work(plane: Plane, candidate: Candidate, target: Target) -> Counts:
     """Minimal filtering: the steps of the dense loop for each product, and transforms that cost as much as some steps.
 
-    A last vector of half the lanes or fewer takes half the time: cores of many lanes have units of half as many.
+    Vectors of half the lanes or fewer take half the time: cores of many lanes have units of half as many.
     Loops of more rows than calibrations know cost as much a row as those of the most that they know.
     """
     tile, squares = candidate.tile, Squares(plane, candidate.tile.vectors, target.lanes)
     channels, panels = plane.k // 9, -(-plane.m // tile.rows)
     rows = min(tile.rows, MOST_ROWS)
     counts = Counts(float)
+    transform = TRANSFORM_FMAS / (2 if squares.step <= target.lanes // 2 else 1)
     for number, height in ((squares.blocks - 1, squares.rows), (1, squares.last_rows)):
         copies = number * plane.batch
         starts = copies * TRANSFORMED * panels * tile.rows / rows
@@ -157,7 +158,7 @@ def _square_work(plane: Plane, candidate: Candidate, target: Target) -> Counts:
         if 0 < height * squares.width % target.lanes <= target.lanes // 2:
             counts[Loop("dense", (1, 1), 1, rows), STEP] -= starts * channels / 2
         transforms = copies * height * len(squares.starts) * (channels * tile.splits + plane.m)
-        counts[Loop("dense", (1, 1), chunks[0], rows), STEP] += transforms * TRANSFORM_FMAS / (chunks[0] * rows)
+        counts[Loop("dense", (1, 1), chunks[0], rows), STEP] += transforms * transform / (chunks[0] * rows)
     counts["tile_ns"] = plane.batch * squares.blocks * tile.splits
     weight_bytes = VALUE_BYTES * TRANSFORMED * channels * panels * tile.rows
     _count_memory(counts, plane, weight_bytes, squares.blocks, target)
