@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,21 @@ PATTERNS: dict[str, tuple[float | None, str]] = {"50": (0.5, "1x1"), "2of4": (No
 def names(patterns: Sequence[str]) -> list[str]:
     """The dense model, then every method at every pattern."""
     return [DENSE, *(f"{method}-{pattern}" for pattern in patterns for method in METHODS)]
+
+
+def parsed(
+    parser: argparse.ArgumentParser, patterns: Sequence[str], output: Path, arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """What the command line asks `parser` for, and besides: `calibration`, `runs` of `names`, and `output`."""
+    known = names(patterns)
+    parser.add_argument("--calibration", type=int, default=256, help="samples")
+    parser.add_argument("--runs", default=",".join(known), help="some of %(default)s")
+    parser.add_argument("-o", "--output", type=Path, default=output)
+    options = parser.parse_args(arguments)
+    options.runs = options.runs.split(",")
+    if unknown := [name for name in options.runs if name not in known]:
+        parser.error(f"--runs: {unknown[0]!r} is unknown; expected some of {', '.join(known)}")
+    return options
 
 
 def sweep(

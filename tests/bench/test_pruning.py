@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import numpy as np
@@ -86,3 +87,13 @@ def test_a_sweep_prunes_scores_and_skips(network, tmp_path):
 def test_names_are_those_of_all_methods():
     assert sweep.names(["50", "80"])[0] == "dense"
     assert {"magnitude-50", "magnitude-80"} <= set(sweep.names(["50", "80"]))
+
+
+def test_the_command_line_asks_for_all_runs_or_some_and_no_others(capsys):
+    def runs(*arguments):
+        return sweep.parsed(argparse.ArgumentParser(), ["50"], "out.json", arguments).runs
+
+    assert runs() == sweep.names(["50"]) and runs("--runs", "dense,wanda-50") == ["dense", "wanda-50"]
+    with pytest.raises(SystemExit):
+        runs("--runs", "magic-50")
+    assert "--runs: 'magic-50' is unknown; expected some of dense, magnitude-50" in capsys.readouterr().err
