@@ -164,8 +164,15 @@ def export(name: str, path: Path) -> Path:
         example = {key: torch.ones(shape, dtype=torch.int64) for key, shape in entry.inputs.items()}
     else:
         example = {key: torch.zeros(shape) for key, shape in entry.inputs.items()}
+    return write(module, example, entry.output, path)
+
+
+def write(module: Any, example: Mapping[str, Any], output: str, path: Path) -> Path:
+    """Write `module` as ONNX with the shapes of `example`, its keyword arguments by name, and one output."""
+    import torch
+
     program = torch.onnx.export(
-        module, (), kwargs=example, dynamo=True, input_names=list(example), output_names=[entry.output], verbose=False
+        module, (), kwargs=dict(example), dynamo=True, input_names=list(example), output_names=[output], verbose=False
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.onnx")
