@@ -37,6 +37,7 @@ from models.cifar import Images, Recipe
 
 DATA = "cifar10_jpeg_dev.npz"
 FINETUNE_RATE, SCRATCH_RATE = 0.02, 0.2
+RELEARN_RATE = 0.06  # where little is left; as in training: Renda et al. 2020, arXiv:2003.02389
 TEACHING = 0.7
 PRUNED_BY, EVERY = 0.6, 20  # gradual pruning: share of the steps after which it ends, and steps between
 MOVED_UNTIL, MOVED_EVERY = 0.75, 100  # RigL, as in its paper
@@ -59,10 +60,9 @@ class Experiment:
     folder: Path
     progress: Callable[[str], None]
 
-    @property
-    def taught(self) -> Recipe:
+    def taught(self, rate: float = FINETUNE_RATE) -> Recipe:
         """How to train what is pruned."""
-        return Recipe(self.epochs, FINETUNE_RATE, teaching=TEACHING)
+        return Recipe(self.epochs, rate, teaching=TEACHING)
 
     def steps(self) -> int:
         """Steps of the optimizer in a whole training."""
@@ -103,14 +103,17 @@ def one_shot(experiment: Experiment, *, method: str, density: float) -> ir.Model
     return prune(experiment.dense(), density, method=method, calibration=experiment.samples()).model
 
 
-def taught(experiment: Experiment, *, density: float | None, pattern: str = "1x1") -> ir.Model:
+def taught(
+    experiment: Experiment, *, density: float | None, pattern: str = "1x1", rate: float = FINETUNE_RATE
+) -> ir.Model:
     """The given model, pruned while it trains and learns from the dense network.
 
     The density falls along a cubic; a pattern that fixes it is imposed before the first step.
     """
     module = experiment.module(experiment.given)
     masks = Masks(module, pattern=pattern)
-    optimizer = cifar.optimizer_for(module, experiment.taught)
+    recipe = experiment.taught(rate)
+    optimizer = cifar.optimizer_for(module, recipe)
     step = None
     if density is None:
         masks.prune()
@@ -123,14 +126,16 @@ def taught(experiment: Experiment, *, density: float | None, pattern: str = "1x1
             pruning.step()
 
     masks.hold(optimizer)
-    learn(experiment, module, optimizer, step)
+    learn(experiment, module, recipe, optimizer, step)
     return trainable.to_onnx(module, experiment.given)
 
 
-def learn(experiment: Experiment, module: nn.Module, optimizer: torch.optim.SGD, step: Step | None = None) -> None:
+def learn(
+    experiment: Experiment, module: nn.Module, recipe: Recipe, optimizer: torch.optim.SGD, step: Step | None = None
+) -> None:
     """Train `module` with the dense network as its teacher."""
     options = {"optimizer": optimizer, "step": step, "teacher": experiment.teacher(), "progress": experiment.progress}
-    cifar.train(module, experiment.train, experiment.taught, **options)
+    cifar.train(module, experiment.train, recipe, **options)
 
 
 def narrow(experiment: Experiment, *, removed: float) -> ir.Model:
@@ -138,7 +143,8 @@ def narrow(experiment: Experiment, *, removed: float) -> ir.Model:
     samples = experiment.samples()
     smaller = shrink(experiment.dense(), removed, importance=IMPORTANCE, multiple=MULTIPLE, calibration=samples).model
     module = experiment.module(smaller)
-    learn(experiment, module, cifar.optimizer_for(module, experiment.taught))
+    recipe = experiment.taught()
+    learn(experiment, module, recipe, cifar.optimizer_for(module, recipe))
     return trainable.to_onnx(module, smaller)
 
 
@@ -166,7 +172,7 @@ RUNS: dict[str, Callable[[Experiment], ir.Model]] = {
     **{f"{method}-50": partial(one_shot, method=method, density=0.5) for method in METHODS},
     "magnitude-90": partial(one_shot, method="magnitude", density=0.1),
     "gradual-80": partial(taught, density=0.2),
-    "gradual-90": partial(taught, density=0.1),
+    "gradual-90": partial(taught, density=0.1, rate=RELEARN_RATE),
     "2of4": partial(taught, density=None, pattern="2:4"),
     "4x1-80": partial(taught, density=0.2, pattern="4x1"),
     "half-macs": partial(narrow, removed=0.5),
