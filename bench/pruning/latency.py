@@ -4,7 +4,7 @@
 
 Model, images and accuracy are those of `bench.pruning.cifar`. For each budget, a share of what the dense model takes,
 it is pruned by `--speedup`; for the comparison, to one density in all layers. Nothing is trained. Then all artifacts
-run in turns. Models that the output has already, with the same settings, are only measured again. Leave the machine
+run in turns; those that the output has already, with the same settings, are only measured again. Leave the machine
 alone meanwhile.
 """
 
@@ -125,16 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     settings = {name: getattr(options, name) for name in ("method", "images", "calibration")}
     results = Results(options.output, {"model": options.model.name, **settings})
-    chosen = asked(options.speedups, options.densities)
-    make(options, chosen, results)
+    make(options, asked(options.speedups, options.densities), results)
     machine = describe()
-    us = measured_us({name: folder_of(results) / f"{name}.esp" for name in chosen}, options.seconds)
-    for name in chosen:
+    us = measured_us({name: folder_of(results) / f"{name}.esp" for name in results.runs}, options.seconds)
+    for name in us:
         results.add(name, results.runs[name] | {"us": us[name]})
     results.add(DENSE, results.runs[DENSE] | {"machine": asdict(machine)})
-    runs = {name: results.runs[name] for name in chosen}
-    results.write_table(columns(runs), note(runs, settings, machine.cpu))
-    draw(runs, results.path.with_suffix(".svg"))
+    results.write_table(columns(results.runs), note(results.runs, settings, machine.cpu))
+    draw(results.runs, results.path.with_suffix(".svg"))
     print(results.path.with_suffix(".md").read_text())
 
 

@@ -20,9 +20,9 @@ from edgesparse.pipeline.samples import samples
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx_ir as ir
 
+    from edgesparse.prune.samples import Samples
     from edgesparse.search import Candidate, Found, Measured, Problem, Setting
 
 SAMPLES = 128  # that the calibration loss is measured on, of those that are given
@@ -175,25 +175,24 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
         normalise=lambda pruned: normalised(pruned, goal.input_shapes, silent),
         target=goal.target,
         threads=goal.threads,
-        state=search.State(goal.state, _identity(model, pruning, goal, arrays), resume=pruning.resume),
+        state=search.State(goal.state, _identity(model, pruning, goal, given), resume=pruning.resume),
         progress=progress,
         measure=_measure(goal, lambda: prune(dict.fromkeys(layers, 1.0))) if goal.target.name == targets.HOST else None,
         ray=pruning.ray if given else None,
     )
 
 
-def _identity(model: ir.Model, pruning: Pruning, goal: Goal, arrays: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
+def _identity(model: ir.Model, pruning: Pruning, goal: Goal, given: Samples | None) -> dict[str, Any]:
     """What partial results depend on; budgets are no part of it."""
     from edgesparse.pipeline.compiling import serialized
 
     digest = hashlib.sha256()
-    for name in sorted(arrays or ()):
-        array = (arrays or {})[name]
+    for name, array in sorted(given.arrays.items()) if given else ():
         digest.update(repr((name, array.dtype.str, array.shape)).encode() + array.tobytes())
     return {
         "model": hashlib.sha256(serialized(model)).hexdigest(),
         **pruning.record,
-        "calibration": digest.hexdigest() if arrays else None,
+        "calibration": digest.hexdigest() if given else None,
         "target": goal.target.name,
         "facts": hashlib.sha256(repr(goal.target).encode()).hexdigest(),
         "threads": goal.threads,

@@ -123,10 +123,8 @@ class Problem:
 
         The fastest levels, where none are.
         """
-        table = self.table
-        weighed = self.losses * np.reshape(coefficients, (-1, 1))
-        levels = choose(weighed, table.us, max(budget_us, table.least_us) - table.rest_us)
-        assert levels is not None  # the table can give its least
+        levels = choose(self.losses * np.reshape(coefficients, (-1, 1)), *self._expected(budget_us))
+        assert levels is not None  # there is time for the fastest
         return levels
 
     def best_within(self, budget_us: float) -> Choice:
@@ -134,12 +132,15 @@ class Problem:
 
         Losses of weights add up, so that only those of outputs need trials.
         """
-        table = self.table
         trials = self.setting.trials if self.setting.samples else 1
-        budget = max(budget_us, table.least_us) - table.rest_us
-        choice = search_coefficients(self.losses, table.us, budget, self.loss, trials=trials)
-        assert choice is not None  # the table can give its least
+        choice = search_coefficients(self.losses, *self._expected(budget_us), self.loss, trials=trials)
+        assert choice is not None  # there is time for the fastest
         return choice
+
+    def _expected(self, budget_us: float) -> tuple[np.ndarray, float]:
+        """Times [layers, levels] by what is known so far, and what is left for them: enough for the fastest."""
+        table = self.table
+        return table.us, max(budget_us, table.least_us) - table.rest_us
 
     def latency_us(self, levels: np.ndarray) -> float:
         """The latency of the model at these levels: compiled and run, once, where the setting can; else predicted."""

@@ -1,30 +1,24 @@
-"""The latency table: what each layer would take on the target at each level of density, and all that is no layer."""
+"""The latency table: what each layer takes on the target at each level of density, as predicted and as it ran."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from statistics import fmean
 
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.calibration import Calibration
-from edgesparse.layers import Layer, layer_of, layers
-from edgesparse.nodes import shape_of
+from edgesparse.layers import Layer, layers
 from edgesparse.plan import LayerPlan
 from edgesparse.prune import prune
 from edgesparse.schedule import calibration_of, plan
+from edgesparse.search.rest import rest_us
 from edgesparse.sparsity.weights import find_weights
 from edgesparse.targets import Target
 
 Normalise = Callable[[ir.Model], ir.Model]
-
-WINDOWED = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "LpPool")
-PASSES = {"LayerNormalization": 3, "GroupNormalization": 3, "InstanceNormalization": 3, "RMSNormalization": 2}
-EXPONENTIALS = ("Softmax", "LogSoftmax")
 
 
 @dataclass(frozen=True)
@@ -168,52 +162,3 @@ def owners_of(
 
 def _zeros(layer: Layer) -> int:
     return layer.weight.size - int(np.count_nonzero(layer.weight))
-
-
-def rest_us(model: ir.Model, calibration: Calibration, lanes: int) -> float:
-    """Microseconds of the nodes of a normalised model that are no weighted layers, roughly, on one thread.
-
-    By unit costs of the kernels that are known. Operators that follow a layer element by element are taken to run
-    inside its kernel, for nothing.
-
-    Args:
-        lanes: elements in a vector register.
-    """
-    return sum(_node_ns(node, calibration, lanes) for node in model.graph) / 1e3
-
-
-def _node_ns(node: ir.Node, calibration: Calibration, lanes: int) -> float:
-    costs, y_vectors = calibration.costs, _size(node.outputs[0]) / lanes
-    x_vectors = _size(node.inputs[0]) / lanes if node.inputs else 0.0
-    if layer_of(node) is not None:
-        return 0.0
-    if node.op_type in ("Conv", "ConvTranspose"):  # a load and a multiply-add for each weight that an element meets
-        vectors = y_vectors if node.op_type == "Conv" else x_vectors
-        work_ns = vectors * prod(shape_of(node.inputs[1])[1:]) * _vector_ns(calibration, "sparse")
-    elif node.op_type in ("MatMul", "Gemm"):
-        work_ns = y_vectors * shape_of(node.inputs[0])[-1] * _vector_ns(calibration, "dense")
-    elif node.op_type in WINDOWED:
-        kernel = node.attributes.get_ints("kernel_shape", ())
-        window = prod(kernel) if kernel else x_vectors / max(y_vectors, 1.0)
-        work_ns = y_vectors * window * _vector_ns(calibration, "sparse")
-    elif node.op_type in EXPONENTIALS:
-        work_ns = y_vectors * (costs.activation_vector_ns + 2 * costs.pack_vector_ns)
-    elif node.op_type in PASSES or node.op_type.startswith("Reduce"):
-        work_ns = x_vectors * PASSES.get(node.op_type, 1) * costs.pack_vector_ns
-    else:
-        return 0.0
-    return float(costs.call_ns + work_ns)
-
-
-def _size(value: ir.Value | None) -> int:
-    return prod(shape_of(value)) if value is not None and value.shape is not None else 0
-
-
-def _vector_ns(calibration: Calibration, form: str) -> float:
-    """The least time for a vector register of multiply-adds in a loop of that form."""
-    known = [
-        cost.step_ns / (loop.vectors * loop.rows * loop.chunk)
-        for loop, cost in calibration.loops.items()
-        if loop.form == form and loop.block == (1, 1)
-    ]
-    return min(known, default=0.0)

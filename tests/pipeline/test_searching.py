@@ -72,8 +72,9 @@ def test_an_artifact_for_this_machine_is_measured_and_verifies(model, samples, t
     assert (tmp_path / "model.search" / "state.json").exists()
 
 
-def test_partial_results_of_other_options_are_refused(model, tmp_path):
-    options = {"target": "rpi4", "speedup": 1.2}
+def test_partial_results_of_other_options_are_refused(model, samples, tmp_path):
+    image = np.load(samples)["image"].tolist()
+    options = {"target": "rpi4", "speedup": 1.2, "calibration": {"image": image}}
     edgesparse.prune(model, tmp_path / "out.onnx", **options)
 
     again = edgesparse.prune(model, tmp_path / "out.onnx", **options, resume=True)
@@ -81,6 +82,8 @@ def test_partial_results_of_other_options_are_refused(model, tmp_path):
     assert again.search.speedup >= 1.2
     with pytest.raises(EdgesparseError, match="belongs to another search: pattern"):
         edgesparse.prune(model, tmp_path / "out.onnx", **options, resume=True, pattern="4x1")
+    with pytest.raises(EdgesparseError, match="belongs to another search: calibration"):
+        edgesparse.prune(model, tmp_path / "out.onnx", **{**options, "calibration": {"image": image[1:]}}, resume=True)
 
 
 JUDGE = """

@@ -9,7 +9,8 @@ from edgesparse import targets
 from edgesparse.frontend import load
 from edgesparse.prune import prune
 from edgesparse.schedule import calibration_of, plan
-from edgesparse.search.timing import LatencyTable, Measured, Run, latency_table, owners_of, rest_us
+from edgesparse.search.rest import rest_us
+from edgesparse.search.timing import LatencyTable, Measured, Run, latency_table, owners_of
 from tests.search.models import LAYERS, network
 
 LEVELS = (1.0, 0.5, 0.1)
