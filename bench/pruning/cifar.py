@@ -207,7 +207,6 @@ def columns(baseline: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], st
         "against dense": lambda run: f"{100 * (run['accuracy'] - baseline['accuracy']):+.2f}",
         "artifact, KB": lambda run: f"{run['artifact_bytes'] / 1e3:.0f}",
         "agrees with ONNX Runtime": verdict,
-        "minutes": lambda run: f"{run['seconds'] / 60:.1f}",
     }
 
 
