@@ -3,8 +3,9 @@
 from edgesparse.prune.allocation import ALLOCATIONS
 from edgesparse.prune.choose import prunable
 from edgesparse.prune.methods import METHODS
+from edgesparse.prune.permutation import Permuted, check_permute, permute
 from edgesparse.prune.pruning import Pruned, named, pattern_called, prune, prune_alone
-from edgesparse.prune.report import GroupReport, LayerReport, PruneReport, ShrunkReport, merged
+from edgesparse.prune.report import GroupReport, LayerReport, PruneReport, ShrunkReport, merged, with_gains
 from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured import IMPORTANCE, KINDS, Shrunk, check_shrink, shrink
 
@@ -15,17 +16,21 @@ __all__ = [
     "METHODS",
     "GroupReport",
     "LayerReport",
+    "Permuted",
     "PruneReport",
     "Pruned",
     "Shrunk",
     "ShrunkReport",
+    "check_permute",
     "check_samples",
     "check_shrink",
     "merged",
     "named",
     "pattern_called",
+    "permute",
     "prunable",
     "prune",
     "prune_alone",
     "shrink",
+    "with_gains",
 ]

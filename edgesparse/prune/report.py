@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,6 +101,13 @@ class PruneReport:
     def model_density(self) -> float:
         """Density after pruning over all layers with weights."""
         return sum(row.nnz_after for row in self.layers) / max(1, sum(row.size for row in self.layers))
+
+
+def with_gains(report: PruneReport, gains: Mapping[str, float]) -> PruneReport:
+    """The report with a note on each layer that keeps more magnitude by `gains`, by node, since channels moved."""
+    notes = {node: f"channels reordered: keeps {gain:.1%} more magnitude" for node, gain in gains.items()}
+    rows = [(row, [part for part in (row.note, notes.get(row.node)) if part]) for row in report.layers]
+    return replace(report, layers=tuple(replace(row, note="; ".join(parts) or None) for row, parts in rows))
 
 
 def merged(first: PruneReport | None, second: PruneReport) -> PruneReport:

@@ -6,7 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.prune.structured.atoms import Labels
-from edgesparse.prune.structured.flow import Flow, Keep, set_constant
+from edgesparse.prune.structured.constants import set_constant
+from edgesparse.prune.structured.flow import Flow, Keep
 
 TAKES_SHAPE = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0, "Resize": 3}
 """Operators that take a shape, and as which input."""

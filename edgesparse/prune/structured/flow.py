@@ -74,11 +74,13 @@ class Made:
 class Flow:
     """The atoms along every axis of every value, filled in by the rules of the operators in the order of the graph.
 
-    Args: choices: which factor of a split axis its atoms follow, by the name of the value; the first by default.
+    Args:
+        choices: which factor of a split axis its atoms follow, by the name of the value; the first by default.
+        resizes: whether axes are to get smaller, or their atoms only to change places.
     """
 
-    def __init__(self, model: ir.Model, probe: Probe, choices: dict[str, int]) -> None:
-        self.model, self.probe, self.atoms, self.choices = model, probe, Atoms(), choices
+    def __init__(self, model: ir.Model, probe: Probe, choices: dict[str, int], *, resizes: bool) -> None:
+        self.model, self.probe, self.atoms, self.choices, self.resizes = model, probe, Atoms(), choices, resizes
         self.opset = int(model.graph.opset_imports.get("", 0))
         self.made: list[Made] = []
         self.uses: list[Use] = []
@@ -105,6 +107,12 @@ class Flow:
         """Labels of each axis of `value`."""
         assert value is not None
         return list(self._axes.get(str(value.name)) or [None] * len(self.shape(value)))
+
+    def orders(self) -> list[Labels]:
+        """The labels of every axis there is; axes with the same ones count once."""
+        return list(
+            {id(labels): labels for axes in self._axes.values() for labels in axes if labels is not None}.values()
+        )
 
     def put(self, value: ir.Value, axes: Sequence[Labels | None]) -> None:
         """Set the labels of what a node makes; an axis of dynamic size or of a single element must stay."""
@@ -155,6 +163,11 @@ class Flow:
         if labels is not None:
             self.atoms.freeze(labels, reason)
 
+    def keep_size(self, labels: Labels | None, reason: str) -> None:
+        """Keep as many as there are, in whatever order."""
+        if self.resizes:
+            self.freeze(labels, reason)
+
     def freeze_value(self, value: ir.Value | None, reason: str) -> None:
         """Keep all axes of a value as they are."""
         if value is None:
@@ -166,6 +179,12 @@ class Flow:
         """Keep everything that `node` reads as it is; what it makes is not followed."""
         for value in node.inputs:
             self.freeze_value(value, reason or f"{node.op_type} reads it")
+
+    def use_broadcast(self, node: ir.Node, index: int, axes: Axes) -> None:
+        """Record that `node` reads a constant whose last axes run along the last ones of `axes`, or are spread."""
+        shape = self.shape(node.inputs[index])
+        own = axes[len(axes) - len(shape) :]
+        self.use(node, index, [None if size == 1 else labels for size, labels in zip(shape, own, strict=True)])
 
     def use(self, node: ir.Node, index: int, labels: Sequence[Labels | None], role: str = "other") -> Use:
         """Record that `node` reads a constant with these labels along its axes."""
@@ -188,20 +207,3 @@ class Flow:
 def name_of(node: ir.Node) -> str:
     """Name of a node, or of its output."""
     return node.name or str(node.outputs[0].name)
-
-
-def set_constant(node: ir.Node, index: int, array: np.ndarray) -> None:
-    """Make input `index` of `node` a new initializer."""
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
-    old = node.inputs[index] if index < len(node.inputs) else None
-    stem = f"{old.name if old is not None else name_of(node)}_kept"
-    name, count = stem, 1
-    while name in graph.initializers:
-        name, count = f"{stem}_{count}", count + 1
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
-    graph.register_initializer(value)
-    if len(node.inputs) <= index:
-        node.resize_inputs(index + 1)
-    node.replace_input_with(index, value)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import onnx_ir as ir
 
+from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured import pointwise, rearrange, reshape, weighted
 from edgesparse.prune.structured.extents import follow_extents
 from edgesparse.prune.structured.flow import Flow
-from edgesparse.prune.structured.probe import Probe
+from edgesparse.prune.structured.probe import probe
 
 RULES = {**weighted.RULES, **pointwise.RULES, **rearrange.RULES, **reshape.RULES}
 """How atoms pass each operator; what is read by any other stays as it is."""
 
 
-def follow(model: ir.Model, probe: Probe) -> Flow:
-    """Find what goes together.
+def follow(model: ir.Model, calibration: Mapping[str, np.ndarray] | None, *, resizes: bool = True) -> Flow:
+    """Find what goes together, or with `resizes` false what changes places together.
 
     Where an axis is split into several, such as one into heads and their sizes, its atoms can follow only one. Each
     is tried in turn, outermost first, until one is found that can get smaller.
+
+    Args: calibration: samples by input name, of which one is run to learn shapes; made-up inputs by default.
+
+    Raises: PruneError: the samples do not fit, or ONNX Runtime cannot run the model.
     """
+    known = probe(model, None if calibration is None else next(check_samples(model, calibration).feeds()))
     choices: dict[str, int] = {}
     while True:
-        flow = Flow(model, probe, choices)
+        flow = Flow(model, known, choices, resizes=resizes)
         _walk(flow)
         stuck = [
             name

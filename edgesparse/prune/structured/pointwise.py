@@ -24,10 +24,9 @@ def elementwise(flow: Flow, node: ir.Node) -> None:
         for labels in met[1:]:
             joined = flow.unite(joined, labels, f"{node.op_type} joins it with what stays")
         axes.append(joined)
-    for at, value, shape in operands:
+    for at, value, _ in operands:
         if flow.is_constant(value):
-            own = axes[rank - len(shape) :]
-            flow.use(node, at, [None if size == 1 else labels for size, labels in zip(shape, own, strict=True)])
+            flow.use_broadcast(node, at, axes)
     flow.put(node.outputs[0], axes)
 
 
@@ -37,11 +36,10 @@ def alike(flow: Flow, node: ir.Node) -> None:
 
 
 def mixing(flow: Flow, node: ir.Node, mixed: Iterable[int]) -> None:
-    """An operator that keeps the shape and mixes along the axes `mixed`, which must stay."""
+    """An operator that keeps the shape and mixes along the axes `mixed`, whatever the order there."""
     axes = flow.axes(node.inputs[0])
     for axis in mixed:
-        flow.freeze(axes[axis], f"{node.op_type} mixes along it")
-        axes[axis] = None
+        flow.keep_size(axes[axis], f"{node.op_type} mixes along it")
     flow.put(node.outputs[0], axes)
 
 
@@ -53,9 +51,15 @@ def softmax(flow: Flow, node: ir.Node) -> None:
 
 
 def layer_norm(flow: Flow, node: ir.Node) -> None:
-    """LayerNormalization and RMSNormalization: all axes from `axis` on."""
-    rank = len(flow.shape(node.inputs[0]))
-    mixing(flow, node, range(node.attributes.get_int("axis", -1) % rank, rank))
+    """LayerNormalization and RMSNormalization: all axes from `axis` on, and constants along those."""
+    axes = flow.axes(node.inputs[0])
+    if not all(value is None or flow.is_constant(value) for value in node.inputs[1:]):
+        return flow.decline(node)
+    mixing(flow, node, range(node.attributes.get_int("axis", -1) % len(axes), len(axes)))
+    for at in range(1, len(node.inputs)):
+        if node.inputs[at] is not None:
+            flow.use_broadcast(node, at, axes)
+    return None
 
 
 def along(default: int) -> Callable[[Flow, ir.Node], None]:
@@ -68,8 +72,10 @@ def along(default: int) -> Callable[[Flow, ir.Node], None]:
 
 
 def channel_norm(flow: Flow, node: ir.Node) -> None:
-    """GroupNormalization and LRN: channels of a sample together."""
-    mixing(flow, node, [1])
+    """GroupNormalization and LRN: channels that are next to each other."""
+    axes = flow.axes(node.inputs[0])
+    flow.freeze(axes[1], f"{node.op_type} mixes along it")
+    flow.put(node.outputs[0], [axes[0], None, *axes[2:]])
 
 
 def pool(flow: Flow, node: ir.Node) -> None:
@@ -81,8 +87,9 @@ def pool(flow: Flow, node: ir.Node) -> None:
 
 
 def reduction(flow: Flow, node: ir.Node) -> None:
-    """Reductions: the axes that vanish must stay."""
+    """Reductions: the axes that vanish keep their size, and their order where the result is a place."""
     axes = flow.axes(node.inputs[0])
+    keep = flow.freeze if node.op_type.startswith("Arg") else flow.keep_size
     if node.op_type.startswith("Arg"):
         reduced = [node.attributes.get_int("axis", 0)]
     elif len(node.inputs) > 1 and node.inputs[1] is not None:
@@ -98,7 +105,7 @@ def reduction(flow: Flow, node: ir.Node) -> None:
         reduced = list(range(len(axes)))
     gone = {axis % len(axes) for axis in reduced}
     for axis in gone:
-        flow.freeze(axes[axis], f"{node.op_type} mixes along it")
+        keep(axes[axis], f"{node.op_type} mixes along it")
         axes[axis] = None
     kept = node.attributes.get_int("keepdims", 1)
     flow.put(node.outputs[0], [labels for axis, labels in enumerate(axes) if kept or axis not in gone])

@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.prune.structured.atoms import Labels
+from edgesparse.prune.structured.constants import set_constant
 from edgesparse.prune.structured.extents import fit_shape
-from edgesparse.prune.structured.flow import Axes, Flow, Keep, set_constant
+from edgesparse.prune.structured.flow import Axes, Flow, Keep
 
 
 def transpose(flow: Flow, node: ir.Node) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,12 +11,11 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgesparse.errors import PruneError
 from edgesparse.prune.report import GroupReport, ShrunkReport
-from edgesparse.prune.samples import check_samples
-from edgesparse.prune.structured.flow import Flow, Keep, Use, set_constant
+from edgesparse.prune.structured.constants import take_constants
+from edgesparse.prune.structured.flow import Flow
 from edgesparse.prune.structured.follow import follow
 from edgesparse.prune.structured.groups import KINDS, Group, Sizes, find_groups
 from edgesparse.prune.structured.importance import IMPORTANCE, Evidence
-from edgesparse.prune.structured.probe import probe
 from edgesparse.prune.structured.select import select
 
 
@@ -59,8 +57,7 @@ def shrink(
     """
     check_shrink(removed, importance, kinds, multiple)
     shrunk = model.clone()
-    feeds = None if calibration is None else next(check_samples(shrunk, calibration).feeds())
-    flow = follow(shrunk, probe(shrunk, feeds))
+    flow = follow(shrunk, calibration)
     groups = find_groups(flow, kinds, skip)
     free = [group for group in groups if group.note is None]
     if removed > 0 and all(len(group.counts(multiple)) == 1 for group in free):
@@ -116,7 +113,7 @@ def _apply(flow: Flow, gone: np.ndarray) -> None:
     model.graph.inputs[:] = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
     for fix in flow.fixes:
         fix(keep)
-    _cut_constants(flow, keep)
+    take_constants(flow, lambda labels: np.flatnonzero(keep(labels)))
     sizes = flow.resized(keep)
     for node in model.graph:
         for value in node.outputs:
@@ -124,29 +121,6 @@ def _apply(flow: Flow, gone: np.ndarray) -> None:
             if shape is not None and (changed := sizes.get(str(value.name))):
                 value.shape = ir.Shape([changed.get(axis, size) for axis, size in enumerate(shape)])
     RemoveUnusedNodesPass()(model)
-
-
-def _cut_constants(flow: Flow, keep: Keep) -> None:
-    """Cut every constant; one that is read in several ways becomes several."""
-    readings: dict[str, list[tuple[Use, ir.Value, np.ndarray]]] = defaultdict(list)
-    for use in flow.uses:
-        array = flow.known(use.value)
-        assert array is not None
-        for axis, labels in enumerate(use.labels):
-            if labels is not None:
-                array = np.compress(keep(labels), array, axis)
-        readings[str(use.value.name)].append((use, use.value, array))
-    for name, read in readings.items():
-        _, value, first = read[0]
-        if all(array.shape == flow.shape(value) for _, _, array in read):
-            continue
-        alike = len(value.uses()) == len(read) and all(np.array_equal(first, array) for _, _, array in read)
-        if alike and name in flow.model.graph.initializers:
-            value.const_value = ir.tensor(np.ascontiguousarray(first), name=name)
-            value.shape = ir.Shape(first.shape)
-        else:
-            for use, _, array in read:
-                set_constant(use.node, use.index, array)
 
 
 def _row(flow: Flow, group: Group, left: int, before: Sizes, after: Sizes) -> GroupReport:
