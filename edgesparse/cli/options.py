@@ -65,6 +65,7 @@ def pruning(command: Command) -> Command:
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
         click.option("--calibration", type=FILE, help="An .npz with samples of every input, by its name."),
         click.option("--reconstruct", is_flag=True, help="Fit the weights that stay to the samples."),
+        click.option("--permute", is_flag=True, help="With N:M, reorder channels before, so that more can stay."),
         click.option(
             "--structured",
             type=click.FloatRange(0.0, 1.0, max_open=True),

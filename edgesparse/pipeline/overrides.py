@@ -42,6 +42,25 @@ def passes(model: ir.Model, pruning: Pruning) -> Iterator[tuple[float | dict[str
         yield densities, {"pattern": name}
 
 
+def patterns(model: ir.Model, pruning: Pruning) -> dict[str, str]:
+    """The pattern of zeros by node, of every layer that `pruning` prunes.
+
+    Raises: PruneError: as for `passes`.
+    """
+    from edgesparse.prune import pattern_called, prunable
+    from edgesparse.sparsity.weights import find_weights
+
+    refs = find_weights(model)
+    found: dict[str, str] = {}
+    for density, how in passes(model, pruning):
+        if isinstance(density, dict):
+            nodes = [node for node, share in density.items() if share < 1.0]
+        else:
+            nodes = [ref.node for ref in prunable(refs, how["skip"], pattern_called(how["pattern"]))]
+        found |= dict.fromkeys(nodes, how["pattern"])
+    return found
+
+
 def by_node(model: ir.Model, layers: Mapping[str, LayerOptions]) -> dict[str, LayerOptions]:
     """The options of every layer that a pattern of `layers` matches; the first that matches counts.
 

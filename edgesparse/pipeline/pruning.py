@@ -60,6 +60,7 @@ class PruningOptions(TypedDict, total=False):
     skip: Sequence[str]
     calibration: Calibration
     reconstruct: bool
+    permute: bool
     layers: Mapping[str, LayerOptions]
     latency: str | None
     speedup: float | None
@@ -85,6 +86,7 @@ class Pruning:
         skip: shell patterns on the names of layers that stay dense.
         calibration: samples by input name, or the .npz file that holds them.
         reconstruct: choose the values of the weights that stay anew, so that outputs change least.
+        permute: for N:M, reorder channels before, where no output changes by it, so that more magnitude stays.
         layers: options for single layers, by shell pattern on their names; the first pattern that matches counts.
         latency: choose densities so that the compiled model takes so long, such as "8ms".
         speedup: choose densities so that it is so many times as fast as the dense model compiled.
@@ -108,6 +110,7 @@ class Pruning:
     skip: tuple[str, ...] = ()
     calibration: Calibration = None
     reconstruct: bool = False
+    permute: bool = False
     layers: Mapping[str, LayerOptions] = field(default_factory=dict)
     latency: str | None = None
     speedup: float | None = None
@@ -148,8 +151,10 @@ class Pruning:
 
         Args: lanes: the multiple where none is given.
 
-        Raises: EdgesparseError: a value that fits no model, or two that say how much.
+        Raises: EdgesparseError: a value that fits no model, two that say how much, or `permute` without N:M.
         """
+        from edgesparse.prune import check_permute
+
         given: dict[str, Any] = dict(options)
         if given.get("multiple") is None:
             given["multiple"] = lanes
@@ -163,6 +168,8 @@ class Pruning:
             raise PruneError(
                 "max_accuracy_drop and eval need each other: how far the score may drop, and what gives it"
             )
+        if pruning.permute:
+            check_permute([pruning.pattern, *(own["pattern"] for own in pruning.layers.values() if "pattern" in own)])
         return pruning if pruning.makes_zeros or pruning.structured is not None else None
 
     @classmethod
@@ -252,22 +259,27 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
         from edgesparse.prune import PruneReport
 
         return smaller, PruneReport(None, pruning.method, pruning.allocation, pruning.pattern, (), shrunk=shrunk)
-    from edgesparse.pipeline.overrides import passes
-    from edgesparse.prune import merged
+    from edgesparse.pipeline.overrides import passes, patterns
+    from edgesparse.prune import merged, permute, with_gains
     from edgesparse.prune import prune as prune_weights
 
+    arrays = samples(pruning.calibration)
+    pruned, report, gains = smaller, None, dict[str, float]()
+    if pruning.permute:
+        progress("reordering channels")
+        ordered = permute(smaller, patterns(smaller, pruning), calibration=arrays)
+        pruned, gains = ordered.model, ordered.gains
     progress("pruning")
     common: dict[str, Any] = {
         "method": pruning.method,
-        "calibration": samples(pruning.calibration),
+        "calibration": arrays,
         "reconstruct": pruning.reconstruct,
     }
-    pruned, report = smaller, None
     for density, how in passes(smaller, pruning):
         result = prune_weights(pruned, density, **how, **common)
         pruned, report = result.model, merged(report, result.report)
     _check_onnx(pruned, "pruning")
-    return pruned, replace(report, shrunk=shrunk) if report else None
+    return pruned, replace(with_gains(report, gains), shrunk=shrunk) if report else None
 
 
 def without_units(model: ir.Model, pruning: Pruning, progress: Progress) -> tuple[ir.Model, ShrunkReport | None]:

@@ -93,7 +93,7 @@ def settled(
 
     judge = search.load_judge(pruning.eval) if pruning.eval else None
     smaller, _ = without_units(model, pruning, progress)
-    problem = search.prepare(_setting(smaller, replace(pruning, structured=None), goal, progress))
+    problem = search.prepare(_setting(smaller, replace(pruning, structured=None, permute=False), goal, progress))
     if judge is None:
         budget_us = _budget_us(pruning, problem.latency_us(problem.dense))
         found = search.within_latency(problem, budget_us)
