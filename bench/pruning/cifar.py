@@ -194,14 +194,15 @@ def accuracy(artifact: Path, images: Images) -> float:
 def judged(path: Path, images: Images) -> dict[str, Any]:
     """Compile the model at `path`, and say what is left of it and what it gets right."""
     deployed = deploy(path)
-    macs = [ref.effective_macs or 0 for ref in find_weights(frontend.load(path))]
-    return {"accuracy": accuracy(path.with_suffix(".esp"), images), "macs": sum(macs), **deployed.facts}
+    refs = find_weights(frontend.load(path))
+    left = {"weights": sum(ref.nnz for ref in refs), "macs": sum(ref.effective_macs or 0 for ref in refs)}
+    return {"accuracy": accuracy(path.with_suffix(".esp"), images), **left, **deployed.facts}
 
 
 def columns(baseline: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], str]]:
     """What a table shows of each run."""
     return {
-        "weights left": lambda run: f"{run['density']:.1%}",
+        "weights left": lambda run: f"{run['weights'] / baseline['weights']:.1%}",
         "MACs left": lambda run: f"{run['macs'] / baseline['macs']:.1%}",
         "test accuracy": lambda run: f"{run['accuracy']:.2%}",
         "against dense": lambda run: f"{100 * (run['accuracy'] - baseline['accuracy']):+.2f}",
