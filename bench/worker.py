@@ -78,7 +78,7 @@ class Worker:
             if not ready:
                 raise Unavailable(f"no answer to {request['do']!r} within {LIMIT_S} s")
             line = self._process.stdout.readline()
-            os.killpg(self._process.pid, signal.SIGSTOP)
+            self._stop()
         except OSError:
             line = ""
         if not line:
@@ -87,6 +87,11 @@ class Worker:
         if "error" in answer:
             raise Unavailable(answer["error"])
         return answer
+
+    def _stop(self) -> None:
+        """Stop the process and wait until all of its threads stand still; one that ended meanwhile is left to `wait`."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def _last_words(self) -> str:
         code = self._process.wait()
