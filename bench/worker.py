@@ -89,7 +89,7 @@ class Worker:
         return answer
 
     def _stop(self) -> None:
-        """Stop the process and wait until all of its threads stand still; one that ended meanwhile is left to `wait`."""
+        """Stop the process and wait until all of its threads stand still, or it has ended."""
         os.killpg(self._process.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 

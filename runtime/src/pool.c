@@ -20,23 +20,31 @@ static uint64_t pack_claim(uint32_t job, uint32_t tile)
     return (uint64_t)job << 32 | tile;
 }
 
-static bool has_free_tile(const es_pool *pool, uint64_t claim)
+/* The first tile of a worker's share, and the end of the share before it: tiles are cut evenly. */
+static uint32_t share_begin(const es_pool *pool, uint32_t job, uint32_t worker)
 {
-    const uint32_t job = (uint32_t)(claim >> 32);
-    return job != NO_JOB && (uint32_t)claim < pool->jobs[job].tiles;
+    const uint64_t tiles = pool->jobs[job].tiles;
+    return (uint32_t)((worker * tiles + pool->threads - 1) / pool->threads);
 }
 
-/* Takes one chunk of the current job and runs it; false when no tile is free. */
-static bool run_chunk(es_pool *pool, uint32_t worker)
+/* How many tiles a claim word of `worker` still offers. */
+static uint32_t free_tiles(const es_pool *pool, uint32_t worker, uint64_t claim)
 {
-    uint64_t claim = atomic_load_explicit(&pool->claim, memory_order_acquire);
-    while (has_free_tile(pool, claim)) {
+    const uint32_t job = (uint32_t)(claim >> 32);
+    return job == NO_JOB ? 0 : share_begin(pool, job, worker + 1) - (uint32_t)claim;
+}
+
+/* Takes one chunk of the share of `owner` and runs it on `worker`; false when no tile is free. */
+static bool run_chunk(es_pool *pool, uint32_t worker, uint32_t owner)
+{
+    _Atomic uint64_t *const word = &pool->workers[owner].claim;
+    uint64_t claim = atomic_load_explicit(word, memory_order_acquire);
+    uint32_t left;
+    while ((left = free_tiles(pool, owner, claim)) > 0) {
         const uint32_t job = (uint32_t)(claim >> 32);
         const uint32_t begin = (uint32_t)claim;
-        const uint32_t left = pool->jobs[job].tiles - begin;
         const uint32_t taken = left < pool->jobs[job].chunk ? left : pool->jobs[job].chunk;
-        if (atomic_compare_exchange_weak_explicit(&pool->claim, &claim,
-                                                  pack_claim(job, begin + taken),
+        if (atomic_compare_exchange_weak_explicit(word, &claim, pack_claim(job, begin + taken),
                                                   memory_order_acq_rel, memory_order_acquire)) {
             pool->body(pool->context, job, worker, begin, begin + taken);
             atomic_fetch_add_explicit(&pool->done, taken, memory_order_release);
@@ -46,19 +54,32 @@ static bool run_chunk(es_pool *pool, uint32_t worker)
     return false;
 }
 
-/* Sequentially consistent, as is the store that publishes a job: of a worker about to sleep and a
- * caller about to look for sleepers, at least one sees the other. */
-static bool must_wake(es_pool *pool)
+/* Runs the share of `worker`, then what is left of the others'; false if nothing was. */
+static bool run_tiles(es_pool *pool, uint32_t worker)
 {
-    return atomic_load(&pool->stop) || has_free_tile(pool, atomic_load(&pool->claim));
+    bool ran = false;
+    for (uint32_t i = 0; i < pool->threads; i++) {
+        while (run_chunk(pool, worker, (worker + i) % pool->threads)) {
+            ran = true;
+        }
+    }
+    return ran;
 }
 
-static bool spin_for_work(es_pool *pool)
+/* Sequentially consistent, as is the store that publishes a job: of a worker about to sleep and a
+ * caller about to look for sleepers, at least one sees the other. */
+static bool must_wake(es_pool *pool, const es_worker *worker)
+{
+    return atomic_load(&pool->stop) ||
+           free_tiles(pool, worker->index, atomic_load(&worker->claim)) > 0;
+}
+
+static bool spin_for_work(es_pool *pool, const es_worker *worker)
 {
     const uint64_t start = es_now_ns();
     do {
         for (int i = 0; i < SPINS_PER_CLOCK_READ; i++) {
-            if (must_wake(pool)) {
+            if (must_wake(pool, worker)) {
                 return true;
             }
             es_relax();
@@ -67,11 +88,11 @@ static bool spin_for_work(es_pool *pool)
     return false;
 }
 
-static void sleep_for_work(es_pool *pool)
+static void sleep_for_work(es_pool *pool, const es_worker *worker)
 {
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->sleepers, 1);
-    while (!must_wake(pool)) {
+    while (!must_wake(pool, worker)) {
         pthread_cond_wait(&pool->wake, &pool->mutex);
     }
     atomic_fetch_sub(&pool->sleepers, 1);
@@ -92,8 +113,8 @@ static void *worker_main(void *argument)
     const es_worker *const worker = argument;
     es_pool *const pool = worker->pool;
     while (!atomic_load(&pool->stop)) {
-        if (!run_chunk(pool, worker->index) && !spin_for_work(pool)) {
-            sleep_for_work(pool);
+        if (!run_tiles(pool, worker->index) && !spin_for_work(pool, worker)) {
+            sleep_for_work(pool, worker);
         }
     }
     return NULL;
@@ -126,16 +147,17 @@ void es_pool_run(es_pool *pool, uint32_t job)
         return;
     }
     atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
-    atomic_store(&pool->claim, pack_claim(job, 0));
-    wake_sleepers(pool);
-    while (run_chunk(pool, 0)) {
+    for (uint32_t i = pool->threads; i-- > 0;) { /* its own last: the others begin meanwhile */
+        atomic_store(&pool->workers[i].claim, pack_claim(job, share_begin(pool, job, i)));
     }
+    wake_sleepers(pool);
+    run_tiles(pool, 0);
     wait_until_done(pool, tiles);
 }
 
-/* Starts the workers of `pool`; pool->threads counts the caller and those that run.
+/* Starts the workers of `pool`; pool->started counts the caller and those that run.
  * Returns 0 or the error number of the one that did not start. */
-static int start_workers(es_pool *pool, uint32_t threads)
+static int start_workers(es_pool *pool)
 {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -147,11 +169,10 @@ static int start_workers(es_pool *pool, uint32_t threads)
     pthread_sigmask(SIG_SETMASK, &all, &previous);
 
     int failure = 0;
-    for (pool->threads = 1; pool->threads < threads && failure == 0;) {
-        es_worker *const worker = &pool->workers[pool->threads - 1];
-        *worker = (es_worker){.pool = pool, .index = pool->threads};
+    for (pool->started = 1; pool->started < pool->threads && failure == 0;) {
+        es_worker *const worker = &pool->workers[pool->started];
         failure = pthread_create(&worker->thread, &attributes, worker_main, worker);
-        pool->threads += failure == 0 ? 1 : 0;
+        pool->started += failure == 0 ? 1 : 0;
     }
     pthread_sigmask(SIG_SETMASK, &previous, NULL);
     pthread_attr_destroy(&attributes);
@@ -166,14 +187,18 @@ es_status es_pool_start(es_pool *pool, uint32_t threads, const es_pool_job *jobs
     pool->body = body;
     pool->context = context;
     pool->spin_ns = threads <= es_cpu_count() ? SPIN_NS : 0;
-    atomic_init(&pool->claim, pack_claim(NO_JOB, 0));
+    pool->threads = threads;
+    for (uint32_t i = 0; i < threads; i++) {
+        workers[i] = (es_worker){.pool = pool, .index = i};
+        atomic_init(&workers[i].claim, pack_claim(NO_JOB, 0));
+    }
     atomic_init(&pool->done, 0);
     atomic_init(&pool->sleepers, 0);
     atomic_init(&pool->stop, false);
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
 
-    const int failure = start_workers(pool, threads);
+    const int failure = start_workers(pool);
     if (failure != 0) {
         es_pool_stop(pool);
         return es_fail(error, ES_ERR_THREAD, "cannot start %llu threads (error %llu)",
@@ -186,7 +211,7 @@ void es_pool_stop(es_pool *pool)
 {
     atomic_store(&pool->stop, true);
     wake_sleepers(pool);
-    for (uint32_t i = 0; i + 1 < pool->threads; i++) {
+    for (uint32_t i = 1; i < pool->started; i++) {
         pthread_join(pool->workers[i].thread, NULL);
     }
     pthread_cond_destroy(&pool->wake);

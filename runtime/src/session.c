@@ -38,7 +38,7 @@ static session_layout plan_session(const es_plan *plan, uint32_t threads)
     es_layout_add(layout, 1, sizeof(es_session));
     parts.args = es_layout_add(layout, plan->arg_count * (size_t)threads, sizeof(void *));
     parts.jobs = es_layout_add(layout, plan->step_count, sizeof(es_pool_job));
-    parts.workers = es_layout_add(layout, threads - 1, sizeof(es_worker));
+    parts.workers = es_layout_add(layout, threads, sizeof(es_worker));
     parts.arena = es_layout_add(layout, 1, plan->arena_bytes);
     parts.scratch = es_layout_add(layout, threads, parts.scratch_stride);
     return parts;

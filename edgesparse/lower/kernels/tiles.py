@@ -196,8 +196,8 @@ def build(
 def _locate(work: Work, t: Expr) -> tuple[Place, Expr]:
     """The place of tile `t`, and whether it is one of those that end the plane."""
     plane = work.plane
-    split = T.bind(T.floormod(t, work.tile.splits))
-    index = T.bind(T.floordiv(t, work.tile.splits))
+    places = work.tiles // work.tile.splits
+    split, index = T.bind(T.floordiv(t, places)), T.bind(T.floormod(t, places))
     number, plane_number = T.bind(T.floormod(index, work.places)), T.bind(T.floordiv(index, work.places))
     group = T.bind(T.floormod(plane_number, plane.groups))
     image = T.floordiv(plane_number, plane.groups) * plane.x_batch_stride + group * plane.x_group_stride

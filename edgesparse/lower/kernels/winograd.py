@@ -59,7 +59,8 @@ def winograd(window: Window, plane: Plane, tile: Tile, epilogue: Epilogue, targe
     def body(number: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer) -> None:
         *residual, y, area = rest
         memory = _Memory(x, w, bias, residual[0] if residual else None, y, area)
-        split, index = T.bind(T.floormod(number, tile.splits)), T.bind(T.floordiv(number, tile.splits))
+        places = plane.batch * squares.blocks
+        split, index = T.bind(T.floordiv(number, places)), T.bind(T.floormod(number, places))
         block, image = T.bind(T.floormod(index, squares.blocks)), T.bind(T.floordiv(index, squares.blocks))
         first = T.bind(split * share)
         last = T.bind(T.min(first + share, panels))
