@@ -209,6 +209,43 @@ class Squares:
         return [min(self.vectors, count - first) for first in range(0, count, self.vectors)]
 
 
+@dataclass(frozen=True)
+class Narrow:
+    """How the dense kernel with lanes over M cuts a layer: panels of rows, and steps of `tile.columns` columns of N.
+
+    Columns of a step are neighbours in a row of the output: their number divides its width.
+    """
+
+    plane: Plane
+    tile: Tile
+    lanes: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of a panel."""
+        return self.tile.vectors * self.lanes
+
+    @property
+    def panels(self) -> int:
+        """Panels of a group of channels; the last may have rows that do not exist."""
+        return -(-self.plane.m // self.rows)
+
+    @property
+    def steps(self) -> int:
+        """Groups of columns of an image."""
+        return self.plane.n // self.tile.columns
+
+    @property
+    def share(self) -> int:
+        """Steps of one of the ranges that N is cut into; the last may have fewer."""
+        return -(-self.steps // self.tile.splits)
+
+    @property
+    def tiles(self) -> int:
+        """Units of parallel work."""
+        return self.plane.batch * self.plane.groups * self.panels * self.tile.splits
+
+
 def _run(plane: Plane, starts: range, size: int) -> Run:
     longest: list[int] = []
     for start in dict.fromkeys(start % plane.width for start in starts):

@@ -13,7 +13,9 @@ class Tile:
     accumulated at once; M is cut into `splits` ranges that run in parallel. In sparse kernels, `block` = (rows,
     columns) of w share an index: (1, 1) is unstructured; a step of their inner loop takes `chunk` entries of each row.
     Dense kernels may compute outputs in squares of side `square` by minimal filtering (Winograd); then `vectors` and
-    N count squares, and x is transformed whole.
+    N count squares, and x is transformed whole. Those of few columns may lay their vectors over M: `columns` of N, no
+    more than a register has lanes, are accumulated at once for `vectors` registers of rows, and it is N that is cut
+    into `splits` ranges.
     """
 
     vectors: int
@@ -23,6 +25,7 @@ class Tile:
     block: tuple[int, int] = (1, 1)
     chunk: int = 1
     square: int = 1
+    columns: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class LayerPlan:
         splits = f", {self.tile.splits} splits" if self.tile.splits > 1 else ""
         square = f" in squares of {self.tile.square}x{self.tile.square}" if self.tile.square > 1 else ""
         vectors = f"{self.tile.vectors} vector" + ("s" if self.tile.vectors > 1 else "")
+        if self.tile.columns:
+            rows, vectors = f"{self.tile.columns} columns x ", f"{vectors} of rows"
         return f"{self.kernel}{block}{square}, {rows}{vectors}{chunk}, K {self.tile.k_block}{splits}"
 
     @property

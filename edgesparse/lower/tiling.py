@@ -26,7 +26,7 @@ class Planned:
     def cut(self) -> tuple[int, int, bool] | None:
         """How N is cut into tiles, and which axis it is; None where values of this layer cannot lie in tiles."""
         plane, tile = self.layer.plane, self.plan.tile
-        if self.layer.is_vector or tile.square > 1 or plane.batch * plane.groups > 1:
+        if self.layer.is_vector or tile.square > 1 or tile.columns or plane.batch * plane.groups > 1:
             return None
         return plane.n, tile.vectors, self.layer.is_linear
 

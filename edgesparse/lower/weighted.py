@@ -7,12 +7,13 @@ from collections.abc import Set
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.geometry import Plane, Window, tile_count, tile_width
+from edgesparse.geometry import Narrow, Plane, Window, tile_count, tile_width
 from edgesparse.layers import Layer
 from edgesparse.lower.fuse import Fusion
 from edgesparse.lower.kernel import Call, Constant, Kernel, Tensor
 from edgesparse.lower.kernels.dense import tiled_dense
 from edgesparse.lower.kernels.depthwise import depthwise
+from edgesparse.lower.kernels.narrow import narrow_dense
 from edgesparse.lower.kernels.planes import planes
 from edgesparse.lower.kernels.sparse import tiled_sparse
 from edgesparse.lower.kernels.stencil import fits
@@ -55,7 +56,7 @@ def lower_layer(each: Planned, tiled: Set[ir.Value], scope: Scope) -> None:
         x = _lay_out(layer, layer.window, x, scope)
     kernel, weights = pack(layer, plan, fusion, scope.target, lies)
     offsets = () if lies.x else (_offsets(layer),)
-    reads = (x, *offsets, *weights, Constant(fusion.bias), *residual)
+    reads = (x, *offsets, *weights, *residual)
     scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (y,)))
 
 
@@ -68,8 +69,8 @@ def _in_tiles(value: ir.Value, channels: int, each: Planned, scope: Scope) -> Te
 def pack(
     layer: Layer, plan: LayerPlan, fusion: Fusion, target: Target, tiled: Tiled = FLAT
 ) -> tuple[Kernel, tuple[Constant, ...]]:
-    """The tiled kernel of a plan, and the weight in its format."""
-    plane, tile = layer.plane, plan.tile
+    """The kernel of a plan for a layer of several columns, and weight and bias in its format."""
+    plane, tile, bias = layer.plane, plan.tile, fusion.bias
     groups = layer.weight.reshape(plane.groups, plane.m, plane.k)
     if plan.kernel == "sparse":
         grouping = Grouping(tile.rows, tile.block, tile.splits, tile.k_block, tile.chunk)
@@ -77,9 +78,14 @@ def pack(
         kernel = tiled_sparse(plane, tile, packed, fusion.epilogue, target, tiled)
         steps = len(packed.indices) * tile.block[0] // (tile.rows * tile.chunk)
         order = Constant(packed.order, _index_kind(packed.order), packed.order_limit)
-        return kernel, (*_sparse_constants(packed, steps), order)
+        return kernel, (*_sparse_constants(packed, steps), order, Constant(bias))
+    if tile.columns:
+        cut = Narrow(plane, tile, target.lanes)
+        panels = np.stack([pack_panels(w, plane.k, cut.rows).values for w in groups])
+        bias = np.pad(bias.reshape(plane.groups, plane.m), ((0, 0), (0, cut.panels * cut.rows - plane.m)))
+        return narrow_dense(plane, tile, fusion.epilogue, target), (Constant(panels), Constant(bias))
     panels = np.stack([pack_panels(w, tile.k_block, tile.rows).values for w in groups])
-    return tiled_dense(plane, tile, fusion.epilogue, target, tiled), (Constant(panels),)
+    return tiled_dense(plane, tile, fusion.epilogue, target, tiled), (Constant(panels), Constant(bias))
 
 
 def _sparse_constants(packed: GroupedRows | Csr, steps: int) -> tuple[Constant, Constant, Constant]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from edgesparse.calibration import Loop
-from edgesparse.geometry import Plane, Squares, tile_count, tile_width
+from edgesparse.geometry import Narrow, Plane, Squares, tile_count, tile_width
 from edgesparse.layers import Layer
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
@@ -21,6 +21,7 @@ DENSE_K_BLOCK = 256
 MOST_ROWS = 8  # of w that are computed together
 L2_SHARE = 0.8  # that the transformed x of a block of squares may take
 UNEVEN = 1.1  # tiles of the busiest core over its even share, which dense layers are cut further for
+WIDE = 8  # lanes, of which small maps leave enough empty to lay vectors over M
 MOST_IDLE = 1.2  # rows of squares of the busiest core over its even share
 TRANSFORMED = 16  # products, and elements of x, that make a square of 2x2 outputs
 VECTOR_ROWS = 4  # registers that the dense kernel of a single column sums at most
@@ -83,7 +84,7 @@ def candidates(plane: Plane, target: Target, *, is_vector: bool) -> list[Candida
     if is_vector:
         vectors = min(VECTOR_ROWS, -(-plane.m // target.lanes))
         return [Candidate("dense", Tile(vectors, plane.k)), Candidate("sparse", Tile(1, plane.k))]
-    return [*_dense(plane, target), *_sparse(plane, target)]
+    return [*_dense(plane, target), *_narrow(plane, target), *_sparse(plane, target)]
 
 
 def _dense(plane: Plane, target: Target) -> Iterator[Candidate]:
@@ -94,6 +95,23 @@ def _dense(plane: Plane, target: Target) -> Iterator[Candidate]:
             rows = min(most_rows[widest], plane.m)
             splits = _splits(plane, vectors, -(-plane.m // rows), target, UNEVEN)
             yield Candidate("dense", Tile(vectors, min(plane.k, DENSE_K_BLOCK), rows, splits))
+
+
+def _narrow(plane: Plane, target: Target) -> Iterator[Candidate]:
+    """Lanes over M, where wide vectors over N have empty lanes, and where x and a panel of w stay in the L2 cache.
+
+    Columns take the place of rows in the loop. Each weight is to meet several columns, each column several vectors.
+    """
+    if target.lanes < WIDE or plane.n % target.lanes == 0:
+        return
+    for loop in dense_loops(target):
+        cached_bytes = 4 * (plane.x_size // plane.batch + plane.k * loop.vectors * target.lanes)
+        if loop.vectors == 1 or loop.vectors > -(-plane.m // target.lanes) or cached_bytes > L2_SHARE * target.l2_bytes:
+            continue
+        for columns in (c for c in range(2, loop.rows + 1) if plane.width % c == 0):
+            cut = Narrow(plane, Tile(loop.vectors, plane.k, columns=columns), target.lanes)
+            splits = _even_splits(cut.tiles, target.cores, UNEVEN)
+            yield Candidate("dense", replace(cut.tile, splits=min(splits, cut.steps)))
 
 
 def _sparse(plane: Plane, target: Target) -> Iterator[Candidate]:
@@ -136,11 +154,14 @@ def square_tile(layer: Layer, target: Target) -> Candidate | None:
 
 
 def _splits(plane: Plane, vectors: int, units: int, target: Target, uneven: float = math.inf) -> int:
-    """The fewest ranges of M that give every core a tile, and the busiest no more than `uneven` times its share."""
-    tiles, cores = plane.batch * plane.groups * tile_count(plane, Tile(vectors, 1), target.lanes), target.cores
-    enough = (
+    tiles = plane.batch * plane.groups * tile_count(plane, Tile(vectors, 1), target.lanes)
+    return min(_even_splits(tiles, target.cores, uneven), units)
+
+
+def _even_splits(tiles: int, cores: int, uneven: float) -> int:
+    """The fewest parts of tiles that give every core one, and the busiest no more than `uneven` times its share."""
+    return next(
         splits
         for splits in range(1, cores + 1)
         if tiles * splits >= cores and -(-tiles * splits // cores) * cores <= uneven * tiles * splits
     )
-    return min(next(enough), units)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from edgesparse.calibration import L1_SHARE, Calibration, Loop
-from edgesparse.geometry import Plane, Run, Squares, runs, tile_count, tile_width
+from edgesparse.geometry import Narrow, Plane, Run, Squares, runs, tile_count, tile_width
 from edgesparse.layers import Layer
 from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import MOST_ROWS, TRANSFORMED, Candidate
@@ -28,6 +28,7 @@ Counts = defaultdict[Key, float]
 VALUE_BYTES, INDEX_BYTES = 4, 2
 EXPONENTIAL = frozenset({"Elu", "Erf", "Gelu", "Mish", "Selu", "Sigmoid", "Softplus", "Swish", "Tanh"})
 TRANSFORM_FMAS = 50  # multiply-adds that take as long as one transform of a vector: 32 additions, 32 loads and stores
+TRANSPOSED_ROW = 2  # stores of a piece that take as long as transposing a row of a few columns and storing it
 SHARED_KIB_NS = 6.0  # more for weights that all cores read again from a cache they share; measured on two cores, Zen 4
 CACHE_SHARE = 0.75  # of a cache that data may take before it is evicted by what else passes through
 
@@ -41,6 +42,8 @@ def work(layer: Layer, weight: WeightCounts, candidate: Candidate, target: Targe
     plane = layer.plane
     if candidate.tile.square > 1:
         counts = _square_work(plane, candidate, target)
+    elif candidate.tile.columns:
+        counts = _narrow_work(plane, candidate, target)
     else:
         count = _vector_work if layer.is_vector else _tiled_work
         counts = count(plane, weight, candidate, target)
@@ -79,15 +82,19 @@ def time_us(units: Work, calibration: Calibration, share: float = 1.0) -> float 
 
 
 def busiest_share(plane: Plane, candidate: Candidate, target: Target, threads: int) -> float:
-    """Share of the outputs of a call that the busiest of some threads computes: each takes the next tile once free."""
+    """Share of the outputs of a call that the busiest of some threads computes: who is done helps the others."""
     tile = candidate.tile
+    copies = plane.batch * plane.groups * tile.splits
     if tile.square > 1:
         cut = Squares(plane, tile.vectors, target.lanes)
         places, first, last = cut.blocks, cut.rows, cut.last_rows
+    elif tile.columns:
+        narrow = Narrow(plane, tile, target.lanes)
+        places, copies, first = tile.splits, plane.batch * plane.groups * narrow.panels, narrow.share
+        last = max(0, narrow.steps - (places - 1) * first)
     else:
         sizes = [run.size for run in runs(plane, tile, target.lanes)]
         places, first, last = tile_count(plane, tile, target.lanes), sizes[0], sizes[-1]
-    copies = plane.batch * plane.groups * tile.splits
     full = copies * (places - 1)
     busy = [first * ((full + thread) // threads) for thread in range(threads)]  # ascending: a heap
     for _ in range(copies):
@@ -162,6 +169,20 @@ def _square_work(plane: Plane, candidate: Candidate, target: Target) -> Counts:
     counts["tile_ns"] = plane.batch * squares.blocks * tile.splits
     weight_bytes = VALUE_BYTES * TRANSFORMED * channels * panels * tile.rows
     _count_memory(counts, plane, weight_bytes, squares.blocks, target)
+    return counts
+
+
+def _narrow_work(plane: Plane, candidate: Candidate, target: Target) -> Counts:
+    """Lanes over M: the dense loop with columns for rows."""
+    cut = Narrow(plane, candidate.tile, target.lanes)
+    images = plane.batch * plane.groups
+    starts = images * cut.panels * cut.steps
+    loop = Loop("dense", (1, 1), cut.tile.vectors, cut.tile.columns)
+    counts = Counts(float)
+    counts[loop, STEP], counts[loop, START] = starts * plane.k, starts
+    counts["store_piece_ns"] = images * cut.steps * plane.m * TRANSPOSED_ROW
+    counts["tile_ns"] = cut.tiles
+    _count_memory(counts, plane, VALUE_BYTES * plane.groups * cut.panels * cut.rows * plane.k, cut.tile.splits, target)
     return counts
 
 

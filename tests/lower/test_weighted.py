@@ -33,7 +33,8 @@ SPARSE = [
     Tile(4, 16, 8, splits=2, block=(4, 1), chunk=4),
     Tile(3, 1000, 2, chunk=2),
 ]
-TILES = [("dense", t) for t in DENSE] + [("sparse", t) for t in SPARSE]
+NARROW = [Tile(2, 1, columns=1), Tile(1, 1, splits=3, columns=1)]
+TILES = [("dense", t) for t in DENSE + NARROW] + [("sparse", t) for t in SPARSE]
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,27 @@ def test_convolutions_match(target, kernel, tile):
         node = helper.make_node("Conv", ["x", "w", "b"], ["y"], name="conv", group=case.group, **case.attributes)
 
         assert_lowered(model_of([node], {"x": x}, constants), {"x": x}, target, kernel, tile)
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("columns", [2, 3, 4, 5, 7, 8])
+@pytest.mark.parametrize("m", [1, 7, 8, 9, 33])
+def test_lanes_over_channels_match(target, columns, m):
+    """Whole and broken panels, windows, groups, ranges of N of unequal size; y may lie over the residual."""
+    tile = Tile(2, 1, splits=2, columns=min(columns, target.lanes))
+    x, r = random((2, 6, 3, 3 * tile.columns)), random((2, 2 * m, 3, 3 * tile.columns), seed=5)
+    for window, group in ((1, 1), (1, 2), (3, 2)):
+        pads = [window // 2] * 4
+        constants = {"w": random((2 * m, 6 // group, window, window), seed=1), "b": random((2 * m,), seed=3)}
+        nodes = [
+            helper.make_node("Conv", ["x", "w", "b"], ["a"], name="conv", group=group, pads=pads),
+            helper.make_node("Add", ["a", "r"], ["s"], name="residual"),
+            helper.make_node("Relu", ["s"], ["y"], name="relu"),
+        ]
+
+        for inplace in (False, True):
+            proto = model_of(nodes, {"x": x, "r": r}, constants)
+            assert_lowered(proto, {"x": x, "r": r}, target, "dense", tile, inplace=inplace)
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)

@@ -20,8 +20,8 @@ from edgesparse.lower.kernels.vectors import (
     chunk_count,
     each_step,
     each_vector,
-    pick,
     store_first,
+    transposed,
     vector_width,
 )
 from edgesparse.targets import Target
@@ -130,14 +130,5 @@ def _square(x: Buffer, source: Expr, y: Buffer, goal: Expr, along: Axis, across:
     count = lanes.count
     given, wanted = min(across.count, count), min(along.count, count)
     rows = [hold(lanes.load(x, source + i * across.x_stride)) for i in range(given)]
-    rows += [rows[0]] * (count - given)
-    step = 1
-    while step < count:
-        low = [i if not i & step else count + i - step for i in range(count)]
-        high = [i + step if not i & step else count + i for i in range(count)]
-        for i in (i for i in range(count) if not i & step):
-            a, b = rows[i], rows[i + step]
-            rows[i], rows[i + step] = pick([a, b], low), pick([a, b], high)
-        step *= 2
-    for i in range(wanted):
-        store_first(y, goal + i * along.y_stride, rows[i], given)
+    for i, column in enumerate(transposed(rows)[:wanted]):
+        store_first(y, goal + i * along.y_stride, column, given)

@@ -35,6 +35,26 @@ def pick(vectors: Sequence[Expr], places: Sequence[int]) -> Expr:
     return hold(T.Shuffle(list(vectors), [T.int32(place) for place in places]))
 
 
+def transposed(rows: Sequence[Expr]) -> list[Expr]:
+    """The columns of some vectors of equal width, as many as there are lanes, in vectors of a power of two of lanes.
+
+    The first lanes of each hold its elements, one of every row; there are no more rows than lanes. Pairs of rows
+    exchange ever larger blocks.
+    """
+    width = lanes_of(rows[0])
+    height = vector_width(len(rows), width)
+    rows = [*rows, *[rows[0]] * (height - len(rows))]
+    step = 1
+    while step < height:
+        low = [i if not i & step else width + i - step for i in range(width)]
+        high = [i + step if not i & step else width + i for i in range(width)]
+        for i in (i for i in range(height) if not i & step):
+            a, b = rows[i], rows[i + step]
+            rows[i], rows[i + step] = pick([a, b], low), pick([a, b], high)
+        step *= 2
+    return [pick([rows[i % height]], range(i - i % height, i - i % height + height)) for i in range(width)]
+
+
 def keep_first(value: Expr, count: int, fill: float) -> Expr:
     """`value` with `fill` in the lanes from `count` on."""
     lanes = lanes_of(value)

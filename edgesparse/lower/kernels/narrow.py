@@ -1,0 +1,136 @@
+"""Dense layers of few columns: y[M, N] = w[M, K] @ x[K, N] with the lanes of vectors over M instead of N.
+
+A map of 7x7 leaves lanes of wide vectors empty; output channels fill them, whatever N is.
+
+    for each panel of rows (and range of N):
+        for each group of `columns` neighbours of N:
+            for each k: accumulate w[panel, k] * x[k, column] for every column, x broadcast from where it lies
+            transpose in registers, store
+
+Source: Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions on SIMD architectures",
+arXiv:1808.05567.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm.tirx import Buffer, Expr
+from tvm.tirx.script import builder as T
+
+from edgesparse.geometry import Narrow, Plane
+from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.lower.kernels.epilogue import Epilogue
+from edgesparse.lower.kernels.math import hold, lanes_of
+from edgesparse.lower.kernels.vectors import store_first, transposed
+from edgesparse.plan import Tile
+from edgesparse.targets import Target
+
+
+def narrow_dense(plane: Plane, tile: Tile, epilogue: Epilogue, target: Target) -> Kernel:
+    """Build the kernel. Reads: x, offsets, panels, bias[, residual]; writes: y.
+
+    Shapes: x flat; offsets int32 [K]; panels [groups, panels, K, vectors * lanes]; bias [groups, panels * vectors *
+        lanes]; residual and y [batch, groups * M, height, width].
+    Over-read: residual, below 64 bytes. Order: ascending k.
+    """
+    cut = Narrow(plane, tile, target.lanes)
+    images = plane.batch * plane.groups
+    panels = plane.groups * cut.panels
+    params = [Param(plane.x_size), Param(plane.k, "int32")]
+    params += [Param(panels * plane.k * cut.rows), Param(panels * cut.rows)]
+    params += [Param(images * plane.m * plane.n)] * (2 if epilogue.residual else 1)
+
+    def body(t: Expr, x: Buffer, offsets: Buffer, weights: Buffer, bias: Buffer, *rest: Buffer) -> None:
+        *residual, y = rest
+        memory = _Memory(x, offsets, weights, bias, residual[0] if residual else None, y)
+        panel, index = T.bind(T.floormod(t, cut.panels)), T.bind(T.floordiv(t, cut.panels))
+        number, split = T.bind(T.floormod(index, images)), T.bind(T.floordiv(index, images))
+        first = T.bind(split * cut.share)
+        with T.serial(first, T.bind(T.min(first + cut.share, cut.steps))) as step:
+            _Block(cut, epilogue, memory, number, panel, step).emit()
+
+    reads = len(params) - 1
+    inplace = ((reads - 1, reads),) if epilogue.residual else ()
+    symbol = kernel_symbol("narrow", plane, tile, epilogue, target.name)
+    return build_kernel(symbol, params, cut.tiles, body, inplace=inplace)
+
+
+@dataclass(frozen=True, eq=False)
+class _Memory:
+    """The buffers of the kernel."""
+
+    x: Buffer
+    offsets: Buffer
+    weights: Buffer
+    bias: Buffer
+    residual: Buffer | None
+    y: Buffer
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Emits the outputs of one panel of rows in one group of columns; `number` counts images and their groups."""
+
+    cut: Narrow
+    epilogue: Epilogue
+    memory: _Memory
+    number: Expr
+    panel: Expr
+    step: Expr
+
+    def emit(self) -> None:
+        """Accumulate over K, then store the rows of the panel that exist."""
+        cut, plane = self.cut, self.cut.plane
+        accs = self._accumulate()
+        row = self.number * plane.m + self.panel * cut.rows
+        y0 = T.bind(row * plane.n + self.step * cut.tile.columns)
+        rest = plane.m - (cut.panels - 1) * cut.rows
+        if rest == cut.rows:
+            self._finish(accs, y0, cut.rows)
+            return
+        with T.If(self.panel == cut.panels - 1):
+            with T.Then():
+                self._finish(accs, y0, rest)
+            with T.Else():
+                self._finish(accs, y0, cut.rows)
+
+    def _accumulate(self) -> list[Buffer]:
+        """The sums of a column in each buffer."""
+        cut, plane, lanes = self.cut, self.cut.plane, Lanes(self.cut.lanes)
+        group = T.bind(T.floormod(self.number, plane.groups))
+        column = T.bind(self.step * cut.tile.columns)
+        position = T.floordiv(column, plane.width) * plane.pitch + T.floormod(column, plane.width)
+        image = T.floordiv(self.number, plane.groups) * plane.x_batch_stride + group * plane.x_group_stride
+        x0, unit = T.bind(image + position), T.bind(group * cut.panels + self.panel)
+        starts = range(0, cut.rows, cut.lanes)
+        accs = [T.alloc_buffer((cut.rows,), "float32", scope="global") for _ in range(cut.tile.columns)]
+        for acc in accs:
+            for u in starts:
+                lanes.store(acc, u, lanes.load(self.memory.bias, unit * cut.rows + u))
+        w0 = T.bind(unit * (plane.k * cut.rows))
+        with T.serial(0, plane.k) as k:
+            source = T.bind(x0 + self.memory.offsets[k])
+            weights = [T.bind(lanes.load(self.memory.weights, w0 + k * cut.rows + u)) for u in starts]
+            for c, acc in enumerate(accs):
+                value = lanes.splat(self.memory.x[source + c])
+                for u, weight in zip(starts, weights, strict=True):
+                    lanes.store(acc, u, lanes.load(acc, u) + weight * value)
+        return accs
+
+    def _finish(self, accs: list[Buffer], y0: Expr, rows: int) -> None:
+        """Store the first `rows` rows, whose columns are neighbours."""
+        lanes = Lanes(self.cut.lanes)
+        for u in range(0, rows, lanes.count):
+            columns = [hold(lanes.load(acc, u)) for acc in accs]
+            if self.memory.residual is None:
+                columns = [hold(self.epilogue.apply(column, None)) for column in columns]
+            for row, value in enumerate(transposed(columns)[: rows - u]):
+                self._store(value, y0 + (u + row) * self.cut.plane.n)
+
+    def _store(self, value: Expr, place: Expr) -> None:
+        place = T.bind(place)
+        if self.memory.residual is not None:
+            added = Lanes(lanes_of(value)).load(self.memory.residual, place)
+            value = hold(self.epilogue.apply(value, added))
+        store_first(self.memory.y, place, value, self.cut.tile.columns)
