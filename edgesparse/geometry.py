@@ -231,6 +231,11 @@ class Narrow:
         return -(-self.plane.m // self.rows)
 
     @property
+    def blocks(self) -> int:
+        """Blocks of K."""
+        return -(-self.plane.k // self.tile.k_block)
+
+    @property
     def steps(self) -> int:
         """Groups of columns of an image."""
         return self.plane.n // self.tile.columns

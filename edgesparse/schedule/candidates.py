@@ -22,6 +22,7 @@ MOST_ROWS = 8  # of w that are computed together
 L2_SHARE = 0.8  # that the transformed x of a block of squares may take
 UNEVEN = 1.1  # tiles of the busiest core over its even share, which dense layers are cut further for
 WIDE = 8  # lanes, of which small maps leave enough empty to lay vectors over M
+NARROW_SHARE = 0.5  # of the L1 cache, that a block of a panel of w may take where vectors lie over M
 MOST_IDLE = 1.2  # rows of squares of the busiest core over its even share
 TRANSFORMED = 16  # products, and elements of x, that make a square of 2x2 outputs
 VECTOR_ROWS = 4  # registers that the dense kernel of a single column sums at most
@@ -105,11 +106,12 @@ def _narrow(plane: Plane, target: Target) -> Iterator[Candidate]:
     if target.lanes < WIDE or plane.n % target.lanes == 0:
         return
     for loop in dense_loops(target):
+        k_block = min(plane.k, int(NARROW_SHARE * target.l1d_bytes) // (4 * loop.vectors * target.lanes))
         cached_bytes = 4 * (plane.x_size // plane.batch + plane.k * loop.vectors * target.lanes)
         if loop.vectors == 1 or loop.vectors > -(-plane.m // target.lanes) or cached_bytes > L2_SHARE * target.l2_bytes:
             continue
         for columns in (c for c in range(2, loop.rows + 1) if plane.width % c == 0):
-            cut = Narrow(plane, Tile(loop.vectors, plane.k, columns=columns), target.lanes)
+            cut = Narrow(plane, Tile(loop.vectors, k_block, columns=columns), target.lanes)
             splits = _even_splits(cut.tiles, target.cores, UNEVEN)
             yield Candidate("dense", replace(cut.tile, splits=min(splits, cut.steps)))
 

@@ -179,7 +179,8 @@ def _narrow_work(plane: Plane, candidate: Candidate, target: Target) -> Counts:
     starts = images * cut.panels * cut.steps
     loop = Loop("dense", (1, 1), cut.tile.vectors, cut.tile.columns)
     counts = Counts(float)
-    counts[loop, STEP], counts[loop, START] = starts * plane.k, starts
+    counts[loop, STEP], counts[loop, START] = starts * plane.k, starts * cut.blocks
+    counts["partial_vector_ns"] = starts * (cut.blocks - 1) * cut.tile.vectors * cut.tile.columns
     counts["store_piece_ns"] = images * cut.steps * plane.m * TRANSPOSED_ROW
     counts["tile_ns"] = cut.tiles
     _count_memory(counts, plane, VALUE_BYTES * plane.groups * cut.panels * cut.rows * plane.k, cut.tile.splits, target)

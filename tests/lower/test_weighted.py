@@ -33,7 +33,7 @@ SPARSE = [
     Tile(4, 16, 8, splits=2, block=(4, 1), chunk=4),
     Tile(3, 1000, 2, chunk=2),
 ]
-NARROW = [Tile(2, 1, columns=1), Tile(1, 1, splits=3, columns=1)]
+NARROW = [Tile(2, 64, columns=1), Tile(1, 7, splits=3, columns=1)]
 TILES = [("dense", t) for t in DENSE + NARROW] + [("sparse", t) for t in SPARSE]
 
 
@@ -138,7 +138,7 @@ def test_convolutions_match(target, kernel, tile):
 @pytest.mark.parametrize("m", [1, 7, 8, 9, 33])
 def test_lanes_over_channels_match(target, columns, m):
     """Whole and broken panels, windows, groups, ranges of N of unequal size; y may lie over the residual."""
-    tile = Tile(2, 1, splits=2, columns=min(columns, target.lanes))
+    tile = Tile(2, 16, splits=2, columns=min(columns, target.lanes))
     x, r = random((2, 6, 3, 3 * tile.columns)), random((2, 2 * m, 3, 3 * tile.columns), seed=5)
     for window, group in ((1, 1), (1, 2), (3, 2)):
         pads = [window // 2] * 4

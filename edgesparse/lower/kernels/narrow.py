@@ -3,9 +3,10 @@
 A map of 7x7 leaves lanes of wide vectors empty; output channels fill them, whatever N is.
 
     for each panel of rows (and range of N):
-        for each group of `columns` neighbours of N:
-            for each k: accumulate w[panel, k] * x[k, column] for every column, x broadcast from where it lies
-            transpose in registers, store
+        for each block of K, whose part of the panel stays in the L1 cache:
+            for each group of `columns` neighbours of N:
+                for each k: accumulate w[panel, k] * x[k, column] for every column, x broadcast from where it lies
+        transpose in registers, store
 
 Source: Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions on SIMD architectures",
 arXiv:1808.05567.
@@ -22,7 +23,8 @@ from edgesparse.geometry import Narrow, Plane
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.math import hold, lanes_of
-from edgesparse.lower.kernels.vectors import store_first, transposed
+from edgesparse.lower.kernels.tiles import each_block
+from edgesparse.lower.kernels.vectors import LINE, prefetch, store_first, transposed
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
@@ -42,18 +44,24 @@ def narrow_dense(plane: Plane, tile: Tile, epilogue: Epilogue, target: Target) -
     params += [Param(images * plane.m * plane.n)] * (2 if epilogue.residual else 1)
 
     def body(t: Expr, x: Buffer, offsets: Buffer, weights: Buffer, bias: Buffer, *rest: Buffer) -> None:
-        *residual, y = rest
-        memory = _Memory(x, offsets, weights, bias, residual[0] if residual else None, y)
+        *residual, y, area = rest
+        memory = _Memory(x, offsets, weights, bias, residual[0] if residual else None, y, area)
         panel, index = T.bind(T.floormod(t, cut.panels)), T.bind(T.floordiv(t, cut.panels))
         number, split = T.bind(T.floormod(index, images)), T.bind(T.floordiv(index, images))
         first = T.bind(split * cut.share)
-        with T.serial(first, T.bind(T.min(first + cut.share, cut.steps))) as step:
-            _Block(cut, epilogue, memory, number, panel, step).emit()
+        end = T.bind(T.min(first + cut.share, cut.steps))
+
+        def block(kb: Expr | int, size: int, **ends: bool) -> None:
+            with T.serial(first, end) as step:
+                _Block(cut, epilogue, memory, number, panel, step, step - first).emit(kb, size, **ends)
+
+        each_block(plane.k, tile.k_block, block)
 
     reads = len(params) - 1
     inplace = ((reads - 1, reads),) if epilogue.residual else ()
     symbol = kernel_symbol("narrow", plane, tile, epilogue, target.name)
-    return build_kernel(symbol, params, cut.tiles, body, inplace=inplace)
+    scratch = Param(cut.share * tile.columns * cut.rows)
+    return build_kernel(symbol, params, cut.tiles, body, scratch=scratch, inplace=inplace)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +74,12 @@ class _Memory:
     bias: Buffer
     residual: Buffer | None
     y: Buffer
+    area: Buffer  # scratch: the sums so far of a tile
 
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Emits the outputs of one panel of rows in one group of columns; `number` counts images and their groups."""
+    """Emits one panel of rows in one group of columns, for one block of K; `number` counts images and their groups."""
 
     cut: Narrow
     epilogue: Epilogue
@@ -78,11 +87,23 @@ class _Block:
     number: Expr
     panel: Expr
     step: Expr
+    slot: Expr  # of the step in scratch
 
-    def emit(self) -> None:
-        """Accumulate over K, then store the rows of the panel that exist."""
-        cut, plane = self.cut, self.cut.plane
-        accs = self._accumulate()
+    def emit(self, kb: Expr | int, size: int, *, first: bool, final: bool) -> None:
+        """Accumulate over `size` columns of K, then keep the sums, or store the rows of the panel that exist."""
+        cut, plane, lanes = self.cut, self.cut.plane, Lanes(self.cut.lanes)
+        accs = [T.alloc_buffer((cut.rows,), "float32", scope="global") for _ in range(cut.tile.columns)]
+        group = T.bind(T.floormod(self.number, plane.groups))
+        area0, bias0 = T.bind(self.slot * (len(accs) * cut.rows)), T.bind((group * cut.panels + self.panel) * cut.rows)
+        places = [(c, acc, u) for c, acc in enumerate(accs) for u in range(0, cut.rows, lanes.count)]
+        for c, acc, u in places:
+            begun = (self.memory.bias, bias0 + u) if first else (self.memory.area, area0 + (c * cut.rows + u))
+            lanes.store(acc, u, lanes.load(*begun))
+        self._accumulate(accs, group, kb, size)
+        if not final:
+            for c, acc, u in places:
+                lanes.store(self.memory.area, area0 + (c * cut.rows + u), lanes.load(acc, u))
+            return
         row = self.number * plane.m + self.panel * cut.rows
         y0 = T.bind(row * plane.n + self.step * cut.tile.columns)
         rest = plane.m - (cut.panels - 1) * cut.rows
@@ -95,28 +116,28 @@ class _Block:
             with T.Else():
                 self._finish(accs, y0, cut.rows)
 
-    def _accumulate(self) -> list[Buffer]:
-        """The sums of a column in each buffer."""
+    def _accumulate(self, accs: list[Buffer], group: Expr, kb: Expr | int, size: int) -> None:
+        """Add the products of a block of K to the sums, one buffer for each column.
+
+        Every group of columns fetches a line of each column of the next block: else the first group would wait for all.
+        """
         cut, plane, lanes = self.cut, self.cut.plane, Lanes(self.cut.lanes)
-        group = T.bind(T.floormod(self.number, plane.groups))
         column = T.bind(self.step * cut.tile.columns)
         position = T.floordiv(column, plane.width) * plane.pitch + T.floormod(column, plane.width)
         image = T.floordiv(self.number, plane.groups) * plane.x_batch_stride + group * plane.x_group_stride
-        x0, unit = T.bind(image + position), T.bind(group * cut.panels + self.panel)
-        starts = range(0, cut.rows, cut.lanes)
-        accs = [T.alloc_buffer((cut.rows,), "float32", scope="global") for _ in range(cut.tile.columns)]
-        for acc in accs:
-            for u in starts:
-                lanes.store(acc, u, lanes.load(self.memory.bias, unit * cut.rows + u))
-        w0 = T.bind(unit * (plane.k * cut.rows))
-        with T.serial(0, plane.k) as k:
-            source = T.bind(x0 + self.memory.offsets[k])
+        x0 = T.bind(image + position)
+        w0 = T.bind(((group * cut.panels + self.panel) * plane.k + kb * cut.tile.k_block) * cut.rows)
+        lines = max(1, cut.rows // LINE)  # of a column of the panel
+        ahead = T.bind(w0 + size * (cut.rows + T.min(self.slot, lines - 1) * LINE))
+        starts = range(0, cut.rows, lanes.count)
+        with T.serial(0, size) as k:
+            source = T.bind(x0 + self.memory.offsets[kb * cut.tile.k_block + k])
             weights = [T.bind(lanes.load(self.memory.weights, w0 + k * cut.rows + u)) for u in starts]
+            prefetch(self.memory.weights, ahead + k * LINE)
             for c, acc in enumerate(accs):
                 value = lanes.splat(self.memory.x[source + c])
                 for u, weight in zip(starts, weights, strict=True):
                     lanes.store(acc, u, lanes.load(acc, u) + weight * value)
-        return accs
 
     def _finish(self, accs: list[Buffer], y0: Expr, rows: int) -> None:
         """Store the first `rows` rows, whose columns are neighbours."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
@@ -226,6 +227,24 @@ class Block:
     start: Expr | int
 
 
+class EmitBlock(Protocol):
+    """Emits what is to be done for block `kb` of `size` columns of K."""
+
+    def __call__(self, kb: Expr | int, size: int, *, first: bool, final: bool) -> None:
+        """Emit it; `first` and `final` tell the ends of K."""
+
+
+def each_block(k: int, k_block: int, emit: EmitBlock) -> None:
+    """Emit every block of K in turn, all between the first and the last in a loop."""
+    last = -(-k // k_block) - 1
+    if last > 0:
+        emit(0, k_block, first=True, final=False)
+    if last > 1:
+        with T.serial(1, last) as kb:
+            emit(kb, k_block, first=False, final=False)
+    emit(last, k - last * k_block, first=last == 0, final=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Compute:
     """Emits one tile; a subclass accumulates rows from its weight format."""
@@ -253,17 +272,11 @@ class Compute:
 
     def emit(self) -> None:
         """Every block of K in turn; the first starts from the bias, the last stores y."""
-        last = self.work.blocks - 1
 
-        def block(kb: Expr | int, size: int, first: bool, final: bool) -> None:
+        def block(kb: Expr | int, size: int, *, first: bool, final: bool) -> None:
             self.rows(kb, size, self._block(kb, size), first, final)
 
-        if last > 0:
-            block(0, self.tile.k_block, first=True, final=False)
-        if last > 1:
-            with T.serial(1, last) as kb:
-                block(kb, self.tile.k_block, first=False, final=False)
-        block(last, self.plane.k - last * self.tile.k_block, first=last == 0, final=True)
+        each_block(self.plane.k, self.tile.k_block, block)
 
     def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
         """Accumulate block `kb` of `size` columns of K, and of x, into every row of the range."""

@@ -13,6 +13,15 @@ from edgesparse.lower.kernels.math import hold, lanes_of
 Fold = Callable[[Expr, Expr], Expr]
 
 
+LINE = 16  # elements of a line of the caches
+
+
+def prefetch(buffer: Buffer, offset: Expr) -> None:
+    """Ask for the line that holds an element to be fetched into the L2 cache; the element need not exist."""
+    read, near, data = T.int32(0), T.int32(2), T.int32(1)
+    T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(buffer[offset]), read, near, data))
+
+
 def add(a: Expr, b: Expr) -> Expr:
     """a + b."""
     return a + b
