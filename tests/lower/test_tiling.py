@@ -14,7 +14,7 @@ from edgesparse.lower.graph import lower_graph
 from edgesparse.plan import LayerPlan
 from tests.lower.executor import HOST, run_calls
 from tests.lower.single import random, runnable_targets
-from tests.lower.test_weighted import TILES, judge, model_of, sparse_random
+from tests.lower.test_weighted import TILED, judge, model_of, sparse_random
 
 
 def bottlenecks(size, last="Relu"):
@@ -47,7 +47,7 @@ def in_tiles(proto, target, tiles):
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
-@pytest.mark.parametrize(("kernel", "tile"), TILES)
+@pytest.mark.parametrize(("kernel", "tile"), TILED)
 @pytest.mark.parametrize("size", [(1, 2), (3, 11), (10, 13)])
 def test_blocks_whose_values_stay_in_tiles_match(target, kernel, tile, size):
     proto, inputs = bottlenecks(size)
@@ -65,7 +65,7 @@ def test_blocks_whose_values_stay_in_tiles_match(target, kernel, tile, size):
 def test_layers_that_cut_otherwise_exchange_values_as_onnx_lays_them_out(odd):
     """A residual may lie otherwise than the output it is added to."""
     proto, inputs = bottlenecks((10, 13))
-    (kernel, tile), (_, other) = TILES[3], TILES[4]
+    (kernel, tile), (_, other) = TILED[3], TILED[4]
 
     names, lowered = in_tiles(proto, HOST, lambda name: (kernel, other if name == odd else tile))
 
@@ -83,7 +83,7 @@ def test_a_value_that_another_operator_reads_lies_as_onnx_lays_it_out():
     ]
     constants = {"w": sparse_random((6, 6, 1, 1), 0.5), "v": sparse_random((6, 6, 1, 1), 0.5)}
 
-    names, _ = in_tiles(model_of(nodes, {"x": x}, constants), HOST, lambda _: TILES[3])
+    names, _ = in_tiles(model_of(nodes, {"x": x}, constants), HOST, lambda _: TILED[3])
 
     assert names == set()
 
@@ -98,6 +98,6 @@ def test_a_large_output_and_its_residual_lie_alike():
     ]
     constants = {"w": sparse_random((8, 8, 1, 1), 0.5), "v": sparse_random((8, 8, 1, 1), 0.5)}
 
-    names, _ = in_tiles(model_of(nodes, {"x": x}, constants), replace(HOST, l2_bytes=1 << 20), lambda _: TILES[3])
+    names, _ = in_tiles(model_of(nodes, {"x": x}, constants), replace(HOST, l2_bytes=1 << 20), lambda _: TILED[3])
 
     assert names == set()

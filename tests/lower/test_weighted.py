@@ -34,7 +34,8 @@ SPARSE = [
     Tile(3, 1000, 2, chunk=2),
 ]
 NARROW = [Tile(2, 64, columns=1), Tile(1, 7, splits=3, columns=1)]
-TILES = [("dense", t) for t in DENSE + NARROW] + [("sparse", t) for t in SPARSE]
+TILED = [("dense", t) for t in DENSE] + [("sparse", t) for t in SPARSE]  # which read x from tiles
+TILES = [*TILED, *(("dense", t) for t in NARROW)]
 
 
 @dataclass(frozen=True)

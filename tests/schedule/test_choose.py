@@ -50,6 +50,8 @@ def test_a_tile_fits_the_machine(target, m, k, size):
         model = convolution(m, k, size, density, window=3)
         (layer,) = layers(model)
         tile = plan(model, machine)["conv"].tile
+        if tile.columns:  # lanes over M
+            continue
 
         first, *last = runs(layer.plane, tile, machine.lanes)
         tiles = tile_count(layer.plane, tile, machine.lanes)
