@@ -50,8 +50,11 @@ def show_command(name: str, as_json: bool) -> None:
     if as_json:
         print_json(target)
         return
-    facts = {key: ", ".join(value) if isinstance(value, tuple) else value for key, value in vars(target).items()}
-    click.echo(table(("fact", "value"), [(key, "unknown" if value is None else value) for key, value in facts.items()]))
+    known = {key: "unknown" if value is None else value for key, value in vars(target).items()}
+    if target.calibration:
+        known["calibration"] = f"{target.calibration.origin}: {target.calibration.source}"
+    rows = [(key, ", ".join(value) if isinstance(value, tuple) else value) for key, value in known.items()]
+    click.echo(table(("fact", "value"), rows))
 
 
 @click.command("inspect")

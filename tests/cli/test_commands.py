@@ -55,7 +55,10 @@ def test_targets_lists_and_shows(command):
 
     assert {"host", "rpi4", "rpi5"} <= set(names)
     assert shown["cpu"] == "cortex-a76" and shown["lanes"] == 4
-    assert "Cortex-A76 TRM" in command("targets", "show", "rpi5").stdout
+    text = command("targets", "show", "rpi5").stdout
+    assert "Cortex-A76 TRM" in text
+    (calibration,) = (line for line in text.splitlines() if line.startswith("calibration"))
+    assert calibration.split()[1] == "estimated:" and "LoopCost" not in calibration
 
 
 def test_inspect_describes_a_model(command, model):
