@@ -194,11 +194,17 @@ def build(
     return build_kernel(symbol, params, work.tiles, body, scratch=Param(work.scratch_size), inplace=inplace)
 
 
+def split_of(t: Expr, tiles: int, splits: int) -> tuple[Expr, Expr]:
+    """The range of M of tile `t`, and its place among the tiles of that range: neighbours share weights."""
+    if splits == 1:
+        return T.int32(0), t
+    return T.bind(T.floordiv(t, tiles // splits)), T.bind(T.floormod(t, tiles // splits))
+
+
 def _locate(work: Work, t: Expr) -> tuple[Place, Expr]:
     """The place of tile `t`, and whether it is one of those that end the plane."""
     plane = work.plane
-    places = work.tiles // work.tile.splits
-    split, index = T.bind(T.floordiv(t, places)), T.bind(T.floormod(t, places))
+    split, index = split_of(t, work.tiles, work.tile.splits)
     number, plane_number = T.bind(T.floormod(index, work.places)), T.bind(T.floordiv(index, work.places))
     group = T.bind(T.floormod(plane_number, plane.groups))
     image = T.floordiv(plane_number, plane.groups) * plane.x_batch_stride + group * plane.x_group_stride

@@ -24,6 +24,7 @@ from edgesparse.geometry import Plane, Squares, Window
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.math import hold
+from edgesparse.lower.kernels.tiles import split_of
 from edgesparse.lower.kernels.vectors import keep_first, pick, store_first, vector_width
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
@@ -51,7 +52,7 @@ def winograd(window: Window, plane: Plane, tile: Tile, epilogue: Epilogue, targe
     shape = _Shape(window, Squares(plane, tile.vectors, target.lanes), plane.m, tile.rows)
     squares, panels = shape.squares, -(-plane.m // tile.rows)
     share = -(-panels // tile.splits)
-    y_size = plane.batch * plane.m * plane.n
+    tiles, y_size = plane.batch * squares.blocks * tile.splits, plane.batch * plane.m * plane.n
     params = [Param(plane.batch * window.channels * window.height * window.width)]
     params += [Param(panels * PRODUCTS * window.channels * tile.rows), Param(plane.m)]
     params += [Param(y_size)] * (2 if epilogue.residual else 1)
@@ -59,8 +60,7 @@ def winograd(window: Window, plane: Plane, tile: Tile, epilogue: Epilogue, targe
     def body(number: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer) -> None:
         *residual, y, area = rest
         memory = _Memory(x, w, bias, residual[0] if residual else None, y, area)
-        places = plane.batch * squares.blocks
-        split, index = T.bind(T.floordiv(number, places)), T.bind(T.floormod(number, places))
+        split, index = split_of(number, tiles, tile.splits)
         block, image = T.bind(T.floormod(index, squares.blocks)), T.bind(T.floordiv(index, squares.blocks))
         first = T.bind(split * share)
         last = T.bind(T.min(first + share, panels))
@@ -80,7 +80,6 @@ def winograd(window: Window, plane: Plane, tile: Tile, epilogue: Epilogue, targe
     reads = len(params) - 1
     inplace = ((reads - 1, reads),) if epilogue.residual else ()
     symbol = kernel_symbol("winograd", window, plane, tile, epilogue, target.name)
-    tiles = plane.batch * squares.blocks * tile.splits
     return build_kernel(symbol, params, tiles, body, scratch=Param(shape.scratch_size), inplace=inplace)
 
 
