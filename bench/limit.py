@@ -61,6 +61,8 @@ def peak_library(folder: Path) -> Path:
     """Compile `rivals/peak.c` for this machine."""
     target, output = edgesparse.load_target("host"), folder / "peak.so"
     flags = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-sanitize=all", "-shared", "-fPIC"]
+    if target.isa == "x86_64":
+        flags.append(f"-mprefer-vector-width={target.vector_bits}")  # compilers may halve vectors on their own
     command = [sys.executable, "-m", "ziglang", "cc", *flags, f"-DLANES={target.lanes}"]
     subprocess.run([*command, str(HERE / "peak.c"), "-o", str(output)], check=True)
     return output

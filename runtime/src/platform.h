@@ -14,7 +14,8 @@
  * address space) or ES_ERR_NO_MEMORY. */
 es_status es_map_file(const char *path, es_block *block, es_error *error);
 
-/* Returns ES_OK, or ES_ERR_NO_MEMORY. The pages are zero and cost memory once they are touched. */
+/* Returns ES_OK, or ES_ERR_NO_MEMORY. The pages are zero and cost memory once they are touched; they
+ * are huge where the system has such pages and the block fills them. */
 es_status es_alloc_pages(size_t size_bytes, es_block *block, es_error *error);
 
 /* Gives a block back and empties it. */

@@ -63,6 +63,9 @@ es_status es_alloc_pages(size_t size_bytes, es_block *block, es_error *error)
                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ES_REQUIRE(data != MAP_FAILED, error, ES_ERR_NO_MEMORY, "cannot allocate %llu bytes",
                ES_U(size_bytes));
+#ifdef MADV_HUGEPAGE
+    (void)madvise(data, size_bytes, MADV_HUGEPAGE); /* channels lie pages apart; may be refused */
+#endif
     *block = (es_block){.data = data, .size_bytes = size_bytes};
     return ES_OK;
 }
