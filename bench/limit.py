@@ -23,7 +23,8 @@ from edgesparse.measure import Arrays, Latency
 
 PROFILE_RUNS = 30
 SPARSE, DENSE, DEPTHWISE, ATTENTION = "sparse layers", "dense layers", "depthwise", "attention matmuls"
-GROUPS = (SPARSE, DENSE, DEPTHWISE, ATTENTION)
+JOINED = "layers with a depthwise"
+GROUPS = (SPARSE, DENSE, JOINED, DEPTHWISE, ATTENTION)
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def grouped(steps: Iterable[StepTiming], layers: Mapping[str, str]) -> dict[str,
 def _group(step: StepTiming, layers: Mapping[str, str]) -> str:
     kinds = re.split(r"\W+", step.op)
     if step.name in layers:
+        if kinds.count("Conv") > 1:
+            return JOINED
         return SPARSE if layers[step.name] == "sparse" else DENSE
     if "Conv" in kinds:
         return DEPTHWISE

@@ -18,6 +18,7 @@ def lower(
     *,
     expose: bool = False,
     keep_tiles: bool = True,
+    join_layers: bool = True,
 ) -> Program:
     """Compile a normalised model.
 
@@ -25,10 +26,12 @@ def lower(
         plans: what `schedule.plan` chose, by node name.
         expose: make an output of every value that exists at run time, to compare layer by layer.
         keep_tiles: let values stay in tiles between layers that cut them alike.
+        join_layers: let layers that hand large values to a depthwise convolution run in one kernel with it.
 
     Raises: LowerError: an operator has no lowering.
     """
     from edgesparse.lower.assemble import assemble
     from edgesparse.lower.graph import lower_graph
 
-    return assemble(lower_graph(model, target, plans, expose=expose, keep_tiles=keep_tiles), target)
+    lowered = lower_graph(model, target, plans, expose=expose, keep_tiles=keep_tiles, join_layers=join_layers)
+    return assemble(lowered, target)

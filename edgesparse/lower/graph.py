@@ -14,12 +14,14 @@ from edgesparse.lower.attention import fuse_attention, lower_attention
 from edgesparse.lower.columns import lower_columns
 from edgesparse.lower.fallback import lower_group
 from edgesparse.lower.fuse import fuse
+from edgesparse.lower.joining import join
 from edgesparse.lower.kernel import Call, Tensor
 from edgesparse.lower.kernels import matmul, norm, pool, softmax
 from edgesparse.lower.kernels.copy import copy_constant
 from edgesparse.lower.nodes import constant, ints, tensor
+from edgesparse.lower.planned import Convolved, Planned
 from edgesparse.lower.scope import Scope
-from edgesparse.lower.tiling import Planned, tiled_values
+from edgesparse.lower.tiling import tiled_values
 from edgesparse.lower.weighted import depthwise_window, lower_depthwise, lower_layer
 from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
@@ -65,6 +67,7 @@ def lower_graph(
     *,
     expose: bool = False,
     keep_tiles: bool = True,
+    join_layers: bool = True,
 ) -> Lowered:
     """Lower every node of a normalised model.
 
@@ -72,10 +75,12 @@ def lower_graph(
         plans: the plan of each weighted layer, by node name.
         expose: also make an output of every value that exists at run time, to compare layer by layer.
         keep_tiles: let values stay in tiles between layers that cut them alike; exposed ones do not.
+        join_layers: let layers that hand large values to a depthwise convolution run in one kernel with it; those
+            that are exposed do not.
 
     Raises: LowerError: an operator has no lowering.
     """
-    walk = _Walk(model, target, plans, keep_tiles=keep_tiles and not expose)
+    walk = _Walk(model, target, plans, keep_tiles=keep_tiles and not expose, join_layers=join_layers and not expose)
     walk.run()
     scope = walk.scope
     outputs: dict[str, Tensor] = {}
@@ -101,25 +106,42 @@ def _output(value: ir.Value, scope: Scope) -> Tensor:
 
 
 class _Walk:
-    def __init__(self, model: ir.Model, target: Target, plans: Mapping[str, LayerPlan], *, keep_tiles: bool) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        target: Target,
+        plans: Mapping[str, LayerPlan],
+        *,
+        keep_tiles: bool,
+        join_layers: bool,
+    ) -> None:
         self.nodes = list(model.graph)
         self.target = target
         self.plans = plans
         self.keep_tiles = keep_tiles
+        self.join_layers = join_layers
         self.scope = Scope(model.graph.inputs, target)
         self.produced: list[ir.Value] = []  # values that calls wrote, in order
         self._pending: list[ir.Node] = []  # neighbours for TVM to fuse
         # What emits each layer or attention with all it absorbed, and what it computes, by its last node.
         self._fusions: dict[ir.Node, tuple[Callable[[Scope], None], ir.Value]] = {}
         self._planned: list[Planned] = []
+        self._convolved: dict[ir.Node, Convolved] = {}
         self._taken: set[ir.Node] = set()
 
     def run(self) -> None:
         for node in self.nodes:
             self._fuse(node)
-        tiled = tiled_values(self._planned, self.target) if self.keep_tiles else frozenset()
-        for each in self._planned:
-            self._take(each.fusion.nodes, partial(lower_layer, each, tiled), each.fusion.output)
+        planned = self._planned
+        if self.join_layers:
+            planned = [join(each, self._convolved, self.target) for each in planned]
+        tiled = tiled_values(planned, self.target) if self.keep_tiles else frozenset()
+        for each in planned:
+            self._take(each.nodes, partial(lower_layer, each, tiled), each.output)
+        joined = {each.joined for each in planned}
+        for convolved in self._convolved.values():
+            if convolved not in joined:
+                self._take(convolved.fusion.nodes, partial(lower_depthwise, convolved), convolved.fusion.output)
         for node in self.nodes:
             if node in self._fusions:
                 self._flush()
@@ -146,11 +168,11 @@ class _Walk:
         fusion = fuse(node, axis, self._taken)
         if fusion is None:
             return
+        self._taken.update(fusion.nodes)
         if isinstance(layer, Layer):
             self._planned.append(Planned(layer, self.plans[layer.name], fusion))
-            self._taken.update(fusion.nodes)
         else:
-            self._take(fusion.nodes, partial(lower_depthwise, layer, fusion), fusion.output)
+            self._convolved[node] = Convolved(layer, fusion)
 
     def _take(self, nodes: Sequence[ir.Node], emit: Callable[[Scope], None], output: ir.Value) -> None:
         self._taken.update(nodes)

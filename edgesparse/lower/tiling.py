@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgesparse.layers import Layer
-from edgesparse.lower.fuse import Fusion
 from edgesparse.lower.nodes import tensor
-from edgesparse.plan import LayerPlan
+from edgesparse.lower.planned import Planned
 from edgesparse.targets import Target
-
-
-@dataclass(frozen=True, eq=False)
-class Planned:
-    """A weighted layer, its plan, and what it absorbs."""
-
-    layer: Layer
-    plan: LayerPlan
-    fusion: Fusion
-
-    @property
-    def cut(self) -> tuple[int, int, bool] | None:
-        """How N is cut into tiles, and which axis it is; None where values of this layer cannot lie in tiles."""
-        plane, tile = self.layer.plane, self.plan.tile
-        if self.layer.is_vector or tile.square > 1 or tile.columns or plane.batch * plane.groups > 1:
-            return None
-        return plane.n, tile.vectors, self.layer.is_linear
 
 
 def tiled_values(planned: Sequence[Planned], target: Target) -> frozenset[ir.Value]:

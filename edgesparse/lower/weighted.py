@@ -12,17 +12,17 @@ from edgesparse.layers import Layer
 from edgesparse.lower.fuse import Fusion
 from edgesparse.lower.kernel import Call, Constant, Kernel, Tensor
 from edgesparse.lower.kernels.dense import tiled_dense
-from edgesparse.lower.kernels.depthwise import depthwise
+from edgesparse.lower.kernels.depthwise import Depthwise, depthwise
 from edgesparse.lower.kernels.narrow import narrow_dense
 from edgesparse.lower.kernels.planes import planes
 from edgesparse.lower.kernels.sparse import tiled_sparse
 from edgesparse.lower.kernels.stencil import fits
-from edgesparse.lower.kernels.tiles import FLAT, Tiled
+from edgesparse.lower.kernels.tiles import Tiled
 from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, vector_sparse
 from edgesparse.lower.kernels.winograd import transform_weight, winograd
 from edgesparse.lower.nodes import constant
+from edgesparse.lower.planned import Convolved, Planned
 from edgesparse.lower.scope import MARK, Scope
-from edgesparse.lower.tiling import Planned
 from edgesparse.plan import LayerPlan
 from edgesparse.program import ArgKind
 from edgesparse.sparsity.formats import Csr, GroupedRows, Grouping, pack_chained, pack_groups, pack_panels
@@ -41,7 +41,7 @@ def lower_layer(each: Planned, tiled: Set[ir.Value], scope: Scope) -> None:
     lies = Tiled(x_value in tiled, fusion.residual in tiled, fusion.output in tiled)
     read, write = (scope.columns, scope.write_columns) if layer.is_linear else (scope.rows, scope.write_rows)
     x = _in_tiles(x_value, layer.plane.k, each, scope) if lies.x else read(x_value)
-    y = _in_tiles(fusion.output, layer.plane.m, each, scope) if lies.y else write(fusion.output)
+    y = _in_tiles(fusion.output, layer.plane.m, each, scope) if lies.y else write(each.output)
     residual: tuple[Tensor | Constant, ...] = ()
     if fusion.residual is not None:
         in_tiles = lies.residual
@@ -54,10 +54,10 @@ def lower_layer(each: Planned, tiled: Set[ir.Value], scope: Scope) -> None:
         return
     if layer.window is not None:
         x = _lay_out(layer, layer.window, x, scope)
-    kernel, weights = pack(layer, plan, fusion, scope.target, lies)
+    kernel, weights = _pack(each, scope.target, lies)
     offsets = () if lies.x else (_offsets(layer),)
-    reads = (x, *offsets, *weights, *residual)
-    scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (y,)))
+    reads = (x, *offsets, *weights, *residual, *(each.joined.constants if each.joined else ()))
+    scope.emit_stored(Call(layer.name, each.op, kernel, reads, (y,)))
 
 
 def _in_tiles(value: ir.Value, channels: int, each: Planned, scope: Scope) -> Tensor:
@@ -66,16 +66,16 @@ def _in_tiles(value: ir.Value, channels: int, each: Planned, scope: Scope) -> Te
     return Tensor(f"{value.name}{MARK}tiles", (tile_count(*cut), channels, tile_width(*cut)))
 
 
-def pack(
-    layer: Layer, plan: LayerPlan, fusion: Fusion, target: Target, tiled: Tiled = FLAT
-) -> tuple[Kernel, tuple[Constant, ...]]:
+def _pack(each: Planned, target: Target, tiled: Tiled) -> tuple[Kernel, tuple[Constant, ...]]:
     """The kernel of a plan for a layer of several columns, and weight and bias in its format."""
+    layer, plan, fusion = each.layer, each.plan, each.fusion
     plane, tile, bias = layer.plane, plan.tile, fusion.bias
+    joined = _depthwise(each.joined, target) if each.joined else None
     groups = layer.weight.reshape(plane.groups, plane.m, plane.k)
     if plan.kernel == "sparse":
         grouping = Grouping(tile.rows, tile.block, tile.splits, tile.k_block, tile.chunk)
         packed = pack_groups(groups, grouping, tile_width(plane, tile, target.lanes))
-        kernel = tiled_sparse(plane, tile, packed, fusion.epilogue, target, tiled)
+        kernel = tiled_sparse(plane, tile, packed, fusion.epilogue, target, tiled, joined)
         steps = len(packed.indices) * tile.block[0] // (tile.rows * tile.chunk)
         order = Constant(packed.order, _index_kind(packed.order), packed.order_limit)
         return kernel, (*_sparse_constants(packed, steps), order, Constant(bias))
@@ -85,7 +85,7 @@ def pack(
         bias = np.pad(bias.reshape(plane.groups, plane.m), ((0, 0), (0, cut.panels * cut.rows - plane.m)))
         return narrow_dense(plane, tile, fusion.epilogue, target), (Constant(panels), Constant(bias))
     panels = np.stack([pack_panels(w, tile.k_block, tile.rows).values for w in groups])
-    return tiled_dense(plane, tile, fusion.epilogue, target, tiled), (Constant(panels), Constant(bias))
+    return tiled_dense(plane, tile, fusion.epilogue, target, tiled, joined), (Constant(panels), Constant(bias))
 
 
 def _sparse_constants(packed: GroupedRows | Csr, steps: int) -> tuple[Constant, Constant, Constant]:
@@ -151,12 +151,16 @@ def depthwise_window(node: ir.Node) -> Window | None:
     return window if window is not None and window.channels > 1 and fits(window) else None
 
 
-def lower_depthwise(window: Window, fusion: Fusion, scope: Scope) -> None:
+def lower_depthwise(convolved: Convolved, scope: Scope) -> None:
     """Emit the call of a depthwise convolution with everything it absorbed."""
+    fusion = convolved.fusion
     node = fusion.nodes[0]
-    weight = constant(node.inputs[1])
-    assert weight is not None and node.inputs[0] is not None
-    kernel = depthwise(window, weight.shape[0] // window.channels, fusion.epilogue, scope.target)
+    assert node.inputs[0] is not None
     residual = () if fusion.residual is None else (scope.rows(fusion.residual),)
-    reads = (scope.rows(node.inputs[0]), Constant(weight), Constant(fusion.bias), *residual)
+    reads = (scope.rows(node.inputs[0]), *convolved.constants, *residual)
+    kernel = depthwise(_depthwise(convolved, scope.target))
     scope.emit_stored(Call(str(node.name), fusion.op, kernel, reads, (scope.write_rows(fusion.output),)))
+
+
+def _depthwise(convolved: Convolved, target: Target) -> Depthwise:
+    return Depthwise(convolved.window, convolved.multiplier, convolved.fusion.epilogue, target)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from edgesparse_runtime import StepTiming
 
-from bench.limit import ATTENTION, DENSE, DEPTHWISE, SPARSE, flops, grouped
+from bench.limit import ATTENTION, DENSE, DEPTHWISE, JOINED, SPARSE, flops, grouped
 
 GRAPH = """
 <ir_version: 9, opset_import: ["" : 17]>
@@ -37,9 +37,10 @@ def test_time_is_added_up_by_group_longest_first():
         step("project", "MatMul+Add", *np.linspace(10.0, 20.0, 11)),  # p10 is 11
         step("classify", "Gemm", 6.0),
         step("scores", "MatMul", 2.0),
+        step("expand", "Conv+Clip+Conv+Clip", 1.5),
     ]
 
-    found = grouped(steps, {"stem": "dense", "project": "sparse", "classify": "sparse"})
+    found = grouped(steps, {"stem": "dense", "project": "sparse", "classify": "sparse", "expand": "sparse"})
 
-    assert found == {SPARSE: 17.0, DENSE: 5.0, DEPTHWISE: 3.0, ATTENTION: 2.0, "Pad": 1.0}
-    assert list(found) == [SPARSE, DENSE, DEPTHWISE, ATTENTION, "Pad"]
+    assert found == {SPARSE: 17.0, DENSE: 5.0, DEPTHWISE: 3.0, ATTENTION: 2.0, JOINED: 1.5, "Pad": 1.0}
+    assert list(found) == [SPARSE, DENSE, DEPTHWISE, ATTENTION, JOINED, "Pad"]

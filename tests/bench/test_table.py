@@ -87,7 +87,7 @@ def test_limit_is_operations_at_the_peak():
     assert LIMIT.limit_us == pytest.approx(20.0)  # 2e6 at 100e9 a second
     assert LIMIT.times == pytest.approx(2.5)
     assert LIMIT.share(SPARSE) == pytest.approx(0.6)
-    assert "| 100 | 0.02 | 2.5 | 60% | 10% | 0% | 0% | 30% | 0% |" in markdown(Report("", MACHINE, (case(),)))
+    assert "| 100 | 0.02 | 2.5 | 60% | 10% | 0% | 0% | 0% | 30% | 0% |" in markdown(Report("", MACHINE, (case(),)))
 
 
 def test_artifacts_are_listed_once_for_all_threads():

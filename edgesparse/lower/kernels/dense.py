@@ -12,14 +12,22 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.geometry import Plane
 from edgesparse.lower.kernel import Kernel, Param
+from edgesparse.lower.kernels.depthwise import Depthwise
 from edgesparse.lower.kernels.epilogue import Epilogue
-from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, build
+from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, Work, build
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
 
-def tiled_dense(plane: Plane, tile: Tile, epilogue: Epilogue, target: Target, tiled: Tiled = FLAT) -> Kernel:
-    """Dense form. Reads: x, offsets, panels, bias[, residual]; writes: y.
+def tiled_dense(
+    plane: Plane,
+    tile: Tile,
+    epilogue: Epilogue,
+    target: Target,
+    tiled: Tiled = FLAT,
+    joined: Depthwise | None = None,
+) -> Kernel:
+    """Dense form. Reads: x, offsets, panels, bias[, residual, or weight and bias of `joined`]; writes: y.
 
     Shapes: x flat, or [tiles, K, width] and no offsets; offsets int32 [K];
         panels [groups, blocks, panels, k_block, rows]; bias [groups * M];
@@ -28,7 +36,7 @@ def tiled_dense(plane: Plane, tile: Tile, epilogue: Epilogue, target: Target, ti
     """
     blocks, panels = -(-plane.k // tile.k_block), -(-plane.m // tile.rows)
     weights = [Param(plane.groups * blocks * panels * tile.k_block * tile.rows)]
-    return build("dense", plane, tile, epilogue, target, weights, _Dense, tiled)
+    return build("dense", Work(plane, tile, target.lanes, tiled), epilogue, target, weights, _Dense, joined)
 
 
 class _Dense(Compute):

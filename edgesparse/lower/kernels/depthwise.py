@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 from tvm.tirx import Buffer, Expr
@@ -14,35 +15,72 @@ from edgesparse.lower.kernels.stencil import Fold, Stencil
 from edgesparse.targets import Target
 
 
-def depthwise(window: Window, multiplier: int, epilogue: Epilogue, target: Target) -> Kernel:
+@dataclass(frozen=True)
+class Depthwise:
+    """A depthwise convolution with `multiplier` outputs of each input channel."""
+
+    window: Window
+    multiplier: int
+    epilogue: Epilogue
+    target: Target
+
+    @property
+    def channels(self) -> int:
+        """Output channels of an image."""
+        return self.window.channels * self.multiplier
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What tells its code from others, for one target."""
+        return self.channels, self.window, self.multiplier, self.epilogue
+
+    @property
+    def stencil(self) -> Stencil:
+        """Its loops."""
+        return Stencil(self.window, self.window.batch * self.channels, self.target, exact=self.epilogue.residual)
+
+    @property
+    def constants(self) -> list[Param]:
+        """Its parameters w and bias."""
+        return [Param(self.channels * prod(self.window.kernel)), Param(self.channels)]
+
+    @property
+    def y_size(self) -> int:
+        """Elements of the output."""
+        return self.window.batch * self.channels * self.window.out_height * self.window.out_width
+
+    def emit(self, tile: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer, x0: Expr | int = 0) -> None:
+        """Compute one tile of the stencil; `rest` is the residual, if there is one, and y.
+
+        Args: x0: where the first image lies in x.
+        """
+        *residual, y = rest
+        stencil, taps, size = self.stencil, prod(self.window.kernel), self.window.height * self.window.width
+        lanes = stencil.lanes
+
+        def fold(image: Expr) -> Fold:
+            channel = T.bind(T.floormod(image, self.channels))
+            # Output channel c reads input channel c // multiplier, in every image of the batch alike.
+            return Fold(
+                x0=T.bind(x0 + T.floordiv(image, self.multiplier) * size),
+                start=lambda: lanes.splat(bias[channel]),
+                step=lambda acc, tap, value: acc + lanes.splat(w[channel * taps + tap]) * value,
+                finish=lambda acc, y0: self.epilogue.apply(acc, lanes.load(residual[0], y0) if residual else None),
+            )
+
+        stencil.emit(tile, x, y, fold)
+
+
+def depthwise(layer: Depthwise) -> Kernel:
     """Build the kernel. Reads: x, w, bias[, residual]; writes: y.
 
     Shapes: x [batch, channels, height, width]; w [channels * multiplier, kernel]; bias [channels * multiplier];
         residual and y [batch, channels * multiplier, out_height, out_width]. A tile is a band of a channel.
     Over-read: x and residual, below 64 bytes. Order: bias, then ascending tap.
     """
-    channels, taps = window.channels * multiplier, prod(window.kernel)
-    stencil = Stencil(window, window.batch * channels, target, exact=epilogue.residual)
-    lanes, size = stencil.lanes, window.height * window.width
-
-    def body(tile: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer) -> None:
-        *residual, y = rest
-
-        def fold(image: Expr) -> Fold:
-            channel = T.bind(T.floormod(image, channels))
-            # Output channel c reads input channel c // multiplier, in every image of the batch alike.
-            return Fold(
-                x0=T.bind(T.floordiv(image, multiplier) * size),
-                start=lambda: lanes.splat(bias[channel]),
-                step=lambda acc, tap, value: acc + lanes.splat(w[channel * taps + tap]) * value,
-                finish=lambda acc, y0: epilogue.apply(acc, lanes.load(residual[0], y0) if residual else None),
-            )
-
-        stencil.emit(tile, x, y, fold)
-
-    params = [Param(window.batch * window.channels * size), Param(channels * taps), Param(channels)]
-    y_size = window.batch * channels * window.out_height * window.out_width
-    params += [Param(y_size)] * (2 if epilogue.residual else 1)
-    symbol = kernel_symbol("depthwise", channels, window, multiplier, epilogue, target.name)
+    window, epilogue, stencil = layer.window, layer.epilogue, layer.stencil
+    x_size = window.batch * window.channels * window.height * window.width
+    params = [Param(x_size), *layer.constants, *[Param(layer.y_size)] * (2 if epilogue.residual else 1)]
+    symbol = kernel_symbol("depthwise", *layer.facts, layer.target.name)
     inplace = ((3, 4),) if epilogue.residual and stencil.stores_once else ()
-    return build_kernel(symbol, params, stencil.tiles, body, inplace=inplace)
+    return build_kernel(symbol, params, stencil.tiles, layer.emit, inplace=inplace)

@@ -13,8 +13,9 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.geometry import Plane
 from edgesparse.lower.kernel import Kernel, Param
+from edgesparse.lower.kernels.depthwise import Depthwise
 from edgesparse.lower.kernels.epilogue import Epilogue
-from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, build
+from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, Work, build
 from edgesparse.plan import Tile
 from edgesparse.sparsity.formats import GroupedRows
 from edgesparse.targets import Target
@@ -23,11 +24,17 @@ QUAD = 4  # weights in a vector of 128 bits
 
 
 def tiled_sparse(
-    plane: Plane, tile: Tile, weight: GroupedRows, epilogue: Epilogue, target: Target, tiled: Tiled = FLAT
+    plane: Plane,
+    tile: Tile,
+    weight: GroupedRows,
+    epilogue: Epilogue,
+    target: Target,
+    tiled: Tiled = FLAT,
+    joined: Depthwise | None = None,
 ) -> Kernel:
     """Sparse form. Reads: x, offsets, indptr, indices, values, order, bias[, residual]; writes: y.
 
-    Shapes: x, offsets, bias, residual and y as `tiled_dense`; the weight as `GroupedRows`.
+    Shapes: x, offsets, bias, residual, y and what is `joined` as `tiled_dense`; the weight as `GroupedRows`.
     Over-read: x and residual, below 64 bytes. Order: ascending k.
     """
     arrays = (weight.indptr, weight.indices, weight.values, weight.order)
@@ -37,7 +44,7 @@ def tiled_sparse(
         params[1] = _in_words(params[1], entries)
     if target.lanes > QUAD and tile.block[0] == 1:
         params[2] = _in_words(params[2], entries * tile.block[1])
-    return build("sparse", plane, tile, epilogue, target, params, _Sparse, tiled)
+    return build("sparse", Work(plane, tile, target.lanes, tiled), epilogue, target, params, _Sparse, joined)
 
 
 def _in_words(param: Param, count: int) -> Param:

@@ -10,6 +10,8 @@ N is the output plane of a convolution (or the tokens of a linear layer). x is r
         epilogue on registers, store
 
 Between two layers that cut N alike, values may stay in tiles, [tiles, channels, width]: then nothing is packed.
+A depthwise convolution may join the layer that it reads: then each range of M is computed for all of N into scratch
+memory, and convolved there. What the two hand over never leaves the cache, and no core reads what another wrote.
 
 Source: Elsen et al. 2019, "Fast Sparse ConvNets", arXiv:1911.09723; Goto and van de Geijn 2008 for the panels.
 """
@@ -17,7 +19,7 @@ Source: Elsen et al. 2019, "Fast Sparse ConvNets", arXiv:1911.09723; Goto and va
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -25,7 +27,8 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.geometry import Plane, Run, runs, tile_count, tile_width
-from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import ALIGNMENT_BYTES, Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.lower.kernels.depthwise import Depthwise
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.vectors import vector_width
 from edgesparse.plan import Tile
@@ -103,6 +106,17 @@ class Work:
         return self.pack_size + self.partial_size + self.lanes
 
     @property
+    def range_start(self) -> int:
+        """Where in the scratch memory a range of M lies that a joined convolution reads."""
+        line = ALIGNMENT_BYTES // 4
+        return -(-self.scratch_size // line) * line
+
+    @property
+    def range_size(self) -> int:
+        """The outputs of a range of M, for all of N."""
+        return self.split_units * self.tile.rows * self.plane.n
+
+    @property
     def x_size(self) -> int:
         """The input of all images and groups."""
         return self.places * self.plane.k * self.width if self.tiled.x else self.plane.x_size
@@ -154,44 +168,65 @@ class Place:
 
 def build(
     form: str,
-    plane: Plane,
-    tile: Tile,
+    work: Work,
     epilogue: Epilogue,
     target: Target,
     weights: Sequence[Param],
     compute: type[Compute],
-    tiled: Tiled,
+    joined: Depthwise | None = None,
 ) -> Kernel:
-    """The kernel of one form: `weights` are the parameters of its format, `compute` emits a tile."""
-    work = Work(plane, tile, target.lanes, tiled)
+    """The kernel of one form: `weights` are the parameters of its format, `compute` emits a tile.
+
+    With `joined`, a depthwise convolution of what the layer computes, weight and bias of that follow those of the
+    layer, and y is its output; then neither the layer nor it has a residual, nor x several images or groups.
+    """
+    plane, tiled = work.plane, work.tiled
     params = [Param(work.x_size), *([] if tiled.x else [Param(plane.k, "int32")])]
     params += [*weights, Param(plane.groups * plane.m)]
     params += [Param(work.output_size(tiled.residual))] if epilogue.residual else []
-    params += [Param(work.output_size(tiled.y))]
+    params += [*joined.constants, Param(joined.y_size)] if joined else [Param(work.output_size(tiled.y))]
 
-    def body(t: Expr, x: Buffer, *rest: Buffer) -> None:
+    def memory_of(x: Buffer, *rest: Buffer) -> Memory:
         offsets = () if tiled.x else rest[:1]
-        arrays, (bias, *residual, y, area) = rest[len(offsets) :][: len(weights)], rest[len(offsets) + len(weights) :]
-        memory = Memory(x, offsets[0] if offsets else None, arrays, bias, residual[0] if residual else None, y, area)
-        place, at_end = _locate(work, t)
+        arrays, (bias, *others, y, area) = rest[len(offsets) :][: len(weights)], rest[len(offsets) + len(weights) :]
+        residual = others[0] if epilogue.residual else None
+        return Memory(x, offsets[0] if offsets else None, arrays, bias, residual, y, area)
 
-        def emit(run: Run) -> None:
-            compute(work, run, epilogue, memory, place).emit()
-
+    def emit(memory: Memory, place: Place, at_end: Expr) -> None:
         first, *last = work.runs
         if not last:
-            emit(first)
+            compute(work, first, epilogue, memory, place).emit()
             return
         with T.If(at_end):
             with T.Then():
-                emit(last[0])
+                compute(work, last[0], epilogue, memory, place).emit()
             with T.Else():
-                emit(first)
+                compute(work, first, epilogue, memory, place).emit()
+
+    def tile(t: Expr, *buffers: Buffer) -> None:
+        emit(memory_of(*buffers), *_locate(work, t))
+
+    def joined_range(split: Expr, *buffers: Buffer) -> None:
+        assert joined
+        memory, (w, bias) = memory_of(*buffers), buffers[-4:-2]
+        channel = T.bind(split * (work.split_units * work.tile.rows))
+        range0 = T.bind(work.range_start - channel * plane.n)  # where channel 0 would lie in the scratch memory
+        with T.serial(0, work.places) as number:
+            place, at_end = _locate(work, T.bind(split * work.places + number))
+            emit(replace(memory, y=memory.area), replace(place, y0=T.bind(place.y0 + range0)), at_end)
+        bands = joined.stencil.tiles // joined.channels
+        last = T.bind(T.min(channel + work.split_units * work.tile.rows, plane.m))
+        with T.serial(channel * bands, last * bands) as band:
+            joined.emit(band, memory.area, w, bias, memory.y, x0=range0)
 
     reads = len(params) - 1
     inplace = ((reads - 1, reads),) if epilogue.residual and tiled.residual == tiled.y else ()
-    symbol = kernel_symbol("tiled", form, plane, tile, epilogue, tuple(weights), tiled, target.name)
-    return build_kernel(symbol, params, work.tiles, body, scratch=Param(work.scratch_size), inplace=inplace)
+    facts = (form, plane, work.tile, epilogue, tuple(weights), tiled, *([joined.facts] if joined else []), target.name)
+    symbol = kernel_symbol("tiled_joined" if joined else "tiled", *facts)
+    if joined:
+        scratch = Param(work.range_start + work.range_size)
+        return build_kernel(symbol, params, work.tile.splits, joined_range, scratch=scratch)
+    return build_kernel(symbol, params, work.tiles, tile, scratch=Param(work.scratch_size), inplace=inplace)
 
 
 def split_of(t: Expr, tiles: int, splits: int) -> tuple[Expr, Expr]:

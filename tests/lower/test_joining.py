@@ -1,0 +1,191 @@
+"""A layer and the depthwise convolution behind it in one kernel: where it pays, with the outputs of ONNX Runtime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import helper
+
+from edgesparse.layers import layers
+from edgesparse.lower.graph import Lowered, lower_graph
+from edgesparse.plan import LayerPlan, Tile
+from edgesparse.targets import Target
+from tests.lower.executor import HOST, run_calls
+from tests.lower.single import random, runnable_targets
+from tests.lower.test_weighted import NARROW, TILED, judge, model_of, sparse_random
+
+M, K, SIZE = 41, 2, (33, 17)
+TILE = Tile(2, 1000, 4)
+WINDOWS = {
+    "3x3": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]},
+    "3x3_stride_2": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]},
+    "5x5_same_upper": {"kernel_shape": [5, 5], "pads": [1, 1, 2, 2], "strides": [2, 2]},
+    "dilated": {"kernel_shape": [3, 3], "pads": [2, 2, 2, 2], "dilations": [2, 2]},
+}
+
+
+def expansion(
+    size=SIZE, *, m=M, k=K, batch=1, density=0.4, kernel=1, activation="Relu", **window
+) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """conv -> activation -> depthwise -> activation."""
+    window = window or WINDOWS["3x3"]
+    x = random((batch, k, *size))
+    constants = {
+        "w": sparse_random((m, k, kernel, kernel), density),
+        "b": random((m,), 3),
+        "dw": random((m, 1, *window["kernel_shape"]), 4),
+        "db": random((m,), 5),
+    }
+    pads = {"pads": [kernel // 2] * 4}
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["a"], name="expand", **pads),
+        helper.make_node(activation, ["a"], ["c"], name="act1"),
+        helper.make_node("Conv", ["c", "dw", "db"], ["d"], name="depthwise", group=m, **window),
+        helper.make_node(activation, ["d"], ["y"], name="act2"),
+    ]
+    return model_of(nodes, {"x": x}, constants), {"x": x}
+
+
+def lowered(proto, target: Target, kernel: str, tile: Tile, **options) -> Lowered:
+    model = ir.from_proto(proto)
+    plans = {
+        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, layer.density, kernel, tile, 1.0, "given")
+        for layer in layers(model)
+    }
+    return lower_graph(model, target, plans, **options)
+
+
+def l2_for(rows: int, size=SIZE) -> int:
+    """An L2 cache, in bytes, of which half holds `rows` channels."""
+    return 2 * rows * 4 * size[0] * size[1]
+
+
+HOST_OF_8 = replace(HOST, l2_bytes=l2_for(8))
+
+
+def is_joined(result: Lowered) -> bool:
+    return any(call.op.count("Conv") > 1 for call in result.calls)
+
+
+def assert_match(result: Lowered, proto, inputs, target: Target) -> None:
+    actual = run_calls(result.calls, inputs, target)[result.outputs["y"].name]
+    expected = judge(proto, inputs)
+    np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize(("kernel", "tile"), TILED)
+def test_joined_layers_match(target, kernel, tile):
+    """Ranges of one, two and three groups of rows; the last has fewer, or none."""
+    for number, (m, units) in enumerate([(40, 1), (40, 2), (41, 2), (41, 3)]):
+        target = replace(target, l2_bytes=l2_for(units * tile.rows))
+        proto, inputs = expansion(m=m, k=1, density=(0.0, 0.1, 0.4, 1.0)[number])
+
+        result = lowered(proto, target, kernel, tile)
+
+        assert is_joined(result), (m, units)
+        assert_match(result, proto, inputs, target)
+
+
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
+@pytest.mark.parametrize("activation", ["Relu", "HardSwish", "Sigmoid"])
+def test_windows_and_activations_match(target, window, activation):
+    for kernel, tile in (("dense", Tile(4, 5, 6)), ("sparse", Tile(2, 5, 4))):  # two blocks of K
+        target = replace(target, l2_bytes=l2_for(2 * tile.rows))
+        proto, inputs = expansion(m=64, k=7, activation=activation, **window)
+
+        result = lowered(proto, target, kernel, tile)
+
+        assert is_joined(result)
+        assert_match(result, proto, inputs, target)
+
+
+def test_a_convolution_with_a_window_joins_too():
+    proto, inputs = expansion(m=64, k=1, kernel=3)
+    target = replace(HOST, l2_bytes=l2_for(16))
+
+    result = lowered(proto, target, "sparse", TILE)
+
+    assert is_joined(result)
+    assert_match(result, proto, inputs, target)
+
+
+def test_what_is_handed_over_takes_no_place_in_the_arena():
+    proto, _ = expansion()
+
+    joined, apart = (lowered(proto, HOST_OF_8, "sparse", TILE, join_layers=joins) for joins in (True, False))
+
+    assert [call.op for call in joined.calls] == ["Conv+Relu+Conv+Relu"]
+    assert [call.op for call in apart.calls] == ["Conv+Relu", "Conv+Relu"]
+    assert {w.name for call in joined.calls for w in call.writes} == {joined.outputs["y"].name}
+
+
+def test_exposed_layers_stay_apart():
+    proto, _ = expansion()
+
+    result = lowered(proto, HOST_OF_8, "sparse", TILE, expose=True)
+
+    assert not is_joined(result)
+    assert "c" in result.outputs
+
+
+@pytest.mark.parametrize(
+    ("changes", "l2_bytes"),
+    [
+        pytest.param({}, 1 << 20, id="the cache holds what is handed over"),
+        pytest.param({"k": 32}, l2_for(8), id="packing x again costs more"),
+        pytest.param({"k": 1}, l2_for(3), id="no group of rows fits"),
+        pytest.param({"batch": 2, "k": 1}, l2_for(8), id="two images"),
+    ],
+)
+def test_layers_stay_apart_where_joining_does_not_pay(changes, l2_bytes):
+    proto, inputs = expansion(**changes)
+    target = replace(HOST, l2_bytes=l2_bytes)
+
+    result = lowered(proto, target, "sparse", TILE)
+
+    assert not is_joined(result)
+    assert_match(result, proto, inputs, target)
+
+
+def test_lanes_over_channels_stay_apart():
+    proto, inputs = expansion((40, 16))
+
+    result = lowered(proto, HOST_OF_8, "dense", NARROW[0])
+
+    assert not is_joined(result)
+    assert_match(result, proto, inputs, HOST_OF_8)
+
+
+@pytest.mark.parametrize("other", ["reader", "residual", "output", "multiplier"])
+def test_layers_stay_apart_whose_values_others_need(other):
+    proto, inputs = expansion(k=1)
+    graph = proto.graph
+    depthwise = graph.node[2]
+    if other == "reader":
+        graph.node[3].CopyFrom(helper.make_node("Add", ["d", "c"], ["y"], name="act2"))
+    elif other == "residual":
+        graph.node[3].CopyFrom(helper.make_node("Add", ["d", "d"], ["y"], name="act2"))
+        graph.node[1].CopyFrom(helper.make_node("Add", ["a", "r"], ["c"], name="act1"))
+        graph.input.append(helper.make_tensor_value_info("r", onnx.TensorProto.FLOAT, (1, M, *SIZE)))
+        inputs["r"] = random((1, M, *SIZE), 7)
+    elif other == "output":
+        graph.output.append(helper.make_tensor_value_info("c", onnx.TensorProto.FLOAT, (1, M, *SIZE)))
+    else:
+        weight, bias = (next(t for t in graph.initializer if t.name == name) for name in ("dw", "db"))
+        weight.CopyFrom(onnx.numpy_helper.from_array(random((2 * M, 1, 3, 3), 4), "dw"))
+        bias.CopyFrom(onnx.numpy_helper.from_array(random((2 * M,), 5), "db"))
+        del graph.value_info[:]
+        graph.output[0].type.tensor_type.ClearField("shape")
+    assert depthwise.name == "depthwise"
+    proto = onnx.shape_inference.infer_shapes(proto)
+
+    result = lowered(proto, HOST_OF_8, "sparse", TILE)
+
+    assert not is_joined(result)
+    assert_match(result, proto, inputs, HOST_OF_8)
