@@ -29,6 +29,10 @@ class MeasureError(EdgesparseError):
     """A measurement or a comparison cannot be made."""
 
 
+class OnnxRuntimeError(EdgesparseError):
+    """ONNX Runtime, the reference, cannot open or run a model, crashed over it, or did not answer in time."""
+
+
 class RecipeError(EdgesparseError):
     """A recipe cannot be read, or holds something that is no option."""
 

@@ -5,9 +5,9 @@ from edgesparse.measure.bench import BenchReport, Contender, StepTime, bench
 from edgesparse.measure.compare import Difference, compare, compare_all
 from edgesparse.measure.feeds import Arrays, Given, feeds_for, random_feeds
 from edgesparse.measure.figure import Figure, Origin
-from edgesparse.measure.latency import Latency, Schedule, interleave, summarise
+from edgesparse.measure.latency import Elapsed, Latency, Schedule, interleave, summarise
 from edgesparse.measure.memory import Memory, measure_memory
-from edgesparse.measure.rivals import RIVALS, OnnxRuntime, open_rival
+from edgesparse.measure.rivals import RIVALS, open_rival
 from edgesparse.measure.steps import step_times_us
 
 __all__ = [
@@ -16,11 +16,11 @@ __all__ = [
     "BenchReport",
     "Contender",
     "Difference",
+    "Elapsed",
     "Figure",
     "Given",
     "Latency",
     "Memory",
-    "OnnxRuntime",
     "Origin",
     "Schedule",
     "StepTime",

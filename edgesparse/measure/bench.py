@@ -9,10 +9,10 @@ from pathlib import Path
 
 from edgesparse.errors import MeasureError
 from edgesparse.measure.artifact import open_artifact
-from edgesparse.measure.feeds import Given, feeds_for
-from edgesparse.measure.latency import Latency, Schedule, interleave
+from edgesparse.measure.feeds import Arrays, Given, feeds_for
+from edgesparse.measure.latency import Elapsed, Latency, Schedule, interleave
 from edgesparse.measure.memory import ARTIFACT, Memory, measure_memory
-from edgesparse.measure.rivals import open_rival
+from edgesparse.measure.rivals import Runner, open_rival
 
 EDGESPARSE = "edgesparse"
 _PAUSE_S = 0.002  # longer than worker threads spin after a run
@@ -75,7 +75,7 @@ def bench(
         feeds = feeds_for(opened.inputs, inputs)
         programs: dict[str, Callable[[], object]] = {EDGESPARSE: partial(opened.run, feeds)}
         for name, path in files.items():
-            programs[name] = partial(open_rival(name, path, threads).run, feeds)
+            programs[name] = _timed(open_rival(name, path, threads), feeds)
         pause_s = _PAUSE_S if threads > 1 and against else 0.0
         times = interleave(programs, Schedule(seconds, pause_s=pause_s))
         profile = opened.profile(feeds) if steps else []
@@ -93,3 +93,7 @@ def bench(
         for name, latency in times.items()
     )
     return BenchReport(threads, contenders, tuple(StepTime(s.name, s.op, s.kernel, s.median_us) for s in profile))
+
+
+def _timed(rival: Runner, feeds: Arrays) -> Callable[[], Elapsed]:
+    return lambda: Elapsed(rival.time_ns(feeds))

@@ -8,6 +8,7 @@ prints the growth as JSON: from after the imports to the peak during three infer
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -63,33 +64,33 @@ def _unavailable(why: str) -> Memory:
     return Memory(missing, missing, missing)
 
 
-def _resident_bytes() -> dict[str, int] | None:
+def _resident_bytes(process: int) -> dict[str, int] | None:
     try:
-        text = Path("/proc/self/status").read_text()
+        text = Path(f"/proc/{process}/status").read_text()
     except OSError:
         return None
     return {key: int(kib) * 1024 for key, kib in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
 
 
-def _forget_peak() -> None:
+def _forget_peak(process: int) -> None:
     """Let VmHWM start again from the present size; otherwise the peak of an import could hide the model's."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        Path(f"/proc/{process}/clear_refs").write_text("5")
     except OSError:
         return
 
 
 def main(runtime: str, model: str, threads: str, saved_feeds: str) -> None:
-    """Open and run a model in this process and print by how much the process grew."""
+    """Open and run a model, and print by how much the process that holds it grew: this one, or ONNX Runtime's."""
     import edgesparse_runtime
 
+    from edgesparse import reference
     from edgesparse.measure.rivals import open_rival
 
     feeds = dict(np.load(saved_feeds))
-    if runtime != ARTIFACT:
-        __import__(runtime)
-    _forget_peak()
-    before = _resident_bytes()
+    process = os.getpid() if runtime == ARTIFACT else reference.process_id()
+    _forget_peak(process)
+    before = _resident_bytes(process)
     opened = (
         edgesparse_runtime.Model(model, threads=int(threads))
         if runtime == ARTIFACT
@@ -97,7 +98,7 @@ def main(runtime: str, model: str, threads: str, saved_feeds: str) -> None:
     )
     for _ in range(3):
         opened.run(feeds)
-    after = _resident_bytes()
+    after = _resident_bytes(process)
     print(json.dumps(_growth(before, after) if before and after else None))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
-from edgesparse.pipeline.compiling import digest, lowered, normalised, serialized
+from edgesparse.pipeline.compiling import digest, lowered, normalised
 from edgesparse.pipeline.pruning import Pruning, apply_pruning
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
@@ -46,7 +46,7 @@ def verify(
 
     Raises: EdgesparseError: something cannot be opened or run here.
     """
-    from edgesparse import frontend, measure
+    from edgesparse import frontend, measure, reference
 
     given = samples(calibration)
     progress("running the artifact")
@@ -59,7 +59,7 @@ def verify(
     source = frontend.read(model, example_inputs, feeds)
     pruned, _ = apply_pruning(source, _recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
-    expected = measure.OnnxRuntime(serialized(pruned), threads=1).run(feeds)
+    expected = reference.evaluate(pruned, feeds)
     outputs = measure.compare_all(actual, expected)
     target = str(manifest.get("target", targets.HOST))
     compared = _compare_layers(pruned, target, shapes, feeds, progress) if layers else ()
@@ -97,7 +97,7 @@ def _compare_layers(
     model: ir.Model, target: str, shapes: InputShapes, feeds: Mapping[str, np.ndarray], progress: Progress
 ) -> tuple[Difference, ...]:
     """Compare what every layer of the normalised model computes with ONNX Runtime's."""
-    from edgesparse import measure
+    from edgesparse import measure, reference
     from edgesparse.package.writer import write
 
     device = targets.load(target)
@@ -109,14 +109,4 @@ def _compare_layers(
         progress("comparing layer by layer")
         actual = run(path, feeds)
     visible = [str(value.name) for node in normal.graph for value in node.outputs if value.name in actual]
-    reference = measure.OnnxRuntime(serialized(_exposing(normal, visible)), threads=1, outputs=visible)
-    return measure.compare_all(actual, reference.run(dict(feeds)))
-
-
-def _exposing(model: ir.Model, names: list[str]) -> ir.Model:
-    """A copy of `model` whose outputs are the values in `names`."""
-    exposed = model.clone()
-    wanted = set(names)
-    values = [value for node in exposed.graph for value in node.outputs if value.name in wanted]
-    exposed.graph.outputs[:] = values
-    return exposed
+    return measure.compare_all(actual, reference.evaluate(normal, feeds, visible))

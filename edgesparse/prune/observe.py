@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import prod
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
-from onnx_ir.passes import common
 
-from edgesparse.errors import PruneError
+from edgesparse import reference
+from edgesparse.errors import OnnxRuntimeError, PruneError
 from edgesparse.prune.moments import MomentSum
 from edgesparse.prune.samples import Samples
 from edgesparse.prune.unfold import Convolution, Geometry, Product, Sampling, same_pads
@@ -25,7 +22,6 @@ BATCH = 16
 PASSES = 16
 """How often the samples run: each time, later layers see what was pruned before."""
 MOMENT_BYTES = 1 << 30
-INLINE_BYTES = 1 << 30  # a larger model is handed over in files: a protocol buffer ends at 2 GiB
 
 Read = TypeVar("Read", bound=Hashable)
 
@@ -149,46 +145,13 @@ def _activations(
 ) -> Iterator[tuple[Sampling, dict[str, np.ndarray]]]:
     inputs = {value.name for value in model.graph.inputs}
     wanted = [name for name in values if name not in inputs]
-    session = _session(model, wanted) if wanted else None
-    first = 0
-    for feed in samples.feeds(BATCH):
-        batch = min(BATCH, len(samples) - first) if samples.batchable else 1
-        taken = {} if session is None else dict(zip(wanted, _run(session, wanted, feed), strict=True))
-        yield Sampling(len(samples), first, batch), {**feed, **taken}
-        first += batch
-
-
-def _run(
-    session: onnxruntime.InferenceSession, wanted: Sequence[str], feed: Mapping[str, np.ndarray]
-) -> list[np.ndarray]:
-    names = {value.name for value in session.get_inputs()}
     try:
-        arrays: list[np.ndarray] = session.run(wanted, {name: feed[name] for name in feed if name in names})
-    except Exception as err:  # ONNX Runtime raises classes of its own, without a common base
-        raise PruneError(f"calibration: ONNX Runtime cannot run the model on the samples: {_first_line(err)}") from err
-    return arrays
-
-
-def _first_line(err: Exception) -> str:
-    return str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
-
-
-def _session(model: ir.Model, values: Sequence[str]) -> onnxruntime.InferenceSession:
-    """A session that computes `values`, and nothing that they do not need."""
-    part = model.clone()
-    by_name = {value.name: value for node in part.graph for value in node.outputs}
-    part.graph.outputs[:] = [by_name[name] for name in values]
-    common.RemoveUnusedNodesPass()(part)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    size_bytes = sum(value.const_value.nbytes for value in part.graph.initializers.values() if value.const_value)
-    try:
-        if size_bytes < INLINE_BYTES:
-            data = ir.to_proto(part).SerializeToString()
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
-            path = Path(folder) / "model.onnx"
-            ir.save(part, path, external_data="weights.bin")
-            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as err:
-        raise PruneError(f"calibration: ONNX Runtime cannot open the model: {_first_line(err)}") from err
+        session = reference.Session(model, wanted, threads=0) if wanted else None
+        first = 0
+        for feed in samples.feeds(BATCH):
+            batch = min(BATCH, len(samples) - first) if samples.batchable else 1
+            taken = session.run({name: feed[name] for name in session.inputs}) if session else {}
+            yield Sampling(len(samples), first, batch), {**feed, **taken}
+            first += batch
+    except OnnxRuntimeError as err:
+        raise PruneError(f"calibration: {err}") from err

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgesparse.errors import SearchError
+from edgesparse import reference
+from edgesparse.errors import OnnxRuntimeError, SearchError
 from edgesparse.search.state import State
 
 LOSSES = "losses"
@@ -43,7 +43,10 @@ class OutputLoss:
 
         Raises: SearchError: ONNX Runtime cannot open or run the model.
         """
-        self._session = _session(_with_weights_as_inputs(model, tensors), threads)
+        try:
+            self._session = reference.Session(_with_weights_as_inputs(model, tensors), threads=threads)
+        except OnnxRuntimeError as err:
+            raise SearchError(f"calibration: {err}") from err
         self._samples = samples
         self._dense = [self._run(feeds) for feeds in samples]
 
@@ -54,10 +57,9 @@ class OutputLoss:
 
     def _run(self, feeds: Feeds) -> list[np.ndarray]:
         try:
-            outputs: list[np.ndarray] = self._session.run(None, dict(feeds))
-        except Exception as err:  # its exceptions have no common base but Exception
-            raise SearchError(f"calibration: ONNX Runtime cannot run the model: {str(err).splitlines()[0]}") from err
-        return outputs
+            return list(self._session.run(feeds).values())
+        except OnnxRuntimeError as err:
+            raise SearchError(f"calibration: {err}") from err
 
 
 def _error(dense: Sequence[np.ndarray], pruned: Sequence[np.ndarray]) -> float:
@@ -131,16 +133,3 @@ def _with_weights_as_inputs(model: ir.Model, tensors: Iterable[str]) -> ir.Model
         if name not in present:
             copy.graph.inputs.append(copy.graph.initializers[name])
     return copy
-
-
-def _session(model: ir.Model, threads: int) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    data = ir.to_proto(model).SerializeToString()
-    try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as err:  # its exceptions have no common base but Exception
-        raise SearchError(f"calibration: ONNX Runtime cannot open the model: {str(err).splitlines()[0]}") from err

@@ -121,7 +121,7 @@ def test_unknown_rival_lists_the_known_ones(tmp_path):
 def test_rival_that_cannot_open_the_model_says_so_in_one_line(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"nothing")
 
-    with pytest.raises(MeasureError, match=r"model.onnx: ONNX Runtime cannot open it: ") as caught:
+    with pytest.raises(MeasureError, match=r"ONNX Runtime cannot open .*model.onnx: ") as caught:
         open_rival("onnxruntime", tmp_path / "model.onnx", 1)
 
     assert "\n" not in str(caught.value)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgesparse import reference
 from edgesparse.errors import PruneError
 from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured.flow import Flow, Use
 from edgesparse.prune.structured.groups import Group
-from edgesparse.prune.structured.probe import Session
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -98,10 +98,10 @@ def activation(evidence: Evidence, groups: list[Group]) -> list[np.ndarray]:
     flow, total = evidence.flow, np.zeros(len(evidence.flow.atoms))
     read = [(layer, labels) for layer in flow.layers if (labels := flow.axes(layer.data)[layer.axis]) is not None]
     samples = check_samples(evidence.model, evidence.calibration)
-    session = Session(evidence.model, sorted({str(layer.data.name) for layer, _ in read}))
+    session = reference.Session(evidence.model, sorted({str(layer.data.name) for layer, _ in read}), threads=0)
     roots = flow.atoms.roots()
     for feeds in samples.feeds():
-        values = session(feeds)
+        values = session.run(feeds)
         for layer, labels in read:
             squares = values[str(layer.data.name)].astype(np.float64) ** 2
             others = tuple(axis for axis in range(squares.ndim) if axis != layer.axis)

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-import onnxruntime
 
-from edgesparse.errors import PruneError
+from edgesparse import reference
+from edgesparse.errors import OnnxRuntimeError, PruneError
 from edgesparse.sparsity.weights import stored_array
 
 Feeds = Mapping[str, np.ndarray]
@@ -70,41 +69,19 @@ def parameters(model: ir.Model) -> dict[str, np.ndarray]:
 def run_all(model: ir.Model, feeds: Feeds) -> dict[str, np.ndarray]:
     """Every tensor that a node of the main graph makes, and the inputs and initializers."""
     names = [str(value.name) for node in model.graph for value in node.outputs if value.name]
-    found = Session(model, names)(feeds)
-    return {**parameters(model), **feeds, **found}
-
-
-class Session:
-    """ONNX Runtime over `model`, which may return any value of the main graph; nothing is fused."""
-
-    def __init__(self, model: ir.Model, names: list[str]) -> None:
-        proto = ir.to_proto(model)
-        present = {output.name for output in proto.graph.output}
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
-        self._names = names
-        self._session = onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-
-    def __call__(self, feeds: Feeds) -> dict[str, np.ndarray]:
-        """The values asked for that are tensors."""
-        results = self._session.run(self._names, dict(feeds))
-        return {name: array for name, array in zip(self._names, results, strict=True) if isinstance(array, np.ndarray)}
+    return {**parameters(model), **feeds, **reference.evaluate(model, feeds, names)}
 
 
 def _runs(model: ir.Model, feeds: Feeds | None) -> list[dict[str, np.ndarray]]:
     try:
         first = run_all(model, feeds) if feeds else None
-    except Exception as err:  # ONNX Runtime's exceptions share no base but this one
-        raise PruneError(f"ONNX Runtime cannot run the model on the calibration data: {_line(err)}") from err
-    failure: Exception | None = None
+    except OnnxRuntimeError as err:
+        raise PruneError(f"on the calibration data, {err}") from err
+    failure: OnnxRuntimeError | None = None
     for side in (0,) if feeds else SIDES:
         try:
             first = run_all(model, made_up(model, 1, side)) if first is None else first
-        except Exception as err:
+        except OnnxRuntimeError as err:
             failure = err
             continue
         if not _dynamic(model):
@@ -112,9 +89,9 @@ def _runs(model: ir.Model, feeds: Feeds | None) -> list[dict[str, np.ndarray]]:
         given = feeds or made_up(model, 1, side)
         try:
             return [first, run_all(model, _larger(model, given))]
-        except Exception:  # dynamic by name only
+        except OnnxRuntimeError:  # dynamic by name only
             return [first]
-    raise PruneError(f"ONNX Runtime cannot run the model on made-up inputs: {_line(failure)}; give calibration samples")
+    raise PruneError(f"on made-up inputs, {failure}; give calibration samples")
 
 
 def made_up(model: ir.Model, batch: int, side: int) -> dict[str, np.ndarray]:
@@ -179,7 +156,3 @@ def _static(model: ir.Model, constant: set[str]) -> set[str]:
 def _foldable(node: ir.Node) -> bool:
     has_graph = any(attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attr in node.attributes.values())
     return node.domain in ("", "ai.onnx") and not has_graph and not node.op_type.startswith("Random")
-
-
-def _line(err: BaseException | None) -> str:
-    return (str(err).strip().splitlines() or ["unknown error"])[0]

@@ -1,0 +1,111 @@
+"""The process that holds ONNX Runtime: it answers one request after the other, and ends with its parent.
+
+It is run as a file and imports nothing of edgesparse, so that it starts fast and a crash takes nothing of ours along.
+The parent imports `send` and `receive` from here; it never imports ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+
+def send(connection: Connection, message: object) -> None:
+    """Send any message; arrays in it are not copied into the pickle."""
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
+    raws = [buffer.raw() for buffer in buffers]
+    connection.send([raw.nbytes for raw in raws])
+    connection.send_bytes(data)
+    for raw in raws:
+        if raw.nbytes:
+            connection.send_bytes(raw)
+
+
+def receive(connection: Connection) -> Any:
+    """What the other end has sent; the arrays in it can be written to.
+
+    Raises: EOFError, OSError: the other end is gone.
+    """
+    sizes = connection.recv()
+    data = connection.recv_bytes()
+    buffers = [np.empty(size, np.uint8) for size in sizes]
+    for buffer in buffers:
+        if buffer.nbytes:
+            connection.recv_bytes_into(buffer)
+    return pickle.loads(data, buffers=buffers)
+
+
+class _Sessions:
+    """The sessions of this process by number; every method answers one kind of request."""
+
+    def __init__(self) -> None:
+        import onnxruntime
+
+        self._ort = onnxruntime
+        self._open: dict[int, Any] = {}
+
+    def open(self, number: int, model: str | np.ndarray, threads: int, optimised: bool) -> tuple[list[str], list[str]]:
+        """Open a model, from a file or from its bytes; returns the names of its inputs and outputs."""
+        options = self._ort.SessionOptions()
+        level = self._ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        source = model if isinstance(model, str) else model.tobytes()
+        session = self._ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self._open[number] = session
+        return [value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()]
+
+    def run(self, number: int, feeds: dict[str, np.ndarray]) -> list[np.ndarray | None]:
+        """One inference; None for outputs that are no tensors."""
+        results = self._open[number].run(None, feeds)
+        return [array if isinstance(array, np.ndarray) else None for array in results]
+
+    def time(self, number: int, feeds: dict[str, np.ndarray]) -> int:
+        """The nanoseconds of one inference, without the way between the processes."""
+        start = time.perf_counter_ns()
+        self._open[number].run(None, feeds)
+        return time.perf_counter_ns() - start
+
+    def close(self, numbers: list[int]) -> None:
+        """Forget sessions."""
+        for number in numbers:
+            self._open.pop(number, None)
+
+
+def _end_with_parent(fd: int) -> None:
+    """Leave when the other end of the socket closes, in the middle of an inference too."""
+    poll = select.poll()
+    poll.register(fd, select.POLLHUP)
+    poll.poll()
+    os._exit(0)
+
+
+def _serve(connection: Connection) -> None:
+    sessions = _Sessions()
+    send(connection, ("ok", None))
+    while True:
+        request, *arguments = receive(connection)
+        try:
+            answer = ("ok", getattr(sessions, request)(*arguments))
+        except Exception as err:  # ONNX Runtime's exceptions have no common base; the parent turns them into its own
+            answer = ("error", f"{err}" or type(err).__name__)
+        send(connection, answer)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
+    socket = Connection(int(sys.argv[1]))
+    threading.Thread(target=_end_with_parent, args=[socket.fileno()], daemon=True).start()
+    _serve(socket)
