@@ -19,7 +19,8 @@ from torch.utils import _pytree as pytree
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.read import Examples
-from edgesparse.frontend.torch.export import quiet, to_onnx, trace
+from edgesparse.frontend.torch import archive
+from edgesparse.frontend.torch.export import to_onnx, trace
 from edgesparse.frontend.torch.failures import reason
 from edgesparse.frontend.torch.masks import prepared
 
@@ -67,18 +68,8 @@ def _found(source: object, where: str) -> Any:
     if not isinstance(source, str | Path):
         return source
     if Path(source).suffix == ".pt2":
-        return _load(Path(source))
+        return archive.load(Path(source))
     return _made(where, *str(source).split(":"))
-
-
-def _load(path: Path) -> ExportedProgram:
-    if not path.is_file():
-        raise FrontendError(f"{path}: cannot be read: there is no such file")
-    try:
-        with quiet():
-            return torch.export.load(str(path))
-    except Exception as err:  # of many kinds: zip, pickle, schema, unknown operators and classes
-        raise FrontendError(f"{path}: not a file by torch.export.save, or of another version: {reason(err)}") from err
 
 
 def _made(where: str, module_name: str, attribute: str) -> Any:
