@@ -23,11 +23,24 @@ class ArgKind(IntEnum):
     INDEX_I32 = 3  # int32, each in [0, limit)
 
 
+class FaultKind(IntEnum):
+    """What is wrong with a value that a kernel refuses."""
+
+    INTEGER = 1  # it is not in [lowest, highest]
+    FLOAT = 2  # it is not in [lowest, highest], or is NaN; the three are the bits of a float64
+    DIVISOR = 3  # it is 0
+
+
+FAULT_FIELDS = ("kind", "operand", "element", "found", "lowest", "highest", "reserved0", "reserved1")
+"""The int64 fields of the record that a kernel which fails fills in."""
+
+
 @dataclass(frozen=True)
 class Arg:
     """One pointer handed to a kernel, and the bytes behind it that the kernel may touch.
 
-    `limit` belongs to `kind`; it is 0 for DATA. Offsets are 64-byte aligned.
+    `limit` belongs to `kind`; it is 0 for DATA. Offsets are 64-byte aligned. `name` is what a message about its content
+    calls it.
     """
 
     space: Space
@@ -35,11 +48,12 @@ class Arg:
     size_bytes: int
     kind: ArgKind = ArgKind.DATA
     limit: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel call: `kernel(args, begin, end)` over disjoint ranges that cover [0, tiles)."""
+    """One kernel call: `kernel(args, begin, end, fault)` over disjoint ranges that cover [0, tiles)."""
 
     name: str  # ONNX name of the layer, for profiles and error messages
     op: str  # what it computes, such as "Conv+Relu"

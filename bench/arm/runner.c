@@ -11,18 +11,20 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-typedef void kernel(void *const *arguments, int32_t begin, int32_t end);
+typedef int32_t kernel(void *const *arguments, int32_t begin, int32_t end, int64_t *fault);
 
 /* Calls the kernel on a stack that ends at `top`. */
 static void call_on(char *top, kernel *code, void *const *arguments, int32_t tiles)
 {
     register void *const *first __asm__("x0") = arguments;
+    int64_t record[8];
     register int64_t begin __asm__("x1") = 0, end __asm__("x2") = tiles;
+    register int64_t *fault __asm__("x3") = record;
     register kernel *to __asm__("x20") = code;
     __asm__ volatile("mov x19, sp\n\tmov sp, %[top]\n\tblr %[to]\n\tmov sp, x19"
-                     : "+r"(first), "+r"(begin), "+r"(end)
+                     : "+r"(first), "+r"(begin), "+r"(end), "+r"(fault)
                      : [top] "r"(top), [to] "r"(to)
-                     : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17",
+                     : "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17",
                        "x18", "x19", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11",
                        "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25",
                        "v26", "v27", "v28", "v29", "v30", "v31", "cc", "memory");

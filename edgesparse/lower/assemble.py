@@ -10,6 +10,7 @@ from edgesparse.lower.codegen import CodeImage, compile_kernels
 from edgesparse.lower.graph import Lowered
 from edgesparse.lower.kernel import OVERREAD_BYTES, Call, Constant, Kernel, Tensor
 from edgesparse.lower.memory import ArenaPlan, align, plan_arena
+from edgesparse.lower.scope import MARK
 from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
 from edgesparse.targets import Target
 
@@ -41,11 +42,12 @@ def _specs(tensors: Mapping[str, Tensor], arena: ArenaPlan) -> tuple[TensorSpec,
 
 
 def _step(call: Call, arena: ArenaPlan, weights: _Weights, image: CodeImage) -> Step:
-    args = [
-        weights.add(read) if isinstance(read, Constant) else Arg(Space.ARENA, arena.offsets[read.name], read.size_bytes)
-        for read in call.reads
-    ]
-    args += [Arg(Space.ARENA, arena.offsets[write.name], write.size_bytes) for write in call.writes]
+    def placed(tensor: Tensor) -> Arg:
+        name = tensor.name.split(MARK)[0] if call.kernel.fails else ""  # only what a fault may name
+        return Arg(Space.ARENA, arena.offsets[tensor.name], tensor.size_bytes, name=name)
+
+    args = [weights.add(read) if isinstance(read, Constant) else placed(read) for read in call.reads]
+    args += [placed(write) for write in call.writes]
     if call.kernel.scratch_bytes:
         args.append(Arg(Space.SCRATCH, 0, call.kernel.scratch_bytes))
     symbol = call.kernel.symbol

@@ -109,16 +109,20 @@ def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
 
 
 def _shims(kernels: Sequence[Kernel]) -> str:
-    """C source of the entry points: `void symbol(void *const *args, int32_t begin, int32_t end)`."""
-    lines = [_MEMORY]
-    for kernel in kernels:
-        count = len(kernel.func.params) - 2
-        types = "void *, " * count + "int32_t, int32_t"
-        values = "".join(f"args[{i}], " for i in range(count)) + "begin, end"
-        lines.append(f"void {kernel.symbol}{_BODY}({types});")
-        head = f"void {kernel.symbol}(void *const *args, int32_t begin, int32_t end)"
-        lines.append(f"{head} {{ {kernel.symbol}{_BODY}({values}); }}")
-    return "\n".join(lines) + "\n"
+    """C source of the entry points: `int32_t symbol(void *const *args, int32_t begin, int32_t end, int64_t *fault)`."""
+    return "\n".join([_MEMORY, *map(_shim, kernels)]) + "\n"
+
+
+def _shim(kernel: Kernel) -> str:
+    count = len(kernel.func.params) - (3 if kernel.fails else 2)
+    types = "void *, " * count + "int32_t, int32_t"
+    values = "".join(f"args[{i}], " for i in range(count)) + "begin, end"
+    head = f"int32_t {kernel.symbol}(void *const *args, int32_t begin, int32_t end, int64_t *fault)"
+    body = kernel.symbol + _BODY
+    if kernel.fails:  # the first field is the kind, which is never 0
+        run = f"fault[0] = 0; {body}({values}, fault); return fault[0] != 0;"
+        return f"int32_t {body}({types}, int64_t *);\n{head} {{ {run} }}"
+    return f"void {body}({types});\n{head} {{ (void)fault; {body}({values}); return 0; }}"
 
 
 def _link(target: Target, inputs: Sequence[Path], output: Path, symbols: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """What a kernel is, and the small builder that every kernel family writes its TIR with.
 
 A kernel is a plain C function `f(p0, ..., pn, begin, end)`: one pointer for each argument, then a range of
-tiles. The range is the unit of parallelism: calls over disjoint ranges may run at the same time.
+tiles. The range is the unit of parallelism: calls over disjoint ranges may run at the same time. One that may refuse
+what it reads has a last pointer, to the record that says what it found (`FAULT_FIELDS`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from tvm.ir import PrimType
 from tvm.script.ir_builder import IRBuilder
-from tvm.tirx import Buffer, Expr, PrimFunc
+from tvm.tirx import Buffer, Expr, PrimFunc, const
 from tvm.tirx.script import builder as T
 
-from edgesparse.program import ArgKind
+from edgesparse.program import FAULT_FIELDS, ArgKind, FaultKind
 
 ALIGNMENT_BYTES = 64  # of every argument; kernels may rely on it
 OVERREAD_BYTES = 256  # a kernel may load, and ignore, this much past the end of an arena or scratch argument
@@ -36,7 +38,8 @@ class Kernel:
     """A TIR function with its calling facts.
 
     `func` takes the reads, then the writes, then (when `scratch_bytes` > 0) a private scratch area, then
-    `begin` and `end`. `inplace` lists pairs (read, write) of parameter numbers that may share memory.
+    `begin` and `end`, then (when it `fails`) the record of the fault. `inplace` lists pairs (read, write) of parameter
+    numbers that may share memory.
     """
 
     symbol: str
@@ -44,6 +47,7 @@ class Kernel:
     tiles: int
     scratch_bytes: int = 0
     inplace: tuple[tuple[int, int], ...] = ()
+    fails: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,23 +105,52 @@ def build_kernel(
     *,
     scratch: Param | None = None,
     inplace: tuple[tuple[int, int], ...] = (),
+    fails: bool = False,
 ) -> Kernel:
     """Make a kernel by running `body(tile, *buffers)` once for the loop over tiles.
 
-    `body` emits TIR through `T` (tvm.tirx.script.builder); the scratch buffer, if any, comes last.
+    `body` emits TIR through `T` (tvm.tirx.script.builder); the scratch buffer, if any, comes last, and then, if the
+    kernel `fails`, the record that `refuse` fills in.
     """
     every = [*params, scratch] if scratch else list(params)
     with _function(symbol) as builder:
+        if fails:
+            T.func_ret(PrimType("int32"))
         pointers = [T.arg(f"p{i}", T.handle(p.dtype)) for i, p in enumerate(every)]
         begin, end = T.arg("begin", T.int32()), T.arg("end", T.int32())
+        record = [T.arg("fault", T.handle("int64"))] if fails else []
         buffers = [
             T.decl_buffer((max(p.size, 1),), p.dtype, data=pointer, align=ALIGNMENT_BYTES)
             for p, pointer in zip(every, pointers, strict=True)
         ]
+        fault = [T.decl_buffer((len(FAULT_FIELDS),), "int64", data=pointer, align=8) for pointer in record]
         with T.serial(begin, end) as tile:
-            body(tile, *buffers)
+            body(tile, *buffers, *fault)
+        if fails:
+            T.Return(const(0, "int32"))
     scratch_bytes = scratch.size * np.dtype(scratch.dtype).itemsize if scratch else 0
-    return Kernel(symbol, builder.get(), tiles, scratch_bytes, inplace)
+    return Kernel(symbol, builder.get(), tiles, scratch_bytes, inplace, fails)
+
+
+def refuse(
+    fault: Buffer, kind: FaultKind, operand: int, element: Expr | int, found: Expr, limits: tuple[Expr, Expr]
+) -> None:
+    """Emit the end of a kernel that fails: say what it found, and leave.
+
+    Of several wrong values in a tile, a kernel refuses the one of the lowest element; its tiles ascend in elements.
+
+    Args:
+        fault: the last buffer of the body.
+        operand: number of the kernel's parameter.
+        found: the value of the element.
+        limits: the lowest and the highest value that is allowed.
+    """
+    number = "float64" if kind == FaultKind.FLOAT else "int64"
+    held = [T.cast(value, number) for value in (found, *limits)]
+    values = [kind, operand, element, *(T.reinterpret("int64", v) if kind == FaultKind.FLOAT else v for v in held)]
+    for place, value in enumerate(values):
+        T.buffer_store(fault, T.cast(value, "int64"), [place])
+    T.Return(const(0, "int32"))  # TVM knows no other return; the entry point looks whether a kind was stored
 
 
 @dataclass(frozen=True)

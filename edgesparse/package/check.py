@@ -119,6 +119,7 @@ def _check_arg(where: str, arg: Arg, program: Program) -> None:
         Space.WEIGHTS: len(program.weights),
         Space.SCRATCH: program.scratch_bytes,
     }[arg.space]
+    _check_name(where, arg.name)
     _check_range(where, arg.offset_bytes, arg.size_bytes, _SPACE_NAMES[arg.space], space_bytes)
     if arg.kind == ArgKind.DATA:
         _require(arg.limit == 0, f"{where}: is plain data with a limit of {arg.limit}, expected 0")

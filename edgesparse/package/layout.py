@@ -6,7 +6,7 @@ import struct
 from enum import IntEnum, IntFlag
 
 MAGIC = b"\x89ESP\r\n\x1a\n"
-MAJOR = 1
+MAJOR = 2
 MINOR = 0
 
 PREAMBLE = struct.Struct("<8sHHIQ8s32s")  # magic, major, minor, section_count, file_bytes, reserved, sha256
@@ -14,7 +14,7 @@ SECTION = struct.Struct("<IIQQ8s32s")  # kind, flags, offset, size, reserved, sh
 PLAN = struct.Struct("<IIQQQIIIII12s")  # isa, reserved, cpu_features, arena, scratch, five counts, reserved
 TENSOR = struct.Struct("<IIIIQQ8I")  # name, dtype, rank, offset, size, dims
 STEP = struct.Struct("<IIIIIIIIQII")  # name, op, kernel, first_arg, arg_count, code_offset, tiles, reserved
-ARG = struct.Struct("<IIQQQ")  # space, kind, offset, size, limit
+ARG = struct.Struct("<IIQQQII8s")  # space, kind, offset, size, limit, name, reserved
 
 PREAMBLE_HASHED_BYTES = 32
 SECTION_ALIGN = 16384

@@ -208,15 +208,16 @@ def _read_steps(tables: _Tables) -> Iterator[Step]:
             first_arg == used and used + arg_count <= len(tables.args) and reserved == 0,
             f"step {name!r}: has {arg_count} arguments from {first_arg}, expected them from {used}",
         )
-        args = tuple(_read_arg(name, record) for record in tables.args[used : used + arg_count])
+        args = tuple(_read_arg(name, record, tables) for record in tables.args[used : used + arg_count])
         used += arg_count
         yield Step(name, op, kernel, code_offset, tiles, args)
     _require(used == len(tables.args), f"plan: has {len(tables.args)} arguments, its steps use {used}")
 
 
-def _read_arg(step: str, record: tuple[Any, ...]) -> Arg:
-    space, kind, offset, size, limit = record
+def _read_arg(step: str, record: tuple[Any, ...], tables: _Tables) -> Arg:
+    space, kind, offset, size, limit, *name, reserved = record
+    _require(not any(reserved), f"step {step!r}: a reserved byte of an argument is not zero")
     try:
-        return Arg(Space(space), offset, size, ArgKind(kind), limit)
+        return Arg(Space(space), offset, size, ArgKind(kind), limit, tables.text(*name))
     except ValueError as err:
         raise PackageError(f"step {step!r}: an argument has an unknown space or kind: {err}") from err

@@ -14,7 +14,7 @@ from edgesparse.errors import PackageError
 from edgesparse.package import layout
 from edgesparse.package.check import check, tensor_bytes
 from edgesparse.package.layout import SectionKind
-from edgesparse.program import Program, TensorSpec
+from edgesparse.program import Arg, Program, TensorSpec
 
 
 def write(program: Program, manifest: Mapping[str, Any], path: Path, report: bytes | None = None) -> None:
@@ -100,7 +100,7 @@ def _encode_plan(program: Program) -> bytes:
     for step in program.steps:
         names = (*strings.add(step.name), *strings.add(step.op), *strings.add(step.kernel))
         steps.append(layout.STEP.pack(*names, len(args), len(step.args), step.code_offset, step.tiles, 0))
-        args += [layout.ARG.pack(arg.space, arg.kind, arg.offset_bytes, arg.size_bytes, arg.limit) for arg in step.args]
+        args += [_encode_arg(arg, strings) for arg in step.args]
     header = layout.PLAN.pack(
         layout.ISAS[program.isa],
         0,
@@ -126,6 +126,11 @@ def _encode_tensor(tensor: TensorSpec, strings: _Strings) -> bytes:
     name = strings.add(tensor.name)
     dtype = layout.DTYPES[tensor.dtype]
     return layout.TENSOR.pack(*name, dtype, rank, tensor.offset_bytes, tensor_bytes(tensor), *dims)
+
+
+def _encode_arg(arg: Arg, strings: _Strings) -> bytes:
+    facts = (arg.space, arg.kind, arg.offset_bytes, arg.size_bytes, arg.limit)
+    return layout.ARG.pack(*facts, *strings.add(arg.name), bytes(8))
 
 
 def _container(contents: Mapping[SectionKind, bytes]) -> Iterator[bytes]:

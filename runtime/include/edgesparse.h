@@ -19,23 +19,24 @@ extern "C" {
 #define ES_API __attribute__((visibility("default")))
 
 /* Values are pinned: they never change and are never used again. */
-#define ES_STATUS_LIST(X)                                                        \
-    X(ES_OK, 0, "success")                                                       \
-    X(ES_ERR_ARGUMENT, 1, "an argument of the call is invalid")                  \
-    X(ES_ERR_IO, 2, "the file cannot be read")                                   \
-    X(ES_ERR_NO_MEMORY, 3, "the system has no memory left")                      \
-    X(ES_ERR_TRUNCATED, 4, "the artifact is shorter than it says")               \
-    X(ES_ERR_BAD_MAGIC, 5, "the file is not an edgesparse artifact")             \
-    X(ES_ERR_VERSION, 6, "the artifact has another major version")               \
-    X(ES_ERR_CORRUPT, 7, "a checksum does not match")                            \
-    X(ES_ERR_INVALID, 8, "the artifact contradicts itself")                      \
-    X(ES_ERR_UNSUPPORTED, 9, "the artifact needs a newer runtime")               \
-    X(ES_ERR_CPU, 10, "the artifact was compiled for another CPU")               \
-    X(ES_ERR_LIMIT, 11, "the artifact exceeds a limit of the runtime")           \
-    X(ES_ERR_BUSY, 12, "the session is already running")                         \
-    X(ES_ERR_TENSOR, 13, "a tensor does not fit the model")                      \
-    X(ES_ERR_THREAD, 14, "a thread cannot be started")                           \
-    X(ES_ERR_EXECUTE, 15, "the system does not let the code section be executed")
+#define ES_STATUS_LIST(X)                                                         \
+    X(ES_OK, 0, "success")                                                        \
+    X(ES_ERR_ARGUMENT, 1, "an argument of the call is invalid")                   \
+    X(ES_ERR_IO, 2, "the file cannot be read")                                    \
+    X(ES_ERR_NO_MEMORY, 3, "the system has no memory left")                       \
+    X(ES_ERR_TRUNCATED, 4, "the artifact is shorter than it says")                \
+    X(ES_ERR_BAD_MAGIC, 5, "the file is not an edgesparse artifact")              \
+    X(ES_ERR_VERSION, 6, "the artifact has another major version")                \
+    X(ES_ERR_CORRUPT, 7, "a checksum does not match")                             \
+    X(ES_ERR_INVALID, 8, "the artifact contradicts itself")                       \
+    X(ES_ERR_UNSUPPORTED, 9, "the artifact needs a newer runtime")                \
+    X(ES_ERR_CPU, 10, "the artifact was compiled for another CPU")                \
+    X(ES_ERR_LIMIT, 11, "the artifact exceeds a limit of the runtime")            \
+    X(ES_ERR_BUSY, 12, "the session is already running")                          \
+    X(ES_ERR_TENSOR, 13, "a tensor does not fit the model")                       \
+    X(ES_ERR_THREAD, 14, "a thread cannot be started")                            \
+    X(ES_ERR_EXECUTE, 15, "the system does not let the code section be executed") \
+    X(ES_ERR_INPUT, 16, "a value in an input tensor is not allowed")
 
 typedef enum es_status {
 #define ES_STATUS_ENUM(name, value, message) name = value,
@@ -168,9 +169,10 @@ ES_API es_status es_session_open(es_model *model, uint32_t threads, es_session *
 ES_API void es_session_close(es_session *session);
 
 /* Runs the model once. Inputs and outputs are in the order of es_model_input and es_model_output.
- * outputs: written on success only.
+ * outputs: written on success only. The session may be run again whatever came of it.
  * Returns ES_OK; ES_ERR_TENSOR if a count or size is not the model's; ES_ERR_BUSY if another thread
- * is running this session. */
+ * is running this session; ES_ERR_INPUT if the inputs hold a value, such as an index, that the model
+ * cannot use: the message names step, operand, element, value and limits. */
 ES_API es_status es_session_run(es_session *session, const es_input *inputs, size_t input_count,
                                 const es_output *outputs, size_t output_count, es_error *error);
 

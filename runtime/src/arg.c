@@ -110,6 +110,8 @@ es_status es_arg_check(const es_file_arg *arg, const es_spaces *spaces, es_arg_s
                        SITE_FORMAT "is in the unknown space %llu; install a newer runtime",
                        SITE(site), ES_U(arg->space));
     }
+    ES_REQUIRE(es_is_zero(arg->reserved, sizeof arg->reserved), error, ES_ERR_INVALID,
+               SITE_FORMAT "has a reserved byte that is not zero", SITE(site));
     ES_REQUIRE(arg->offset % ES_DATA_ALIGN == 0, error, ES_ERR_INVALID,
                SITE_FORMAT "starts at byte %llu, which is not a multiple of %llu", SITE(site),
                ES_U(arg->offset), ES_U(ES_DATA_ALIGN));

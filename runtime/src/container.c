@@ -50,9 +50,9 @@ static es_status read_preamble(es_bytes file, es_file_preamble *preamble, es_err
                ES_U(sizeof found));
     memcpy(&found, file.data, sizeof found);
     ES_REQUIRE(found.major == ES_FORMAT_MAJOR, error, ES_ERR_VERSION,
-               "preamble: the artifact has version %llu.%llu, this runtime reads %llu.x; compile "
-               "the model again or install another runtime",
-               ES_U(found.major), ES_U(found.minor), ES_U(ES_FORMAT_MAJOR));
+               "preamble: the artifact has version %llu.%llu, this runtime reads %llu.x; %s",
+               ES_U(found.major), ES_U(found.minor), ES_U(ES_FORMAT_MAJOR),
+               found.major < ES_FORMAT_MAJOR ? "compile the model again" : "install a newer runtime");
     ES_REQUIRE(found.file_bytes <= file.size, error, ES_ERR_TRUNCATED,
                "preamble: the file has %llu bytes, the artifact has %llu; copy it again",
                ES_U(file.size), ES_U(found.file_bytes));

@@ -1,6 +1,8 @@
 #include "error.h"
 
+#include <float.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <string.h>
 
 typedef struct text {
@@ -37,6 +39,46 @@ static void put_number(text *out, unsigned long long number)
     }
 }
 
+static void put_signed(text *out, long long number)
+{
+    if (number < 0) {
+        put(out, '-');
+    }
+    put_number(out, number < 0 ? 0 - (unsigned long long)number : (unsigned long long)number);
+}
+
+/* Six digits are enough to recognize a number; the last may be off by one. */
+static void put_real(text *out, double number)
+{
+    if (number < 0) {
+        put(out, '-');
+    }
+    double rest = number < 0 ? -number : number;
+    if (!(rest <= DBL_MAX)) {
+        put_string(out, number != number ? "NaN" : "infinity");
+        return;
+    }
+    if (rest < 1e6 && rest == (double)(uint32_t)rest) {
+        put_number(out, (uint32_t)rest);
+        return;
+    }
+    int exponent = 0;
+    for (; rest >= 10; exponent++) {
+        rest /= 10;
+    }
+    for (; rest < 1; exponent--) {
+        rest *= 10;
+    }
+    const uint32_t digits = (uint32_t)(rest * 1e5 + 0.5);
+    put_number(out, digits / 100000);
+    put(out, '.');
+    for (uint32_t scale = 10000; scale > 0; scale /= 10) {
+        put(out, (char)('0' + digits / scale % 10));
+    }
+    put(out, 'e');
+    put_signed(out, exponent);
+}
+
 /* Drops a UTF-8 sequence that the end of the buffer cut in two. */
 static void trim_partial_character(text *out)
 {
@@ -64,6 +106,12 @@ es_status es_fail(es_error *error, es_status status, const char *format, ...)
         } else if (strncmp(at, "%llu", 4) == 0) {
             put_number(&out, va_arg(arguments, unsigned long long));
             at += 3;
+        } else if (strncmp(at, "%lld", 4) == 0) {
+            put_signed(&out, va_arg(arguments, long long));
+            at += 3;
+        } else if (strncmp(at, "%g", 2) == 0) {
+            put_real(&out, va_arg(arguments, double));
+            at += 1;
         } else {
             put(&out, *at);
         }

@@ -7,7 +7,7 @@
 #define ES_MAGIC "\x89" "ESP\r\n\x1a\n"
 
 enum {
-    ES_FORMAT_MAJOR = 1,
+    ES_FORMAT_MAJOR = 2,
     ES_MAGIC_BYTES = 8,
     ES_SHA256_BYTES = 32,
     ES_SECTION_ALIGN = 16384, /* the largest page size of the systems that map artifacts */
@@ -142,14 +142,34 @@ typedef struct es_file_arg {
     uint64_t offset;
     uint64_t size;
     uint64_t limit;
+    es_file_string name;
+    uint8_t reserved[8];
 } es_file_arg;
+
+typedef enum es_fault_kind {
+    ES_FAULT_INTEGER = 1,
+    ES_FAULT_FLOAT = 2,
+    ES_FAULT_DIVISOR = 3
+} es_fault_kind;
+
+/* What a kernel that fails says: which value it refuses, and why. */
+typedef struct es_fault {
+    int64_t kind;
+    int64_t operand; /* number of the argument */
+    int64_t element;
+    int64_t found;   /* of ES_FAULT_FLOAT, this and the limits are the bits of a double */
+    int64_t lowest;
+    int64_t highest;
+    int64_t reserved[2];
+} es_fault;
 
 _Static_assert(sizeof(es_file_preamble) == 64, "preamble");
 _Static_assert(sizeof(es_file_section) == 64, "section");
 _Static_assert(sizeof(es_file_plan) == 64, "plan");
 _Static_assert(sizeof(es_file_tensor) == 64, "tensor");
 _Static_assert(sizeof(es_file_step) == 48, "step");
-_Static_assert(sizeof(es_file_arg) == 32, "arg");
+_Static_assert(sizeof(es_file_arg) == 48, "arg");
+_Static_assert(sizeof(es_fault) == 64, "fault");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "artifacts are read in place");
 
 #endif

@@ -221,8 +221,10 @@ static es_status read_args(const tables *found, size_t step_index, const es_step
         memcpy(&record, found->args + index * sizeof record, sizeof record);
         const es_arg_site site = {.step_name = step->info.name, .step = step_index, .arg = i};
         ES_TRY(es_arg_check(&record, spaces, site, error));
-        args[index] =
-            (es_arg){.space = (es_space)record.space, .offset = (size_t)record.offset};
+        const char *name;
+        ES_TRY(read_string(record.name, found->strings, "step", step_index, &name, error));
+        args[index] = (es_arg){
+            .space = (es_space)record.space, .offset = (size_t)record.offset, .name = name};
     }
     return ES_OK;
 }

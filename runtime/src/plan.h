@@ -14,6 +14,7 @@ typedef struct es_tensor {
 typedef struct es_arg {
     es_space space;
     size_t offset;
+    const char *name; /* what a message calls it; may be empty */
 } es_arg;
 
 typedef struct es_step {

@@ -1,18 +1,23 @@
 #include <string.h>
 
+#include "fault.h"
 #include "model.h"
 #include "platform.h"
 #include "pool.h"
 
-/* What the compiler emits for a step: computes tiles [begin, end) of it. */
-typedef void es_kernel(void *const *args, int32_t begin, int32_t end);
+/* What the compiler emits for a step: computes tiles [begin, end) of it. Returns 0, or 1 when it met
+ * a value that it cannot use and filled in `fault`. */
+typedef int32_t es_kernel(void *const *args, int32_t begin, int32_t end, es_fault *fault);
 
 struct es_session {
     es_pool pool;
     atomic_bool running;
+    atomic_bool failed; /* a thread met a fault in the step that runs */
     es_model *model;
     uint8_t *arena;
     void **args; /* the arguments of all steps, once for each thread, whose scratch they name */
+    es_faults *faults; /* one for each thread */
+    uint64_t *step_ns;
     es_block self; /* holds this struct, the arrays, the arena and the scratch buffers */
 };
 
@@ -21,6 +26,8 @@ typedef struct session_layout {
     size_t args;
     size_t jobs;
     size_t workers;
+    size_t faults;
+    size_t step_ns;
     size_t arena;
     size_t scratch;
     size_t scratch_stride;
@@ -39,6 +46,8 @@ static session_layout plan_session(const es_plan *plan, uint32_t threads)
     parts.args = es_layout_add(layout, plan->arg_count * (size_t)threads, sizeof(void *));
     parts.jobs = es_layout_add(layout, plan->step_count, sizeof(es_pool_job));
     parts.workers = es_layout_add(layout, threads, sizeof(es_worker));
+    parts.faults = es_layout_add(layout, threads, sizeof(es_faults));
+    parts.step_ns = es_layout_add(layout, plan->step_count, sizeof(uint64_t));
     parts.arena = es_layout_add(layout, 1, plan->arena_bytes);
     parts.scratch = es_layout_add(layout, threads, parts.scratch_stride);
     return parts;
@@ -59,12 +68,17 @@ static void resolve_args(const es_session *session, uint8_t *scratch, void **add
 
 static void run_tiles(void *context, uint32_t job, uint32_t worker, uint32_t begin, uint32_t end)
 {
-    const es_session *const session = context;
+    es_session *const session = context;
     const es_plan *const plan = &session->model->plan;
     const es_step *const step = &plan->steps[job];
     es_kernel *const kernel = (es_kernel *)(uintptr_t)(session->model->code.data + step->code_offset);
     void *const *const args = session->args + worker * plan->arg_count + step->first_arg;
-    kernel(args, (int32_t)begin, (int32_t)end);
+    es_faults *const faults = &session->faults[worker];
+    const int32_t status = kernel(args, (int32_t)begin, (int32_t)end, &faults->last);
+    if (status != 0) {
+        es_faults_keep(faults, status);
+        atomic_store_explicit(&session->failed, true, memory_order_relaxed);
+    }
 }
 
 es_status es_session_open(es_model *model, uint32_t threads, es_session **session, es_error *error)
@@ -87,7 +101,10 @@ es_status es_session_open(es_model *model, uint32_t threads, es_session **sessio
     opened->model = model;
     opened->arena = base + parts.arena;
     opened->args = (void *)(base + parts.args);
+    opened->faults = (void *)(base + parts.faults);
+    opened->step_ns = (void *)(base + parts.step_ns);
     atomic_init(&opened->running, false);
+    atomic_init(&opened->failed, false);
     for (uint32_t i = 0; i < threads; i++) {
         resolve_args(opened, base + parts.scratch + i * parts.scratch_stride,
                      opened->args + i * plan->arg_count);
@@ -143,21 +160,47 @@ static es_status check_tensors(const es_plan *plan, const es_input *inputs, size
     return ES_OK;
 }
 
-static void run_steps(es_session *session, uint64_t *step_ns)
+/* Runs one step after another up to the first that fails. */
+static es_status run_steps(es_session *session, bool timed, es_error *error)
 {
-    const uint32_t step_count = (uint32_t)session->model->plan.step_count;
-    if (step_ns == NULL) {
-        for (uint32_t i = 0; i < step_count; i++) {
-            es_pool_run(&session->pool, i);
-        }
-        return;
-    }
-    uint64_t start = es_now_ns();
-    for (uint32_t i = 0; i < step_count; i++) {
+    const es_plan *const plan = &session->model->plan;
+    uint64_t start = timed ? es_now_ns() : 0;
+    for (uint32_t i = 0; i < plan->step_count; i++) {
         es_pool_run(&session->pool, i);
-        const uint64_t end = es_now_ns();
-        step_ns[i] = end - start;
-        start = end;
+        if (atomic_load_explicit(&session->failed, memory_order_relaxed)) {
+            atomic_store_explicit(&session->failed, false, memory_order_relaxed);
+            return es_faults_report(session->faults, session->pool.threads, plan, i, error);
+        }
+        if (timed) {
+            const uint64_t end = es_now_ns();
+            session->step_ns[i] = end - start;
+            start = end;
+        }
+    }
+    return ES_OK;
+}
+
+static void copy_in(const es_session *session, const es_input *inputs)
+{
+    const es_plan *const plan = &session->model->plan;
+    for (size_t i = 0; i < plan->input_count; i++) {
+        if (inputs[i].size_bytes > 0) {
+            memcpy(session->arena + plan->tensors[i].offset, inputs[i].data, inputs[i].size_bytes);
+        }
+    }
+}
+
+static void copy_out(const es_session *session, const es_output *outputs, uint64_t *step_ns)
+{
+    const es_plan *const plan = &session->model->plan;
+    const es_tensor *const tensors = plan->tensors + plan->input_count;
+    for (size_t i = 0; i < plan->output_count; i++) {
+        if (outputs[i].data != NULL) {
+            memcpy(outputs[i].data, session->arena + tensors[i].offset, outputs[i].size_bytes);
+        }
+    }
+    if (step_ns != NULL) {
+        memcpy(step_ns, session->step_ns, plan->step_count * sizeof *step_ns);
     }
 }
 
@@ -165,24 +208,16 @@ static es_status run(es_session *session, const es_input *inputs, size_t input_c
                      const es_output *outputs, size_t output_count, uint64_t *step_ns,
                      es_error *error)
 {
-    const es_plan *const plan = &session->model->plan;
-    ES_TRY(check_tensors(plan, inputs, input_count, outputs, output_count, error));
+    ES_TRY(check_tensors(&session->model->plan, inputs, input_count, outputs, output_count, error));
     ES_REQUIRE(!atomic_exchange_explicit(&session->running, true, memory_order_acquire), error,
                ES_ERR_BUSY, "es_session_run: another thread is running this session");
-    for (size_t i = 0; i < input_count; i++) {
-        if (inputs[i].size_bytes > 0) {
-            memcpy(session->arena + plan->tensors[i].offset, inputs[i].data, inputs[i].size_bytes);
-        }
-    }
-    run_steps(session, step_ns);
-    for (size_t i = 0; i < output_count; i++) {
-        if (outputs[i].data != NULL) {
-            memcpy(outputs[i].data, session->arena + plan->tensors[input_count + i].offset,
-                   outputs[i].size_bytes);
-        }
+    copy_in(session, inputs);
+    const es_status status = run_steps(session, step_ns != NULL, error);
+    if (status == ES_OK) {
+        copy_out(session, outputs, step_ns);
     }
     atomic_store_explicit(&session->running, false, memory_order_release);
-    return ES_OK;
+    return status;
 }
 
 es_status es_session_run(es_session *session, const es_input *inputs, size_t input_count,

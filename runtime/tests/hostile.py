@@ -153,8 +153,8 @@ def container_cases() -> Iterator[Case]:
     yield Case("extra-byte", "ES_ERR_INVALID", "has only", lambda editor: editor.data.append(0))
     yield Case("other-magic", "ES_ERR_BAD_MAGIC", "does not start as", _put(_preamble(0), "8s", b"\x7fELF\2\1\1\0"))
     yield Case("newline-changed", "ES_ERR_BAD_MAGIC", "does not start as", _put(_preamble(4), "4s", b"\n\x1a\n\0"))
-    yield Case("next-major", "ES_ERR_VERSION", r"has version 2\.0, this runtime reads 1\.x", _put(_preamble(8), "H", 2))
-    yield Case("older-major", "ES_ERR_VERSION", r"has version 0\.0", _put(_preamble(8), "H", 0))
+    yield Case("next-major", "ES_ERR_VERSION", r"3\.0, .* reads 2\.x; install a newer", _put(_preamble(8), "H", 3))
+    yield Case("older-major", "ES_ERR_VERSION", r"1\.0, .* compile the model again", _put(_preamble(8), "H", 1))
     yield Case("many-sections", "ES_ERR_LIMIT", "17 sections, at most 16", _put(_preamble(12), "I", 17))
     yield Case("all-sections", "ES_ERR_LIMIT", "4294967295 sections", _put(_preamble(12), "I", 2**32 - 1))
     yield Case("no-sections", "ES_ERR_INVALID", "plan section is missing", _put(_preamble(12), "I", 0))
@@ -246,6 +246,8 @@ def step_cases() -> Iterator[Case]:
     yield Case("arg-past-weights", "ES_ERR_INVALID", "end of the weights", _put(_arg(2, 16), "Q", 10**6))
     yield Case("arg-past-scratch", "ES_ERR_INVALID", "end of the scratch", _put(_arg(10, 16), "Q", 193))
     yield Case("arg-far", "ES_ERR_INVALID", "past the end", _put(_arg(2, 8), "QQ", 2**64 - 64, 128))
+    yield Case("arg-reserved", "ES_ERR_INVALID", "argument 4 has a reserved byte", _put(_arg(4, 40), "B", 1))
+    yield Case("arg-name-outside", "ES_ERR_INVALID", "outside the blob", _put(_arg(4, 32), "I", 2**32 - 1))
     yield Case("arg-data-limit", "ES_ERR_INVALID", "limit of 7, expected 0", _put(_arg(2, 24), "Q", 7))
 
 

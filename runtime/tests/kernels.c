@@ -4,8 +4,9 @@
 enum { M = 16, K = 24, N = 33, TILE = 8 };
 
 /* args: indptr [M+1] i32, indices u16, values f32, bias [M], x [K, N], y [M, N]; a tile is TILE columns. */
-void spmm(void *const *args, int32_t begin, int32_t end)
+int32_t spmm(void *const *args, int32_t begin, int32_t end, int64_t *fault)
 {
+    (void)fault;
     const int32_t *const indptr = args[0];
     const uint16_t *const indices = args[1];
     const float *const values = args[2];
@@ -22,11 +23,13 @@ void spmm(void *const *args, int32_t begin, int32_t end)
             y[row * N + column] = sum > 0 ? sum : 0;
         }
     }
+    return 0;
 }
 
 /* args: rows [M] i32, y [M, N], g [M, N]; a tile is a row. */
-void gather(void *const *args, int32_t begin, int32_t end)
+int32_t gather(void *const *args, int32_t begin, int32_t end, int64_t *fault)
 {
+    (void)fault;
     const int32_t *const rows = args[0];
     const float *const y = args[1];
     float *const g = args[2];
@@ -35,11 +38,13 @@ void gather(void *const *args, int32_t begin, int32_t end)
             g[row * N + column] = y[rows[row] * N + column];
         }
     }
+    return 0;
 }
 
 /* args: g [M, N], scratch [N], s [M]; a tile is a row. */
-void row_sum(void *const *args, int32_t begin, int32_t end)
+int32_t row_sum(void *const *args, int32_t begin, int32_t end, int64_t *fault)
 {
+    (void)fault;
     const float *const g = args[0];
     volatile float *const scratch = args[1];
     float *const s = args[2];
@@ -53,20 +58,24 @@ void row_sum(void *const *args, int32_t begin, int32_t end)
         }
         s[row] = sum;
     }
+    return 0;
 }
 
 /* args: counts [tiles] i32; each tile counts one. */
-void count_up(void *const *args, int32_t begin, int32_t end)
+int32_t count_up(void *const *args, int32_t begin, int32_t end, int64_t *fault)
 {
+    (void)fault;
     int32_t *const counts = args[0];
     for (int32_t tile = begin; tile < end; tile++) {
         counts[tile] += 1;
     }
+    return 0;
 }
 
 /* args: x [1] i32, y [1] i32; takes a noticeable time. */
-void dawdle(void *const *args, int32_t begin, int32_t end)
+int32_t dawdle(void *const *args, int32_t begin, int32_t end, int64_t *fault)
 {
+    (void)fault;
     const int32_t *const x = args[0];
     int32_t *const y = args[1];
     volatile int32_t turns = 3000000;
@@ -76,4 +85,34 @@ void dawdle(void *const *args, int32_t begin, int32_t end)
     for (int32_t tile = begin; tile < end; tile++) {
         y[tile] = x[tile] + 1;
     }
+    return 0;
+}
+
+/* args: ids [tiles] i64, table [8] i32, y [tiles] i32: y = table[ids]; refuses ids outside [0, 8). */
+int32_t look_up(void *const *args, int32_t begin, int32_t end, int64_t *fault)
+{
+    const int64_t *const ids = args[0];
+    const int32_t *const table = args[1];
+    int32_t *const y = args[2];
+    for (int32_t tile = begin; tile < end; tile++) {
+        if (ids[tile] < 0 || ids[tile] >= 8) {
+            const int64_t record[6] = {1, 0, tile, ids[tile], 0, 7};
+            for (int i = 0; i < 6; i++) {
+                fault[i] = record[i];
+            }
+            return 1;
+        }
+        y[tile] = table[ids[tile]];
+    }
+    return 0;
+}
+
+/* args: ids, table, y, script [7] i64; returns the first number of the script and says the others. */
+int32_t fail_as(void *const *args, int32_t begin, int32_t end, int64_t *fault)
+{
+    const int64_t *const script = args[3];
+    for (int i = 0; i < 6; i++) {
+        fault[i] = script[i + 1];
+    }
+    return begin < end ? (int32_t)script[0] : 0;
 }

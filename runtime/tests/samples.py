@@ -6,7 +6,8 @@ import functools
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,41 @@ def counting_model(isa: str, tiles: int, step_count: int) -> Sample:
     program = Program(isa, (), arena_bytes, 0, (tensor,), (tensor,), steps, image.code, b"")
     counts = np.arange(tiles, dtype=np.int32)
     return Sample(program, {"counts": counts}, {"counts": counts + step_count})
+
+
+def lookup_model(isa: str, tiles: int) -> Sample:
+    """A step that counts, one that refuses ids outside [0, 8), and one that counts again."""
+    image = kernel_image(isa)
+    stride = -(-tiles * 8 // 64) * 64
+    ids, table, y = (
+        TensorSpec(*facts)
+        for facts in (
+            ("ids", "int64", (tiles,), 0),
+            ("table", "int32", (8,), stride),
+            ("y", "int32", (tiles,), stride + 64),
+        )
+    )
+    table_arg, y_arg = Arg(Space.ARENA, stride, 32), Arg(Space.ARENA, stride + 64, tiles * 4)
+    args = (Arg(Space.ARENA, 0, tiles * 8, name="ids"), table_arg, y_arg)
+    count = image.symbols["count_up"]
+    steps = (
+        Step("before", "Add", "count_up", count, 8, (table_arg,)),
+        Step("embed", "Gather", "look_up", image.symbols["look_up"], tiles, args),
+        Step("after", "Add", "count_up", count, tiles, (y_arg,)),
+    )
+    program = Program(isa, (), 2 * stride + 64, 0, (ids, table), (y,), steps, image.code, b"")
+    ids_value, table_value = np.arange(tiles) * 5 % 8, np.arange(8, dtype=np.int32) * 100
+    return Sample(program, {"ids": ids_value, "table": table_value}, {"y": table_value[ids_value] + 2})
+
+
+def scripted_failure(lookup: Sample, script: Sequence[int]) -> Sample:
+    """A `lookup_model` whose second step returns the first number of `script` and reports the others."""
+    before, step, after = lookup.program.steps
+    weights = np.array(script, np.int64).tobytes()
+    offset = kernel_image(lookup.program.isa).symbols["fail_as"]
+    args = (*step.args, Arg(Space.WEIGHTS, 0, len(weights)))
+    scripted = replace(step, kernel="fail_as", code_offset=offset, args=args)
+    return replace(lookup, program=replace(lookup.program, steps=(before, scripted, after), weights=weights))
 
 
 def slow_model(isa: str) -> Sample:

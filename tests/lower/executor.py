@@ -10,12 +10,14 @@ import ctypes
 import mmap
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from edgesparse.lower.codegen import CodeImage, compile_kernels
 from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Constant, Kernel, Tensor
+from edgesparse.program import FAULT_FIELDS
 from edgesparse.targets import Target
 
 POISON = 0xFF  # NaN as a float, -1 as a signed integer
@@ -47,6 +49,18 @@ HOST = (
 """A target that the machine under test can run."""
 
 
+@dataclass(frozen=True)
+class KernelFault(Exception):
+    """What a kernel that failed reports."""
+
+    kind: int
+    operand: int
+    element: int
+    found: int
+    lowest: int
+    highest: int
+
+
 class LoadedImage:
     """A code image mapped executable; call kernels by symbol."""
 
@@ -54,12 +68,19 @@ class LoadedImage:
         self._memory = mmap.mmap(-1, max(len(image.data), 1), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
         self._memory.write(image.data)
         base = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        prototype = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_void_p), ctypes.c_int32, ctypes.c_int32)
+        pointers = ctypes.POINTER(ctypes.c_void_p)
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, pointers, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p)
         self._entries = {symbol: prototype(base + offset) for symbol, offset in image.entries.items()}
 
     def call(self, symbol: str, pointers: Sequence[int], begin: int, end: int) -> None:
-        """Run `symbol` over the tiles [begin, end)."""
-        self._entries[symbol]((ctypes.c_void_p * max(len(pointers), 1))(*pointers), begin, end)
+        """Run `symbol` over the tiles [begin, end).
+
+        Raises: KernelFault: it failed.
+        """
+        fault = (ctypes.c_int64 * len(FAULT_FIELDS))()
+        arguments = (ctypes.c_void_p * max(len(pointers), 1))(*pointers)
+        if self._entries[symbol](arguments, begin, end, ctypes.addressof(fault)):
+            raise KernelFault(**dict(zip(FAULT_FIELDS[:6], fault, strict=False)))
 
 
 class GuardedBuffer:

@@ -64,7 +64,7 @@ def test_alignments_and_version_are_equal():
 
 
 @pytest.mark.parametrize(
-    ("record", "size"), [("PREAMBLE", 64), ("SECTION", 64), ("PLAN", 64), ("TENSOR", 64), ("STEP", 48), ("ARG", 32)]
+    ("record", "size"), [("PREAMBLE", 64), ("SECTION", 64), ("PLAN", 64), ("TENSOR", 64), ("STEP", 48), ("ARG", 48)]
 )
 def test_records_have_the_specified_size(record, size):
     assert getattr(layout, record).size == size

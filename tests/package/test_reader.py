@@ -22,7 +22,7 @@ def test_program_manifest_and_report_come_back(program, tmp_path):
 
     assert artifact.program == program
     assert artifact.manifest == {"größe": [1, 2.5, None]}
-    assert (artifact.report, artifact.version) == (b"why", (1, 0))
+    assert (artifact.report, artifact.version) == (b"why", (2, 0))
 
 
 def test_writing_what_was_read_gives_the_same_bytes(program):
