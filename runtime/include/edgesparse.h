@@ -5,7 +5,15 @@
  *
  * Every function may be called from any thread. A model is read-only and shared by its sessions; a
  * session runs one inference at a time. An artifact must not be modified while it is open: replace
- * it by renaming a new file over it. */
+ * it by renaming a new file over it. A file that is made shorter takes its pages away, and touching one
+ * is a SIGBUS.
+ *
+ * Forks: a model that was open before a fork works in the child. A session does not, since a fork copies
+ * no threads: running it returns ES_ERR_FORKED, closing it frees its memory, and the child opens one of
+ * its own.
+ *
+ * Signals: the threads of a session block all but SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS and
+ * SIGPROF. */
 #ifndef EDGESPARSE_H
 #define EDGESPARSE_H
 
@@ -36,7 +44,8 @@ extern "C" {
     X(ES_ERR_TENSOR, 13, "a tensor does not fit the model")                       \
     X(ES_ERR_THREAD, 14, "a thread cannot be started")                            \
     X(ES_ERR_EXECUTE, 15, "the system does not let the code section be executed") \
-    X(ES_ERR_INPUT, 16, "a value in an input tensor is not allowed")
+    X(ES_ERR_INPUT, 16, "a value in an input tensor is not allowed")              \
+    X(ES_ERR_FORKED, 17, "the session was opened before the process was forked")
 
 typedef enum es_status {
 #define ES_STATUS_ENUM(name, value, message) name = value,
@@ -165,14 +174,16 @@ ES_API es_status es_model_step(const es_model *model, size_t index, es_step_info
 ES_API es_status es_session_open(es_model *model, uint32_t threads, es_session **session,
                                  es_error *error);
 
-/* Closes a session; NULL is ignored. It must not be running. */
+/* Closes a session; NULL is ignored. It must not be running. A process forked after it was opened may
+ * close its copy, whatever the session was doing at the fork. */
 ES_API void es_session_close(es_session *session);
 
 /* Runs the model once. Inputs and outputs are in the order of es_model_input and es_model_output.
  * outputs: written on success only. The session may be run again whatever came of it.
- * Returns ES_OK; ES_ERR_TENSOR if a count or size is not the model's; ES_ERR_BUSY if another thread
- * is running this session; ES_ERR_INPUT if the inputs hold a value, such as an index, that the model
- * cannot use: the message names step, operand, element, value and limits. */
+ * Returns ES_OK; ES_ERR_ARGUMENT if `session` is NULL; ES_ERR_TENSOR if a count or size is not the
+ * model's; ES_ERR_BUSY if another thread is running this session; ES_ERR_FORKED if this process was
+ * forked after the session was opened; ES_ERR_INPUT if the inputs hold a value, such as an index, that
+ * the model cannot use: the message names step, operand, element, value and limits. */
 ES_API es_status es_session_run(es_session *session, const es_input *inputs, size_t input_count,
                                 const es_output *outputs, size_t output_count, es_error *error);
 

@@ -21,6 +21,13 @@ es_status es_alloc_pages(size_t size_bytes, es_block *block, es_error *error);
 /* Gives a block back and empties it. */
 void es_release(es_block *block);
 
+/* Makes a page that tells this process from those that are forked off it.
+ * Returns ES_OK or ES_ERR_NO_MEMORY. */
+es_status es_mark_process(es_block *mark, es_error *error);
+
+/* Whether this process was forked, at once or by way of others, off the one that made `mark`. */
+bool es_is_forked(const es_block *mark);
+
 /* Makes a range inside a block executable and no longer writable; false if the system refuses. */
 bool es_allow_execution(const uint8_t *data, size_t size_bytes);
 

@@ -1,6 +1,7 @@
 #define _DEFAULT_SOURCE
 #include "pool.h"
 
+#include <errno.h>
 #include <signal.h>
 
 #include "platform.h"
@@ -14,6 +15,11 @@ enum {
 };
 
 #define NO_JOB UINT32_MAX
+
+/* What glibc cuts from the stack of a new thread, before its first frame: the thread-local variables
+ * of the whole process, megabytes in some. No header declares it; other systems add to the stack what
+ * they need and have no such function. */
+size_t __pthread_get_minstack(const pthread_attr_t *attributes) __attribute__((weak));
 
 static uint64_t pack_claim(uint32_t job, uint32_t tile)
 {
@@ -155,33 +161,66 @@ void es_pool_run(es_pool *pool, uint32_t job)
     wait_until_done(pool, tiles);
 }
 
-/* Starts the workers of `pool`; pool->started counts the caller and those that run.
- * Returns 0 or the error number of the one that did not start. */
-static int start_workers(es_pool *pool)
+/* The signals that a worker takes: those of its own faults, which end the process unseen while they
+ * are blocked, and the profiler's. All others belong to the application's own threads. */
+static void block_signals(sigset_t *previous)
+{
+    static const int taken[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGPROF};
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        sigdelset(&blocked, taken[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &blocked, previous);
+}
+
+static es_status fail_start(const es_pool *pool, int failure, size_t stack_bytes, es_error *error)
+{
+    switch (failure) {
+    case EAGAIN:
+        return es_fail(error, ES_ERR_THREAD,
+                       "thread %llu of %llu cannot be started: the system has no memory for it, or a "
+                       "limit of threads is reached",
+                       ES_U(pool->started + 1), ES_U(pool->threads));
+    case EINVAL:
+        return es_fail(error, ES_ERR_THREAD,
+                       "thread %llu of %llu cannot be started: a stack of %llu bytes is too small for "
+                       "the thread-local variables of this process",
+                       ES_U(pool->started + 1), ES_U(pool->threads), ES_U(stack_bytes));
+    default:
+        return es_fail(error, ES_ERR_THREAD, "thread %llu of %llu cannot be started (error %llu)",
+                       ES_U(pool->started + 1), ES_U(pool->threads), ES_U(failure));
+    }
+}
+
+/* Starts the workers of `pool`; pool->started counts the caller and those that run. */
+static es_status start_workers(es_pool *pool, es_error *error)
 {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    /* Signals belong to the application's own threads. */
-    sigset_t all;
+    const size_t stack_bytes =
+        STACK_BYTES + (__pthread_get_minstack != NULL ? __pthread_get_minstack(&attributes) : 0);
+    pthread_attr_setstacksize(&attributes, stack_bytes);
     sigset_t previous;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &previous);
+    block_signals(&previous);
 
     int failure = 0;
-    for (pool->started = 1; pool->started < pool->threads && failure == 0;) {
+    for (pool->started = 1; pool->started < pool->threads; pool->started++) {
         es_worker *const worker = &pool->workers[pool->started];
         failure = pthread_create(&worker->thread, &attributes, worker_main, worker);
-        pool->started += failure == 0 ? 1 : 0;
+        if (failure != 0) {
+            break;
+        }
     }
     pthread_sigmask(SIG_SETMASK, &previous, NULL);
     pthread_attr_destroy(&attributes);
-    return failure;
+    return failure == 0 ? ES_OK : fail_start(pool, failure, stack_bytes, error);
 }
 
 es_status es_pool_start(es_pool *pool, uint32_t threads, const es_pool_job *jobs,
                         es_worker *workers, es_pool_body *body, void *context, es_error *error)
 {
+    ES_TRY(es_mark_process(&pool->mark, error));
     pool->jobs = jobs;
     pool->workers = workers;
     pool->body = body;
@@ -198,22 +237,30 @@ es_status es_pool_start(es_pool *pool, uint32_t threads, const es_pool_job *jobs
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
 
-    const int failure = start_workers(pool);
-    if (failure != 0) {
+    const es_status status = start_workers(pool, error);
+    if (status != ES_OK) {
         es_pool_stop(pool);
-        return es_fail(error, ES_ERR_THREAD, "cannot start %llu threads (error %llu)",
-                       ES_U(threads), ES_U(failure));
     }
-    return ES_OK;
+    return status;
+}
+
+bool es_pool_is_inherited(const es_pool *pool)
+{
+    return es_is_forked(&pool->mark);
 }
 
 void es_pool_stop(es_pool *pool)
 {
-    atomic_store(&pool->stop, true);
-    wake_sleepers(pool);
-    for (uint32_t i = 1; i < pool->started; i++) {
-        pthread_join(pool->workers[i].thread, NULL);
+    /* A fork copies no threads, but what they held: a mutex that nobody unlocks, a condition that still
+     * waits for its sleepers. */
+    if (!es_pool_is_inherited(pool)) {
+        atomic_store(&pool->stop, true);
+        wake_sleepers(pool);
+        for (uint32_t i = 1; i < pool->started; i++) {
+            pthread_join(pool->workers[i].thread, NULL);
+        }
+        pthread_cond_destroy(&pool->wake);
+        pthread_mutex_destroy(&pool->mutex);
     }
-    pthread_cond_destroy(&pool->wake);
-    pthread_mutex_destroy(&pool->mutex);
+    es_release(&pool->mark);
 }

@@ -17,6 +17,7 @@
 
 #include "error.h"
 #include "format.h"
+#include "memory.h"
 
 typedef struct es_pool_job {
     uint32_t tiles;
@@ -47,6 +48,7 @@ struct es_pool {
     uint32_t threads; /* the caller included */
     uint32_t started; /* of these, the ones to join */
     es_worker *workers;
+    es_block mark; /* of the process that has the workers */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
 };
@@ -56,14 +58,17 @@ es_pool_job es_pool_plan_job(uint32_t tiles, uint32_t threads);
 
 /* Starts threads - 1 workers beside the caller.
  * jobs, workers (one for each thread): must stay where they are until es_pool_stop.
- * Returns ES_OK or ES_ERR_THREAD; after a failure no thread is left. */
+ * Returns ES_OK, ES_ERR_NO_MEMORY or ES_ERR_THREAD; after a failure no thread is left. */
 es_status es_pool_start(es_pool *pool, uint32_t threads, const es_pool_job *jobs,
                         es_worker *workers, es_pool_body *body, void *context, es_error *error);
 
 /* Runs all tiles of a job and returns when they are done. One caller at a time. */
 void es_pool_run(es_pool *pool, uint32_t job);
 
-/* Stops the workers. */
+/* Whether this process was forked after es_pool_start, and has none of the workers. */
+bool es_pool_is_inherited(const es_pool *pool);
+
+/* Stops the workers, if this process has them. */
 void es_pool_stop(es_pool *pool);
 
 #endif

@@ -208,6 +208,10 @@ static es_status run(es_session *session, const es_input *inputs, size_t input_c
                      const es_output *outputs, size_t output_count, uint64_t *step_ns,
                      es_error *error)
 {
+    ES_REQUIRE(session != NULL, error, ES_ERR_ARGUMENT, "es_session_run: the session is NULL");
+    ES_REQUIRE(!es_pool_is_inherited(&session->pool), error, ES_ERR_FORKED,
+               "es_session_run: opened before this process was forked, and a fork copies no threads; "
+               "open it again here");
     ES_TRY(check_tensors(&session->model->plan, inputs, input_count, outputs, output_count, error));
     ES_REQUIRE(!atomic_exchange_explicit(&session->running, true, memory_order_acquire), error,
                ES_ERR_BUSY, "es_session_run: another thread is running this session");

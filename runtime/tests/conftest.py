@@ -32,7 +32,8 @@ def launcher(platform: str) -> list[str]:
     return [emulator]
 
 
-def _sanitized(source: str, sanitizer: str) -> Path:
+def sanitized(source: str, sanitizer: str) -> Path:
+    """A C test program, built with a sanitizer or with "none"; skips the test without a compiler for it."""
     if shutil.which("clang") is None:
         pytest.skip("clang is not installed, so nothing can be built with sanitizers")
     return build.test_program(HERE / source, sanitizer)
@@ -47,10 +48,10 @@ def host() -> str:
 @pytest.fixture(scope="session")
 def probe() -> Path:
     """The program that opens damaged artifacts, under ASan and UBSan."""
-    return _sanitized("probe.c", "address")
+    return sanitized("probe.c", "address")
 
 
 @pytest.fixture(scope="session")
 def crowd() -> Path:
     """The program that runs two models on four threads, under TSan."""
-    return _sanitized("crowd.c", "thread")
+    return sanitized("crowd.c", "thread")

@@ -116,3 +116,16 @@ int32_t fail_as(void *const *args, int32_t begin, int32_t end, int64_t *fault)
     }
     return begin < end ? (int32_t)script[0] : 0;
 }
+
+/* args: x [1] i32; tile 0 never ends, so that the other is a worker's, which writes where nothing is. */
+int32_t crash(void *const *args, int32_t begin, int32_t end, int64_t *fault)
+{
+    (void)args;
+    (void)end;
+    (void)fault;
+    const volatile int32_t first = begin;
+    while (first == 0) {
+    }
+    *(volatile int32_t *)64 = 0;
+    return 0;
+}

@@ -108,7 +108,7 @@ static void rehash(content file)
     memcpy(file.data, &preamble, sizeof preamble);
 }
 
-enum { STATUS_END = ES_ERR_INPUT + 1 };
+enum { STATUS_END = ES_ERR_FORKED + 1 };
 
 static void print_counts(const size_t counts[STATUS_END])
 {

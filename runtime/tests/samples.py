@@ -203,3 +203,11 @@ def slow_model(isa: str) -> Sample:
     y = TensorSpec("y", "int32", (1,), 64)
     program = Program(isa, (), 128, 0, (x,), (y,), (step,), image.code, b"")
     return Sample(program, {"x": np.array([41], np.int32)}, {"y": np.array([42], np.int32)})
+
+
+def crashing_program(isa: str) -> Program:
+    """One step that a session of two threads runs into a crash of its worker."""
+    image = kernel_image(isa)
+    step = Step("crash", "Add", "crash", image.symbols["crash"], 2, (Arg(Space.ARENA, 0, 4),))
+    x = TensorSpec("x", "int32", (1,), 0)
+    return Program(isa, (), 64, 0, (x,), (x,), (step,), image.code, b"")

@@ -6,9 +6,10 @@ import ctypes
 import json
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -47,7 +48,8 @@ class Model:
     """An artifact that is open and ready to run.
 
     Calls from several threads run one after another; for concurrent runs open one Model a thread, which
-    costs an arena each while the weights stay shared.
+    costs an arena each while the weights stay shared. A process that is forked opens a Model of its own:
+    one that it inherits has no threads there, and can be closed but not run.
 
     Args:
         artifact: a path, or the bytes of an artifact.
@@ -63,8 +65,8 @@ class Model:
     ) -> None:
         self._model = ctypes.c_void_p()
         self._session = ctypes.c_void_p()
-        self._lock = threading.Lock()
-        self._process = os.getpid()
+        self._lock = threading.RLock()  # a signal handler may close the model whose run it interrupts
+        _models.add(self)
         if not 1 <= threads <= 64:
             raise EdgesparseRuntimeError(f"threads: got {threads}, expected 1 to 64", "ES_ERR_ARGUMENT")
         self._artifact = artifact if isinstance(artifact, bytes) else None  # used in place
@@ -184,19 +186,14 @@ class Model:
     def _require_open(self) -> None:
         if not self._session:
             raise EdgesparseRuntimeError("the model is closed", "ES_ERR_ARGUMENT")
-        if self._process != os.getpid():  # a fork copies no threads
-            raise EdgesparseRuntimeError(
-                "the model was opened before this process was forked; open it again here", "ES_ERR_ARGUMENT"
-            )
 
     def close(self) -> None:
         """Free the threads and the memory of the model; may be called more than once."""
         with self._lock:
             session, self._session = self._session, ctypes.c_void_p()
             model, self._model = self._model, ctypes.c_void_p()
-            if self._process == os.getpid():
-                _library.library().es_session_close(session)
-                _library.library().es_model_close(model)
+            _library.library().es_session_close(session)
+            _library.library().es_model_close(model)
             self._artifact = None
 
     def __enter__(self) -> Model:
@@ -208,6 +205,21 @@ class Model:
     def __del__(self) -> None:
         if getattr(self, "_model", None):
             self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Model cannot be copied or pickled; open the artifact again")
+
+
+_models: weakref.WeakSet[Model] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """Give every model of a forked child a lock that no thread of its parent holds."""
+    for model in _models:
+        model._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _misfit(message: str) -> EdgesparseRuntimeError:
