@@ -8,6 +8,7 @@ INSTALL := $(PIP) install --quiet -c constraints.txt
 BUILD_TOOLS := editables hatchling setuptools wheel ziglang
 RUNTIME := $(wildcard runtime/build.py runtime/src/* runtime/include/* runtime/python/*.toml runtime/python/*.py)
 JOBS ?= 2
+export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/cache/zig
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow size lint bench bench-quick fuzz clean

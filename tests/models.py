@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-REAL = Path(os.environ.get("EDGESPARSE_REAL", ROOT.parent / "shared" / "real"))
+REAL = os.environ.get("EDGESPARSE_REAL")  # a folder of trained models
 ONNX_DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 
 REAL_NAMES = (
@@ -33,11 +33,10 @@ Arrays = dict[str, np.ndarray]
 
 
 def real_model(name: str) -> Path:
-    """Path of a trained model; skips the test where the folder is not there."""
-    path = REAL / f"{name}.onnx"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set EDGESPARSE_REAL to the folder of real models")
-    return path
+    """Path of a trained model; skips the test where nobody says where they are."""
+    if REAL is None:
+        pytest.skip("EDGESPARSE_REAL does not name a folder of trained models")
+    return Path(REAL) / f"{name}.onnx"
 
 
 def onnx_light_models() -> list[Path]:
