@@ -63,7 +63,6 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
     """
     with _silenced("onnx_ir", "onnxscript"):
         model = _prepare(model, input_shapes, bind)
-        model = convert_opset(model)
         model = _shape_by_definition(_simplified(model))
         expand_recurrent(model)
         model = infer_shapes(_clean(model))
@@ -82,10 +81,9 @@ def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings |
     require_tensors(model)
     fix_inputs(model, input_shapes, bind)
     forget_shapes(model)
+    convert_opset(model)
     model = _inline_functions(model)
     fold_constants(model)
-    if any(True for _ in model.graph.subgraphs()):  # before the conversion, which stops at branches
-        model = simplify(model) or model
     return model
 
 
@@ -106,6 +104,7 @@ def _silenced(*names: str) -> Iterator[None]:
 def _simplified(model: ir.Model) -> ir.Model:
     model = _clean(simplify(model) or _optimize(model))
     fold_constants(model)
+    forget_shapes(model)  # ONNX Runtime's are those of its own versions of the operators
     return infer_shapes(model)
 
 

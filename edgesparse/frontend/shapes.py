@@ -17,6 +17,13 @@ SAME_SHAPE = ("Not",)
 """Operators whose output has the shape of the input, although onnx has no inference for them."""
 
 
+OPSET = 20
+"""The oldest opset the later stages meet; newer models keep theirs."""
+
+POOL_OPSET = 22
+"""From here on no window of a pool with ceil_mode starts behind the image, as in ONNX Runtime whatever the opset."""
+
+
 def fix_inputs(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bindings | None = None) -> None:
     """Give every input of `model` a static shape, in place.
 
@@ -88,7 +95,12 @@ def forget_shapes(model: ir.Model) -> None:
 
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Infer what shapes and types are still missing, by the operators' own definitions."""
+    version = model.opset_imports.get("", POOL_OPSET)
+    if version >= OPSET:
+        model.opset_imports[""] = max(version, POOL_OPSET)
     inferred = common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
+    if "" in inferred.opset_imports:
+        inferred.opset_imports[""] = version
     for node in inferred.graph:
         if node.op_type in SAME_SHAPE and not node.domain and node.inputs[0] is not None:
             node.outputs[0].shape = node.outputs[0].shape or node.inputs[0].shape

@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, OutputKind, TensorArgument
 
 from edgesparse.errors import FrontendError
-from edgesparse.frontend.opset import OPSET
+from edgesparse.frontend.shapes import OPSET
 from edgesparse.frontend.torch.failures import untraceable, unwritable
 from edgesparse.frontend.torch.names import tidy
 
