@@ -1,7 +1,7 @@
 """ONNX operators that TVM's importer lacks or has wrong, written in simpler ones.
 
 A rewrite emits nodes through a `Builder` and returns the names of the node's outputs. It uses operators whose
-form is the same in every opset from 13 on, so that it fits whatever the model imports.
+form is the same in every opset from 20 on, so that it fits whatever the model imports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.lower.nodes import constant
-from edgesparse.lower.relax.builder import Builder, dtype_of, shape_of
+from edgesparse.lower.relax.builder import Builder, dtype_of, names, shape_of
 
 Rewrite = Callable[[ir.Node, Sequence[str], Builder], list[str]]
 """Emits what `node` computes from the named inputs ("" where one is absent); returns its outputs' names."""
@@ -75,11 +75,42 @@ def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     return [b.cast(b("Round", power), result) if np.issubdtype(result, np.integer) else b.cast(power, result)]
 
 
-def _reduce_bool(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    names = [b.cast(inputs[0], "int32") if dtype_of(node.inputs[0]) == np.bool_ else inputs[0], *inputs[1:]]
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    reduced = b(node.op_type, *names, **attributes)
-    return [b.cast(reduced, np.bool_) if dtype_of(node.inputs[0]) == np.bool_ else reduced]
+def _reduce(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Reductions of integers in integers, of booleans as integers; roots through float64.
+
+    A reduction over no axes is one over an axis of its own for every element. Half precision is summed in float32.
+    """
+    shape, kind, dtype = shape_of(node.inputs[0]), node.op_type, dtype_of(node.inputs[0])
+    given = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    axes = [] if given is None else [int(axis) for axis in given.ravel()]
+    x, keep = inputs[0], node.attributes.get_int("keepdims", 1) != 0
+    noop = node.attributes.get_int("noop_with_empty_axes", 0) != 0
+    if not axes and (noop or not shape):
+        x, shape, axes, keep = b.reshape(x, [*shape, 1]), (*shape, 1), [len(shape)], False
+    axes = axes or list(range(len(shape)))
+
+    def fold(kind: str, value: str) -> str:
+        return b(kind, value, b.constant(np.array(axes, np.int64)), keepdims=int(keep))
+
+    if dtype == np.float16:
+        return [b.cast(fold(kind, b.cast(x, np.float32)), dtype)]
+    if dtype.kind == "f":
+        return [fold(kind, x)]
+    if dtype == np.bool_:
+        return [b.cast(fold(kind, b.cast(x, np.int32)), np.bool_)]
+    match kind:
+        case "ReduceMean":
+            count = prod(shape[axis] for axis in axes)
+            return [b("Div", fold("ReduceSum", x), b.constant(np.array(count, dtype)))]
+        case "ReduceL1":
+            return [fold("ReduceSum", b("Abs", x) if dtype.kind == "i" else x)]
+        case "ReduceSumSquare":
+            return [fold("ReduceSum", b("Mul", x, x))]
+        case "ReduceL2":
+            squares = b.cast(fold("ReduceSum", b("Mul", x, x)), np.float64)
+            return [b.cast(b("Sqrt", squares), dtype)]
+        case _:
+            return [fold(kind, x)]
 
 
 def _lp_normalization(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
@@ -182,8 +213,15 @@ def _swish(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     return [b("Mul", inputs[0], b("Sigmoid", b("Mul", inputs[0], alpha)))]
 
 
+_REDUCTIONS = names(
+    """
+    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
+    """
+)
+
 REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
     "BitShift": _bit_shift,
     "ConvInteger": _conv_integer,
     "Dropout": _dropout,
@@ -193,8 +231,6 @@ REWRITES: dict[str, Rewrite] = {
     "Pow": _pow,
     "QLinearConv": _qlinear_conv,
     "QLinearMatMul": _qlinear_matmul,
-    "ReduceMax": _reduce_bool,
-    "ReduceMin": _reduce_bool,
     "Shape": _shape,
     "Size": _shape,
     "SpaceToDepth": _space_to_depth,

@@ -21,10 +21,9 @@ IMPORTED = names(
     GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample
     GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LRN LayerNormalization
     LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization
-    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum
-    ReduceLogSumExp ReduceMean ReduceProd ReduceSum ReduceSumSquare Relu RoiAlign Round ScatterElements ScatterND Selu
-    Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose
-    Trilu Where Xor
+    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu RoiAlign Round ScatterElements
+    ScatterND Selu Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh
+    ThresholdedRelu Tile Transpose Trilu Where Xor
     """
 )
 """Operators that TVM imports right, apart from the cases in `_CONDITIONS`."""
@@ -125,6 +124,11 @@ def _unblocked(node: ir.Node) -> str | None:
     return "scales for blocks" if node.attributes.get_int("block_size", 0) else None
 
 
+def _real(node: ir.Node) -> str | None:
+    kind = node.inputs[0].dtype if node.inputs[0] is not None else None
+    return None if kind is None or kind.is_floating_point() else "logarithms of integers are not defined"
+
+
 def _roi_align(node: ir.Node) -> str | None:
     return "mode max" if node.attributes.get_string("mode", "avg") != "avg" else None
 
@@ -138,5 +142,7 @@ _CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
     "LayerNormalization": _single_output,
     "QuantizeLinear": _unblocked,
     "RMSNormalization": _rms_normalization,
+    "ReduceLogSum": _real,
+    "ReduceLogSumExp": _real,
     "RoiAlign": _roi_align,
 }
