@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from edgesparse.errors import TargetError
+from edgesparse.inputs import content, said
+from edgesparse.signatures import CALIBRATION, TARGET
 
 SCHEMA = 1
 L1_SHARE = 0.75  # where a calibration does not tell
@@ -135,11 +137,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises: TargetError: it cannot be read or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise TargetError(f"{path}: cannot be read: {err.strerror or err}") from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise TargetError(f"{path}: not a TOML file: {err}") from err
+        return tomllib.loads(content(path, "a TOML file", TargetError, CALIBRATION, TARGET).decode())
+    except (ValueError, RecursionError) as err:  # of TOML, of UTF-8, or a number that is too long
+        raise TargetError(f"{path}: not a TOML file: {said(err)}") from err
 
 
 def read(path: Path) -> Calibration:

@@ -2,7 +2,10 @@
 
 
 class EdgesparseError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and mend; its message is one line, whatever names are in it."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())
 
 
 class FrontendError(EdgesparseError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -37,3 +39,18 @@ def ints(node: ir.Node, name: str, default: tuple[int, ...] | None = None) -> tu
             raise InternalError(f"node {node.name!r} ({node.op_type}) lacks the attribute {name!r}")
         return default
     return tuple(attribute.as_ints())
+
+
+def called(operator: str, name: str | None, outputs: Iterable[str | None]) -> str:
+    """A node in messages: by its name, or by what it computes."""
+    return f"{operator} {name!r}" if name else f"{operator} that computes {next(filter(None, outputs), '')!r}"
+
+
+def told(node: ir.Node) -> str:
+    """A node in messages, with the types and shapes of what it reads."""
+    reads = (f"{v.name} {'?' if v.dtype is None else v.dtype}{_sizes(v)}" for v in node.inputs if v is not None)
+    return f"{called(node.op_type, node.name, (v.name for v in node.outputs))} ({', '.join(reads)})"
+
+
+def _sizes(value: ir.Value) -> str:
+    return "[?]" if value.shape is None else f"[{', '.join(str(getattr(d, 'value', d)) for d in value.shape)}]"

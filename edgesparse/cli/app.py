@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo("edgesparse: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except EdgesparseError as err:
-        click.echo(f"edgesparse: {_one_line(err)}", err=True)
+        click.echo(f"edgesparse: {err}", err=True)
         sys.exit(BAD_INPUT)
     except BrokenPipeError:  # the reader of our output has gone, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,7 +65,3 @@ def _record_interrupts() -> list[int]:
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupt)
     return seen
-
-
-def _one_line(err: EdgesparseError) -> str:
-    return " ".join(str(err).split())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 from click.core import ParameterSource
 
 from edgesparse import pipeline
+from edgesparse.errors import MeasureError
 from edgesparse.pipeline.pruning import AMOUNTS, KINDS
 
 if TYPE_CHECKING:
@@ -127,41 +128,32 @@ class InputShape(click.ParamType[Any]):
         return name, tuple(int(size) for size in sizes)
 
 
+class InputFile(NamedTuple):
+    """A file on the command line with inputs; the name of one is None where none was given."""
+
+    path: Path
+    arrays: dict[str | None, np.ndarray]
+
+
 class InputArrays(click.ParamType[Any]):
     """FILE.npz with every input by name, FILE.npy for the first input, or NAME=FILE.npy."""
 
     name = "[NAME=]FILE"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> dict[str | None, np.ndarray]:
-        """Read the file; the name is None where none was given."""
-        import numpy as np
-
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> InputFile:
+        """Read the file."""
         name, _, file = str(value).rpartition("=")
-        try:
-            loaded = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as err:
-            reason = err.strerror if isinstance(err, OSError) and err.strerror else "not an .npy or .npz file"
-            raise BadInput(f"{file}: cannot be read: {reason}; expected an .npy or .npz file") from err
-        if isinstance(loaded, np.ndarray):
-            return {name or None: loaded}
+        loaded = pipeline.load_arrays(Path(file))
+        if not isinstance(loaded, Mapping):
+            return InputFile(Path(file), {name or None: loaded})
         if name:
-            raise BadInput(f"{file}: got an .npz file for the input {name!r}, expected an .npy file")
-        return {key: loaded[key] for key in loaded.files}
+            raise MeasureError(f"{file}: got an .npz file for the input {name!r}, expected an .npy file")
+        return InputFile(Path(file), {key: loaded[key] for key in loaded})
 
 
-class BadInput(click.ClickException):
-    """A file on the command line that cannot be used."""
-
-    def show(self, file: Any = None) -> None:
-        """Print one line, as for every other error."""
-        click.echo(f"edgesparse: {self.format_message()}", err=True)
-
-
-def merged(groups: tuple[dict[str | None, np.ndarray], ...]) -> dict[str, np.ndarray] | list[np.ndarray]:
+def merged(files: tuple[InputFile, ...]) -> dict[str, np.ndarray] | list[np.ndarray]:
     """The arrays of all `--input` options: by name, or in order where they have no names."""
-    pairs = [pair for group in groups for pair in group.items()]
+    pairs = [pair for file in files for pair in file.arrays.items()]
     names = [name for name, _ in pairs]
     if all(name is None for name in names):
         return [array for _, array in pairs]

@@ -96,7 +96,12 @@ def _show_artifact(file: Path, summary: pipeline.ArtifactSummary) -> None:
     _show_signature(summary.inputs, summary.outputs)
     sizes = ("code", "weights", "arena", "scratch")
     click.echo(", ".join(f"{name} {bytes_text(getattr(summary, f'{name}_bytes'))}" for name in sizes))
-    rows = [(row["name"], row["kernel"], f"{row['density']:.3f}") for row in manifest.get("layers", ())]
+    layers = manifest.get("layers", ())
+    rows = [
+        (row.get("name", "?"), row.get("kernel", "?"), row.get("density", "?"))
+        for row in (layers if isinstance(layers, list) else ())
+        if isinstance(row, dict)
+    ]
     if rows:
         click.echo(table(("layer", "kernel", "density"), rows))
 
@@ -116,7 +121,7 @@ def run_command(artifact: Path, inputs: Any, output: Path | None, threads: int, 
     """Run ARTIFACT once on this machine."""
     outputs = pipeline.run(artifact, options.merged(inputs), threads=threads)
     if output:
-        pipeline.save_arrays(output, outputs)
+        pipeline.save_arrays(output, outputs, (artifact, *(file.path for file in inputs)))
     summaries = {name: _array_summary(array) for name, array in outputs.items()}
     if as_json:
         print_json({"outputs": summaries, "file": output})

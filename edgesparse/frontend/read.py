@@ -14,11 +14,13 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx.external_data_helper import load_external_data_for_model
 
 from edgesparse.errors import FrontendError
+from edgesparse.frontend.wellformed import require_wellformed
+from edgesparse.inputs import content, said
+from edgesparse.signatures import ONNX
 
 if TYPE_CHECKING:
     import torch
 
-OLDEST_OPSET = 1
 FACTORY = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 
 Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model | torch.nn.Module | torch.export.ExportedProgram"
@@ -47,12 +49,7 @@ def read(source: Source, examples: Examples = None, fallback: Mapping[str, np.nd
     if isinstance(source, onnx.ModelProto):
         return _from_checked(source, "model")
     path = Path(source)
-    proto = _parse(path)
-    try:
-        load_external_data_for_model(proto, str(path.parent))
-    except (onnx.checker.ValidationError, OSError, ValueError) as err:
-        raise FrontendError(f"{path}: external data cannot be loaded: {_first_line(err)}") from err
-    return _from_checked(proto, str(path))
+    return _from_checked(_parse(path), str(path))
 
 
 def is_pytorch(source: Source) -> bool:
@@ -83,35 +80,28 @@ def _exported(source: Source, examples: Examples, fallback: Mapping[str, np.ndar
 
 
 def _parse(path: Path) -> onnx.ModelProto:
-    try:
-        data = path.read_bytes()
-    except OSError as err:
-        raise FrontendError(f"{path}: cannot be read: {err.strerror or err}") from err
+    data = content(path, "an ONNX model", FrontendError, ONNX)
     if not data:
         raise FrontendError(f"{path}: the file is empty; expected an ONNX model")
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
     except DecodeError as err:
-        raise FrontendError(f"{path}: not an ONNX model, or cut short: {_first_line(err)}") from err
+        raise FrontendError(f"{path}: not an ONNX model, or cut short: {said(err)}") from err
+    try:
+        load_external_data_for_model(proto, str(path.parent))
+    except (onnx.checker.ValidationError, OSError, ValueError) as err:
+        raise FrontendError(f"{path}: external data cannot be loaded: {said(err)}") from err
     return proto
 
 
 def _from_checked(proto: onnx.ModelProto, where: str) -> ir.Model:
-    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if not proto.graph.output or not proto.opset_import:
-        raise FrontendError(f"{where}: not an ONNX model: it has no graph with outputs and operator versions")
-    newest = onnx.defs.onnx_opset_version()
-    if opset and not OLDEST_OPSET <= opset <= newest:
-        raise FrontendError(f"{where}: opset {opset} is not supported; expected {OLDEST_OPSET} to {newest}")
+    require_wellformed(proto, where)
     try:
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError) as err:
-        raise FrontendError(f"{where}: invalid ONNX: {_first_line(err)}") from err
-    model: ir.Model = ir.from_proto(proto)
+        model: ir.Model = ir.from_proto(proto)
+    except ir.serde.SerdeError as err:
+        cause: BaseException = err
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise FrontendError(f"{where}: invalid ONNX: {said(cause)}") from err
     return model
-
-
-def _first_line(err: BaseException) -> str:
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return lines[0] if lines else type(err).__name__

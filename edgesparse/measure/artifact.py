@@ -9,6 +9,8 @@ from pathlib import Path
 from edgesparse_runtime import EdgesparseRuntimeError, Model
 
 from edgesparse.errors import MeasureError
+from edgesparse.inputs import require_kind
+from edgesparse.signatures import ARTIFACT
 
 
 @contextmanager
@@ -17,6 +19,8 @@ def open_artifact(path: Path | str, threads: int = 1) -> Iterator[Model]:
 
     Raises: MeasureError: it cannot be opened here, or the block hands it inputs that do not fit.
     """
+    remedy = "compile a model first: edgesparse compile MODEL -o FILE.esp"
+    require_kind(Path(path), "an edgesparse artifact", MeasureError, ARTIFACT, remedy=remedy)
     try:
         with Model(path, threads=threads) as model:
             yield model

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from edgesparse.errors import PackageError
+from edgesparse.inputs import content
 from edgesparse.package import layout
 from edgesparse.package.check import check, tensor_bytes
 from edgesparse.package.layout import SectionFlag, SectionKind
 from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
+from edgesparse.signatures import ARTIFACT
+
+WANTED, COMPILE = "an edgesparse artifact", "compile a model first: edgesparse compile MODEL -o FILE.esp"
 
 _KNOWN_KINDS = frozenset(SectionKind)
 
@@ -35,10 +39,7 @@ def read(path: Path) -> Artifact:
     Raises:
         PackageError: the file cannot be read, or is not a valid artifact.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as err:
-        raise PackageError(f"{path}: cannot be read: {err.strerror or err}") from err
+    data = content(Path(path), WANTED, PackageError, ARTIFACT, remedy=COMPILE)
     try:
         return parse(data)
     except PackageError as err:

@@ -2,7 +2,7 @@
 
 from edgesparse.pipeline.compiling import compile, default_output
 from edgesparse.pipeline.explaining import ExplainReport, explain
-from edgesparse.pipeline.files import save_arrays
+from edgesparse.pipeline.files import load_arrays, save_arrays
 from edgesparse.pipeline.pruning import Pruning, prune
 from edgesparse.pipeline.recipe import read_recipe
 from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
@@ -25,6 +25,7 @@ __all__ = [
     "default_output",
     "explain",
     "inspect",
+    "load_arrays",
     "prune",
     "read_recipe",
     "run",

@@ -15,6 +15,7 @@ from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
 from edgesparse.pipeline.reports import CompileReport
 from edgesparse.plan import LayerPlan
+from edgesparse.signatures import ARTIFACT
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def compile(
     started = time.perf_counter()
     device = target if isinstance(target, Target) else targets.load(target)
     path = Path(output) if output else default_output(model, device)
-    require_writable(path)
+    require_writable(path, ARTIFACT, (model, target, pruning.get("calibration")))
     wanted = Pruning.of(pruning, device.lanes)
     progress("reading the model")
     source = frontend.read(model, example_inputs, frontend.blank(input_shapes))

@@ -14,6 +14,7 @@ from edgesparse.pipeline.files import require_writable, written
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
 from edgesparse.pipeline.searching import Goal, SearchReport, settled
 from edgesparse.plan import LayerPlan
+from edgesparse.signatures import PAGE
 from edgesparse.targets import Target
 
 
@@ -78,7 +79,7 @@ def explain(
 
     device = target if isinstance(target, Target) else targets.load(target)
     if html:
-        require_writable(Path(html))
+        require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
     progress("reading the model")
     source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
     goal = Goal.beside(Path(), model, device, threads, input_shapes)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgesparse.errors import PackageError
+from edgesparse.errors import MeasureError, PackageError
+from edgesparse.inputs import arrays as arrays_in
+from edgesparse.signatures import ARRAYS, Kind, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def require_writable(path: Path) -> None:
-    """Find out before long work that `path` cannot be written after it.
+def require_writable(path: Path, kind: Kind, inputs: Iterable[object] = ()) -> None:
+    """Find out before long work that `path` cannot or should not be written after it.
 
-    Raises: PackageError: its directory is missing or read-only, or it is a directory itself.
+    Args:
+        kind: of the file to write; one of another kind is not overwritten.
+        inputs: what is read; a file among it is not overwritten, by whatever path it is called.
+
+    Raises: PackageError: its directory is missing or read-only, it is a directory itself, or holds something else.
     """
     folder = path.parent
     if path.is_dir():
@@ -27,6 +33,14 @@ def require_writable(path: Path) -> None:
         raise PackageError(f"{path}: there is no directory {str(folder)!r}; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PackageError(f"{path}: the directory {str(folder)!r} is read-only; name another with -o")
+    if not path.exists():
+        return
+    for given in inputs:
+        if isinstance(given, str | Path) and Path(given).exists() and path.samefile(given):
+            raise PackageError(f"{path}: is {given}, which is read; name another file to write")
+    if path.is_file() and path.stat().st_size and (found := kind_of(path)) is not kind:
+        held = found.name if found else "something else"
+        raise PackageError(f"{path}: holds {held} and would become {kind.name}; remove it, or name another file")
 
 
 @contextmanager
@@ -45,8 +59,16 @@ def written(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as .npz, or the only one as .npy.
+def load_arrays(path: Path) -> np.ndarray | Mapping[str, np.ndarray]:
+    """The array in an .npy file, or those of an .npz file by name.
+
+    Raises: MeasureError: it cannot be read, or holds something else.
+    """
+    return arrays_in(path, MeasureError, "an .npy or .npz file")
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], inputs: Iterable[object] = ()) -> None:
+    """Write arrays as .npz, or the only one as .npy; over none of the files `inputs`.
 
     Raises: PackageError: the name ends in neither, there are several arrays for an .npy, or it cannot be written.
     """
@@ -56,7 +78,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         raise PackageError(f"{path}: got the ending {path.suffix!r}, expected .npz or .npy")
     if path.suffix == ".npy" and len(arrays) != 1:
         raise PackageError(f"{path}: got {len(arrays)} arrays ({', '.join(arrays)}), expected one; remedy: use .npz")
-    require_writable(path)
+    require_writable(path, ARRAYS, inputs)
     with written(path) as temporary:
         if path.suffix == ".npy":
             np.save(temporary, next(iter(arrays.values())), allow_pickle=False)

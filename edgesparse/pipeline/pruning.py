@@ -13,6 +13,7 @@ from edgesparse.errors import InternalError, PruneError
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.pipeline.samples import Calibration, samples
+from edgesparse.signatures import ONNX
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def prune(
     wanted = Pruning.of(pruning)
     if wanted is None:
         raise PruneError("nothing says how much to prune; give sparsity or structured, such as 0.9")
-    require_writable(Path(output))
+    require_writable(Path(output), ONNX, (model, target, pruning.get("calibration")))
     progress("reading the model")
     source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
     found = None

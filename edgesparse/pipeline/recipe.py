@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from edgesparse.errors import EdgesparseError, RecipeError
+from edgesparse.inputs import content
 from edgesparse.pipeline.pruning import Pruning, PruningOptions
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
     file = Path(path)
     try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as err:
-        raise RecipeError(f"{file}: cannot be read: {err.strerror or err}") from err
+        root = yaml.compose(content(file, "a recipe", RecipeError).decode(), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as err:
         raise RecipeError(f"{file}: is not a text file; expected YAML") from err
     except yaml.MarkedYAMLError as err:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgesparse.pipeline.arguments import Examples, Source, name_of
 from edgesparse.pipeline.reports import ArtifactSummary, TensorSummary
+from edgesparse.signatures import ARTIFACT, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,12 +116,9 @@ def _onnx_file(model: Source | None, examples: Examples, artifact: Path) -> Iter
 
 
 def _is_artifact(path: Path) -> bool:
-    from edgesparse.package.layout import MAGIC
-
     try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
+        return kind_of(path) is ARTIFACT
+    except (OSError, ValueError):
         return False  # reading it as a model says what is wrong
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from edgesparse.errors import PruneError
+from edgesparse.inputs import arrays
 
+EXPECTED = "an .npz file with calibration samples by input name"
 Calibration: TypeAlias = str | Path | Mapping[str, Any] | None
 """Samples by input name, the .npz file that holds them, or none."""
 
@@ -19,18 +21,7 @@ def samples(calibration: Calibration) -> Mapping[str, Any] | None:
     """
     if calibration is None or isinstance(calibration, Mapping):
         return calibration
-    import zipfile
-
-    import numpy as np
-
-    try:
-        loaded = np.load(calibration, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("an array without a name")
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
-        reason = err.strerror if isinstance(err, OSError) and err.strerror else "not an .npz file"
-        raise PruneError(
-            f"calibration: {calibration} cannot be read: {reason}; expected an .npz file with samples by input name"
-        ) from err
+    loaded = arrays(Path(calibration), PruneError, EXPECTED)
+    if not isinstance(loaded, Mapping):
+        raise PruneError(f"{calibration}: got one array without a name, expected {EXPECTED}")
+    return loaded

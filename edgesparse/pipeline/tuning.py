@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from edgesparse import calibration, targets
 from edgesparse.calibration import Calibration
 from edgesparse.errors import MeasureError
+from edgesparse.inputs import content
 from edgesparse.pipeline.arguments import Progress, silent
 from edgesparse.pipeline.compiling import PRODUCER
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.plan import LayerPlan
+from edgesparse.signatures import ARTIFACT, CALIBRATION
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def tune(
     path = Path(output) if output else targets.cached_calibration(device)
     if not output:
         path.parent.mkdir(parents=True, exist_ok=True)
-    require_writable(path)
+    require_writable(path, ARTIFACT if path.suffix == ".esp" else CALIBRATION, (target, measured))
     tried = schedule.experiments(device)
     model = experiment_model(tried)
     if path.suffix == ".esp":
@@ -91,11 +93,9 @@ def read_times(path: Path) -> dict[str, float]:
     Raises: MeasureError: the file cannot be read or holds something else.
     """
     try:
-        steps = json.loads(path.read_text(encoding="utf-8"))["steps"]
+        steps = json.loads(content(path, "what `esrun FILE.esp --tune` prints", MeasureError))["steps"]
         return {str(step["name"]): float(step["p10_us"]) for step in steps}
-    except OSError as err:
-        raise MeasureError(f"{path}: cannot be read: {err.strerror or err}") from err
-    except (ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise MeasureError(f"{path}: not what `esrun FILE.esp --tune` prints; remedy: run it again") from err
 
 

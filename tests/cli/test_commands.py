@@ -209,17 +209,17 @@ BAD_INPUT = [
     (["prune", "model.onnx", "-o", "o.onnx", "--sparsity", "0.5", "--method", "wanda"], "'wanda' needs calibration"),
     (
         ["prune", "model.onnx", "-o", "o.onnx", "--sparsity", "0.5", "--calibration", "none.npz"],
-        "calibration: none.npz cannot be read: No such file",
+        "none.npz: cannot be read: No such file",
     ),
     (
         ["prune", "model.onnx", "-o", "o.onnx", "--sparsity", "0.5", "--calibration", "x.npy"],
-        "calibration: x.npy cannot be read: not an .npz file",
+        "x.npy: got one array without a name, expected an .npz file with calibration samples",
     ),
     (["prune", "model.onnx", "-o", "o.onnx", "--sparsity", "0.5", "--skip", "x*"], "'x*' matches no layer"),
     (["run", "none.esp"], "none.esp"),
     (["run", "model.onnx"], "model.onnx"),
     (["run", "none.esp", "--input", "none.npy"], "none.npy: cannot be read: No such file or directory"),
-    (["run", "none.esp", "--input", "text.npy"], "text.npy: cannot be read: not an .npy or .npz file"),
+    (["run", "none.esp", "--input", "text.npy"], "text.npy: is no file of numpy, expected an .npy or .npz file"),
     (["bench", "none.esp"], "none.esp"),
     (["verify", "none.esp", "--model", "model.onnx"], "none.esp"),
 ]

@@ -184,8 +184,8 @@ def test_an_artifact_records_the_options_of_its_layers(model, tmp_path):
         ),
         ({"layers": {"body": {"skip": True}}}, "layers: they only leave layers dense"),
         ({"sparsity": 1.0}, "sparsity: got 1, expected a share from 0 up to below 1"),
-        ({"sparsity": 0.5, "calibration": "no.npz"}, "calibration: no.npz cannot be read: No such file"),
-        ({"sparsity": 0.5, "calibration": __file__}, "cannot be read: not an .npz file"),
+        ({"sparsity": 0.5, "calibration": "no.npz"}, "no.npz: cannot be read: No such file"),
+        ({"sparsity": 0.5, "calibration": __file__}, "is no file of numpy, expected an .npz file"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(model, tmp_path, options, reason):
@@ -198,5 +198,5 @@ def test_options_that_do_not_fit_are_refused(model, tmp_path, options, reason):
 def test_an_array_without_a_name_is_no_calibration(model, tmp_path):
     np.save(tmp_path / "samples.npy", np.zeros((2, 3, 8, 8), np.float32))
 
-    with pytest.raises(PruneError, match="not an .npz file"):
+    with pytest.raises(PruneError, match="got one array without a name, expected an .npz file"):
         edgesparse.prune(model, tmp_path / "out.onnx", sparsity=0.5, calibration=tmp_path / "samples.npy")

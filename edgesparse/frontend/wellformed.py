@@ -1,0 +1,205 @@
+"""Check that an ONNX file says one thing: what onnx's own checker leaves out, and its findings in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from math import prod
+
+import onnx
+import onnx_ir as ir
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
+
+from edgesparse.errors import FrontendError
+from edgesparse.inputs import said
+from edgesparse.nodes import called
+
+STANDARD = ("", "ai.onnx")
+NAMES_SHOWN = 5
+
+_CONTEXT = re.compile(r"Name: (?P<name>.*) OpType: (?P<op>\w+)")
+
+
+def require_wellformed(proto: ModelProto, where: str) -> None:
+    """Check a model whose weights are all in memory.
+
+    Raises: FrontendError: it is not valid ONNX, its inputs and outputs are not tensors, or a node reads what nothing
+        computes.
+    """
+    _require_versions(proto, where)
+    _require_signature(proto.graph, where)
+    for graph in _graphs(proto.graph):
+        for tensor in _tensors(graph):
+            _require_whole(tensor, where)
+    _require_producers(proto.graph, frozenset(), where)
+    _require_calls(proto, where)
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as err:
+        raise FrontendError(f"{where}: invalid ONNX: {_finding(err)}") from err
+
+
+def _told(node: NodeProto) -> str:
+    return called(node.op_type, node.name, node.output)
+
+
+def _require_versions(proto: ModelProto, where: str) -> None:
+    if not proto.graph.output or not proto.opset_import:
+        raise FrontendError(f"{where}: not an ONNX model: it has no graph with outputs and operator versions")
+    versions: dict[str, int] = {}
+    newest = onnx.defs.onnx_opset_version()
+    for entry in proto.opset_import:
+        domain = "" if entry.domain in STANDARD else entry.domain
+        if versions.setdefault(domain, entry.version) != entry.version:
+            raise FrontendError(
+                f"{where}: operators of {domain or 'ai.onnx'} are imported in two versions, {versions[domain]} and "
+                f"{entry.version}; expected one"
+            )
+    if not 1 <= versions.get("", 1) <= newest:
+        raise FrontendError(f"{where}: opset {versions['']} is not supported; expected 1 to {newest}")
+
+
+def _require_signature(graph: GraphProto, where: str) -> None:
+    """Inputs and outputs have names of their own and are tensors."""
+    for kind, values in (("input", graph.input), ("output", graph.output)):
+        seen: set[str] = set()
+        for value in values:
+            if not value.name or value.name in seen:
+                problem = "another has the same name" if value.name else "it has no name"
+                raise FrontendError(f"{where}: {kind} {value.name!r}: {problem}; expected names of their own")
+            seen.add(value.name)
+            got = _not_tensor(value.type)
+            if got is not None:
+                remedy = _without(graph, value) if kind == "output" else "leave it out of the model"
+                raise FrontendError(f"{where}: {kind} {value.name!r}: got {got}, expected a tensor; remedy: {remedy}")
+
+
+def _not_tensor(kind: TypeProto) -> str | None:
+    """What a value is that is no tensor of numbers; None where it is one, or where the file does not tell."""
+    match kind.WhichOneof("value"):
+        case "sequence_type":
+            of_maps = kind.sequence_type.elem_type.WhichOneof("value") == "map_type"
+            return "a sequence of maps" if of_maps else "a sequence"
+        case "map_type":
+            return "a map"
+        case "optional_type":
+            return "an optional value"
+        case "sparse_tensor_type":
+            return "a sparse tensor"
+        case "tensor_type":
+            return "text" if kind.tensor_type.elem_type == TensorProto.STRING else None
+        case _:
+            return None
+
+
+def _without(graph: GraphProto, output: ValueInfoProto) -> str:
+    """How a model comes to be without an output that is no tensor."""
+    maker = next((node.op_type for node in graph.node if output.name in node.output), "")
+    if maker == "ZipMap":
+        return "export without ZipMap (skl2onnx: options={'zipmap': False})"
+    if "Sequence" in maker:
+        return "export the tensors in it as outputs of their own"
+    return "export the model without it"
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """`graph` and those inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for inner in _inner(node):
+            yield from _graphs(inner)
+
+
+def _inner(node: NodeProto) -> Iterator[GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+            yield from (attribute.g, *attribute.graphs)
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR:
+                yield attribute.t
+
+
+def _require_whole(tensor: TensorProto, where: str) -> None:
+    """A tensor has exactly the bytes that its shape and type need."""
+    name = f"{where}: tensor {tensor.name!r}"
+    if any(size < 0 for size in tensor.dims):
+        raise FrontendError(f"{name}: got the shape {list(tensor.dims)}, expected sizes of 0 and above")
+    try:
+        dtype = ir.DataType(tensor.data_type)
+    except ValueError as err:
+        raise FrontendError(f"{name}: its element type {tensor.data_type} is unknown") from err
+    if dtype in (ir.DataType.UNDEFINED, ir.DataType.STRING) or not tensor.HasField("raw_data"):
+        return
+    needed = -(-prod(tensor.dims) * dtype.bitwidth // 8)
+    if len(tensor.raw_data) != needed:
+        raise FrontendError(
+            f"{name}: got {len(tensor.raw_data)} bytes, expected {needed} for {dtype.name}{list(tensor.dims)}; "
+            "export or copy the file again"
+        )
+
+
+def _require_producers(graph: GraphProto, outer: frozenset[str], where: str) -> None:
+    """Every value is computed once, before it is read in some order of the nodes."""
+    given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    given |= {tensor.values.name for tensor in graph.sparse_initializer}
+    makers: dict[str, NodeProto] = {}
+    for node in graph.node:
+        for name in filter(None, node.output):
+            if name in makers or name in given:
+                other = _told(makers[name]) if name in makers else "an input or a constant"
+                raise FrontendError(
+                    f"{where}: {_told(node)} computes {name!r}, which {other} is too; rename one of them"
+                )
+            makers[name] = node
+    known = outer | given | makers.keys()
+    reads = {name: set(_reads(node)) for name, node in makers.items()}
+    for node in graph.node:
+        for name in filter(None, node.input):
+            if name not in known:
+                raise FrontendError(f"{where}: {_told(node)} reads {name!r}, which nothing computes")
+        for inner in _inner(node):
+            _require_producers(inner, known, where)
+    for output in graph.output:
+        if output.name not in known:
+            raise FrontendError(f"{where}: output {output.name!r} is computed by nothing")
+    try:
+        TopologicalSorter({name: found & makers.keys() for name, found in reads.items()}).prepare()
+    except CycleError as err:
+        cycle = " <- ".join(_told(makers[name]) for name in err.args[1][:NAMES_SHOWN])
+        raise FrontendError(f"{where}: nodes wait for each other: {cycle}") from err
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Names of the values that a node reads, and the nodes inside it."""
+    yield from node.input
+    for graph in _inner(node):
+        yield from (value.name for value in graph.output)
+        for inside in graph.node:
+            yield from _reads(inside)
+
+
+def _require_calls(proto: ModelProto, where: str) -> None:
+    """Functions of the model are called with no more than they take and give."""
+    functions = {(function.domain, function.name): function for function in proto.functions}
+    for node in (node for graph in _graphs(proto.graph) for node in graph.node) if functions else ():
+        function = functions.get((node.domain, node.op_type))
+        if function is None:
+            continue
+        for kind, got, most in (("reads", node.input, function.input), ("computes", node.output, function.output)):
+            if len(got) > len(most):
+                raise FrontendError(
+                    f"{where}: {_told(node)} {kind} {len(got)} values, expected at most the {len(most)} of its function"
+                )
+
+
+def _finding(err: Exception) -> str:
+    """What onnx's checker has found, and at which node."""
+    context = _CONTEXT.search(str(err))
+    node = f" ({context['op']} {context['name'].strip()!r})" if context and context["name"].strip() else ""
+    return f"{said(err)}{node}"
