@@ -12,15 +12,41 @@ class Space(IntEnum):
     ARENA = 0
     WEIGHTS = 1
     SCRATCH = 2  # one private copy for each worker thread
+    INDICES = 3
 
 
-class ArgKind(IntEnum):
-    """What the runtime proves about an argument's contents before the first run."""
+class IndexKind(IntEnum):
+    """What the runtime proves about an array of indices before the first run."""
 
-    DATA = 0  # nothing
-    INDPTR_I32 = 1  # int32, starts at 0, never falls, ends at `limit`
-    INDEX_U16 = 2  # uint16, each below `limit`
-    INDEX_I32 = 3  # int32, each in [0, limit)
+    INDPTR = 1
+    INDEX = 2
+    ORDER = 3
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What is proved about an array of indices, which kernels follow as they are.
+
+    INDPTR: starts at 0, never falls, ends at `limit`; element `part` is `part_limit`.
+    INDEX: each is in [lowest, limit), and those from element `part` on are below `part_limit` if that is not 0.
+    ORDER: each is below `limit`; cut into parts of `part` numbers, element i is in the part that i % limit is in.
+    """
+
+    kind: IndexKind
+    dtype: str  # int32 for INDPTR; uint16, int32 or int64
+    limit: int
+    lowest: int = 0
+    part: int = 0
+    part_limit: int = 0
+
+
+@dataclass(frozen=True)
+class IndexArray:
+    """Where an array of indices lies in the indices, and what is proved about it. Arrays ascend and are disjoint."""
+
+    offset_bytes: int
+    size_bytes: int
+    bound: Bound
 
 
 class FaultKind(IntEnum):
@@ -39,16 +65,15 @@ FAULT_FIELDS = ("kind", "operand", "element", "found", "lowest", "highest", "res
 class Arg:
     """One pointer handed to a kernel, and the bytes behind it that the kernel may touch.
 
-    `limit` belongs to `kind`; it is 0 for DATA. Offsets are 64-byte aligned. `name` is what a message about its content
-    calls it.
+    Offsets are 64-byte aligned. In INDICES it is a whole array, whose number is `array`. `name` is what a message about
+    its content calls it.
     """
 
     space: Space
     offset_bytes: int
     size_bytes: int
-    kind: ArgKind = ArgKind.DATA
-    limit: int = 0
     name: str = ""
+    array: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,3 +111,5 @@ class Program:
     steps: tuple[Step, ...]
     code: bytes
     weights: bytes
+    indices: bytes = b""
+    arrays: tuple[IndexArray, ...] = ()

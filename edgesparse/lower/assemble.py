@@ -11,7 +11,7 @@ from edgesparse.lower.graph import Lowered
 from edgesparse.lower.kernel import OVERREAD_BYTES, Call, Constant, Kernel, Tensor
 from edgesparse.lower.memory import ArenaPlan, align, plan_arena
 from edgesparse.lower.scope import MARK
-from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
+from edgesparse.program import Arg, Bound, IndexArray, Program, Space, Step, TensorSpec
 from edgesparse.targets import Target
 
 
@@ -21,8 +21,8 @@ def assemble(lowered: Lowered, target: Target) -> Program:
     arena = plan_arena(calls, list(lowered.inputs.values()), list(lowered.outputs.values()))
     kernels: dict[str, Kernel] = {call.kernel.symbol: call.kernel for call in calls}
     image = compile_kernels(list(kernels.values()), target)
-    weights = _Weights()
-    steps = tuple(_step(call, arena, weights, image) for call in calls)
+    weights, indices = _Arrays(), _Indices()
+    steps = tuple(_step(call, arena, weights, indices, image) for call in calls)
     scratch = max((call.kernel.scratch_bytes for call in calls), default=0)
     return Program(
         isa=target.isa,
@@ -34,6 +34,8 @@ def assemble(lowered: Lowered, target: Target) -> Program:
         steps=steps,
         code=image.data,
         weights=weights.pack(),
+        indices=indices.pack(),
+        arrays=tuple(indices.arrays),
     )
 
 
@@ -41,12 +43,17 @@ def _specs(tensors: Mapping[str, Tensor], arena: ArenaPlan) -> tuple[TensorSpec,
     return tuple(TensorSpec(name, t.dtype, t.shape, arena.offsets[t.name]) for name, t in tensors.items())
 
 
-def _step(call: Call, arena: ArenaPlan, weights: _Weights, image: CodeImage) -> Step:
+def _step(call: Call, arena: ArenaPlan, weights: _Arrays, indices: _Indices, image: CodeImage) -> Step:
     def placed(tensor: Tensor) -> Arg:
         name = tensor.name.split(MARK)[0] if call.kernel.fails else ""  # only what a fault may name
         return Arg(Space.ARENA, arena.offsets[tensor.name], tensor.size_bytes, name=name)
 
-    args = [weights.add(read) if isinstance(read, Constant) else placed(read) for read in call.reads]
+    def stored(constant: Constant) -> Arg:
+        if constant.bound is not None:
+            return indices.add(constant.data, constant.bound)
+        return Arg(Space.WEIGHTS, weights.place(constant.data), constant.data.nbytes)
+
+    args = [stored(read) if isinstance(read, Constant) else placed(read) for read in call.reads]
     args += [placed(write) for write in call.writes]
     if call.kernel.scratch_bytes:
         args.append(Arg(Space.SCRATCH, 0, call.kernel.scratch_bytes))
@@ -54,25 +61,41 @@ def _step(call: Call, arena: ArenaPlan, weights: _Weights, image: CodeImage) -> 
     return Step(call.name, call.op, symbol, image.entries[symbol], call.kernel.tiles, tuple(args))
 
 
-class _Weights:
-    """The weights section while it grows."""
+class _Arrays:
+    """A section of arrays while it grows."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._size_bytes = 0
-        self._offsets: dict[bytes, int] = {}
+        self._offsets: dict[tuple[bytes, object], int] = {}
 
-    def add(self, constant: Constant) -> Arg:
-        """Place an array, or find it where an equal one lies."""
-        data = np.ascontiguousarray(constant.data).tobytes()
-        offset = self._offsets.get(data)
+    def place(self, array: np.ndarray, fact: object = None) -> int:
+        """Offset of the array; of equal ones, with equal facts, there is one."""
+        data = np.ascontiguousarray(array).tobytes()
+        offset = self._offsets.get((data, fact))
         if offset is None:
-            offset = self._offsets[data] = self._size_bytes
+            offset = self._offsets[data, fact] = self._size_bytes
             self._parts.append(data.ljust(align(len(data)), b"\0"))
             self._size_bytes += len(self._parts[-1])
-        kind, limit = (constant.kind, constant.limit) if constant.kind != ArgKind.DATA else (ArgKind.DATA, 0)
-        return Arg(Space.WEIGHTS, offset, len(data), kind, limit)
+        return offset
 
     def pack(self) -> bytes:
         """The section, with room for kernels that load past its last array."""
         return b"".join([*self._parts, bytes(OVERREAD_BYTES)]) if self._parts else b""
+
+
+class _Indices(_Arrays):
+    """The indices: what is proved about an array is proved once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrays: list[IndexArray] = []
+        self._numbers: dict[tuple[int, Bound], int] = {}
+
+    def add(self, data: np.ndarray, bound: Bound) -> Arg:
+        """The argument that is this array."""
+        offset = self.place(data, bound)
+        number = self._numbers.setdefault((offset, bound), len(self.arrays))
+        if number == len(self.arrays):
+            self.arrays.append(IndexArray(offset, data.nbytes, bound))
+        return Arg(Space.INDICES, offset, data.nbytes, array=number)

@@ -19,7 +19,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import Buffer, Expr, PrimFunc, const
 from tvm.tirx.script import builder as T
 
-from edgesparse.program import FAULT_FIELDS, ArgKind, FaultKind
+from edgesparse.program import FAULT_FIELDS, Bound, FaultKind
 
 ALIGNMENT_BYTES = 64  # of every argument; kernels may rely on it
 OVERREAD_BYTES = 256  # a kernel may load, and ignore, this much past the end of an arena or scratch argument
@@ -71,11 +71,10 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """An array in the weights section, and what the runtime checks about it."""
+    """An array of the artifact: a weight, or indices and what the runtime proves about them."""
 
     data: np.ndarray
-    kind: ArgKind = ArgKind.DATA
-    limit: int = 0
+    bound: Bound | None = None
 
 
 @dataclass(frozen=True, eq=False)

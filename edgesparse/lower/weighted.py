@@ -24,7 +24,7 @@ from edgesparse.lower.nodes import constant
 from edgesparse.lower.planned import Convolved, Planned
 from edgesparse.lower.scope import MARK, Scope
 from edgesparse.plan import LayerPlan
-from edgesparse.program import ArgKind
+from edgesparse.program import Bound, IndexKind
 from edgesparse.sparsity.formats import Csr, GroupedRows, Grouping, pack_chained, pack_groups, pack_panels
 from edgesparse.targets import Target
 from edgesparse.windows import window_of
@@ -76,9 +76,7 @@ def _pack(each: Planned, target: Target, tiled: Tiled) -> tuple[Kernel, tuple[Co
         grouping = Grouping(tile.rows, tile.block, tile.splits, tile.k_block, tile.chunk)
         packed = pack_groups(groups, grouping, tile_width(plane, tile, target.lanes))
         kernel = tiled_sparse(plane, tile, packed, fusion.epilogue, target, tiled, joined)
-        steps = len(packed.indices) * tile.block[0] // (tile.rows * tile.chunk)
-        order = Constant(packed.order, _index_kind(packed.order), packed.order_limit)
-        return kernel, (*_sparse_constants(packed, steps), order, Constant(bias))
+        return kernel, (*_grouped_constants(packed), Constant(bias))
     if tile.columns:
         cut = Narrow(plane, tile, target.lanes)
         panels = np.stack([pack_panels(w, plane.k, cut.rows).values for w in groups])
@@ -88,16 +86,29 @@ def _pack(each: Planned, target: Target, tiled: Tiled) -> tuple[Kernel, tuple[Co
     return tiled_dense(plane, tile, fusion.epilogue, target, tiled, joined), (Constant(panels), Constant(bias))
 
 
-def _sparse_constants(packed: GroupedRows | Csr, steps: int) -> tuple[Constant, Constant, Constant]:
+def _grouped_constants(packed: GroupedRows) -> tuple[Constant, ...]:
+    """Grouped rows, and what their kernel relies on: where the last block of K begins, and that it may be shorter."""
+    last = len(packed.indptr) - 1 - packed.last_groups
+    step = int(packed.indptr[last])
+    entry = step * packed.entries
     return (
-        Constant(packed.indptr, ArgKind.INDPTR_I32, steps),
-        Constant(packed.indices, _index_kind(packed.indices), packed.index_limit),
+        _indices(packed.indptr, IndexKind.INDPTR, int(packed.indptr[-1]), part=last, part_limit=step),
+        _indices(packed.indices, IndexKind.INDEX, packed.index_limit, part=entry, part_limit=packed.last_limit),
+        Constant(packed.values),
+        _indices(packed.order, IndexKind.ORDER, packed.order_limit, part=packed.order_part),
+    )
+
+
+def _csr_constants(packed: Csr) -> tuple[Constant, ...]:
+    return (
+        _indices(packed.indptr, IndexKind.INDPTR, int(packed.indptr[-1])),
+        _indices(packed.indices, IndexKind.INDEX, packed.index_limit),
         Constant(packed.values),
     )
 
 
-def _index_kind(indices: np.ndarray) -> ArgKind:
-    return ArgKind.INDEX_U16 if indices.dtype == np.uint16 else ArgKind.INDEX_I32
+def _indices(array: np.ndarray, kind: IndexKind, limit: int, *, part: int = 0, part_limit: int = 0) -> Constant:
+    return Constant(array, Bound(kind, array.dtype.name, limit, part=part, part_limit=part_limit))
 
 
 def _offsets(layer: Layer) -> Constant:
@@ -107,7 +118,7 @@ def _offsets(layer: Layer) -> Constant:
         offsets = (np.arange(plane.k) * plane.n).astype(np.int32)
     else:
         offsets = layer.window.offsets(layer.window.channels // plane.groups)
-    return Constant(offsets, ArgKind.INDEX_I32, int(offsets.max()) + 1)
+    return _indices(offsets, IndexKind.INDEX, int(offsets.max()) + 1)
 
 
 def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope) -> Tensor:
@@ -130,7 +141,7 @@ def _lower_vector(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -
     if plan.kernel == "sparse":
         packed = pack_chained(layer.weight, CHAINS)
         kernel = vector_sparse(m, k, len(packed.values), packed.indices.dtype.name, fusion.epilogue, target)
-        weights = _sparse_constants(packed, len(packed.values) // CHAINS)
+        weights = _csr_constants(packed)
         bias = fusion.bias
     else:
         kernel = vector_dense(m, k, fusion.epilogue, target)

@@ -9,10 +9,19 @@ import numpy as np
 
 from edgesparse.errors import PackageError
 from edgesparse.package import layout
-from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
+from edgesparse.program import Arg, Bound, IndexKind, Program, Space, Step, TensorSpec
 
-_SPACE_NAMES = {Space.ARENA: "arena", Space.WEIGHTS: "weights", Space.SCRATCH: "scratch buffer"}
-_INDEX_DTYPES = {ArgKind.INDEX_U16: "<u2", ArgKind.INDEX_I32: "<i4"}
+_SPACE_NAMES = {
+    Space.ARENA: "arena",
+    Space.WEIGHTS: "weights",
+    Space.SCRATCH: "scratch buffer",
+    Space.INDICES: "indices",
+}
+_INDEX_DTYPES = {
+    IndexKind.INDPTR: ("int32",),
+    IndexKind.INDEX: ("uint16", "int32", "int64"),
+    IndexKind.ORDER: ("uint16", "int32"),
+}
 
 
 def check(program: Program) -> None:
@@ -24,6 +33,7 @@ def check(program: Program) -> None:
     _check_header(program)
     _check_tensors("input", program.inputs, program.arena_bytes)
     _check_tensors("output", program.outputs, program.arena_bytes)
+    _check_arrays(program)
     for index, step in enumerate(program.steps):
         _check_step(f"step {index} {step.name!r}", step, program)
 
@@ -60,9 +70,11 @@ def _check_header(program: Program) -> None:
 def _check_name(where: str, name: str) -> None:
     _require("\0" not in name, f"{where}: the name {name!r} holds a NUL character")
     try:
-        name.encode()
+        size = len(name.encode())
     except UnicodeEncodeError:
         raise PackageError(f"{where}: the name {name!r} is not valid Unicode") from None
+    if size > layout.MAX_STRING_BYTES:
+        raise PackageError(f"{where}: a name has {size} bytes, expected at most {layout.MAX_STRING_BYTES}")
 
 
 def _check_tensors(owner: str, tensors: Sequence[TensorSpec], arena_bytes: int) -> None:
@@ -110,47 +122,102 @@ def _check_step(where: str, step: Step, program: Program) -> None:
         f"{where}: has {len(step.args)} arguments, expected at most {layout.MAX_STEP_ARGS}",
     )
     for index, arg in enumerate(step.args):
-        _check_arg(f"{where}: argument {index}", arg, program)
+        _check_arg(where, index, arg, program)
 
 
-def _check_arg(where: str, arg: Arg, program: Program) -> None:
-    space_bytes = {
-        Space.ARENA: program.arena_bytes,
-        Space.WEIGHTS: len(program.weights),
-        Space.SCRATCH: program.scratch_bytes,
-    }[arg.space]
-    _check_name(where, arg.name)
-    _check_range(where, arg.offset_bytes, arg.size_bytes, _SPACE_NAMES[arg.space], space_bytes)
-    if arg.kind == ArgKind.DATA:
-        _require(arg.limit == 0, f"{where}: is plain data with a limit of {arg.limit}, expected 0")
+def _check_arg(step: str, index: int, arg: Arg, program: Program) -> None:
+    """Words its messages only if something is wrong: plans have many arguments."""
+
+    def where() -> str:
+        return f"{step}: argument {index}"
+
+    space_bytes = _space_bytes(program, arg.space)
+    sound = arg.offset_bytes >= 0 and arg.offset_bytes % layout.DATA_ALIGN == 0 and arg.size_bytes >= 0
+    if not sound or arg.offset_bytes + arg.size_bytes > space_bytes:
+        _check_range(where(), arg.offset_bytes, arg.size_bytes, _SPACE_NAMES[arg.space], space_bytes)
+    if arg.name:
+        _check_name(where(), arg.name)
+    if arg.space != Space.INDICES:
+        if arg.array:
+            raise PackageError(f"{where()}: names index array {arg.array}, but is not in the indices")
         return
-    _require(arg.space == Space.WEIGHTS, f"{where}: holds indices outside the weights, where they could change")
-    content = memoryview(program.weights)[arg.offset_bytes : arg.offset_bytes + arg.size_bytes]
-    if arg.kind == ArgKind.INDPTR_I32:
-        _check_indptr(where, content, arg.limit)
-    else:
-        _check_indices(where, content, np.dtype(_INDEX_DTYPES[arg.kind]), arg.limit)
+    arrays = program.arrays
+    found = arrays[arg.array] if arg.array < len(arrays) else None
+    if found is None or (found.offset_bytes, found.size_bytes) != (arg.offset_bytes, arg.size_bytes):
+        raise PackageError(f"{where()}: is not index array {arg.array}, of which it must be all")
 
 
-def _check_indptr(where: str, content: memoryview, limit: int) -> None:
+def _space_bytes(program: Program, space: Space) -> int:
+    if space == Space.ARENA:
+        return program.arena_bytes
+    if space == Space.SCRATCH:
+        return program.scratch_bytes
+    return len(program.weights if space == Space.WEIGHTS else program.indices)
+
+
+def _check_arrays(program: Program) -> None:
+    end = 0
+    for number, array in enumerate(program.arrays):
+        where = f"index array {number}"
+        _check_range(where, array.offset_bytes, array.size_bytes, "indices", len(program.indices))
+        _require(array.offset_bytes >= end, f"{where}: starts at byte {array.offset_bytes}, before byte {end}")
+        end = array.offset_bytes + array.size_bytes
+        _check_bound(where, memoryview(program.indices)[array.offset_bytes : end], array.bound)
+
+
+def _check_bound(where: str, content: memoryview, bound: Bound) -> None:
+    allowed = _INDEX_DTYPES[bound.kind]
     _require(
-        len(content) > 0 and len(content) % 4 == 0,
-        f"{where}: has {len(content)} bytes of row pointers, expected a multiple of 4 above 0",
+        bound.dtype in allowed,
+        f"{where}: holds {bound.dtype}, which indices of its kind ({', '.join(allowed)}) are not",
     )
-    indptr = np.frombuffer(content, "<i4")
-    _require(indptr[0] == 0, f"{where}: has row pointers that do not start at 0")
-    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
-    _require(falls.size == 0, f"{where}: has row pointers that fall at element {falls[:1].sum() + 1}")
-    _require(indptr[-1] == limit, f"{where}: has row pointers that end at {indptr[-1]}, expected {limit}")
-
-
-def _check_indices(where: str, content: memoryview, dtype: np.dtype, limit: int) -> None:
+    dtype = np.dtype(bound.dtype).newbyteorder("<")
     _require(
         len(content) % dtype.itemsize == 0,
-        f"{where}: has {len(content)} bytes of indices, expected a multiple of {dtype.itemsize}",
+        f"{where}: has {len(content)} bytes, expected a multiple of {dtype.itemsize}",
     )
+    _require(
+        0 <= bound.limit < 2**63 and bound.lowest >= -(2**63) and min(bound.part, bound.part_limit) >= 0,
+        f"{where}: has a limit out of range",
+    )
+    _require(bound.lowest == 0 or bound.kind == IndexKind.INDEX, f"{where}: has a lowest value, expected none")
     indices = np.frombuffer(content, dtype)
-    wrong = np.flatnonzero((indices < 0) | (indices >= limit))
-    if wrong.size:
-        at = int(wrong[0])
-        raise PackageError(f"{where}: has index {indices[at]} at element {at}, expected less than {limit}")
+    _CHECKS[bound.kind](where, indices, bound)
+
+
+def _check_indptr(where: str, indptr: np.ndarray, bound: Bound) -> None:
+    _require(indptr.size > 0 and indptr[0] == 0, f"{where}: has row pointers that do not start at 0")
+    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
+    _require(falls.size == 0, f"{where}: has row pointers that fall at element {falls[:1].sum() + 1}")
+    _require(indptr[-1] == bound.limit, f"{where}: has row pointers that end at {indptr[-1]}, expected {bound.limit}")
+    _require(
+        bound.part < indptr.size and indptr[bound.part] == bound.part_limit,
+        f"{where}: element {bound.part} is not {bound.part_limit}",
+    )
+
+
+def _check_indices(where: str, indices: np.ndarray, bound: Bound) -> None:
+    _require(bound.part <= indices.size, f"{where}: has {indices.size} elements, its second part is from {bound.part}")
+    _require_within(where, indices, 0, (bound.lowest, bound.limit))
+    if bound.part_limit:
+        _require_within(where, indices[bound.part :], bound.part, (bound.lowest, bound.part_limit))
+
+
+def _check_order(where: str, order: np.ndarray, bound: Bound) -> None:
+    _require(bound.part > 0 and bound.part_limit == 0, f"{where}: is cut into parts of {bound.part} elements")
+    _require_within(where, order, 0, (0, bound.limit))
+    places = np.arange(order.size) % max(bound.limit, 1)
+    astray = np.flatnonzero(order.astype(np.int64) // bound.part != places // bound.part)
+    _require(astray.size == 0, f"{where}: has an index of another part at element {astray[:1].sum()}")
+
+
+def _require_within(where: str, indices: np.ndarray, first: int, limits: tuple[int, int]) -> None:
+    if indices.size and not (limits[0] <= indices.min() and indices.max() < limits[1]):
+        at = int(np.flatnonzero((indices < limits[0]) | (indices >= limits[1]))[0])
+        raise PackageError(
+            f"{where}: has index {indices[at]} at element {first + at}, expected {limits[0]} or more and less than "
+            f"{limits[1]}"
+        )
+
+
+_CHECKS = {IndexKind.INDPTR: _check_indptr, IndexKind.INDEX: _check_indices, IndexKind.ORDER: _check_order}

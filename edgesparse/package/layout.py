@@ -11,10 +11,14 @@ MINOR = 0
 
 PREAMBLE = struct.Struct("<8sHHIQ8s32s")  # magic, major, minor, section_count, file_bytes, reserved, sha256
 SECTION = struct.Struct("<IIQQ8s32s")  # kind, flags, offset, size, reserved, sha256
-PLAN = struct.Struct("<IIQQQIIIII12s")  # isa, reserved, cpu_features, arena, scratch, five counts, reserved
-TENSOR = struct.Struct("<IIIIQQ8I")  # name, dtype, rank, offset, size, dims
-STEP = struct.Struct("<IIIIIIIIQII")  # name, op, kernel, first_arg, arg_count, code_offset, tiles, reserved
-ARG = struct.Struct("<IIQQQII8s")  # space, kind, offset, size, limit, name, reserved
+PLAN = struct.Struct("<9I92s")  # engines, images, inputs, outputs, steps, args, arrays, strings, string bytes, reserved
+ENGINE = struct.Struct("<IIQQ40s")  # kind, reserved, arena, scratch, reserved
+IMAGE = struct.Struct("<IIQI44s")  # engine, isa, features, section, reserved
+TENSOR = struct.Struct("<IIIIQQ8I32s")  # name, dtype, rank, engine, offset, size, dims, reserved
+STEP = struct.Struct("<8IQ24s")  # name, op, kernel, kind, image, tiles, first arg, args, code offset, reserved
+ARG = struct.Struct("<IIQQI36s")  # space, array, offset, size, name, reserved
+ARRAY = struct.Struct("<IIQQqQQQ8s")  # kind, dtype, offset, size, lowest, limit, part, part limit, reserved
+STRING = struct.Struct("<I")  # offset
 
 PREAMBLE_HASHED_BYTES = 32
 SECTION_ALIGN = 16384
@@ -29,6 +33,7 @@ MAX_ARENA_BYTES = 1 << 34
 MAX_TENSORS = 4096  # inputs, and as many outputs
 MAX_STEPS = 1 << 16
 MAX_STEP_ARGS = 64
+MAX_STRING_BYTES = 1 << 14
 MAX_RANK = 8
 
 
@@ -40,6 +45,7 @@ class SectionKind(IntEnum):
     CODE = 3
     WEIGHTS = 4
     REPORT = 5
+    INDICES = 6
 
 
 class SectionFlag(IntFlag):
@@ -47,6 +53,9 @@ class SectionFlag(IntFlag):
 
     REQUIRED = 1  # a reader that does not know the kind must refuse the artifact
 
+
+ENGINE_CPU = 0
+STEP_CALL = 0
 
 ISAS = {"x86_64": 1, "aarch64": 2, "armv7": 3}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from edgesparse.inputs import content
 from edgesparse.package import layout
 from edgesparse.package.check import check, tensor_bytes
 from edgesparse.package.layout import SectionFlag, SectionKind
-from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
+from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Program, Space, Step, TensorSpec
 from edgesparse.signatures import ARTIFACT
 
 WANTED, COMPILE = "an edgesparse artifact", "compile a model first: edgesparse compile MODEL -o FILE.esp"
@@ -54,11 +54,14 @@ def parse(data: bytes) -> Artifact:
     """
     version, sections = _read_container(data)
     for kind in (SectionKind.PLAN, SectionKind.CODE):
-        _require(bool(sections.get(kind)), f"the {kind.name.lower()} section is missing or empty")
-    program = _read_plan(sections[SectionKind.PLAN], sections[SectionKind.CODE], sections.get(SectionKind.WEIGHTS, b""))
+        _require(
+            kind in sections and bool(sections[kind].content), f"the {kind.name.lower()} section is missing or empty"
+        )
+    program = _read_plan(sections)
     check(program)
-    manifest = _read_manifest(sections.get(SectionKind.MANIFEST, b"{}"))
-    return Artifact(version, program, manifest, sections.get(SectionKind.REPORT))
+    contents = {kind: section.content for kind, section in sections.items()}
+    manifest = _read_manifest(contents.get(SectionKind.MANIFEST, b"{}"))
+    return Artifact(version, program, manifest, contents.get(SectionKind.REPORT))
 
 
 def _require(condition: bool, message: str) -> None:
@@ -66,7 +69,13 @@ def _require(condition: bool, message: str) -> None:
         raise PackageError(message)
 
 
-def _read_container(data: bytes) -> tuple[tuple[int, int], dict[SectionKind, bytes]]:
+@dataclass(frozen=True)
+class _Section:
+    number: int  # in the table
+    content: bytes
+
+
+def _read_container(data: bytes) -> tuple[tuple[int, int], dict[SectionKind, _Section]]:
     _require(data.startswith(layout.MAGIC), "is not an edgesparse artifact")
     _require(len(data) >= layout.PREAMBLE.size, f"has {len(data)} bytes, expected at least {layout.PREAMBLE.size}")
     _, major, minor, count, file_bytes, reserved, digest = layout.PREAMBLE.unpack_from(data)
@@ -84,10 +93,10 @@ def _read_container(data: bytes) -> tuple[tuple[int, int], dict[SectionKind, byt
     return (major, minor), dict(_read_sections(data, table))
 
 
-def _read_sections(data: bytes, table: bytes) -> Iterator[tuple[SectionKind, bytes]]:
+def _read_sections(data: bytes, table: bytes) -> Iterator[tuple[SectionKind, _Section]]:
     end = layout.PREAMBLE.size + len(table)
     seen = set()
-    for kind, flags, offset, size, reserved, digest in layout.SECTION.iter_unpack(table):
+    for number, (kind, flags, offset, size, reserved, digest) in enumerate(layout.SECTION.iter_unpack(table)):
         where = f"section kind {kind} at byte {offset}"
         _require(
             offset % layout.SECTION_ALIGN == 0 and offset >= end and offset + size <= len(data),
@@ -102,7 +111,7 @@ def _read_sections(data: bytes, table: bytes) -> Iterator[tuple[SectionKind, byt
             continue
         _require(kind not in seen, f"{where}: another section has the same kind")
         seen.add(kind)
-        yield SectionKind(kind), content
+        yield SectionKind(kind), _Section(number, content)
     _require(end == len(data), f"the last section ends at byte {end}, the file at {len(data)}")
 
 
@@ -121,62 +130,99 @@ def _read_manifest(content: bytes) -> dict[str, Any]:
 class _Tables:
     """The records of a plan, unpacked, and its strings."""
 
+    engines: list[tuple[Any, ...]]
+    images: list[tuple[Any, ...]]
     tensors: list[tuple[Any, ...]]
     steps: list[tuple[Any, ...]]
     args: list[tuple[Any, ...]]
-    strings: bytes
+    arrays: list[tuple[Any, ...]]
+    strings: list[str]
 
-    def text(self, offset: int, size: int) -> str:
-        """One string of the blob."""
-        encoded = self.strings[offset : offset + size]
-        _require(
-            len(encoded) == size and self.strings[offset + size : offset + size + 1] == b"\0",
-            f"plan: a string of {size} bytes at byte {offset} is outside the blob",
-        )
-        try:
-            return encoded.decode()
-        except UnicodeDecodeError:
-            raise PackageError(f"plan: the string at byte {offset} is not UTF-8") from None
+    def text(self, number: int) -> str:
+        """One of the strings."""
+        _require(number < len(self.strings), f"plan: names string {number}, it has {len(self.strings)}")
+        return self.strings[number]
 
 
-def _read_plan(plan: bytes, code: bytes, weights: bytes) -> Program:
+def _read_plan(sections: Mapping[SectionKind, _Section]) -> Program:
+    plan = sections[SectionKind.PLAN].content
     _require(layout.PLAN.size <= len(plan) <= layout.MAX_PLAN_BYTES, f"plan: has {len(plan)} bytes")
-    isa, reserved, features, arena_bytes, scratch_bytes, *counts, tail = layout.PLAN.unpack_from(plan)
-    _require(reserved == 0 and not any(tail), "plan: a reserved byte is not zero")
-    input_count, output_count, step_count, arg_count, string_bytes = counts
-    tables = _split_tables(plan, input_count + output_count, step_count, arg_count, string_bytes)
+    counts = layout.PLAN.unpack_from(plan)
+    input_count = counts[2]
+    tables = _split_tables(plan, counts)
+    arena_bytes, scratch_bytes = _read_engine(tables.engines)
+    isa, features = _read_image(tables.images, sections[SectionKind.CODE].number)
     tensors = tuple(_read_tensor(record, tables) for record in tables.tensors)
+    content = {kind: section.content for kind, section in sections.items()}
     return Program(
-        isa=_name_of(layout.ISAS, isa, "isa"),
-        cpu_features=_read_features(features),
+        isa=isa,
+        cpu_features=features,
         arena_bytes=arena_bytes,
         scratch_bytes=scratch_bytes,
         inputs=tensors[:input_count],
         outputs=tensors[input_count:],
         steps=tuple(_read_steps(tables)),
-        code=code,
-        weights=weights,
+        code=content[SectionKind.CODE],
+        weights=content.get(SectionKind.WEIGHTS, b""),
+        indices=content.get(SectionKind.INDICES, b""),
+        arrays=tuple(map(_read_array, tables.arrays)),
     )
 
 
-def _split_tables(plan: bytes, tensor_count: int, step_count: int, arg_count: int, string_bytes: int) -> _Tables:
-    tables = []
-    position = layout.PLAN.size
-    for record, count in ((layout.TENSOR, tensor_count), (layout.STEP, step_count), (layout.ARG, arg_count)):
-        end = position + record.size * count
-        _require(end <= len(plan), f"plan: has {len(plan)} bytes, its tables need {end} or more")
-        tables.append(_unpack_all(record, plan[position:end]))
-        position = end
+def _split_tables(plan: bytes, header: tuple[Any, ...]) -> _Tables:
+    engines, images, inputs, outputs, steps, args, arrays, strings, string_bytes, reserved = header
+    _require(not any(reserved), "plan: a reserved byte is not zero")
+    records = (layout.ENGINE, layout.IMAGE, layout.TENSOR, layout.STEP, layout.ARG, layout.ARRAY, layout.STRING)
+    counts = (engines, images, inputs + outputs, steps, args, arrays, strings)
+    ends = list(
+        accumulate((r.size * count for r, count in zip(records, counts, strict=True)), initial=layout.PLAN.size)
+    )
     _require(
-        position + string_bytes == len(plan),
-        f"plan: has {len(plan)} bytes, its tables need {position + string_bytes}",
+        ends[-1] + string_bytes == len(plan), f"plan: has {len(plan)} bytes, its tables need {ends[-1] + string_bytes}"
     )
-    tensors, steps, args = tables
-    return _Tables(tensors, steps, args, strings=plan[position:])
+    found: list[Any] = [
+        list(r.iter_unpack(plan[begin:end])) for r, (begin, end) in zip(records, pairwise(ends), strict=True)
+    ]
+    found[-1] = _read_strings([start for (start,) in found[-1]], plan[ends[-1] :])
+    return _Tables(*found)
 
 
-def _unpack_all(record: struct.Struct, table: bytes) -> list[tuple[Any, ...]]:
-    return list(record.iter_unpack(table))
+def _read_strings(starts: list[int], blob: bytes) -> list[str]:
+    """All strings; what is equal has one number, so names need no other comparison."""
+    bounds = [*starts, len(blob)]
+    _require(bounds[0] == 0, "plan: its strings do not begin with the first")
+    found = []
+    for number, (begin, end) in enumerate(pairwise(bounds)):
+        encoded = blob[begin : end - 1]
+        _require(
+            begin < end and blob[end - 1 : end] == b"\0" and len(encoded) <= layout.MAX_STRING_BYTES,
+            f"plan: string {number} has {end - begin - 1} bytes, expected at most {layout.MAX_STRING_BYTES}, then NUL",
+        )
+        found.append(encoded)
+    disorder = [number for number, (left, right) in enumerate(pairwise(found), 1) if left >= right]
+    _require(not disorder, f"plan: string {disorder[:1]} is not behind the one before it in order")
+    try:
+        return [encoded.decode() for encoded in found]
+    except UnicodeDecodeError as err:
+        raise PackageError(f"plan: a string is not UTF-8: {err}") from None
+
+
+def _read_engine(engines: list[tuple[Any, ...]]) -> tuple[int, int]:
+    """Bytes of arena and of scratch."""
+    _require(len(engines) == 1, f"plan: needs {len(engines)} engines, expected the CPU alone; update edgesparse")
+    kind, reserved, arena_bytes, scratch_bytes, tail = engines[0]
+    _require(kind == layout.ENGINE_CPU, f"plan: needs an engine of the unknown kind {kind}; update edgesparse")
+    _require(reserved == 0 and not any(tail), "plan: a reserved byte of an engine is not zero")
+    return arena_bytes, scratch_bytes
+
+
+def _read_image(images: list[tuple[Any, ...]], code_section: int) -> tuple[str, tuple[str, ...]]:
+    """Instruction set and CPU features."""
+    _require(len(images) == 1, f"plan: has {len(images)} images of code, expected one; update edgesparse")
+    engine, isa, features, section, reserved = images[0]
+    _require(engine == 0 and not any(reserved), "plan: its image of code belongs to no engine of it")
+    _require(section == code_section, f"plan: its code is in section {section}, which is no code section")
+    return _name_of(layout.ISAS, isa, "isa"), _read_features(features)
 
 
 def _name_of(codes: dict[str, int], code: int, what: str) -> str:
@@ -193,9 +239,10 @@ def _read_features(mask: int) -> tuple[str, ...]:
 
 
 def _read_tensor(record: tuple[Any, ...], tables: _Tables) -> TensorSpec:
-    name_offset, name_size, dtype, rank, offset, size, *dims = record
-    name = tables.text(name_offset, name_size)
+    number, dtype, rank, engine, offset, size, *dims, reserved = record
+    name = tables.text(number)
     _require(rank <= layout.MAX_RANK and not any(dims[rank:]), f"tensor {name!r}: has an invalid rank {rank}")
+    _require(engine == 0 and not any(reserved), f"tensor {name!r}: a reserved byte is not zero")
     tensor = TensorSpec(name, _name_of(layout.DTYPES, dtype, "element type"), tuple(dims[:rank]), offset)
     _require(tensor_bytes(tensor) == size, f"tensor {name!r}: has {size} bytes, expected {tensor_bytes(tensor)}")
     return tensor
@@ -203,10 +250,11 @@ def _read_tensor(record: tuple[Any, ...], tables: _Tables) -> TensorSpec:
 
 def _read_steps(tables: _Tables) -> Iterator[Step]:
     used = 0
-    for *names, first_arg, arg_count, code_offset, tiles, reserved in tables.steps:
-        name, op, kernel = (tables.text(*names[at : at + 2]) for at in (0, 2, 4))
+    for *names, kind, image, tiles, first_arg, arg_count, code_offset, reserved in tables.steps:
+        name, op, kernel = map(tables.text, names)
+        _require(kind == layout.STEP_CALL, f"step {name!r}: is of the unknown kind {kind}; update edgesparse")
         _require(
-            first_arg == used and used + arg_count <= len(tables.args) and reserved == 0,
+            first_arg == used and used + arg_count <= len(tables.args) and image == 0 and not any(reserved),
             f"step {name!r}: has {arg_count} arguments from {first_arg}, expected them from {used}",
         )
         args = tuple(_read_arg(name, record, tables) for record in tables.args[used : used + arg_count])
@@ -215,10 +263,25 @@ def _read_steps(tables: _Tables) -> Iterator[Step]:
     _require(used == len(tables.args), f"plan: has {len(tables.args)} arguments, its steps use {used}")
 
 
+_ZERO = bytes(36)
+
+
 def _read_arg(step: str, record: tuple[Any, ...], tables: _Tables) -> Arg:
-    space, kind, offset, size, limit, *name, reserved = record
-    _require(not any(reserved), f"step {step!r}: a reserved byte of an argument is not zero")
+    space, array, offset, size, name, reserved = record
+    if reserved != _ZERO:
+        raise PackageError(f"step {step!r}: a reserved byte of an argument is not zero")
     try:
-        return Arg(Space(space), offset, size, ArgKind(kind), limit, tables.text(*name))
+        return Arg(Space(space), offset, size, tables.text(name), array)
     except ValueError as err:
-        raise PackageError(f"step {step!r}: an argument has an unknown space or kind: {err}") from err
+        raise PackageError(f"step {step!r}: an argument is in an unknown space: {err}") from err
+
+
+def _read_array(record: tuple[Any, ...]) -> IndexArray:
+    kind, dtype, offset, size, lowest, limit, part, part_limit, reserved = record
+    _require(not any(reserved), "plan: a reserved byte of an index array is not zero")
+    try:
+        known = IndexKind(kind)
+    except ValueError as err:
+        raise PackageError(f"plan: an index array is of an unknown kind: {err}") from err
+    bound = Bound(known, _name_of(layout.DTYPES, dtype, "element type"), limit, lowest, part, part_limit)
+    return IndexArray(offset, size, bound)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from edgesparse.errors import PackageError
 from edgesparse.package import layout
 from edgesparse.package.check import check, tensor_bytes
 from edgesparse.package.layout import SectionKind
-from edgesparse.program import Arg, Program, TensorSpec
+from edgesparse.program import Arg, IndexArray, Program, TensorSpec
 
 
 def write(program: Program, manifest: Mapping[str, Any], path: Path, report: bytes | None = None) -> None:
@@ -57,8 +58,9 @@ def _chunks(program: Program, manifest: Mapping[str, Any], report: bytes | None)
     check(program)
     contents = {
         SectionKind.MANIFEST: _encode_manifest(manifest),
-        SectionKind.PLAN: _encode_plan(program),
+        SectionKind.PLAN: _encode_plan(program, code_section=2),  # as this table lists them
         SectionKind.CODE: program.code,
+        SectionKind.INDICES: program.indices,
         SectionKind.WEIGHTS: program.weights,
         SectionKind.REPORT: report or b"",
     }
@@ -77,44 +79,43 @@ def _encode_manifest(manifest: Mapping[str, Any]) -> bytes:
 
 
 class _Strings:
-    """The string blob of a plan; equal strings are stored once."""
+    """The strings of a plan: each once, in the order of their bytes."""
 
-    def __init__(self) -> None:
-        self.blob = bytearray()
-        self._references: dict[str, tuple[int, int]] = {}
+    def __init__(self, texts: Iterable[str]) -> None:
+        encoded = sorted({text.encode() for text in texts})
+        self._numbers = {text.decode(): number for number, text in enumerate(encoded)}
+        self.blob = b"".join(text + b"\0" for text in encoded)
+        starts = itertools.accumulate((len(text) + 1 for text in encoded[:-1]), initial=0)
+        self.table = [layout.STRING.pack(start) for start in starts] if encoded else []
 
-    def add(self, text: str) -> tuple[int, int]:
-        """Offset and size of `text` in the blob."""
-        if text not in self._references:
-            encoded = text.encode()
-            self._references[text] = (len(self.blob), len(encoded))
-            self.blob += encoded + b"\0"
-        return self._references[text]
+    def __getitem__(self, text: str) -> int:
+        return self._numbers[text]
 
 
-def _encode_plan(program: Program) -> bytes:
-    strings = _Strings()
+def _texts(program: Program) -> Iterator[str]:
+    for tensor in (*program.inputs, *program.outputs):
+        yield tensor.name
+    for step in program.steps:
+        yield from (step.name, step.op, step.kernel, *(arg.name for arg in step.args))
+
+
+def _encode_plan(program: Program, code_section: int) -> bytes:
+    strings = _Strings(_texts(program))
     tensors = [_encode_tensor(tensor, strings) for tensor in (*program.inputs, *program.outputs)]
-    steps = []
+    steps: list[bytes] = []
     args: list[bytes] = []
     for step in program.steps:
-        names = (*strings.add(step.name), *strings.add(step.op), *strings.add(step.kernel))
-        steps.append(layout.STEP.pack(*names, len(args), len(step.args), step.code_offset, step.tiles, 0))
+        names = (strings[text] for text in (step.name, step.op, step.kernel))
+        call = (layout.STEP_CALL, 0, step.tiles, len(args), len(step.args), step.code_offset)
+        steps.append(layout.STEP.pack(*names, *call, bytes(24)))
         args += [_encode_arg(arg, strings) for arg in step.args]
-    header = layout.PLAN.pack(
-        layout.ISAS[program.isa],
-        0,
-        sum(1 << layout.CPU_FEATURE_BITS[name] for name in set(program.cpu_features)),
-        program.arena_bytes,
-        program.scratch_bytes,
-        len(program.inputs),
-        len(program.outputs),
-        len(steps),
-        len(args),
-        len(strings.blob),
-        bytes(12),
-    )
-    encoded = b"".join([header, *tensors, *steps, *args, strings.blob])
+    engine = layout.ENGINE.pack(layout.ENGINE_CPU, 0, program.arena_bytes, program.scratch_bytes, bytes(40))
+    features = sum(1 << layout.CPU_FEATURE_BITS[name] for name in set(program.cpu_features))
+    image = layout.IMAGE.pack(0, layout.ISAS[program.isa], features, code_section, bytes(44))
+    tables = [[engine], [image], tensors, steps, args, [*map(_encode_array, program.arrays)], strings.table]
+    counts = (1, 1, len(program.inputs), len(program.outputs), *map(len, tables[3:]))
+    header = layout.PLAN.pack(*counts, len(strings.blob), bytes(92))
+    encoded = b"".join([header, *itertools.chain(*tables), strings.blob])
     if len(encoded) > layout.MAX_PLAN_BYTES:
         raise PackageError(f"plan: has {len(encoded)} bytes, expected at most {layout.MAX_PLAN_BYTES}")
     return encoded
@@ -123,14 +124,18 @@ def _encode_plan(program: Program) -> bytes:
 def _encode_tensor(tensor: TensorSpec, strings: _Strings) -> bytes:
     rank = len(tensor.shape)
     dims = (*tensor.shape, *([0] * (layout.MAX_RANK - rank)))
-    name = strings.add(tensor.name)
-    dtype = layout.DTYPES[tensor.dtype]
-    return layout.TENSOR.pack(*name, dtype, rank, tensor.offset_bytes, tensor_bytes(tensor), *dims)
+    facts = (layout.DTYPES[tensor.dtype], rank, 0, tensor.offset_bytes, tensor_bytes(tensor))
+    return layout.TENSOR.pack(strings[tensor.name], *facts, *dims, bytes(32))
 
 
 def _encode_arg(arg: Arg, strings: _Strings) -> bytes:
-    facts = (arg.space, arg.kind, arg.offset_bytes, arg.size_bytes, arg.limit)
-    return layout.ARG.pack(*facts, *strings.add(arg.name), bytes(8))
+    return layout.ARG.pack(arg.space, arg.array, arg.offset_bytes, arg.size_bytes, strings[arg.name], bytes(36))
+
+
+def _encode_array(array: IndexArray) -> bytes:
+    bound = array.bound
+    where = (bound.kind, layout.DTYPES[bound.dtype], array.offset_bytes, array.size_bytes)
+    return layout.ARRAY.pack(*where, bound.lowest, bound.limit, bound.part, bound.part_limit, bytes(8))
 
 
 def _container(contents: Mapping[SectionKind, bytes]) -> Iterator[bytes]:

@@ -76,7 +76,7 @@ def compile(
         target=device.name,
         artifact_bytes=path.stat().st_size,
         code_bytes=len(program.code),
-        weights_bytes=len(program.weights),
+        weights_bytes=len(program.weights) + len(program.indices),
         arena_bytes=program.arena_bytes,
         steps=len(program.steps),
         density=summary.nonzeros / max(1, summary.parameters),

@@ -28,8 +28,12 @@ class GroupedRows:
     indices: np.ndarray
     values: np.ndarray
     order: np.ndarray
+    entries: int  # indices of a step
     index_limit: int  # every index is below it
-    order_limit: int  # every row is below it
+    last_groups: int  # groups of rows in the last block of K
+    last_limit: int  # every index of the last block of K is below it
+    order_limit: int  # every row is below it; as many are listed for a block of K
+    order_part: int  # rows of a range of M
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +96,21 @@ def pack_groups(w: np.ndarray, grouping: Grouping, scale: int) -> GroupedRows:
             steps.append(length)
             indices.append(packed_indices * (depth * scale))
             values.append(packed_values)
-    limit = (min(padded.shape[2], grouping.k_block) - depth + 1) * scale  # an entry reads `depth` rows of x
+    limit, last_limit = (  # an entry reads `depth` rows of the block of x
+        (size - depth) * scale + 1
+        for size in (min(padded.shape[2], grouping.k_block), (padded.shape[2] - 1) % grouping.k_block + 1)
+    )
     return GroupedRows(
         np.concatenate([[0], np.cumsum(np.concatenate(steps))]).astype(np.int32),
         np.concatenate(indices).astype(_index_dtype(limit)),
         np.concatenate(values),
         np.concatenate(orders).astype(_index_dtype(units * members)),
-        limit,
-        units * members,
+        entries=members * grouping.chunk,
+        index_limit=limit,
+        last_groups=groups * units,
+        last_limit=last_limit,
+        order_limit=units * members,
+        order_part=span,
     )
 
 

@@ -15,6 +15,7 @@ static const struct {
     [ES_SECTION_CODE] = {"code", ES_MAX_CODE_BYTES, true, true},
     [ES_SECTION_WEIGHTS] = {"weights", SIZE_MAX, false, false},
     [ES_SECTION_REPORT] = {"report", SIZE_MAX, false, false},
+    [ES_SECTION_INDICES] = {"indices", SIZE_MAX, false, true},
 };
 
 static bool is_known(uint32_t kind)
@@ -143,6 +144,7 @@ es_status es_container_read(es_bytes file, uint32_t flags, es_container *contain
     es_container found;
     for (size_t kind = 0; kind < ES_SECTION_KIND_END; kind++) {
         found.sections[kind] = (es_bytes){.data = file.data, .size = 0};
+        found.numbers[kind] = UINT32_MAX;
     }
     uint32_t seen = 0;
     uint64_t end = sizeof preamble + table_bytes;
@@ -157,6 +159,7 @@ es_status es_container_read(es_bytes file, uint32_t flags, es_container *contain
                        "section table: two %s sections", section_name(section.kind));
             seen |= (uint32_t)1 << section.kind;
             found.sections[section.kind] = content;
+            found.numbers[section.kind] = i;
         }
     }
     for (uint32_t kind = 0; kind < ES_SECTION_KIND_END; kind++) {

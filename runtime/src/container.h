@@ -8,6 +8,7 @@
 /* The sections of an artifact, by kind; those it lacks have size 0. */
 typedef struct es_container {
     es_bytes sections[ES_SECTION_KIND_END];
+    uint32_t numbers[ES_SECTION_KIND_END]; /* their places in the table */
 } es_container;
 
 /* Checks the preamble and the table, and finds the sections.

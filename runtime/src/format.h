@@ -24,7 +24,8 @@ enum {
     ES_MAX_SCRATCH_BYTES = 1 << 26,
     ES_MAX_TENSORS = 4096, /* inputs, and as many outputs */
     ES_MAX_STEPS = 1 << 16,
-    ES_MAX_STEP_ARGS = 64
+    ES_MAX_STEP_ARGS = 64,
+    ES_MAX_STRING_BYTES = 1 << 14
 };
 #define ES_MAX_ARENA_BYTES ((uint64_t)1 << 34)
 
@@ -34,6 +35,7 @@ typedef enum es_section_kind {
     ES_SECTION_CODE = 3,
     ES_SECTION_WEIGHTS = 4,
     ES_SECTION_REPORT = 5,
+    ES_SECTION_INDICES = 6,
     ES_SECTION_KIND_END
 } es_section_kind;
 
@@ -67,14 +69,23 @@ typedef enum es_isa { ES_ISA_LIST(ES_ENUM_ISA) } es_isa;
 enum { ES_CPU_FEATURE_LIST(ES_ENUM_CPU_BIT) };
 #undef ES_ENUM_CPU_BIT
 
-typedef enum es_space { ES_SPACE_ARENA = 0, ES_SPACE_WEIGHTS = 1, ES_SPACE_SCRATCH = 2 } es_space;
+typedef enum es_space {
+    ES_SPACE_ARENA = 0,
+    ES_SPACE_WEIGHTS = 1,
+    ES_SPACE_SCRATCH = 2,
+    ES_SPACE_INDICES = 3,
+    ES_SPACE_END
+} es_space;
 
-typedef enum es_arg_kind {
-    ES_ARG_DATA = 0,
-    ES_ARG_INDPTR_I32 = 1,
-    ES_ARG_INDEX_U16 = 2,
-    ES_ARG_INDEX_I32 = 3
-} es_arg_kind;
+/* What is proved about an array of indices. */
+typedef enum es_index_kind {
+    ES_INDPTR = 1,
+    ES_INDEX = 2,
+    ES_ORDER = 3
+} es_index_kind;
+
+/* The only ones that this runtime knows. */
+enum { ES_ENGINE_CPU = 0, ES_STEP_CALL = 0 };
 
 typedef struct es_file_preamble {
     uint8_t magic[ES_MAGIC_BYTES];
@@ -96,55 +107,81 @@ typedef struct es_file_section {
     uint8_t sha256[ES_SHA256_BYTES];
 } es_file_section;
 
+/* What a plan counts; the tables follow its header in this order. */
 typedef struct es_file_plan {
-    uint32_t isa;
-    uint32_t reserved0;
-    uint64_t cpu_features;
-    uint64_t arena_bytes;
-    uint64_t scratch_bytes;
+    uint32_t engine_count;
+    uint32_t image_count;
     uint32_t input_count;
     uint32_t output_count;
     uint32_t step_count;
     uint32_t arg_count;
+    uint32_t array_count;
+    uint32_t string_count;
     uint32_t string_bytes;
-    uint32_t reserved1[3];
+    uint8_t reserved[92];
 } es_file_plan;
 
-/* A string of the plan's blob, followed there by a NUL that `size` does not count. */
-typedef struct es_file_string {
-    uint32_t offset;
-    uint32_t size;
-} es_file_string;
+typedef struct es_file_engine {
+    uint32_t kind;
+    uint32_t reserved0;
+    uint64_t arena_bytes;
+    uint64_t scratch_bytes;
+    uint8_t reserved1[40];
+} es_file_engine;
 
+typedef struct es_file_image {
+    uint32_t engine;
+    uint32_t isa;
+    uint64_t features;
+    uint32_t section;
+    uint8_t reserved[44];
+} es_file_image;
+
+/* Names are numbers of strings. */
 typedef struct es_file_tensor {
-    es_file_string name;
+    uint32_t name;
     uint32_t dtype;
     uint32_t rank;
+    uint32_t engine;
     uint64_t offset;
     uint64_t size;
     uint32_t dims[8];
+    uint8_t reserved[32];
 } es_file_tensor;
 
 typedef struct es_file_step {
-    es_file_string name;
-    es_file_string op;
-    es_file_string kernel;
+    uint32_t name;
+    uint32_t op;
+    uint32_t kernel;
+    uint32_t kind;
+    uint32_t image;
+    uint32_t tiles;
     uint32_t first_arg;
     uint32_t arg_count;
     uint64_t code_offset;
-    uint32_t tiles;
-    uint32_t reserved;
+    uint8_t reserved[24];
 } es_file_step;
 
 typedef struct es_file_arg {
     uint32_t space;
-    uint32_t kind;
+    uint32_t array;
     uint64_t offset;
     uint64_t size;
-    uint64_t limit;
-    es_file_string name;
-    uint8_t reserved[8];
+    uint32_t name;
+    uint8_t reserved[36];
 } es_file_arg;
+
+typedef struct es_file_array {
+    uint32_t kind;
+    uint32_t dtype;
+    uint64_t offset;
+    uint64_t size;
+    int64_t lowest;
+    uint64_t limit;
+    uint64_t part;
+    uint64_t part_limit;
+    uint8_t reserved[8];
+} es_file_array;
 
 typedef enum es_fault_kind {
     ES_FAULT_INTEGER = 1,
@@ -165,10 +202,13 @@ typedef struct es_fault {
 
 _Static_assert(sizeof(es_file_preamble) == 64, "preamble");
 _Static_assert(sizeof(es_file_section) == 64, "section");
-_Static_assert(sizeof(es_file_plan) == 64, "plan");
-_Static_assert(sizeof(es_file_tensor) == 64, "tensor");
-_Static_assert(sizeof(es_file_step) == 48, "step");
-_Static_assert(sizeof(es_file_arg) == 48, "arg");
+_Static_assert(sizeof(es_file_plan) == 128, "plan");
+_Static_assert(sizeof(es_file_engine) == 64, "engine");
+_Static_assert(sizeof(es_file_image) == 64, "image");
+_Static_assert(sizeof(es_file_tensor) == 96, "tensor");
+_Static_assert(sizeof(es_file_step) == 64, "step");
+_Static_assert(sizeof(es_file_arg) == 64, "arg");
+_Static_assert(sizeof(es_file_array) == 64, "array");
 _Static_assert(sizeof(es_fault) == 64, "fault");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "artifacts are read in place");
 

@@ -12,6 +12,7 @@
 typedef struct es_block {
     void *data;
     size_t size_bytes;
+    size_t guard_bytes; /* before and behind it, of pages that nobody may touch */
 } es_block;
 
 /* A read-only range of bytes inside a block or the caller's memory. */

@@ -44,6 +44,7 @@ static es_status alloc_model(const es_plan *plan, es_model **model, es_error *er
     const size_t tensors = es_layout_add(&layout, tensor_count, sizeof(es_tensor));
     const size_t steps = es_layout_add(&layout, plan->step_count, sizeof(es_step));
     const size_t args = es_layout_add(&layout, plan->arg_count, sizeof(es_arg));
+    const size_t named = es_layout_add(&layout, plan->string_count, sizeof(uint8_t));
     ES_REQUIRE(!layout.overflow, error, ES_ERR_LIMIT, "plan: does not fit the address space");
 
     es_block self;
@@ -55,6 +56,7 @@ static es_status alloc_model(const es_plan *plan, es_model **model, es_error *er
     allocated->plan.tensors = (void *)(base + tensors);
     allocated->plan.steps = (void *)(base + steps);
     allocated->plan.args = (void *)(base + args);
+    allocated->plan.named = base + named;
     *model = allocated;
     return ES_OK;
 }
@@ -75,15 +77,16 @@ static es_status load_code(es_bytes code, bool in_own_pages, es_model *model, es
     return ES_OK;
 }
 
-static es_status load_weights(es_bytes weights, es_model *model, es_error *error)
+/* Uses a section of arrays in place, or a copy of it where it is not aligned. */
+static es_status load_arrays(es_bytes section, es_bytes *used, es_block *copy, es_error *error)
 {
-    model->weights = weights;
-    if (weights.size == 0 || (uintptr_t)weights.data % ES_DATA_ALIGN == 0) {
+    *used = section;
+    if (section.size == 0 || (uintptr_t)section.data % ES_DATA_ALIGN == 0) {
         return ES_OK;
     }
-    ES_TRY(es_alloc_pages(weights.size, &model->weights_copy, error));
-    memcpy(model->weights_copy.data, weights.data, weights.size);
-    model->weights.data = model->weights_copy.data;
+    ES_TRY(es_alloc_pages(section.size, copy, error));
+    memcpy(copy->data, section.data, section.size);
+    used->data = copy->data;
     return ES_OK;
 }
 
@@ -91,8 +94,10 @@ static es_status load(const es_container *container, bool in_own_pages, es_model
                       es_error *error)
 {
     ES_TRY(es_plan_read_tables(container, &model->plan, error));
-    ES_TRY(load_weights(container->sections[ES_SECTION_WEIGHTS], model, error));
-    return load_code(container->sections[ES_SECTION_CODE], in_own_pages, model, error);
+    const es_bytes *const sections = container->sections;
+    ES_TRY(load_arrays(sections[ES_SECTION_WEIGHTS], &model->weights, &model->weights_copy, error));
+    ES_TRY(load_arrays(sections[ES_SECTION_INDICES], &model->indices, &model->indices_copy, error));
+    return load_code(sections[ES_SECTION_CODE], in_own_pages, model, error);
 }
 
 static es_status open_bytes(es_bytes file, bool in_own_pages, uint32_t flags, es_model **model,
@@ -101,7 +106,7 @@ static es_status open_bytes(es_bytes file, bool in_own_pages, uint32_t flags, es
     es_container container;
     es_plan plan;
     ES_TRY(es_container_read(file, flags, &container, error));
-    ES_TRY(es_plan_read_header(container.sections[ES_SECTION_PLAN], &plan, error));
+    ES_TRY(es_plan_read_header(&container, &plan, error));
     ES_TRY(check_cpu(&plan, error));
 
     es_model *opened;
@@ -163,6 +168,7 @@ void es_model_close(es_model *model)
     es_release(&model->file);
     es_release(&model->code_copy);
     es_release(&model->weights_copy);
+    es_release(&model->indices_copy);
     es_block self = model->self;
     es_release(&self);
 }
@@ -176,7 +182,7 @@ void es_model_describe(const es_model *model, es_model_info *info)
         .step_count = plan->step_count,
         .arena_bytes = plan->arena_bytes,
         .scratch_bytes = plan->scratch_bytes,
-        .weights_bytes = model->weights.size,
+        .weights_bytes = model->weights.size + model->indices.size,
         .code_bytes = model->code.size,
         .isa = isa_name(plan->isa),
         .manifest = (const char *)model->manifest.data,

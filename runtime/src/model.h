@@ -12,10 +12,12 @@ struct es_model {
     es_plan plan;
     es_bytes code; /* executable */
     es_bytes weights;
+    es_bytes indices;
     es_bytes manifest;
     es_block file;         /* empty if the artifact is in the caller's memory */
     es_block code_copy;    /* empty if the code runs where the file is mapped */
     es_block weights_copy; /* empty if the weights are used in place */
+    es_block indices_copy; /* empty if the indices are used in place */
     es_block self;         /* holds this struct and the arrays of the plan */
 };
 

@@ -34,19 +34,21 @@ typedef struct es_plan {
     size_t output_count;
     size_t step_count;
     size_t arg_count;
+    size_t string_count;
     es_tensor *tensors; /* the inputs, then the outputs */
     es_step *steps;
     es_arg *args;
+    uint8_t *named; /* of each string, whether a tensor is called so; while tensors are read */
 } es_plan;
 
-/* Checks the header of the plan and the extents of its tables.
- * plan: all but the three arrays; set on success only.
- * Returns ES_OK, ES_ERR_TRUNCATED, ES_ERR_INVALID, ES_ERR_UNSUPPORTED or ES_ERR_LIMIT. */
-es_status es_plan_read_header(es_bytes section, es_plan *plan, es_error *error);
+/* Checks the header of the plan, the extents of its tables, and its engine and image.
+ * plan: all but the four arrays; set on success only.
+ * Returns ES_OK, ES_ERR_INVALID, ES_ERR_UNSUPPORTED or ES_ERR_LIMIT. */
+es_status es_plan_read_header(const es_container *container, es_plan *plan, es_error *error);
 
 /* Checks every record, and every index that a kernel will follow, and fills the arrays.
- * plan: as es_plan_read_header left it, with arrays for as many elements as it counts.
- * Returns ES_OK, ES_ERR_INVALID or ES_ERR_UNSUPPORTED. */
+ * plan: as es_plan_read_header left it, with arrays for as many elements as it counts; `named` is zero.
+ * Returns ES_OK, ES_ERR_INVALID, ES_ERR_UNSUPPORTED or ES_ERR_LIMIT. */
 es_status es_plan_read_tables(const es_container *container, es_plan *plan, es_error *error);
 
 #endif

@@ -15,7 +15,8 @@
 es_status es_map_file(const char *path, es_block *block, es_error *error);
 
 /* Returns ES_OK, or ES_ERR_NO_MEMORY. The pages are zero and cost memory once they are touched; they
- * are huge where the system has such pages and the block fills them. */
+ * are huge where the system has such pages and the block fills them. A page that nobody may touch lies
+ * before and behind them. */
 es_status es_alloc_pages(size_t size_bytes, es_block *block, es_error *error);
 
 /* Gives a block back and empties it. */

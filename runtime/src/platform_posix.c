@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { HUGE_PAGE_BYTES = 2 << 20 }; /* where the system has them; data that fills them starts at one */
+
 static es_status fail_errno(es_error *error, const char *path, int number)
 {
     switch (number) {
@@ -55,25 +57,56 @@ es_status es_map_file(const char *path, es_block *block, es_error *error)
     return status;
 }
 
+static size_t round_up(size_t size, size_t multiple)
+{
+    return (size + multiple - 1) / multiple * multiple;
+}
+
+/* Reserves `size` bytes that nobody may touch and that start `before` bytes ahead of a multiple of
+ * `multiple`; NULL if there is no room. */
+static uint8_t *reserve(size_t size, size_t before, size_t multiple)
+{
+    const size_t spare = size + multiple;
+    uint8_t *const all = mmap(NULL, spare, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED) {
+        return NULL;
+    }
+    const size_t skipped = round_up((uintptr_t)all + before, multiple) - before - (uintptr_t)all;
+    if (skipped > 0) {
+        munmap(all, skipped);
+    }
+    munmap(all + skipped + size, spare - size - skipped);
+    return all + skipped;
+}
+
 es_status es_alloc_pages(size_t size_bytes, es_block *block, es_error *error)
 {
-    void *const data = size_bytes > PTRDIFF_MAX
-                           ? MAP_FAILED
-                           : mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ES_REQUIRE(data != MAP_FAILED, error, ES_ERR_NO_MEMORY, "cannot allocate %llu bytes",
+    const size_t guard = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *start = NULL;
+    if (size_bytes <= PTRDIFF_MAX - 2 * HUGE_PAGE_BYTES) {
+        const size_t size = round_up(size_bytes > 0 ? size_bytes : 1, guard);
+        const size_t multiple = size >= HUGE_PAGE_BYTES ? HUGE_PAGE_BYTES : guard;
+        start = reserve(size + 2 * guard, guard, multiple);
+        if (start != NULL && mprotect(start + guard, size, PROT_READ | PROT_WRITE) != 0) {
+            munmap(start, size + 2 * guard);
+            start = NULL;
+        }
+    }
+    ES_REQUIRE(start != NULL, error, ES_ERR_NO_MEMORY, "cannot allocate %llu bytes",
                ES_U(size_bytes));
+    *block = (es_block){.data = start + guard, .size_bytes = size_bytes, .guard_bytes = guard};
 #ifdef MADV_HUGEPAGE
-    (void)madvise(data, size_bytes, MADV_HUGEPAGE); /* channels lie pages apart; may be refused */
+    (void)madvise(block->data, size_bytes, MADV_HUGEPAGE); /* channels lie pages apart; may be refused */
 #endif
-    *block = (es_block){.data = data, .size_bytes = size_bytes};
     return ES_OK;
 }
 
 void es_release(es_block *block)
 {
     if (block->data != NULL) {
-        munmap(block->data, block->size_bytes);
+        const size_t guard = block->guard_bytes;
+        const size_t size = guard > 0 ? round_up(block->size_bytes, guard) : block->size_bytes;
+        munmap((uint8_t *)block->data - guard, (size > 0 ? size : guard) + 2 * guard);
     }
     *block = (es_block){.data = NULL};
 }

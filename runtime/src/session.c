@@ -14,23 +14,23 @@ struct es_session {
     atomic_bool running;
     atomic_bool failed; /* a thread met a fault in the step that runs */
     es_model *model;
-    uint8_t *arena;
+    es_block arena;
+    es_block *scratches; /* one for each thread */
     void **args; /* the arguments of all steps, once for each thread, whose scratch they name */
     es_faults *faults; /* one for each thread */
     uint64_t *step_ns;
-    es_block self; /* holds this struct, the arrays, the arena and the scratch buffers */
+    es_block self; /* holds this struct and the arrays */
 };
 
-/* Where the parts of a session lie in its block. */
+/* Where the parts of a session lie in its block. What kernels write lies elsewhere: between pages that
+ * nobody may touch. */
 typedef struct session_layout {
     size_t args;
     size_t jobs;
     size_t workers;
     size_t faults;
     size_t step_ns;
-    size_t arena;
-    size_t scratch;
-    size_t scratch_stride;
+    size_t scratches;
     es_layout layout;
 } session_layout;
 
@@ -38,29 +38,26 @@ static session_layout plan_session(const es_plan *plan, uint32_t threads)
 {
     session_layout parts = {0};
     es_layout *const layout = &parts.layout;
-    es_layout scratch = {0};
-    es_layout_add(&scratch, 1, plan->scratch_bytes);
-    parts.scratch_stride = scratch.size_bytes;
-
     es_layout_add(layout, 1, sizeof(es_session));
     parts.args = es_layout_add(layout, plan->arg_count * (size_t)threads, sizeof(void *));
     parts.jobs = es_layout_add(layout, plan->step_count, sizeof(es_pool_job));
     parts.workers = es_layout_add(layout, threads, sizeof(es_worker));
     parts.faults = es_layout_add(layout, threads, sizeof(es_faults));
     parts.step_ns = es_layout_add(layout, plan->step_count, sizeof(uint64_t));
-    parts.arena = es_layout_add(layout, 1, plan->arena_bytes);
-    parts.scratch = es_layout_add(layout, threads, parts.scratch_stride);
+    parts.scratches = es_layout_add(layout, threads, sizeof(es_block));
     return parts;
 }
 
 /* Turns the arguments of the plan into addresses for the thread whose scratch buffer is given. */
-static void resolve_args(const es_session *session, uint8_t *scratch, void **addresses)
+static void resolve_args(const es_session *session, const es_block *scratch, void **addresses)
 {
-    const es_plan *const plan = &session->model->plan;
-    /* Kernels only read what is in the weights, which the file maps read-only. */
-    uint8_t *const bases[] = {[ES_SPACE_ARENA] = session->arena,
-                              [ES_SPACE_WEIGHTS] = (uint8_t *)(uintptr_t)session->model->weights.data,
-                              [ES_SPACE_SCRATCH] = scratch};
+    const es_model *const model = session->model;
+    const es_plan *const plan = &model->plan;
+    /* Kernels only read weights and indices, which the file maps read-only. */
+    uint8_t *const bases[] = {[ES_SPACE_ARENA] = session->arena.data,
+                              [ES_SPACE_WEIGHTS] = (uint8_t *)(uintptr_t)model->weights.data,
+                              [ES_SPACE_SCRATCH] = scratch->data,
+                              [ES_SPACE_INDICES] = (uint8_t *)(uintptr_t)model->indices.data};
     for (size_t i = 0; i < plan->arg_count; i++) {
         addresses[i] = bases[plan->args[i].space] + plan->args[i].offset;
     }
@@ -81,6 +78,52 @@ static void run_tiles(void *context, uint32_t job, uint32_t worker, uint32_t beg
     }
 }
 
+static void place_parts(es_session *session, const session_layout *parts)
+{
+    uint8_t *const base = session->self.data;
+    session->args = (void *)(base + parts->args);
+    session->faults = (void *)(base + parts->faults);
+    session->step_ns = (void *)(base + parts->step_ns);
+    session->scratches = (void *)(base + parts->scratches);
+    atomic_init(&session->running, false);
+    atomic_init(&session->failed, false);
+}
+
+/* Allocates what kernels write; after a failure release_memory releases what there is. */
+static es_status alloc_memory(es_session *session, uint32_t threads, es_error *error)
+{
+    const es_plan *const plan = &session->model->plan;
+    ES_TRY(es_alloc_pages(plan->arena_bytes, &session->arena, error));
+    for (uint32_t i = 0; i < threads; i++) {
+        ES_TRY(es_alloc_pages(plan->scratch_bytes, &session->scratches[i], error));
+        resolve_args(session, &session->scratches[i], session->args + i * plan->arg_count);
+    }
+    return ES_OK;
+}
+
+static void release_memory(es_session *session, uint32_t threads)
+{
+    for (uint32_t i = 0; i < threads; i++) {
+        es_release(&session->scratches[i]);
+    }
+    es_release(&session->arena);
+    es_block self = session->self;
+    es_release(&self);
+}
+
+static es_status start(es_session *session, const session_layout *parts, uint32_t threads,
+                       es_error *error)
+{
+    const es_plan *const plan = &session->model->plan;
+    uint8_t *const base = session->self.data;
+    es_pool_job *const jobs = (void *)(base + parts->jobs);
+    for (size_t i = 0; i < plan->step_count; i++) {
+        jobs[i] = es_pool_plan_job(plan->steps[i].info.tiles, threads);
+    }
+    return es_pool_start(&session->pool, threads, jobs, (void *)(base + parts->workers), run_tiles,
+                         session, error);
+}
+
 es_status es_session_open(es_model *model, uint32_t threads, es_session **session, es_error *error)
 {
     ES_REQUIRE(model != NULL && session != NULL, error, ES_ERR_ARGUMENT,
@@ -91,32 +134,20 @@ es_status es_session_open(es_model *model, uint32_t threads, es_session **sessio
     const es_plan *const plan = &model->plan;
     const session_layout parts = plan_session(plan, threads);
     ES_REQUIRE(!parts.layout.overflow, error, ES_ERR_NO_MEMORY,
-               "es_session_open: arena and scratch do not fit the address space");
+               "es_session_open: %llu threads of this model do not fit the address space",
+               ES_U(threads));
     es_block self;
     ES_TRY(es_alloc_pages(parts.layout.size_bytes, &self, error));
-
-    uint8_t *const base = self.data;
     es_session *const opened = self.data;
     opened->self = self;
     opened->model = model;
-    opened->arena = base + parts.arena;
-    opened->args = (void *)(base + parts.args);
-    opened->faults = (void *)(base + parts.faults);
-    opened->step_ns = (void *)(base + parts.step_ns);
-    atomic_init(&opened->running, false);
-    atomic_init(&opened->failed, false);
-    for (uint32_t i = 0; i < threads; i++) {
-        resolve_args(opened, base + parts.scratch + i * parts.scratch_stride,
-                     opened->args + i * plan->arg_count);
+    place_parts(opened, &parts);
+    es_status status = alloc_memory(opened, threads, error);
+    if (status == ES_OK) {
+        status = start(opened, &parts, threads, error);
     }
-    es_pool_job *const jobs = (void *)(base + parts.jobs);
-    for (size_t i = 0; i < plan->step_count; i++) {
-        jobs[i] = es_pool_plan_job(plan->steps[i].info.tiles, threads);
-    }
-    const es_status status = es_pool_start(&opened->pool, threads, jobs,
-                                           (void *)(base + parts.workers), run_tiles, opened, error);
     if (status != ES_OK) {
-        es_release(&self);
+        release_memory(opened, threads);
         return status;
     }
     es_model_retain(model);
@@ -131,8 +162,7 @@ void es_session_close(es_session *session)
     }
     es_pool_stop(&session->pool);
     es_model_close(session->model);
-    es_block self = session->self;
-    es_release(&self);
+    release_memory(session, session->pool.threads);
 }
 
 static es_status check_tensors(const es_plan *plan, const es_input *inputs, size_t input_count,
@@ -183,9 +213,10 @@ static es_status run_steps(es_session *session, bool timed, es_error *error)
 static void copy_in(const es_session *session, const es_input *inputs)
 {
     const es_plan *const plan = &session->model->plan;
+    uint8_t *const arena = session->arena.data;
     for (size_t i = 0; i < plan->input_count; i++) {
         if (inputs[i].size_bytes > 0) {
-            memcpy(session->arena + plan->tensors[i].offset, inputs[i].data, inputs[i].size_bytes);
+            memcpy(arena + plan->tensors[i].offset, inputs[i].data, inputs[i].size_bytes);
         }
     }
 }
@@ -194,9 +225,10 @@ static void copy_out(const es_session *session, const es_output *outputs, uint64
 {
     const es_plan *const plan = &session->model->plan;
     const es_tensor *const tensors = plan->tensors + plan->input_count;
+    const uint8_t *const arena = session->arena.data;
     for (size_t i = 0; i < plan->output_count; i++) {
         if (outputs[i].data != NULL) {
-            memcpy(outputs[i].data, session->arena + tensors[i].offset, outputs[i].size_bytes);
+            memcpy(outputs[i].data, arena + tensors[i].offset, outputs[i].size_bytes);
         }
     }
     if (step_ns != NULL) {

@@ -15,7 +15,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
-from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
+from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Program, Space, Step, TensorSpec
 
 M, K, N, TILE = 16, 24, 33, 8
 SPMM_TILES = -(-N // TILE)
@@ -81,17 +81,22 @@ class Sample:
     outputs: dict[str, np.ndarray]
 
 
-class _Weights:
-    """The weights section, one aligned array after another."""
+class _Arrays:
+    """The weights and the indices, one aligned array after another."""
 
     def __init__(self) -> None:
-        self.data = bytearray()
+        self.weights, self.indices = bytearray(), bytearray()
+        self.arrays: list[IndexArray] = []
 
-    def add(self, array: np.ndarray, kind: ArgKind = ArgKind.DATA, limit: int = 0) -> Arg:
+    def add(self, array: np.ndarray, bound: Bound | None = None) -> Arg:
         """Append an array and return the argument that names it."""
-        self.data += bytes(-len(self.data) % 64)
-        arg = Arg(Space.WEIGHTS, len(self.data), array.nbytes, kind, limit)
-        self.data += array.tobytes()
+        data = self.indices if bound else self.weights
+        data += bytes(-len(data) % 64)
+        space = Space.INDICES if bound else Space.WEIGHTS
+        arg = Arg(space, len(data), array.nbytes, array=len(self.arrays) if bound else 0)
+        if bound:
+            self.arrays.append(IndexArray(len(data), array.nbytes, bound))
+        data += array.tobytes()
         return arg
 
 
@@ -101,18 +106,19 @@ def sparse_model(isa: str, density: float = 0.3, seed: int = 0) -> Sample:
     image = kernel_image(isa)
     w = rng.standard_normal((M, K), np.float32) * (rng.random((M, K)) < density)
     bias = rng.standard_normal(M, np.float32)
-    rows = rng.permutation(M).astype(np.int32)
+    rows = np.concatenate([rng.permutation(M // 2), M // 2 + rng.permutation(M - M // 2)]).astype(np.int32)
     indptr = np.concatenate([[0], np.cumsum((w != 0).sum(axis=1))]).astype(np.int32)
     nnz = int(indptr[-1])
 
-    weights = _Weights()
+    arrays = _Arrays()
+    half = M // 2
     sparse_args = (
-        weights.add(indptr, ArgKind.INDPTR_I32, nnz),
-        weights.add(np.nonzero(w)[1].astype(np.uint16), ArgKind.INDEX_U16, K),
-        weights.add(w[w != 0]),
-        weights.add(bias),
+        arrays.add(indptr, Bound(IndexKind.INDPTR, "int32", nnz, part=half, part_limit=int(indptr[half]))),
+        arrays.add(np.nonzero(w)[1].astype(np.uint16), Bound(IndexKind.INDEX, "uint16", K)),
+        arrays.add(w[w != 0]),
+        arrays.add(bias),
     )
-    rows_arg = weights.add(rows, ArgKind.INDEX_I32, M)
+    rows_arg = arrays.add(rows, Bound(IndexKind.ORDER, "int32", M, part=half))
     x = TensorSpec("x", "float32", (K, N), 0)
     g = TensorSpec("g", "float32", (M, N), 5376)
     s = TensorSpec("s", "float32", (M,), 7488)
@@ -135,7 +141,9 @@ def sparse_model(isa: str, density: float = 0.3, seed: int = 0) -> Sample:
         outputs=(g, s),
         steps=steps,
         code=image.code,
-        weights=bytes(weights.data),
+        weights=bytes(arrays.weights),
+        indices=bytes(arrays.indices),
+        arrays=tuple(arrays.arrays),
     )
     x_value = rng.standard_normal((K, N), np.float32)
     g_value = np.maximum(w @ x_value + bias[:, None], 0)[rows]

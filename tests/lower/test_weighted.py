@@ -16,7 +16,6 @@ from edgesparse.layers import layers
 from edgesparse.lower.graph import lower_graph
 from edgesparse.lower.kernel import Constant
 from edgesparse.plan import LayerPlan, Tile
-from edgesparse.program import ArgKind
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, run_calls
 from tests.lower.single import random, runnable_targets
@@ -313,5 +312,5 @@ def test_every_index_array_is_checked_when_opened(op, shape, w, kernel):
     integers = [a for a in arrays if a.data.dtype.kind in "iu"]
     assert integers
     for array in integers:
-        assert array.kind != ArgKind.DATA
-        assert int(array.data.max()) <= array.limit
+        assert array.bound is not None
+        assert int(array.data.max()) <= array.bound.limit

@@ -5,20 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse.program import Arg, ArgKind, Program, Space, Step, TensorSpec
+from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Program, Space, Step, TensorSpec
 
 
 def make_program(**changes) -> Program:
     """One sparse layer over made-up code: 2 rows, 3 columns, 4 nonzeros."""
-    weights = bytearray(192)
-    weights[0:12] = np.array([0, 1, 4], "<i4").tobytes()
-    weights[64:72] = np.array([2, 0, 1, 2], "<u2").tobytes()
-    weights[128:136] = np.array([1, 0], "<i4").tobytes()
+    indices = bytearray(256)
+    indices[0:12] = np.array([0, 1, 4], "<i4").tobytes()
+    indices[64:72] = np.array([2, 0, 1, 2], "<u2").tobytes()
+    indices[128:136] = np.array([0, 1], "<i4").tobytes()
+    indices[192:208] = np.array([-3, 2], "<i8").tobytes()
+    arrays = (
+        IndexArray(0, 12, Bound(IndexKind.INDPTR, "int32", 4, part=1, part_limit=1)),
+        IndexArray(64, 8, Bound(IndexKind.INDEX, "uint16", 3, part=1, part_limit=3)),
+        IndexArray(128, 8, Bound(IndexKind.ORDER, "int32", 2, part=1)),
+        IndexArray(192, 16, Bound(IndexKind.INDEX, "int64", 3, lowest=-3)),
+    )
     args = (
-        Arg(Space.WEIGHTS, 0, 12, ArgKind.INDPTR_I32, 4),
-        Arg(Space.WEIGHTS, 64, 8, ArgKind.INDEX_U16, 3),
-        Arg(Space.WEIGHTS, 128, 8, ArgKind.INDEX_I32, 2),
-        Arg(Space.ARENA, 64, 12),
+        *(Arg(Space.INDICES, a.offset_bytes, a.size_bytes, array=n) for n, a in enumerate(arrays)),
+        Arg(Space.WEIGHTS, 0, 16),
+        Arg(Space.ARENA, 64, 12, name="hidden"),
         Arg(Space.SCRATCH, 0, 64),
     )
     fields = {
@@ -30,7 +36,9 @@ def make_program(**changes) -> Program:
         "outputs": (TensorSpec("größe", "int8", (2, 1), 128), TensorSpec("scalar", "bool", (), 0)),
         "steps": (Step("layer", "Conv", "es_conv", 4, 7, args), Step("layer", "Relu", "es_relu", 8, 1, ())),
         "code": bytes(range(16)),
-        "weights": bytes(weights),
+        "weights": bytes(range(16)),
+        "indices": bytes(indices),
+        "arrays": arrays,
     }
     return Program(**{**fields, **changes})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgesparse.package import layout
+from edgesparse.program import FAULT_FIELDS, FaultKind, IndexKind, Space
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 FORMAT_H = (RUNTIME / "src" / "format.h").read_text()
@@ -44,7 +45,17 @@ def test_section_kinds_are_equal(kind):
 
 @pytest.mark.parametrize(
     "name",
-    ["SECTIONS", "MANIFEST_BYTES", "PLAN_BYTES", "CODE_BYTES", "SCRATCH_BYTES", "TENSORS", "STEPS", "STEP_ARGS"],
+    [
+        "SECTIONS",
+        "MANIFEST_BYTES",
+        "PLAN_BYTES",
+        "CODE_BYTES",
+        "SCRATCH_BYTES",
+        "TENSORS",
+        "STEPS",
+        "STEP_ARGS",
+        "STRING_BYTES",
+    ],
 )
 def test_limits_are_equal(name):
     text = re.search(rf"ES_MAX_{name} = ([\d <]+)", FORMAT_H).group(1)
@@ -63,8 +74,26 @@ def test_alignments_and_version_are_equal():
     }
 
 
-@pytest.mark.parametrize(
-    ("record", "size"), [("PREAMBLE", 64), ("SECTION", 64), ("PLAN", 64), ("TENSOR", 64), ("STEP", 48), ("ARG", 48)]
-)
-def test_records_have_the_specified_size(record, size):
-    assert getattr(layout, record).size == size
+@pytest.mark.parametrize("record", ["PREAMBLE", "SECTION", "PLAN", "ENGINE", "IMAGE", "TENSOR", "STEP", "ARG", "ARRAY"])
+def test_records_have_equal_sizes(record):
+    size = re.search(rf"sizeof\(es_file_{record.lower()}\) == (\d+)", FORMAT_H).group(1)
+
+    assert getattr(layout, record).size == int(size)
+
+
+def test_faults_are_equal():
+    fields = re.search(r"typedef struct es_fault \{(.*?)\} es_fault;", FORMAT_H, re.DOTALL).group(1)
+    names = re.findall(r"int64_t (\w+)", fields)
+
+    assert (*names[:-1], "reserved0", "reserved1") == FAULT_FIELDS
+    assert all(f"ES_FAULT_{kind.name} = {kind.value}" in FORMAT_H for kind in FaultKind)
+
+
+@pytest.mark.parametrize("space", list(Space))
+def test_spaces_are_equal(space):
+    assert f"ES_SPACE_{space.name} = {space.value}," in FORMAT_H
+
+
+@pytest.mark.parametrize("kind", list(IndexKind))
+def test_kinds_of_indices_are_equal(kind):
+    assert re.search(rf"ES_{kind.name} = {kind.value}\b", FORMAT_H)

@@ -70,7 +70,7 @@ def test_random_damage_with_matching_checksums_never_crashes(sample):
     """The reader either returns a program that passes every check, or raises PackageError."""
     rng = np.random.default_rng(0)
     editor = hostile.Editor(sample)
-    tables = [*range(layout.PREAMBLE.size + 5 * layout.SECTION.size), *range(editor.plan, editor.strings + 64)]
+    tables = [*range(layout.PREAMBLE.size + 6 * layout.SECTION.size), *range(editor.plan, editor.strings + 64)]
 
     outcomes = set()
     for at in rng.choice(tables, 1500):
@@ -95,8 +95,9 @@ def test_manifest_that_is_no_json_object_is_refused(program, manifest, message):
     from edgesparse.package import writer
     from edgesparse.package.layout import SectionKind
 
-    contents = {SectionKind.MANIFEST: manifest, SectionKind.PLAN: writer._encode_plan(program)}
-    contents |= {SectionKind.CODE: program.code, SectionKind.WEIGHTS: program.weights}
+    contents = {SectionKind.MANIFEST: manifest, SectionKind.PLAN: writer._encode_plan(program, code_section=2)}
+    contents |= {SectionKind.CODE: program.code, SectionKind.INDICES: program.indices}
+    contents |= {SectionKind.WEIGHTS: program.weights}
 
     with pytest.raises(PackageError, match=message):
         parse(b"".join(writer._container(contents)))

@@ -15,7 +15,7 @@ import pytest
 from edgesparse.errors import PackageError
 from edgesparse.package import layout, writer
 from edgesparse.package.writer import serialize, write
-from edgesparse.program import Arg, ArgKind, Space, Step, TensorSpec
+from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Space, Step, TensorSpec
 
 from .conftest import make_program
 
@@ -41,11 +41,11 @@ def test_sections_are_page_aligned_and_the_gaps_are_zero(program):
         assert offset % layout.SECTION_ALIGN == 0
         assert not any(data[end:offset])
         end = offset + size
-    assert (count, end) == (5, len(data))
+    assert (count, end) == (6, len(data))
 
 
 def test_artifact_without_weights_or_report_has_no_section_for_them():
-    program = make_program(weights=b"", steps=())
+    program = make_program(weights=b"", indices=b"", arrays=(), steps=())
 
     assert int.from_bytes(serialize(program, {})[12:16], "little") == 3
 
@@ -67,8 +67,11 @@ def test_permissions_follow_the_umask(program, tmp_path):
     assert (tmp_path / "model.esp").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def _arg(**changes):
-    return dataclasses.replace(Arg(Space.WEIGHTS, 64, 8, ArgKind.INDEX_U16, 3), **changes)
+def _array(values, kind, limit, dtype="<i4", **bound):
+    """One array of indices, which a step takes."""
+    data = np.array(values, dtype).tobytes()
+    arrays = (IndexArray(0, len(data), Bound(kind, np.dtype(dtype).name, limit, **bound)),)
+    return {"indices": data, "arrays": arrays} | _args(Arg(Space.INDICES, 0, len(data)))
 
 
 def _steps(**changes):
@@ -107,14 +110,31 @@ def _x(**changes):
         (_args(*[Arg(Space.ARENA, 0, 0)] * 65), "has 65 arguments, expected at most 64"),
         (_args(Arg(Space.ARENA, 32, 4)), "argument 0: starts at byte 32"),
         (_args(Arg(Space.SCRATCH, 0, 65)), r"past the end of the scratch buffer \(64 bytes\)"),
-        (_args(Arg(Space.ARENA, 0, 4, limit=1)), "is plain data with a limit of 1"),
-        (_args(_arg(space=Space.ARENA)), "holds indices outside the weights"),
-        (_args(_arg(limit=2)), "has index 2 at element 0, expected less than 2"),
-        (_args(_arg(size_bytes=7)), "has 7 bytes of indices, expected a multiple of 2"),
-        (_args(_arg(offset_bytes=128, kind=ArgKind.INDEX_I32, limit=1)), "has index 1 at element 0"),
-        (_args(_arg(offset_bytes=0, size_bytes=12, kind=ArgKind.INDPTR_I32)), "end at 4, expected 3"),
-        (_args(_arg(offset_bytes=64, kind=ArgKind.INDPTR_I32)), "do not start at 0"),
-        (_args(_arg(size_bytes=0, kind=ArgKind.INDPTR_I32)), "has 0 bytes of row pointers"),
+        (_args(Arg(Space.ARENA, 0, 4, array=1)), "names index array 1, but is not in the indices"),
+        (_args(Arg(Space.INDICES, 0, 8)), "is not index array 0, of which it must be all"),
+        (_args(Arg(Space.INDICES, 0, 12, array=4)), "is not index array 4"),
+        (_args(Arg(Space.ARENA, 0, 4, name="a\0")), "holds a NUL"),
+        (_steps(name="a" * 16385), "a name has 16385 bytes, expected at most 16384"),
+        (_array([0, 2], IndexKind.INDEX, 2), "has index 2 at element 1, expected 0 or more and less than 2"),
+        (_array([0, 2], IndexKind.INDEX, 3, lowest=1), "has index 0 at element 0, expected 1 or more"),
+        (_array([2, 1, 2], IndexKind.INDEX, 3, part=1, part_limit=2), "has index 2 at element 2, .* less than 2"),
+        (_array([0], IndexKind.INDEX, 1, part=2), "has 1 elements, its second part is from 2"),
+        (_array([0.0], IndexKind.INDEX, 1, dtype="<f4"), "holds float32, which indices"),
+        (_array([0, 3, 1, 4], IndexKind.INDPTR, 4), "fall at element 2"),
+        (_array([0, 4], IndexKind.INDPTR, 3), "end at 4, expected 3"),
+        (_array([0, 4], IndexKind.INDPTR, 4, part=1, part_limit=3), "element 1 is not 3"),
+        (_array([1, 4], IndexKind.INDPTR, 4), "do not start at 0"),
+        (_array([], IndexKind.INDPTR, 0), "do not start at 0"),
+        (_array([0], IndexKind.INDPTR, 0, lowest=-1), "has a lowest value, expected none"),
+        (_array([0, 2, 1, 3], IndexKind.ORDER, 4, part=2), "has an index of another part at element 1"),
+        (_array([0], IndexKind.ORDER, 1), "is cut into parts of 0 elements"),
+        ({"arrays": (IndexArray(32, 4, Bound(IndexKind.INDEX, "int32", 9)),)}, "index array 0: starts at byte 32"),
+        ({"arrays": (IndexArray(0, 6, Bound(IndexKind.INDEX, "int32", 9)),)}, "6 bytes, expected a multiple of 4"),
+        ({"arrays": (IndexArray(256, 4, Bound(IndexKind.INDEX, "int32", 9)),)}, "past the end of the indices"),
+        (
+            {"arrays": (IndexArray(0, 4, Bound(IndexKind.INDEX, "int32", 9)),) * 2},
+            "index array 1: starts at byte 0, before",
+        ),
     ],
 )
 def test_program_that_a_runtime_would_refuse_is_refused(changes, message, tmp_path):
@@ -122,14 +142,6 @@ def test_program_that_a_runtime_would_refuse_is_refused(changes, message, tmp_pa
         write(make_program(**changes), {}, tmp_path / "model.esp")
 
     assert os.listdir(tmp_path) == []
-
-
-def test_falling_row_pointers_are_refused():
-    weights = np.array([0, 3, 1, 4], "<i4").tobytes()
-    arg = Arg(Space.WEIGHTS, 0, 16, ArgKind.INDPTR_I32, 4)
-
-    with pytest.raises(PackageError, match="fall at element 2"):
-        serialize(make_program(weights=weights, **_args(arg)), {})
 
 
 @pytest.mark.parametrize("manifest", [{"a": float("nan")}, {"a": object()}, {"a": "x" * 2**20}, {"a": "\ud800"}])

@@ -57,7 +57,10 @@ def test_groups_hold_every_nonzero_once(shape, grouping, density):
     assert np.count_nonzero(read) == 2 * np.count_nonzero(w)
     assert packed.indices.dtype == np.uint16
     assert (packed.indices < packed.index_limit).all()
+    assert (packed.indices[packed.indptr[-1 - packed.last_groups] * packed.entries :] < packed.last_limit).all()
     assert (packed.order < packed.order_limit).all()
+    places = np.arange(len(packed.order)) % packed.order_limit
+    assert (packed.order // packed.order_part == places // packed.order_part).all()
 
 
 def test_rows_are_sorted_by_their_entries_within_each_range():

@@ -1,0 +1,95 @@
+"""No index that the loader accepts leads a kernel out of its operands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx_ir as ir
+import pytest
+from onnx import helper
+
+from edgesparse.layers import layers
+from edgesparse.lower.assemble import assemble
+from edgesparse.lower.graph import lower_graph
+from edgesparse.package.writer import write
+from edgesparse.plan import LayerPlan, Tile
+from edgesparse.program import IndexKind
+from runtime import build
+from runtime.tests.conftest import run_program
+from tests.lower.single import random, runnable_targets
+from tests.lower.test_weighted import model_of, sparse_random
+
+STEER = Path(build.__file__).with_name("tests") / "steer.c"
+PLANS = {
+    "blocks": ("sparse", Tile(2, 8, rows=4, splits=2, block=(2, 1))),
+    "in tiles": ("sparse", Tile(2, 16, rows=2, splits=3, chunk=2)),  # of 33 rows the last block of K has one
+    "window": ("sparse", Tile(1, 64, rows=4, splits=2, block=(4, 1))),
+    "columns": ("sparse", Tile(2, 8, rows=2, block=(1, 4))),
+    "joined": ("sparse", Tile(2, 1000, rows=4)),
+    "narrow": ("dense", Tile(2, 16, columns=7)),
+    "head": ("sparse", Tile(1, 64)),
+}
+
+
+def model() -> tuple[ir.Model, dict[str, LayerPlan]]:
+    """Layers of every sparse form, and of all that hold offsets; widths are no multiples of a vector."""
+    shapes = {
+        "blocks": (33, 24, 1, 1),
+        "in tiles": (40, 33, 1, 1),
+        "window": (16, 40, 3, 3),
+        "columns": (2, 16, 1, 1),
+        "joined": (48, 2, 1, 1),
+        "narrow": (32, 48, 1, 1),
+    }
+    weights = {name: sparse_random(shape, 0.4) for name, shape in shapes.items()}
+    weights |= {"depthwise": random((48, 1, 3, 3)), "head": sparse_random((32, 10), 0.4)}
+    nodes, x = [], "x"
+    for name in ("blocks", "in tiles", "window", "columns", "joined", "depthwise", "narrow"):
+        window = {"pads": [1] * 4} if weights[name].shape[-1] == 3 else {}
+        group = {"group": 48} if name == "depthwise" else {}
+        nodes.append(helper.make_node("Conv", [x, name], [f"{name} y"], name=name, **window, **group))
+        x = f"{name} y"
+    nodes.append(helper.make_node("GlobalAveragePool", [x], ["pooled"], name="pool"))
+    nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"], name="flat"))
+    nodes.append(helper.make_node("MatMul", ["flat", "head"], ["y"], name="head"))
+    made = ir.from_proto(model_of(nodes, {"x": random((1, 24, 9, 7))}, weights))
+    plans = {
+        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, layer.density, *PLANS[layer.name], 1.0, "given")
+        for layer in layers(made)
+    }
+    return made, plans
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory) -> Path:
+    target = replace(runnable_targets()[-1], l2_bytes=8192)  # so small that layers join
+    program = assemble(lower_graph(*[(made := model())[0], target, made[1]]), target)
+    kinds = [array.bound.kind for array in program.arrays]
+    assert (kinds.count(IndexKind.INDPTR), kinds.count(IndexKind.ORDER)) == (6, 5)
+    assert any("Conv+Conv" in step.op for step in program.steps)
+    path = tmp_path_factory.mktemp("steering") / "model.esp"
+    write(program, {}, path)
+    return path
+
+
+def steer(artifact: Path, seed: int, turns: int) -> tuple[int, int]:
+    """How many of the changed files the loader accepted, and refused."""
+    done = run_program(build.test_program(STEER), artifact, seed, turns, timeout=3000)
+    assert done.returncode == 0, done.stderr
+    _, accepted, _, refused = done.stdout.split()
+    return int(accepted), int(refused)
+
+
+def test_kernels_keep_to_their_operands_whatever_is_accepted(artifact):
+    accepted, refused = steer(artifact, seed=1, turns=1500)
+
+    assert min(accepted, refused) > 150
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 10))
+def test_kernels_keep_to_their_operands_for_long(artifact, seed):
+    accepted, _ = steer(artifact, seed, turns=100_000)
+
+    assert accepted > 10_000
