@@ -119,10 +119,14 @@ def esrun(platform: str) -> Path:
     return _build(f"{platform}/esrun", command, [*SOURCES, *TOOL_SOURCES])
 
 
-def test_program(source: Path, sanitizer: str = "none") -> Path:
-    """Build a C test program for this machine together with the runtime, with a sanitizer."""
+def test_program(source: Path, sanitizer: str = "none", wrapped: Sequence[str] = ()) -> Path:
+    """Build a C test program for this machine together with the runtime, with a sanitizer.
+
+    Calls of a function that is `wrapped` go to the program's own `__wrap_NAME`.
+    """
     command = [_clang(), *STRICT, "-g", "-O1", *SANITIZERS[sanitizer], *INCLUDE, f"-I{HERE / 'src'}"]
-    return _build(f"tests/{source.stem}-{sanitizer}", [*command, "-pthread"], [*SOURCES, source])
+    command += ["-pthread", *(f"-Wl,--wrap={name}" for name in wrapped)]
+    return _build(f"tests/{source.stem}-{sanitizer}", command, [*SOURCES, source])
 
 
 def fuzz_target() -> Path:

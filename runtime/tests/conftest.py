@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from runtime import build
 
 HERE = Path(__file__).parent
+PATIENCE_S = 30  # after which a process counts as hanging
 EMULATORS = {"x86_64": "qemu-x86_64", "aarch64": "qemu-aarch64", "armv7": "qemu-arm"}
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -32,11 +35,24 @@ def launcher(platform: str) -> list[str]:
     return [emulator]
 
 
-def sanitized(source: str, sanitizer: str) -> Path:
+def in_child(check: Callable[[], None]) -> int:
+    """Run `check` in a forked child; the exit status is 0 if it returns, and negative if it hangs."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(PATIENCE_S)
+        try:
+            check()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def sanitized(source: str, sanitizer: str, wrapped: Sequence[str] = ()) -> Path:
     """A C test program, built with a sanitizer or with "none"; skips the test without a compiler for it."""
     if shutil.which("clang") is None:
         pytest.skip("clang is not installed, so nothing can be built with sanitizers")
-    return build.test_program(HERE / source, sanitizer)
+    return build.test_program(HERE / source, sanitizer, wrapped)
 
 
 @pytest.fixture(scope="session")

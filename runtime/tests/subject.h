@@ -28,8 +28,16 @@ static inline void require(bool condition, const char *what)
 static inline void make_outputs(const subject *of, es_output outputs[2])
 {
     es_tensor_info info;
+    memset(outputs, 0, 2 * sizeof outputs[0]);
     for (size_t i = 0; es_model_output(of->model, i, &info) == ES_OK; i++) {
         outputs[i] = (es_output){.data = calloc(1, info.size_bytes), .size_bytes = info.size_bytes};
+    }
+}
+
+static inline void free_outputs(es_output outputs[2])
+{
+    for (size_t i = 0; i < 2; i++) {
+        free(outputs[i].data);
     }
 }
 

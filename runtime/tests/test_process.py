@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,8 @@ from edgesparse_runtime import EdgesparseRuntimeError, Model
 from edgesparse.package.writer import serialize, write
 from runtime import build
 from runtime.tests import samples
-from runtime.tests.conftest import HERE, run_program, sanitized
+from runtime.tests.conftest import HERE, PATIENCE_S, in_child, run_program, sanitized
 
-PATIENCE_S = 30
 TASKS = Path("/proc/self/task")
 
 
@@ -108,19 +106,6 @@ def test_static_program_with_megabytes_of_thread_local_variables_runs(host, path
     result = run_program(program, path)
 
     assert (result.returncode, result.stderr) == (0, "")
-
-
-def in_child(check: Callable[[], None]) -> int:
-    """Run `check` in a forked child; the exit status is 0 if it returns, and negative if it hangs."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(PATIENCE_S)
-        try:
-            check()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def refuse_to_run(model: Model, sample: samples.Sample) -> None:
