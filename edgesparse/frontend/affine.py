@@ -286,7 +286,7 @@ def _bypass(graph: ir.Graph, chain: Chain, value: ir.Value) -> None:
     result = chain.result
     if value is result:
         return
-    if result.is_graph_output() and value.producer() is None:  # a graph input: keep a node between
+    if result.is_graph_output() and (value.producer() is None or value.is_graph_output()):  # each has a node of its own
         copy = ir.node("Identity", [value], name=f"{chain.nodes[-1].name}_identity")
         copy.outputs[0].type, copy.outputs[0].shape = result.type, result.shape
         chain.nodes[-1].append(copy)

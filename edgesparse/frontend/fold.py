@@ -1,14 +1,12 @@
-"""Constant folding and graph clean-up by ONNX Runtime, used as a library."""
+"""Constants, and what depends on nothing else: ONNX Runtime's own kernels compute it."""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from math import prod
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 from onnx_ir.passes import common
 
 from edgesparse import reference
@@ -17,8 +15,11 @@ from edgesparse.errors import OnnxRuntimeError
 RANDOM_OPS = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 """Operators whose result differs from run to run although their inputs are constant."""
 
-# Gemm is canonicalised to MatMul and Add, so ONNX Runtime must not turn those back into Gemm.
-KEPT_APART = ["MatMulAddFusion"]
+GROWING = ("ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample")
+"""Operators that make much of little."""
+
+FOLD_BYTES = 1 << 28
+"""A larger result stays a node, unless its operands are as large: a small file must not fill the memory."""
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
@@ -28,24 +29,32 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     return value.const_value.numpy()
 
 
-def fold_constants(model: ir.Model) -> None:
-    """Replace, in place, every value that depends on constants only by that constant.
+def is_random(node: ir.Node) -> bool:
+    """Whether `node` may give another result in the next run."""
+    if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None:
+        training = constant(node.inputs[2])
+        return training is None or bool(training.any())
+    return node.op_type in RANDOM_OPS
 
-    What ONNX Runtime cannot evaluate stays as it is. Random operators and operators with subgraphs stay too.
+
+def fold_constants(model: ir.Model) -> bool:
+    """Replace, in place, every value that depends on constants only by that constant; returns whether there were any.
+
+    What ONNX Runtime cannot evaluate stays as it is. Random operators, operators with subgraphs and results that are
+    too large stay too.
     """
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     graph = model.graph
     nodes, frontier = _constant_nodes(graph)
-    if not nodes:
-        return
     inside = set(nodes)
     wanted = [value for value in frontier if value.is_graph_output() or set(value.consumers()) - inside]
-    arrays = _evaluate(model, nodes, wanted)
+    arrays = _evaluate(model, nodes, wanted) if wanted else None
     if arrays is None:
-        return
+        return False
     for value, array in zip(wanted, arrays, strict=True):
         _replace_by_constant(graph, value, array)
     common.RemoveUnusedNodesPass()(model)
+    return True
 
 
 def _constant_nodes(graph: ir.Graph) -> tuple[list[ir.Node], list[ir.Value]]:
@@ -53,14 +62,35 @@ def _constant_nodes(graph: ir.Graph) -> tuple[list[ir.Node], list[ir.Value]]:
     nodes: list[ir.Node] = []
     frontier: list[ir.Value] = []
     for node in graph:
-        if node.op_type in RANDOM_OPS or any(attr.type.name.startswith("GRAPH") for attr in node.attributes.values()):
+        if any(attr.type.name.startswith("GRAPH") for attr in node.attributes.values()) or is_random(node):
             continue
-        if all(value is None or value in known for value in node.inputs):
+        if not all(value is None or value in known for value in node.inputs) or _is_copied_output(node):
+            continue
+        if _fits(node):
             outputs = [value for value in node.outputs if value.name]
             nodes.append(node)
             frontier += outputs
             known.update(outputs)
     return nodes, frontier
+
+
+def _is_copied_output(node: ir.Node) -> bool:
+    """Whether `node` is what gives a constant as an output of the graph."""
+    return node.op_type == "Identity" and not node.domain and node.outputs[0].is_graph_output()
+
+
+def _fits(node: ir.Node) -> bool:
+    """Whether the results of `node` are known to be small, or hardly larger than its operands."""
+    allowed = max(FOLD_BYTES, sum(_size_bytes(value) or 0 for value in node.inputs if value is not None))
+    sizes = [_size_bytes(value) for value in node.outputs if value.name]
+    known = [size for size in sizes if size is not None]
+    return sum(known) <= allowed and (len(known) == len(sizes) or node.op_type not in GROWING)
+
+
+def _size_bytes(value: ir.Value) -> int | None:
+    if value.shape is None or not value.shape.is_static() or value.dtype in (None, ir.DataType.STRING):
+        return None
+    return int(prod(value.shape.numpy()) * value.dtype.bitwidth // 8)  # type: ignore[union-attr]
 
 
 def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> list[np.ndarray] | None:
@@ -114,37 +144,3 @@ def add_constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
     value = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
-
-
-def simplify(model: ir.Model) -> ir.Model | None:
-    """Run ONNX Runtime's basic optimisations: same operators, fewer of them.
-
-    They fold constants and constant branches, cancel transposes, fold BatchNorm, and remove what does nothing.
-    Returns None where ONNX Runtime cannot open the model or answers with operators of its own.
-    """
-    domains = {node.domain for node in model.graph.all_nodes()}
-    options = _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
-    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
-        source, path = Path(folder) / "source.onnx", Path(folder) / "simplified.onnx"
-        options.optimized_model_filepath = str(path)
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
-        try:
-            ir.save(model, source, external_data="source.bin")
-            onnxruntime.InferenceSession(
-                str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=KEPT_APART
-            )
-        except Exception:  # its exception types are not public; the model is used as it came
-            return None
-        simplified = ir.external_data.load_to_model(ir.load(path))
-    if not {node.domain for node in simplified.graph.all_nodes()} <= domains | {""}:
-        return None
-    return common.RemoveUnusedOpsetsPass()(simplified).model
-
-
-def _options(level: onnxruntime.GraphOptimizationLevel) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = level
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    return options

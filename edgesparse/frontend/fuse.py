@@ -9,7 +9,9 @@ import onnx_ir as ir
 from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 from onnxscript.rewriter._ir_utils import is_singleton_value
 from onnxscript.rewriter.rules import common as rules
-from onnxscript.rewriter.rules.fusion._layer_norm import layer_normalization_rules
+
+from edgesparse.frontend.norms import fuse_layer_norms
+from edgesparse.frontend.transposes import merge_transposes
 
 GELU_OPSET = 20
 HARDSWISH_OPSET = 14
@@ -134,11 +136,12 @@ def fuse_patterns(model: ir.Model) -> None:
         rules.fuse_hardswish_rules().apply_to_model(model)
         _hardswish_rules().apply_to_model(model)
     if opset >= LAYERNORM_OPSET:
-        RewriteRuleSet(layer_normalization_rules).apply_to_model(model)
+        fuse_layer_norms(model)
     if opset >= GELU_OPSET:
         _gelu_rules().apply_to_model(model)
 
 
 def drop_leftovers(model: ir.Model) -> None:
     """Remove what the other passes uncover, in place: transposes of transposes, guards against NaN that cannot be."""
-    RewriteRuleSet([rules.transpose_transpose_rule, rules.no_op_transpose_rule, NAN_GUARD]).apply_to_model(model)
+    merge_transposes(model.graph)
+    RewriteRuleSet([NAN_GUARD]).apply_to_model(model)

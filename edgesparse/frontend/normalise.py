@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import onnx.inliner
 import onnx_ir as ir
 from onnx_ir.passes import common
-from onnxscript import optimizer
 
+from edgesparse.errors import InternalError
 from edgesparse.frontend.affine import fold_affine, hoist_factors
 from edgesparse.frontend.canonical import canonicalise
-from edgesparse.frontend.fold import add_constant, fold_constants, simplify
+from edgesparse.frontend.cleanup import clean_up, tidy
 from edgesparse.frontend.fuse import drop_leftovers, fuse_patterns
 from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.read import Source, read
@@ -29,9 +29,21 @@ from edgesparse.frontend.shapes import (
     shapeless_nodes,
 )
 from edgesparse.frontend.support import Supports, expand_functions
+from edgesparse.frontend.transposes import place_transposes
 
 IR_VERSION = 9
 """The file version that belongs to opset 20; from 4 on, initializers need not be inputs too."""
+
+
+PASSES: tuple[Callable[[ir.Model], None], ...] = (
+    place_transposes,
+    fuse_patterns,
+    hoist_factors,
+    fold_affine,
+    canonicalise,
+    fold_affine,
+    drop_leftovers,
+)
 
 
 def load(
@@ -61,16 +73,28 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
 
     Raises: FrontendError: `input_shapes` or `bind` do not fit, or a shape depends on data.
     """
+    names = [[value.name for value in values] for values in (model.graph.inputs, model.graph.outputs)]
     with _silenced("onnx_ir", "onnxscript"):
-        model = _prepare(model, input_shapes, bind)
-        model = _shape_by_definition(_simplified(model))
+        model = _shape_by_definition(_prepare(model, input_shapes, bind))
         expand_recurrent(model)
-        model = infer_shapes(_clean(model))
-        for apply in (fuse_patterns, hoist_factors, fold_affine, canonicalise, fold_affine, drop_leftovers):
+        model = infer_shapes(tidy(model))
+        for apply in PASSES:
             apply(model)
-            model = infer_shapes(_clean(model))
+            model = infer_shapes(tidy(model))
         require_static(model)
+        _require_names(model, names)
         return _share_constants(model)
+
+
+def _require_names(model: ir.Model, names: Sequence[Sequence[str | None]]) -> None:
+    """Check that inputs and outputs have the names and the order of the file.
+
+    Raises: InternalError: they have not.
+    """
+    for values, given in zip((model.graph.inputs, model.graph.outputs), names, strict=True):
+        kept = [value.name for value in values]
+        if kept != [name for name in dict.fromkeys(given) if name in set(kept)]:
+            raise InternalError(f"normalising renamed {list(given)} to {kept}")
 
 
 def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings | None) -> ir.Model:
@@ -82,9 +106,7 @@ def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings |
     fix_inputs(model, input_shapes, bind)
     forget_shapes(model)
     convert_opset(model)
-    model = _inline_functions(model)
-    fold_constants(model)
-    return model
+    return clean_up(_inline_functions(model))
 
 
 @contextmanager
@@ -101,20 +123,13 @@ def _silenced(*names: str) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _simplified(model: ir.Model) -> ir.Model:
-    model = _clean(simplify(model) or _optimize(model))
-    fold_constants(model)
-    forget_shapes(model)  # ONNX Runtime's are those of its own versions of the operators
-    return infer_shapes(model)
-
-
 def _shape_by_definition(model: ir.Model) -> ir.Model:
     """Write out operators for which onnx infers no shape, where it defines them by operators that it can infer."""
     shapeless = {(node.domain, node.op_type) for node in shapeless_nodes(model)}
     if not shapeless:
         return model
     expanded = expand_functions(model, lambda node: "no shape" if (node.domain, node.op_type) in shapeless else None)
-    written_out = _simplified(expanded)
+    written_out = infer_shapes(clean_up(expanded))
     return model if shapeless_nodes(written_out) else written_out  # else errors would name nodes nobody wrote
 
 
@@ -125,43 +140,5 @@ def _inline_functions(model: ir.Model) -> ir.Model:
     return inlined
 
 
-def _optimize(model: ir.Model) -> ir.Model:
-    """onnxscript's optimizer, for models ONNX Runtime cannot open."""
-    optimized: ir.Model = optimizer.optimize(model, input_size_limit=1 << 30, output_size_limit=1 << 30)
-    return optimized
-
-
 def _share_constants(model: ir.Model) -> ir.Model:
     return common.RemoveUnusedNodesPass()(common.DeduplicateHashedInitializersPass()(model).model).model
-
-
-def _clean(model: ir.Model) -> ir.Model:
-    """Remove what nothing reads, and give every node and value a unique name."""
-    passes = [
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.IdentityEliminationPass(),
-        common.RemoveUnusedNodesPass(),
-        common.OutputFixPass(),
-        common.TopologicalSortPass(),
-        common.NameFixPass(),
-        common.RemoveUnusedOpsetsPass(),
-    ]
-    _produce_outputs(model.graph)
-    for apply in passes:
-        model = apply(model).model
-    return model
-
-
-def _produce_outputs(graph: ir.Graph) -> None:
-    """Put an Identity between a constant and a graph output that is that constant."""
-    for at, value in enumerate(graph.outputs):
-        if value.producer() is None and value.const_value is not None:
-            source = add_constant(graph, value.const_value.numpy(), f"{value.name}_constant")
-            copy = ir.node("Identity", [source], name=f"{value.name}_identity")
-            copy.outputs[0].type, copy.outputs[0].shape = source.type, source.shape
-            graph.append(copy)
-            name = value.name or ""
-            graph.outputs[at] = copy.outputs[0]
-            value.replace_all_uses_with(source)
-            del graph.initializers[name]
-            copy.outputs[0].name = name

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx.external_data_helper import load_external_data_for_model
 
 from edgesparse.errors import FrontendError
+from edgesparse.frontend.repair import repaired
 from edgesparse.frontend.wellformed import require_wellformed
 from edgesparse.inputs import content, said
 from edgesparse.signatures import ONNX
@@ -96,6 +97,7 @@ def _parse(path: Path) -> onnx.ModelProto:
 
 
 def _from_checked(proto: onnx.ModelProto, where: str) -> ir.Model:
+    proto = repaired(proto)
     require_wellformed(proto, where)
     try:
         model: ir.Model = ir.from_proto(proto)

@@ -6,6 +6,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from edgesparse.frontend import load
+from tests.models import assert_close, ort_run, random_inputs
+
 
 def model(text: str, opset: int = 20, **constants: np.ndarray) -> ir.Model:
     """The graph in `text` with `constants` as initializers."""
@@ -21,3 +24,14 @@ def ops(normal: ir.Model) -> list[str]:
 
 def floats(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def normal_of(text: str, opset: int = 20, **constants: np.ndarray) -> ir.Model:
+    """The normal form of `text`, after checking that it computes the same under the same names."""
+    source = model(text, opset, **constants)
+    normal = load(source)
+    inputs = random_inputs(normal)
+    assert [value.name for value in normal.graph.outputs] == [value.name for value in source.graph.outputs]
+    for actual, expected in zip(ort_run(normal, inputs), ort_run(source, inputs), strict=True):
+        assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    return normal

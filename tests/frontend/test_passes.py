@@ -8,18 +8,8 @@ import pytest
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend import expand_functions, load, unsupported
-from tests.frontend.graphs import floats, model, ops
-from tests.models import assert_close, ort_run, random_inputs
-
-
-def normal_of(text, opset=20, **constants):
-    """The normal form of `text`, after checking that it computes the same."""
-    source = model(text, opset, **constants)
-    normal = load(source)
-    inputs = random_inputs(normal)
-    for actual, expected in zip(ort_run(normal, inputs), ort_run(source, inputs), strict=True):
-        assert_close(actual, expected, rtol=1e-4, atol=1e-5)
-    return normal
+from tests.frontend.graphs import floats, model, normal_of, ops
+from tests.models import assert_close, ort_run
 
 
 def statistics(channels):

@@ -1,0 +1,122 @@
+"""Put right what ONNX Runtime accepts although the standard, and so the checker, does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
+
+import onnx
+
+STANDARD = "ai.onnx"
+"""The long name of the domain whose name is empty."""
+
+
+def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return `model` with what it means written as the standard wants it; `model` itself where it is so already.
+
+    The standard domain has its empty name, nodes come in order, dimensions below zero are unknown, and outputs without
+    a type have the one that inference finds.
+    """
+    if not _wants_repair(model):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    imports = dict.fromkeys((_domain(entry.domain), entry.version) for entry in copy.opset_import)
+    del copy.opset_import[:]
+    copy.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in imports)
+    for graph in _graphs(copy.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for size in value.type.tensor_type.shape.dim:
+                if size.dim_value < 0:
+                    size.Clear()
+    for nodes in _node_lists(copy):
+        for node in nodes:
+            node.domain = _domain(node.domain)
+    for graph in _graphs(copy.graph):
+        _sort(graph)
+    _add_types(copy)
+    return copy
+
+
+def _wants_repair(model: onnx.ModelProto) -> bool:
+    if any(entry.domain == STANDARD for entry in model.opset_import):
+        return True
+    if any(node.domain == STANDARD for nodes in _node_lists(model) for node in nodes):
+        return True
+    graphs = list(_graphs(model.graph))
+    values = (value for graph in graphs for value in (*graph.input, *graph.output, *graph.value_info))
+    if any(size.dim_value < 0 for value in values for size in value.type.tensor_type.shape.dim):
+        return True
+    return any(not output.HasField("type") for output in model.graph.output) or not all(map(_is_sorted, graphs))
+
+
+def _domain(name: str) -> str:
+    return "" if name == STANDARD else name
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """`graph` and those inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for inner in _inner(node):
+            yield from _graphs(inner)
+
+
+def _inner(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _node_lists(model: onnx.ModelProto) -> Iterator[Iterable[onnx.NodeProto]]:
+    yield from (graph.node for graph in _graphs(model.graph))
+    yield from (function.node for function in model.functions)
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """Names that `node` reads, its graphs included."""
+    names = set(node.input)
+    for inner in _inner(node):
+        names.update(*(_reads(each) for each in inner.node), (value.name for value in inner.output))
+    return names
+
+
+def _is_sorted(graph: onnx.GraphProto) -> bool:
+    later = {name for node in graph.node for name in node.output if name}
+    for node in graph.node:
+        if _reads(node) & later:
+            return False
+        later -= set(node.output)
+    return True
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Bring the nodes of `graph` into an order in which each comes after what it reads; a circle stays as it is."""
+    if _is_sorted(graph):
+        return
+    nodes = list(graph.node)
+    makers = {name: at for at, node in enumerate(nodes) for name in node.output if name}
+    needs = {at: {makers[name] for name in _reads(node) if name in makers} for at, node in enumerate(nodes)}
+    try:
+        order = list(TopologicalSorter(needs).static_order())
+    except CycleError:
+        return
+    ordered = [onnx.NodeProto.FromString(nodes[at].SerializeToString()) for at in order]
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def _add_types(model: onnx.ModelProto) -> None:
+    missing = [value for value in model.graph.output if not value.HasField("type")]
+    if not missing:
+        return
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except (onnx.shape_inference.InferenceError, ValueError):  # too large for it, or wrong: the checker says so
+        return
+    values = (*graph.input, *graph.value_info, *graph.output)
+    types = {value.name: value.type for value in values if value.HasField("type")}
+    for value in missing:
+        if value.name in types:
+            value.type.CopyFrom(types[value.name])
