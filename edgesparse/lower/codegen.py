@@ -35,6 +35,19 @@ void *memset(void *to, int value, size_t size) {
 }
 """
 """What LLVM calls for loops that copy or fill; the linker drops them where no kernel does."""
+_CONVERSIONS = """
+#ifdef __arm__
+float __floatdisf(int64_t x) { return (float)x; }
+float __floatundisf(uint64_t x) { return (float)x; }
+double __floatdidf(int64_t x) { return (double)x; }
+double __floatundidf(uint64_t x) { return (double)x; }
+int64_t __fixsfdi(float x) { return (int64_t)x; }
+uint64_t __fixunssfdi(float x) { return (uint64_t)x; }
+int64_t __fixdfdi(double x) { return (int64_t)x; }
+uint64_t __fixunsdfdi(double x) { return (uint64_t)x; }
+#endif
+"""
+"""What TVM's LLVM calls to convert 64-bit integers; the compiler-rt of Arm has the names of its ABI alone."""
 _BODY = "__body"  # suffix of the typed function behind each entry point
 
 
@@ -110,7 +123,7 @@ def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
 
 def _shims(kernels: Sequence[Kernel]) -> str:
     """C source of the entry points: `int32_t symbol(void *const *args, int32_t begin, int32_t end, int64_t *fault)`."""
-    return "\n".join([_MEMORY, *map(_shim, kernels)]) + "\n"
+    return "\n".join([_MEMORY, _CONVERSIONS, *map(_shim, kernels)]) + "\n"
 
 
 def _shim(kernel: Kernel) -> str:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from edgesparse.lower.kernel import Call
 from edgesparse.lower.nodes import tensor
+from edgesparse.lower.relax.checks import checks, follows
 from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import import_group
 from edgesparse.lower.relax.operators import own_lowering
@@ -27,7 +28,7 @@ def lower_group(nodes: Sequence[ir.Node], target: Target) -> list[Call]:
     Every value has a static shape and dtype. Values keep their ONNX names; what lies between two kernels of one
     operator has a name that no ONNX value has.
 
-    Raises: LowerError: an operator has no lowering.
+    Raises: LowerError: an operator has no lowering, or a constant is no index into what it is for.
     """
     calls: list[Call] = []
     for part in _parts(nodes):
@@ -35,6 +36,7 @@ def lower_group(nodes: Sequence[ir.Node], target: Target) -> list[Call]:
         own = own_lowering(part[0])
         if not outputs:
             continue
+        calls += checks(part[0])
         if own is not None:
             calls += own(part[0], target)
             continue
@@ -45,16 +47,18 @@ def lower_group(nodes: Sequence[ir.Node], target: Target) -> list[Call]:
 
 
 def _parts(nodes: Sequence[ir.Node]) -> Iterator[list[ir.Node]]:
-    """Runs of nodes that are imported together; nodes with a lowering of their own stand alone."""
+    """Runs of nodes that are imported together: nodes with a lowering of their own stand alone, and one whose operands
+    are checked starts a run, so that they are in memory before."""
     run: list[ir.Node] = []
     for node in nodes:
-        if own_lowering(node) is None:
-            run.append(node)
-            continue
-        if run:
+        alone = own_lowering(node) is not None
+        if run and (alone or follows(node)):
             yield run
-        yield [node]
-        run = []
+            run = []
+        if alone:
+            yield [node]
+        else:
+            run.append(node)
     if run:
         yield run
 

@@ -22,7 +22,9 @@ SIZES = (1, 7, 8, 9, 33, 9001)
 
 def check(size: int, dtype: str = "int64") -> Call:
     """Of an array `ids`."""
-    return Call("gather", "Gather", bounded(Param(size, dtype), LOWEST, HIGHEST), (Tensor("ids", (size,), dtype),), ())
+    return Call(
+        "gather", "Gather", bounded(Param(size, dtype), (LOWEST,), (HIGHEST,)), (Tensor("ids", (size,), dtype),), ()
+    )
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32"])

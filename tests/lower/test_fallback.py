@@ -114,13 +114,6 @@ def test_equal_values_of_a_tie_keep_the_order_of_their_indices() -> None:
     assert list(results["i"][0]) == [0, 2, 4, 3]
 
 
-def test_gather_reads_nothing_outside_its_data() -> None:
-    model = parsed("g (float[4] x, int64[3] i) => (float[3] y) { y = Gather(x, i) }")
-    feeds = {"x": np.arange(4, dtype=np.float32), "i": np.array([-1, 1 << 40, -(1 << 40)], np.int64)}
-
-    assert list(run_calls(lowered(model), feeds)["y"]) == [3, 3, 0]
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

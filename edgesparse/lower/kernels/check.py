@@ -1,31 +1,70 @@
 """Checks of what data supply, before a kernel follows it: a value that is not allowed ends the run.
 
-A check writes nothing; it is a step of its own before the step that it protects, of the same layer.
+A check writes nothing; it is a step of its own before the step that it protects, of the same layer. It counts first, in
+vectors; only where something is wrong it looks for the first wrong element.
 """
 
 from __future__ import annotations
 
-from tvm.tirx import Buffer, Expr, any, const
+from collections.abc import Callable, Sequence
+
+from tvm.tirx import Buffer, Expr, any, const, isnan
 from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Kernel, Param, build_kernel, kernel_symbol, refuse
 from edgesparse.program import FaultKind
 
-_TILE = 4096  # elements; more than most arrays of indices have
+_TILE = 4096  # rows; more than most arrays of indices have
+
+Limits = tuple[Expr, Expr]
 
 
-def bounded(values: Param, lowest: int, highest: int) -> Kernel:
-    """Fail unless every integer of an array is in [lowest, highest]. Reads: values; writes: nothing.
+def bounded(values: Param, lowest: Sequence[int], highest: Sequence[int]) -> Kernel:
+    """Fail unless the integers of every column lie in [lowest, highest] of that column. Reads: values; writes: nothing.
 
-    Over-read: none. Order: ascending.
+    Shapes: values [rows, len(lowest)]. Over-read: none. Order: ascending.
     """
+    limits = [tuple(const(limit, values.dtype) for limit in pair) for pair in zip(lowest, highest, strict=True)]
+    symbol = kernel_symbol("bounded", values.dtype, values.size, tuple(lowest), tuple(highest))
+    return _check(symbol, values, FaultKind.INTEGER, limits, lambda x, limit: any(x < limit[0], x > limit[1]))
+
+
+def within(values: Param, lowest: float, highest: float) -> Kernel:
+    """Fail unless every float lies in [lowest, highest]; NaN never does. Otherwise as `bounded`."""
+    limits = const(lowest, values.dtype), const(highest, values.dtype)
+    symbol = kernel_symbol("within", values.dtype, values.size, lowest, highest)
+    return _check(symbol, values, FaultKind.FLOAT, [limits], lambda x, limit: any(isnan(x), x < limit[0], x > limit[1]))
+
+
+def nonzero(values: Param) -> Kernel:
+    """Fail unless every integer can be divided by. Otherwise as `bounded`."""
+    zero = const(0, values.dtype)
+    symbol = kernel_symbol("nonzero", values.dtype, values.size)
+    return _check(symbol, values, FaultKind.DIVISOR, [(zero, zero)], lambda x, _: x == zero)
+
+
+def _check(
+    symbol: str,
+    values: Param,
+    kind: FaultKind,
+    limits: Sequence[Limits],
+    wrong: Callable[[Expr, Limits], Expr],
+) -> Kernel:
+    columns = len(limits)
+    rows = values.size // columns
 
     def body(tile: Expr, x: Buffer, fault: Buffer) -> None:
         begin = T.bind(tile * _TILE)
-        limits = const(lowest, values.dtype), const(highest, values.dtype)
-        end = T.bind(T.min(begin + _TILE, values.size))
-        with T.serial(begin, end) as i, T.If(any(x[i] < limits[0], x[i] > limits[1])), T.Then():
-            refuse(fault, FaultKind.INTEGER, 0, i, x[i], limits)
+        end = T.bind(T.min(begin + _TILE, rows))
+        found = T.alloc_buffer((1,), "int32", scope="global")
+        T.buffer_store(found, const(0, "int32"), [0])
+        with T.serial(begin, end) as row:
+            for column, limit in enumerate(limits):
+                T.buffer_store(found, found[0] | T.cast(wrong(x[row * columns + column], limit), "int32"), [0])
+        with T.If(found[0] != 0), T.Then(), T.serial(begin, end) as row:
+            for column, limit in enumerate(limits):
+                place = row * columns + column
+                with T.If(wrong(x[place], limit)), T.Then():
+                    refuse(fault, kind, 0, place, x[place], limit)
 
-    symbol = kernel_symbol("bounded", values.dtype, values.size, lowest, highest)
-    return build_kernel(symbol, [values], max(1, -(-values.size // _TILE)), body, fails=True)
+    return build_kernel(symbol, [values], max(1, -(-rows // _TILE)), body, fails=True)

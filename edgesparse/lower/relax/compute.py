@@ -66,10 +66,9 @@ def lowering(define: Definition) -> Lowering:
     return lower
 
 
-def _within(index: Expr, size: int) -> Expr:
-    """An index of [-size, size) counted from the start; one beyond that is clamped, so that nothing else is read."""
-    wrapped = tirx.Select(index < 0, index + tirx.const(size, index.ty.dtype), index)
-    return tirx.max(tirx.min(wrapped, size - 1), 0)
+def _from_start(index: Expr, size: int) -> Expr:
+    """An index of [-size, size) counted from the start; `checks` keeps others from here."""
+    return tirx.Select(index < 0, index + tirx.const(size, index.ty.dtype), index)
 
 
 def _gather(e: Expression) -> te.Tensor:
@@ -78,7 +77,7 @@ def _gather(e: Expression) -> te.Tensor:
     axis = e.node.attributes.get_int("axis", 0) % len(data.shape)
 
     def element(*at: Expr) -> Expr:
-        chosen = _within(indices(*at[axis : axis + rank]), int(data.shape[axis]))
+        chosen = _from_start(indices(*at[axis : axis + rank]), int(data.shape[axis]))
         return data(*at[:axis], chosen, *at[axis + rank :])
 
     return te.compute(tensor(e.node.outputs[0]).shape, element, "gather")
@@ -90,8 +89,7 @@ def _one_hot(e: Expression) -> te.Tensor:
     depth = out.shape[axis]
 
     def element(*at: Expr) -> Expr:
-        index = indices(*at[:axis], *at[axis + 1 :]).astype("int64")
-        wrapped = tirx.Select(index < 0, index + depth, index)
+        wrapped = _from_start(indices(*at[:axis], *at[axis + 1 :]).astype("int64"), depth)
         return tirx.Select(wrapped == at[axis].astype("int64"), values[1], values[0])
 
     return te.compute(out.shape, element, "one_hot")
@@ -115,10 +113,40 @@ def _reverse_sequence(e: Expression) -> te.Tensor:
 
     def element(*at: Expr) -> Expr:
         length, now = lengths[at[batch]], at[time].astype("int64")
-        place = _within(tirx.Select(now < length, length - 1 - now, now), int(data.shape[time]))
+        place = tirx.Select(now < length, length - 1 - now, now)
         return data(*(place if axis == time else index for axis, index in enumerate(at)))
 
     return te.compute(data.shape, element, "reverse_sequence")
+
+
+def _arg_extreme(e: Expression) -> te.Tensor:
+    """The first (or last) of the largest or smallest; NaN is chosen only where it stands first, as in ONNX Runtime."""
+    data, out = e.input(0), tensor(e.node.outputs[0])
+    axis = e.node.attributes.get_int("axis", 0) % len(data.shape)
+    keeps, last = (bool(e.node.attributes.get_int(name, start)) for name, start in _ARG_ATTRIBUTES)
+    beats = {
+        ("ArgMax", False): tirx.GT,
+        ("ArgMax", True): tirx.GE,
+        ("ArgMin", False): tirx.LT,
+        ("ArgMin", True): tirx.LE,
+    }[e.node.op_type, last]
+
+    def better(best: tuple[Expr, Expr], new: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
+        taken = tirx.Or(best[0] < 0, beats(new[1], best[1]))
+        return tirx.Select(taken, new[0], best[0]), tirx.Select(taken, new[1], best[1])
+
+    extreme = te.comm_reducer(better, lambda place, value: (tirx.const(-1, place), tirx.const(0, value)), "extreme")
+    step = te.reduce_axis((0, int(data.shape[axis])), "k")
+
+    def element(*at: Expr) -> Expr:
+        inner = at[axis + 1 :] if keeps else at[axis:]
+        return extreme((step.var.astype("int64"), data(*at[:axis], step, *inner)), axis=step)
+
+    place, _ = te.compute(out.shape, element, "extreme")
+    return te.compute(out.shape, lambda *at: place(*at), "place")
+
+
+_ARG_ATTRIBUTES = (("keepdims", 1), ("select_last_index", 0))
 
 
 def max_pool_with_indices(e: Expression) -> tuple[te.Tensor, te.Tensor]:
@@ -226,6 +254,8 @@ EMPTY_REDUCTIONS: dict[str, float] = {
 """What a reduction over no elements gives; infinity stands for the limit of an integer type."""
 
 DEFINITIONS: dict[str, Definition] = {
+    "ArgMax": _arg_extreme,
+    "ArgMin": _arg_extreme,
     "BitCast": _bit_cast,
     "Expand": _expand,
     "EyeLike": _eye_like,

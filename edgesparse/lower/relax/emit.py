@@ -16,6 +16,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.relax.defined import wrap
 from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.intrinsics import inline_math
 from edgesparse.lower.relax.reduction import Reduction, emit_reduction, match_reduction
@@ -216,7 +217,7 @@ class _Emitter:
             case tirx.For():
                 self.loop(node, self.expression(node.min), self.expression(node.extent))
             case tirx.BufferStore():
-                value, indices = self.expression(node.value), [self.expression(index) for index in node.indices]
+                value, indices = wrap(self.expression(node.value)), [self.expression(index) for index in node.indices]
                 T.buffer_store(self._vars.get(node.buffer, node.buffer), value, indices)
             case tirx.IfThenElse():
                 self._branch(node)

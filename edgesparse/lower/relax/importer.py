@@ -17,12 +17,12 @@ import onnx
 import onnx_ir as ir
 import tvm
 from tvm import relax
-from tvm.relax.frontend.onnx import from_onnx
 
 from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Constant, Tensor
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.relax.builder import Builder, names
+from edgesparse.lower.relax.converters import import_model
 from edgesparse.lower.relax.rewrites import REWRITES
 
 
@@ -46,8 +46,9 @@ def import_group(nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> list[
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the importer prints its failures
             warnings.simplefilter("ignore")
-            module = from_onnx(proto)
-            module = _PASSES(module)
+            module = _PASSES(import_model(proto, group.computed()))
+    except LowerError as err:
+        raise LowerError(f"{where}: {err}") from err
     except Exception as err:  # importer and passes raise whatever they meet
         raise LowerError(f"{where}: TVM cannot import it: {_first_line(err)}") from err
     return list(_calls(module, group, where))
@@ -98,6 +99,10 @@ class _Names:
         opsets.update(owner.opset_imports if owner is not None else {})
         imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items() if version]
         return onnx.helper.make_model(graph, opset_imports=imports, ir_version=10)
+
+    def computed(self) -> dict[str, Tensor]:
+        """What the group's nodes compute, by the names in its model."""
+        return {self._numbers[value]: tensor(value) for node in self.nodes for value in node.outputs if _used(value)}
 
     def input_tensors(self) -> list[Tensor]:
         """The group's inputs in the order of the model's."""

@@ -59,7 +59,7 @@ def _guard(call: Call) -> Expr:
             if _name(inner) not in _INLINE or not _is_float32(inner):
                 return inner
             zero = tirx.const(0.0, inner.args[0].ty.dtype)
-            return Call(inner.ty, inner.op, [tirx.if_then_else(condition, inner.args[0], zero)])
+            return Call(inner.op, [tirx.if_then_else(condition, inner.args[0], zero)], ret_ty=inner.ty)
 
         return wrap
 

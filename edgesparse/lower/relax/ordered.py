@@ -14,6 +14,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.relax.defined import wrap
 from edgesparse.targets import Target
 
 
@@ -43,7 +44,7 @@ def _cumulate_kernel(out: Tensor, axis: int, *, product: bool, exclusive: bool, 
             before = place + inner if reverse else place - inner
             running = T.if_then_else(step == 0, start, y[first + before])
             taken = T.if_then_else(step == 0, start, x[first + before]) if exclusive else x[first + place]
-            T.buffer_store(y, running * taken if product else running + taken, [first + place])
+            T.buffer_store(y, wrap(running * taken if product else running + taken), [first + place])
 
     facts = ("product" if product else "sum", out.dtype, outer, n, inner, exclusive, reverse)
     size = Param(out.size, out.dtype)
@@ -51,7 +52,7 @@ def _cumulate_kernel(out: Tensor, axis: int, *, product: bool, exclusive: bool, 
 
 
 def top_k(node: ir.Node, target: Target) -> list[Call]:
-    """TopK: always sorted; equal values in the order of their indices."""
+    """TopK: always sorted; equal values in the order of their indices; NaN is larger than any number."""
     source, values, places = _operand(node.inputs[0]), tensor(node.outputs[0]), tensor(node.outputs[1])
     shape = tensor(node.inputs[0]).shape  # type: ignore[arg-type]
     axis = node.attributes.get_int("axis", -1) % len(shape)
@@ -66,6 +67,10 @@ def _top_k_kernel(shape: tuple[int, ...], axis: int, k: int, dtype: str, largest
     """
     outer, n, inner = _split(shape, axis)
 
+    def less(a: Expr, b: Expr) -> Expr:
+        below = a < b
+        return tirx.any(below, tirx.all(tirx.isnan(b), tirx.Not(tirx.isnan(a)))) if dtype.startswith("float") else below
+
     def body(tile: Expr, x: Buffer, values: Buffer, places: Buffer) -> None:
         best = T.alloc_buffer((1,), dtype, scope="global")
         at = T.alloc_buffer((1,), "int64", scope="global")
@@ -79,9 +84,10 @@ def _top_k_kernel(shape: tuple[int, ...], axis: int, k: int, dtype: str, largest
                 index = T.bind(T.cast(i, "int64"))
                 previous = T.bind(T.if_then_else(j == 0, value, values[last]))
                 place = T.bind(T.if_then_else(j == 0, T.int64(-1), places[last]))
-                beyond = value < previous if largest else value > previous
-                left = tirx.any(beyond, tirx.all(value == previous, index > place))
-                better = tirx.any(at[0] < 0, value > best[0] if largest else value < best[0])
+                beyond = less(value, previous) if largest else less(previous, value)
+                equal = tirx.all(tirx.Not(less(value, previous)), tirx.Not(less(previous, value)))
+                left = tirx.any(beyond, tirx.all(equal, index > place))
+                better = tirx.any(at[0] < 0, less(best[0], value) if largest else less(value, best[0]))
                 with T.If(tirx.all(left, better)), T.Then():
                     T.buffer_store(best, value, [0])
                     T.buffer_store(at, index, [0])

@@ -11,11 +11,12 @@ from tvm.ir import Expr, TensorLoad
 from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernels.vectors import Fold, fold_lanes
+from edgesparse.lower.relax.defined import wrap
 from edgesparse.lower.relax.intrinsics import is_elementary
 
 _FOLDS: dict[type, Fold] = {
-    tirx.Add: lambda a, b: a + b,
-    tirx.Mul: lambda a, b: a * b,
+    tirx.Add: lambda a, b: wrap(a + b),
+    tirx.Mul: lambda a, b: wrap(a * b),
     tirx.Max: lambda a, b: T.max(a, b),
     tirx.Min: lambda a, b: T.min(a, b),
 }

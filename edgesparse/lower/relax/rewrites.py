@@ -44,22 +44,6 @@ def _space_to_depth(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[st
     return [b.reshape(b("Transpose", split, perm=order), [n, c * size * size, h // size, w // size])]
 
 
-def _bit_shift(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    """Shifts by the width or more, or by a negative count, give what is left of an endless shift."""
-    dtype = dtype_of(node.inputs[0])
-    left = node.attributes.get_string("direction", "LEFT") == "LEFT"
-    limit = b.constant(np.array(dtype.itemsize * 8, dtype))
-    zero = b.constant(np.array(0, dtype))
-    inside = b("Less", inputs[1], limit)
-    if np.issubdtype(dtype, np.signedinteger):
-        inside = b("And", inside, b("GreaterOrEqual", inputs[1], zero))
-    shifted = b("BitShift", inputs[0], b("Where", inside, inputs[1], zero), direction="LEFT" if left else "RIGHT")
-    rest = zero
-    if not left and np.issubdtype(dtype, np.signedinteger):
-        rest = b("Where", b("Less", inputs[0], zero), b.constant(np.array(-1, dtype)), zero)
-    return [b("Where", inside, shifted, rest)]
-
-
 def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     """Small constant exponents are products; mixed and integer operands go through a float that holds them."""
     exponent = constant(node.inputs[1])
@@ -213,6 +197,21 @@ def _swish(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     return [b("Mul", inputs[0], b("Sigmoid", b("Mul", inputs[0], alpha)))]
 
 
+def _grid_sample(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """What lies far outside is as good as what lies near outside, where integers hold its place."""
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    kinds = [dtype_of(value) for value in node.inputs]
+    image, grid = (b.cast(x, np.float32) if kind == np.float16 else x for x, kind in zip(inputs, kinds, strict=True))
+    if attributes.get("padding_mode", "zeros") != "reflection":
+        low, high = (np.array(end, np.promote_types(kinds[1], np.float32)) for end in (-_OUTSIDE, _OUTSIDE))
+        grid = b("Clip", grid, b.constant(low), b.constant(high))
+    sampled = b("GridSample", image, grid, **attributes)
+    return [b.cast(sampled, np.float16) if kinds[0] == np.float16 else sampled]
+
+
+_OUTSIDE = 16  # half images: at least two elements beyond the border of any image
+
+
 _REDUCTIONS = names(
     """
     ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
@@ -222,9 +221,9 @@ _REDUCTIONS = names(
 REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(_REDUCTIONS, _reduce),
-    "BitShift": _bit_shift,
     "ConvInteger": _conv_integer,
     "Dropout": _dropout,
+    "GridSample": _grid_sample,
     "IsInf": _is_inf,
     "LpNormalization": _lp_normalization,
     "Mod": _mod,

@@ -17,12 +17,14 @@ from tvm.s_tir.schedule import LoopRV, SBlockRV, ScheduleError
 
 from edgesparse.lower.relax.access import Axis, axes_of
 from edgesparse.lower.relax.builder import names
+from edgesparse.lower.relax.defined import define, divides
 
 GRAIN = "edgesparse.grain"
 """Annotation of an outermost loop: iterations that make a tile."""
 
 _TILE_ELEMENTS = 4096
 _SHORTEST = 8  # iterations worth a vector loop
+_LARGEST = 400  # nodes of an expression that inlining may make: chains of neighbours that read a value twice double it
 _CHUNK = 256  # elements of a row that stay in registers or L1 while a reduction runs over it
 _COSTLY = names(
     """
@@ -31,10 +33,13 @@ _COSTLY = names(
     """
 )
 
+_WRITTEN_OUT = names("acos acosh asin asinh atan atanh cosh sinh tan")
+"""Functions that TVM writes out with their argument repeated: one inside another doubles at least."""
+
 
 def schedule(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Return `func` inlined, with loops in the order that suits a CPU."""
-    sch = Schedule(tvm.IRModule({"main": _exact_identities(func)}))
+    sch = Schedule(tvm.IRModule({"main": define(_exact_identities(func))}))
     try:
         root = sch.get_sblock("root")
     except ScheduleError:  # one opaque block: a scatter, a scan
@@ -92,20 +97,43 @@ def _worth_inlining(sch: Schedule, block: SBlockRV) -> bool:
     ):
         return False
     consumers = sch.get_consumers(block)
-    if not consumers:
+    if not consumers or divides(found.body) or _calls(found, _WRITTEN_OUT):
         return False
-    own, repeated = _volume(found), sum(_volume(sch.get(consumer)) for consumer in consumers)
-    return repeated <= own or not _is_costly(found)
+    readers = [sch.get(consumer) for consumer in consumers]
+    if any(_nodes(reader) + _nodes(found) * _loads(reader, found.writes[0].source) > _LARGEST for reader in readers):
+        return False
+    return sum(map(_volume, readers)) <= _volume(found) or not _calls(found, _COSTLY)
+
+
+def _nodes(block: SBlock) -> int:
+    """Size of what `block` computes, as a tree."""
+    count = 0
+
+    def visit(_: tvm.ir.Expr) -> None:
+        nonlocal count
+        count += 1
+
+    tvm_ffi.structural_walk(block.body, (tvm.ir.Expr, visit))
+    return count
+
+
+def _loads(block: SBlock, buffer: tirx.Buffer) -> int:
+    """How often `block` reads `buffer`, for one element."""
+    found: list[tvm.ir.TensorLoad] = []
+    tvm_ffi.structural_walk(block.body, (tvm.ir.TensorLoad, found.append))
+    return sum(load.source.same_as(buffer) for load in found)
 
 
 def _volume(block: SBlock) -> int:
     return prod(int(axis.dom.extent) for axis in block.iter_vars)
 
 
-def _is_costly(block: SBlock) -> bool:
+def _calls(block: SBlock, wanted: frozenset[str]) -> bool:
+    """Whether `block` calls one of the functions named."""
+
     def visit(call: tvm.ir.Call) -> object:
-        costly = isinstance(call.op, tvm.ir.Op) and str(call.op.name).rpartition(".")[2] in _COSTLY
-        return tvm_ffi.VisitInterrupt(True) if costly else None
+        found = isinstance(call.op, tvm.ir.Op) and str(call.op.name).rpartition(".")[2] in wanted
+        return tvm_ffi.VisitInterrupt(True) if found else None
 
     return tvm_ffi.structural_walk(block.body, (tvm.ir.Call, visit)) is not None
 

@@ -1,0 +1,190 @@
+"""What an operator follows of what it reads, and the checks before it: indices, lengths, divisors, coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.errors import LowerError
+from edgesparse.lower.kernel import Call, Kernel, Param
+from edgesparse.lower.kernels import check
+from edgesparse.lower.nodes import constant, tensor
+
+_PIXELS = 1 << 14  # coordinates of a region of interest, in elements of the feature map: it is sampled one by one
+_REFLECTIONS = 1 << 16  # coordinates of a grid that is reflected, in images
+
+
+@dataclass(frozen=True)
+class Integers:
+    """The columns of an operand lie in [lowest, highest], limits of their own each."""
+
+    operand: int
+    lowest: tuple[int, ...]
+    highest: tuple[int, ...]
+
+    def kernel(self, values: Param) -> Kernel:
+        """The check of `values`."""
+        return check.bounded(values, self.lowest, self.highest)
+
+    def wrong(self, array: np.ndarray) -> np.ndarray:
+        """Which elements of a constant are not allowed, flat."""
+        rows = array.reshape(-1, len(self.lowest))
+        return np.asarray((rows < np.array(self.lowest)) | (rows > np.array(self.highest))).reshape(-1)
+
+    def holds(self, known: tuple[int, int] | None) -> bool:
+        """Whether a range of values is allowed in every column."""
+        return known is not None and known[0] >= max(self.lowest) and known[1] <= min(self.highest)
+
+    def expected(self, element: int) -> str:
+        """The limits of an element, in words."""
+        column = element % len(self.lowest)
+        return f"{self.lowest[column]} to {self.highest[column]}"
+
+
+@dataclass(frozen=True)
+class Floats:
+    """An operand lies in [lowest, highest] and is no NaN."""
+
+    operand: int
+    lowest: float
+    highest: float
+
+    def kernel(self, values: Param) -> Kernel:
+        """The check of `values`."""
+        return check.within(values, self.lowest, self.highest)
+
+    def wrong(self, array: np.ndarray) -> np.ndarray:
+        """Which elements of a constant are not allowed, flat."""
+        return ~np.asarray((array >= self.lowest) & (array <= self.highest)).reshape(-1)
+
+    def expected(self, _: int) -> str:
+        """The limits of an element, in words."""
+        return f"{self.lowest} to {self.highest}"
+
+
+@dataclass(frozen=True)
+class Divisors:
+    """An operand of integers is not 0."""
+
+    operand: int
+
+    def kernel(self, values: Param) -> Kernel:
+        """The check of `values`."""
+        return check.nonzero(values)
+
+    def wrong(self, array: np.ndarray) -> np.ndarray:
+        """Which elements of a constant are not allowed, flat."""
+        return np.asarray(array == 0).reshape(-1)
+
+    def expected(self, _: int) -> str:
+        """The limits of an element, in words."""
+        return "a divisor other than 0"
+
+
+Rule = Integers | Floats | Divisors
+
+
+def follows(node: ir.Node) -> list[Rule]:
+    """What `node` follows of values that only a run knows.
+
+    Raises: LowerError: a constant holds what is not allowed.
+    """
+    rules = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    return [rule for rule in rules(node) if _is_open(node, rule)] if rules is not None else []
+
+
+def checks(node: ir.Node) -> list[Call]:
+    """The steps before those of `node`, which end a run that supplies what is not allowed."""
+    calls = []
+    for rule in follows(node):
+        operand = tensor(node.inputs[rule.operand])
+        name = str(node.name or node.outputs[0].name)
+        calls.append(Call(name, node.op_type, rule.kernel(Param(operand.size, operand.dtype)), (operand,), ()))
+    return calls
+
+
+def _is_open(node: ir.Node, rule: Rule) -> bool:
+    """Whether only a run can say what the operand holds."""
+    value = node.inputs[rule.operand]
+    array = constant(value)
+    if array is None:
+        return tensor(value).size > 0 and not (isinstance(rule, Integers) and rule.holds(_range(value)))
+    wrong = rule.wrong(array)
+    if wrong.any():
+        element = int(wrong.argmax())
+        assert value is not None
+        raise LowerError(
+            f"{node.op_type} {node.name!r}: element {element} of {value.name!r} is {array.reshape(-1)[element]}, "
+            f"expected {rule.expected(element)}"
+        )
+    return False
+
+
+def _range(value: ir.Value | None) -> tuple[int, int] | None:
+    """The least and the greatest that an integer can be, whatever the inputs hold; None where nothing is known."""
+    while value is not None and (node := value.producer()) is not None:
+        match node.op_type:
+            case "Flatten" | "Identity" | "Reshape" | "Squeeze" | "Transpose" | "Unsqueeze":
+                value = node.inputs[0]
+            case "ArgMax" | "ArgMin":
+                shape = tensor(node.inputs[0]).shape
+                return 0, shape[node.attributes.get_int("axis", 0) % len(shape)] - 1
+            case "TopK" if value is node.outputs[1]:
+                shape = tensor(node.inputs[0]).shape
+                return 0, shape[node.attributes.get_int("axis", -1) % len(shape)] - 1
+            case _:
+                break
+    return None
+
+
+def _both_ends(operand: int, sizes: Sequence[int]) -> Integers:
+    """Indices from the start, or negative ones from the end."""
+    return Integers(operand, tuple(-size for size in sizes), tuple(size - 1 for size in sizes))
+
+
+def _along_axis(node: ir.Node) -> Iterator[Rule]:
+    shape = tensor(node.inputs[0]).shape
+    yield _both_ends(1, [shape[node.attributes.get_int("axis", 0) % len(shape)]])
+
+
+def _places(node: ir.Node) -> Iterator[Rule]:
+    first, columns = node.attributes.get_int("batch_dims", 0), tensor(node.inputs[1]).shape[-1]
+    if columns:
+        yield _both_ends(1, tensor(node.inputs[0]).shape[first : first + columns])
+
+
+def _lengths(node: ir.Node) -> Iterator[Rule]:
+    yield Integers(1, (0,), (tensor(node.inputs[0]).shape[node.attributes.get_int("time_axis", 0)],))
+
+
+def _divisors(node: ir.Node) -> Iterator[Rule]:
+    if not tensor(node.inputs[1]).dtype.startswith("float"):
+        yield Divisors(1)
+
+
+def _regions(node: ir.Node) -> Iterator[Rule]:
+    limit = _PIXELS / abs(node.attributes.get_float("spatial_scale", 1.0))
+    yield Floats(1, -limit, limit)
+    yield Integers(2, (0,), (tensor(node.inputs[0]).shape[0] - 1,))
+
+
+def _grid(node: ir.Node) -> Iterator[Rule]:
+    limit = _REFLECTIONS if node.attributes.get_string("padding_mode", "zeros") == "reflection" else float("inf")
+    yield Floats(1, -limit, limit)
+
+
+_RULES: dict[str, Callable[[ir.Node], Iterator[Rule]]] = {
+    "Div": _divisors,
+    "Gather": _along_axis,
+    "GatherElements": _along_axis,
+    "GatherND": _places,
+    "GridSample": _grid,
+    "Mod": _divisors,
+    "ReverseSequence": _lengths,
+    "RoiAlign": _regions,
+    "ScatterElements": _along_axis,
+    "ScatterND": _places,
+}

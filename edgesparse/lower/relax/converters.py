@@ -1,0 +1,93 @@
+"""ONNX operators that become Relax here, because TVM's importer changes what they compute.
+
+What is written as Relax fuses with its neighbours, as what TVM imports itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import onnx
+import tvm
+from tvm import relax
+from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
+
+from edgesparse.errors import LowerError
+from edgesparse.lower.kernel import Tensor
+
+Converter = Callable[[relax.BlockBuilder, Sequence[relax.Expr], Mapping[str, Any]], relax.Expr]
+
+
+def import_model(model: onnx.ModelProto, values: Mapping[str, Tensor]) -> tvm.IRModule:
+    """The Relax module of an ONNX model.
+
+    Args:
+        values: what the model's nodes compute, by name.
+
+    Raises: LowerError: TVM would compute another type or shape for one of them.
+    """
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    importer = _Importer(None, "float32")
+    module = importer.from_onnx(model.graph, opset)
+    for name, value in values.items():
+        found = getattr(importer.computed(name), "ty", None)
+        if not isinstance(found, relax.TensorType):
+            continue
+        computed = Tensor(value.name, tuple(map(int, found.shape)), str(found.dtype))
+        if computed != value:
+            raise LowerError(
+                f"TVM computes {value.name!r} as {computed.dtype} {list(computed.shape)}, "
+                f"expected {value.dtype} {list(value.shape)}"
+            )
+    return module
+
+
+class _Importer(ONNXGraphImporter):  # type: ignore[misc]
+    """TVM's importer, with converters of ours before its own."""
+
+    def computed(self, name: str) -> object:
+        """What stands for a value of the model; None where nothing computes it."""
+        return self._nodes.get(name)
+
+    def _convert_operator(
+        self, op_name: str, inputs: list[relax.Expr], attrs: dict[str, Any], opset: int
+    ) -> relax.Expr:
+        converter = CONVERTERS.get(op_name)
+        if converter is None:
+            return super()._convert_operator(op_name, inputs, attrs, opset)
+        return self.bb.normalize(converter(self.bb, inputs, attrs))
+
+
+def _cast(_: relax.BlockBuilder, inputs: Sequence[relax.Expr], attributes: Mapping[str, Any]) -> relax.Expr:
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(attributes["to"])
+    return relax.op.astype(inputs[0], str(dtype))
+
+
+def _cast_like(_: relax.BlockBuilder, inputs: Sequence[relax.Expr], _a: Mapping[str, Any]) -> relax.Expr:
+    return relax.op.astype(inputs[0], inputs[1].ty.dtype)
+
+
+def _sign(bb: relax.BlockBuilder, inputs: Sequence[relax.Expr], _: Mapping[str, Any]) -> relax.Expr:
+    dtype = str(inputs[0].ty.dtype)
+    return relax.op.minimum(inputs[0], relax.const(1, dtype)) if dtype[0] == "u" else relax.op.sign(inputs[0])
+
+
+def _pairwise(operator: Callable[[relax.Expr, relax.Expr], relax.Expr]) -> Converter:
+    """TVM would stack the operands in memory."""
+
+    def convert(bb: relax.BlockBuilder, inputs: Sequence[relax.Expr], _: Mapping[str, Any]) -> relax.Expr:
+        return reduce(lambda a, b: bb.normalize(operator(a, b)), inputs)
+
+    return convert
+
+
+CONVERTERS: dict[str, Converter] = {
+    "Cast": _cast,
+    "CastLike": _cast_like,
+    "Max": _pairwise(relax.op.maximum),
+    "Min": _pairwise(relax.op.minimum),
+    "Sign": _sign,
+    "Sum": _pairwise(relax.op.add),
+}
