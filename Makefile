@@ -11,7 +11,7 @@ JOBS ?= 2
 export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/cache/zig
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow size lint bench bench-quick fuzz clean
+.PHONY: help setup demo test test-slow size lint bench bench-quick fuzz fuzz-models clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -45,6 +45,10 @@ bench-quick: $(STAMPS)/dev ## measure small models against ONNX Runtime, in thre
 
 fuzz: $(STAMPS)/base ## fuzz the loader of artifacts for a minute; needs clang
 	$(BIN)/python runtime/build.py fuzz --seconds 60
+
+fuzz-models: $(STAMPS)/dev ## fuzz the compiler with random graphs for a minute; SECONDS=, GRAPHS=, SEED=
+	$(BIN)/python -m tests.fuzz $(if $(GRAPHS),--graphs $(GRAPHS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 clean: ## remove everything that was built, .venv included
 	rm -rf $(VENV) build dist

@@ -36,6 +36,10 @@ class OnnxRuntimeError(EdgesparseError):
     """ONNX Runtime, the reference, cannot open or run a model, crashed over it, or did not answer in time."""
 
 
+class WitnessError(EdgesparseError):
+    """A model computes something else than before it was imported or compiled: a fault of ours, to be reported."""
+
+
 class RecipeError(EdgesparseError):
     """A recipe cannot be read, or holds something that is no option."""
 

@@ -77,6 +77,7 @@ def _tell_layers(output: Path, report: PruneReport) -> None:
 @options.input_shapes
 @options.pruning
 @options.threads
+@options.witness
 @options.as_json
 def compile_command(
     model: Path, target: str, output: Path | None, input_shapes: Any, as_json: bool, **chosen: Any
@@ -98,6 +99,9 @@ def compile_command(
     )
     if report.pruning is not None:
         _tell(report.pruning.search)
+    if report.witness is not None:
+        seen = report.witness
+        click.echo(f"against ONNX Runtime: import {seen.imported}, code {seen.code} ({seen.seconds:.1f} s)")
 
 
 @click.command("tune")

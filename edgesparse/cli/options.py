@@ -28,6 +28,10 @@ target = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads that share the work.")
 
+witness = click.option(
+    "--witness/--no-witness", default=True, help="Compare the model before and after on made-up inputs; on by default."
+)
+
 
 def pruning(command: Command) -> Command:
     """Add the options of pruning to a command: the fields of `pipeline.Pruning`, and a recipe that holds them."""

@@ -1,5 +1,6 @@
 """Read ONNX and PyTorch models and bring them to one normal form."""
 
+from edgesparse.frontend.fold import is_random
 from edgesparse.frontend.inspect import ModelSummary, Signature, describe
 from edgesparse.frontend.normalise import load, normalise
 from edgesparse.frontend.read import Examples, Source, blank, is_pytorch, read
@@ -14,6 +15,7 @@ __all__ = [
     "describe",
     "expand_functions",
     "is_pytorch",
+    "is_random",
     "load",
     "normalise",
     "read",

@@ -84,7 +84,9 @@ def _take_branches(graph: ir.Graph) -> bool:
         condition = constant(node.inputs[0]) if node.op_type == "If" and not node.domain else None
         if condition is None:
             continue
-        branch = node.attributes["then_branch" if condition.item() else "else_branch"].as_graph()
+        taken, other = ("then_branch", "else_branch") if condition.item() else ("else_branch", "then_branch")
+        branch = node.attributes[taken].as_graph()
+        _stop_reading(node.attributes[other].as_graph())
         for value in list(branch.initializers.values()):
             assert value.const_value is not None
             moved = add_constant(graph, value.const_value.numpy(), f"{node.name}_{value.name}")
@@ -97,6 +99,13 @@ def _take_branches(graph: ir.Graph) -> bool:
         replace_by(graph, node, *results)
         found = True
     return found
+
+
+def _stop_reading(branch: ir.Graph) -> None:
+    """Let a branch that is never taken read nothing of the graph around it."""
+    for node in branch.all_nodes():
+        for at in range(len(node.inputs)):
+            node.replace_input_with(at, None)
 
 
 def _remove_idle(graph: ir.Graph) -> bool:

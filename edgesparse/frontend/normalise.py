@@ -14,6 +14,7 @@ from edgesparse.errors import InternalError
 from edgesparse.frontend.affine import fold_affine, hoist_factors
 from edgesparse.frontend.canonical import canonicalise
 from edgesparse.frontend.cleanup import clean_up, tidy
+from edgesparse.frontend.fitting import require_fitting
 from edgesparse.frontend.fuse import drop_leftovers, fuse_patterns
 from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.read import Source, read
@@ -28,7 +29,7 @@ from edgesparse.frontend.shapes import (
     require_tensors,
     shapeless_nodes,
 )
-from edgesparse.frontend.support import Supports, expand_functions
+from edgesparse.frontend.support import Supports, expand_functions, name_nodes
 from edgesparse.frontend.transposes import place_transposes
 
 IR_VERSION = 9
@@ -68,14 +69,16 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
     """Return `model` in the normal form described in this room's README; `model` itself is not changed.
 
     Args:
-        input_shapes: full static shapes by input name; other dynamic dimensions become 1.
+        input_shapes: full static shapes by input name; other batch sizes become 1.
         bind: inputs frozen to constants, for inputs that decide shapes.
 
     Raises: FrontendError: `input_shapes` or `bind` do not fit, or a shape depends on data.
     """
     names = [[value.name for value in values] for values in (model.graph.inputs, model.graph.outputs)]
     with _silenced("onnx_ir", "onnxscript"):
-        model = _shape_by_definition(_prepare(model, input_shapes, bind))
+        model = _prepare(model, input_shapes, bind)
+        require_fitting(model)
+        model = _shape_by_definition(model)
         expand_recurrent(model)
         model = infer_shapes(tidy(model))
         for apply in PASSES:
@@ -101,6 +104,7 @@ def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings |
     """A copy of `model` with a static signature, no functions, no constant expressions and no constant branches."""
     model = model.clone()
     model.ir_version = max(model.ir_version, IR_VERSION)
+    name_nodes(model)
     common.RemoveInitializersFromInputsPass()(model)
     require_tensors(model)
     fix_inputs(model, input_shapes, bind)

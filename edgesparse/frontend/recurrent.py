@@ -20,6 +20,9 @@ from edgesparse.frontend.fold import add_constant
 MAX_STEPS = 512
 """A longer sequence stays as it is: the chain would outgrow the rest of the model."""
 
+MAX_JOINED = 32
+"""Values that one Concat joins."""
+
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 _PLAIN = frozenset({"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus"})
@@ -28,26 +31,35 @@ _PLAIN = frozenset({"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus"})
 def expand_recurrent(model: ir.Model) -> None:
     """Replace, in place, every LSTM, GRU and RNN that can be written out; the others stay for the error report."""
     for node in list(model.graph):
-        if node.op_type in _GATES and node.domain in ("", "ai.onnx") and _can_expand(node):
+        if node.op_type in _GATES and node.domain in ("", "ai.onnx") and why_kept(node) is None:
             _Expansion(model.graph, node).apply()
 
 
-def _can_expand(node: ir.Node) -> bool:
+def why_kept(node: ir.Node) -> str | None:
+    """Why a recurrent operator is not written out; None for one that can be, and for every other operator."""
+    if node.op_type not in _GATES or node.domain not in ("", "ai.onnx"):
+        return None
     x = node.inputs[0]
-    constants = [_array(node, i) for i in (1, 2)]
-    if x is None or x.shape is None or not x.shape.is_static() or any(c is None for c in constants):
-        return False
-    if len(node.inputs) > 3 and node.inputs[3] is not None and _array(node, 3) is None:
-        return False
+    if x is None or x.shape is None or not x.shape.is_static():
+        return "the length of its input is not known"
+    for at, what in ((1, "weights"), (2, "weights"), (3, "bias"), *(((7, "peepholes"),) if _is_lstm(node) else ())):
+        given = len(node.inputs) > at and node.inputs[at] is not None
+        if (given or at < 3) and _array(node, at) is None:
+            return f"its {what} are no constants"
     if node.attributes.get("clip") is not None or node.attributes.get_int("input_forget", 0) == 1:
-        return False
+        return "attributes clip and input_forget are not known"
     steps = int(x.shape[1 if node.attributes.get_int("layout", 0) else 0])  # type: ignore[arg-type]
     lengths = _array(node, 4)
     if len(node.inputs) > 4 and node.inputs[4] is not None and (lengths is None or (lengths != steps).any()):
-        return False
-    if node.op_type == "LSTM" and len(node.inputs) > 7 and node.inputs[7] is not None and _array(node, 7) is None:
-        return False
-    return steps <= MAX_STEPS and set(_activations(node)) <= _PLAIN
+        return "sequences of a length of their own, sequence_lens; leave it out"
+    if steps > MAX_STEPS:
+        return f"a sequence of {steps} steps, at most {MAX_STEPS} can be written out"
+    unknown = sorted(set(_activations(node)) - _PLAIN)
+    return f"activations {', '.join(unknown)}; known are {', '.join(sorted(_PLAIN))}" if unknown else None
+
+
+def _is_lstm(node: ir.Node) -> bool:
+    return node.op_type == "LSTM"
 
 
 def _array(node: ir.Node, at: int) -> np.ndarray | None:
@@ -211,7 +223,10 @@ class _Expansion:
         return self._add("Mul", [a, b])
 
     def _join(self, values: Sequence[ir.Value], axis: int) -> ir.Value:
-        return values[0] if len(values) == 1 else self._add("Concat", list(values), axis=axis)
+        while len(values) > 1:  # a kernel takes few arguments
+            groups = [values[at : at + MAX_JOINED] for at in range(0, len(values), MAX_JOINED)]
+            values = [self._add("Concat", list(group), axis=axis) for group in groups]
+        return values[0]
 
     def _lift(self, value: ir.Value | None, leading: int) -> ir.Value:
         """[batch, hidden] with `leading` axes of one in front."""

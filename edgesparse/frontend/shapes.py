@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgesparse.errors import FrontendError
+from edgesparse.nodes import told
+
+NODES_SHOWN = 5
+
+_INFERENCE = re.compile(r"\(op_type:\w+, node name: (?P<name>.*?)\): \[\w+\] (?P<why>[^\n]*)")
 
 InputShapes = Mapping[str, Sequence[int]]
 Bindings = Mapping[str, np.ndarray]
+
+IMAGE, SEQUENCE = 224, 128
+"""Sizes to suggest."""
 
 SAME_SHAPE = ("Not",)
 """Operators whose output has the shape of the input, although onnx has no inference for them."""
@@ -29,10 +39,11 @@ def fix_inputs(model: ir.Model, input_shapes: InputShapes | None = None, bind: B
 
     Args:
         input_shapes: full shapes by input name; a named dimension (such as "batch") that is fixed for one input
-            is fixed for all. Dimensions nobody fixes become 1.
+            is fixed for all. Batch sizes that nobody fixes become 1: see `assumed_batches`.
         bind: inputs frozen to constants: they leave the signature.
 
-    Raises: FrontendError: unknown name, wrong rank or dtype, a conflict with a static dimension, or unknown rank.
+    Raises: FrontendError: unknown name, wrong rank or dtype, a conflict with a static dimension, unknown rank, or a
+        size that nobody fixes and that is no batch size.
     """
     graph = model.graph
     inputs = {value.name or "": value for value in graph.inputs}
@@ -41,6 +52,9 @@ def fix_inputs(model: ir.Model, input_shapes: InputShapes | None = None, bind: B
         if name not in inputs:
             raise FrontendError(f"no input is named {name!r}; the model has {', '.join(map(repr, inputs)) or 'none'}")
     known = _named_dimensions(inputs, {**input_shapes, **{name: array.shape for name, array in bind.items()}})
+    free = {name: value for name, value in inputs.items() if name not in input_shapes and name not in bind}
+    known |= dict.fromkeys(_batch_names(free.values()) - known.keys(), 1)
+    _require_sizes(free, known)
     for name, value in inputs.items():
         if name in bind:
             _freeze(graph, value, bind[name])
@@ -75,6 +89,49 @@ def _static(value: ir.Value, given: Sequence[int] | None, known: Mapping[str, in
     if value.shape is None:
         raise FrontendError(f"input {value.name!r} has no shape in the file; give one with --input-shape")
     return tuple(size if isinstance(size, int) else known.get(str(size.value), 1) for size in value.shape)
+
+
+def assumed_batches(model: ir.Model, input_shapes: InputShapes | None = None) -> tuple[str, ...]:
+    """Inputs whose first size is not known and is taken as 1: the batch size."""
+    shapes = input_shapes or {}
+    inputs = {value.name or "": value for value in model.graph.inputs if value.name not in model.graph.initializers}
+    known = _named_dimensions(inputs, {name: shape for name, shape in shapes.items() if name in inputs})
+    free = ((name, value.shape) for name, value in inputs.items() if name not in shapes)
+    return tuple(name for name, shape in free if shape and _is_unknown(shape[0], known))
+
+
+def _batch_names(values: Iterable[ir.Value]) -> set[str]:
+    """What the unknown first sizes of inputs are called."""
+    firsts = (value.shape[0] for value in values if value.shape)
+    return {str(size.value) for size in firsts if not isinstance(size, int) and size.value is not None}
+
+
+def _is_unknown(size: int | ir.SymbolicDim, known: Mapping[str, int]) -> bool:
+    return not isinstance(size, int) and str(size.value) not in known
+
+
+def _require_sizes(values: Mapping[str, ir.Value], known: Mapping[str, int]) -> None:
+    """Every size but the first is known: what a network computes for images of one pixel, nobody asks for."""
+    missing: dict[str, str] = {}
+    given: list[str] = []
+    for name, value in values.items():
+        unknown = [size for size in (value.shape or ())[1:] if _is_unknown(size, known)]
+        if not unknown:
+            continue
+        missing[name] = ", ".join(dict.fromkeys(str(getattr(size, "value", None) or "?") for size in unknown))
+        given.append(f"--input-shape {name}={','.join(map(str, _likely(value, known)))}")
+    if missing:
+        first = next(iter(missing))
+        others = f" (and {', '.join(map(repr, list(missing)[1:]))})" if len(missing) > 1 else ""
+        raise FrontendError(f"input {first!r}{others} has dynamic sizes {missing[first]}; give {' '.join(given)}")
+
+
+def _likely(value: ir.Value, known: Mapping[str, int]) -> list[int]:
+    """A shape to suggest: images of 224 pixels, sequences of 128 elements."""
+    shape = value.shape or ()
+    usual = IMAGE if len(shape) >= 4 and value.dtype is not None and value.dtype.is_floating_point() else SEQUENCE
+    sizes = [size if isinstance(size, int) else known.get(str(size.value), usual) for size in shape]
+    return [1 if _is_unknown(size, known) and not at else sizes[at] for at, size in enumerate(shape)]
 
 
 def _freeze(graph: ir.Graph, value: ir.Value, array: np.ndarray) -> None:
@@ -145,12 +202,54 @@ def require_static(model: ir.Model) -> None:
 
     Raises: FrontendError: names every node where a shape stops being known.
     """
-    culprits = [f"{node.op_type} {node.name or node.outputs[0].name!r}" for node in shapeless_nodes(model)]
-    if culprits:
-        raise FrontendError(
-            f"output shapes depend on data, so they cannot be planned: {', '.join(culprits)}; "
-            "where an input decides the shape, bind it to a constant"
-        )
+    culprits = shapeless_nodes(model)
+    if not culprits:
+        return
+    wrong = _inference_error(model)
+    if wrong is not None:
+        raise FrontendError(wrong)
+    listed = ", ".join(told(node) for node in culprits[:NODES_SHOWN])
+    more = f" and {len(culprits) - NODES_SHOWN} more" if len(culprits) > NODES_SHOWN else ""
+    raise FrontendError(
+        f"output shapes depend on data, so they cannot be planned: {listed}{more}; remedy: {_remedy(culprits[0])}"
+    )
+
+
+def _inference_error(model: ir.Model) -> str | None:
+    """What is wrong with the first node whose inputs do not fit it, where that is why a shape is not known."""
+    try:
+        onnx.shape_inference.infer_shapes(ir.to_proto(model), check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError) as err:
+        found = _INFERENCE.search(str(err))
+        named = {node.name: node for node in model.graph}
+        if found is not None and found["name"] in named:
+            return f"{told(named[found['name']])}: {found['why'].strip()}"
+    return None
+
+
+def _remedy(node: ir.Node) -> str:
+    """What to do about a node whose outputs have sizes that only a run tells."""
+    if node.op_type == "If" and node.inputs[0] is not None:
+        deciding = ", ".join(repr(name) for name in sorted(_sources(node.inputs[0])))
+        return f"export the model for one value of {deciding}: that chooses between the branches"
+    if node.op_type in ("Loop", "Scan"):
+        return "export the loop written out, for the number of steps that is wanted"
+    if node.op_type == "NonMaxSuppression":
+        return "end the model before it, and choose among the boxes that it gives"
+    return "where an input decides the shape, make it a constant of the model; else end the model before it"
+
+
+def _sources(value: ir.Value) -> set[str]:
+    """Names of the graph inputs that `value` is computed from."""
+    seen: set[ir.Value] = set()
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        if value not in seen:
+            seen.add(value)
+            producer = value.producer()
+            pending += [read for read in (producer.inputs if producer else ()) if read is not None]
+    return {value.name or "" for value in seen if value.is_graph_input()}
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:

@@ -8,6 +8,9 @@ import onnx.inliner
 import onnx_ir as ir
 
 from edgesparse.errors import FrontendError
+from edgesparse.frontend.recurrent import why_kept
+
+NAMES_SHOWN = 10
 
 Supports = Callable[[ir.Node], str | None]
 """Why a node cannot be compiled; None where it can."""
@@ -22,12 +25,18 @@ def unsupported(model: ir.Model, supports: Supports) -> None:
     for node in model.graph.all_nodes():
         reason = supports(node)
         if reason is not None:
-            refused.setdefault((operator_name(node), reason), []).append(node.name or "?")
+            name = node.name or next((value.name for value in node.outputs if value.name), None)
+            refused.setdefault((operator_name(node), why_kept(node) or reason), []).append(name or "?")
     if refused:
         listed = "; ".join(
-            f"{operator} ({reason}): {', '.join(names)}" for (operator, reason), names in sorted(refused.items())
+            f"{operator} ({reason}): {_listed(names)}" for (operator, reason), names in sorted(refused.items())
         )
         raise FrontendError(f"operators that cannot be compiled: {listed}")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def expand_functions(model: ir.Model, supports: Supports) -> ir.Model:
@@ -44,6 +53,13 @@ def expand_functions(model: ir.Model, supports: Supports) -> ir.Model:
             continue
     expanded: ir.Model = ir.from_proto(proto) if refused else model
     return expanded
+
+
+def name_nodes(model: ir.Model) -> None:
+    """Call nodes without a name by what they compute, in place: a number that we give them says nothing to anybody."""
+    for node in model.graph.all_nodes():
+        if not node.name:
+            node.name = next((value.name for value in node.outputs if value.name), None)
 
 
 def operator_name(node: ir.Node) -> str:

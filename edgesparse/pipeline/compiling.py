@@ -13,7 +13,8 @@ from edgesparse import targets
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, name_of, silent
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
-from edgesparse.pipeline.reports import CompileReport
+from edgesparse.pipeline.reports import CompileReport, WitnessReport
+from edgesparse.pipeline.samples import samples
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import ARTIFACT
 from edgesparse.targets import Target
@@ -35,6 +36,7 @@ def compile(
     example_inputs: Examples = None,
     input_shapes: InputShapes | None = None,
     threads: int = 1,
+    witness: bool = True,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
 ) -> CompileReport:
@@ -48,9 +50,11 @@ def compile(
         input_shapes: full shapes by input name; other dynamic dimensions become 1. A PyTorch module that comes with
             no example inputs is traced with float32 inputs of these shapes.
         threads: that a budget of latency holds for; the artifact runs with any number.
+        witness: run the model before and after and compare; see `pipeline/witness.py`.
         pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
 
-    Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
+    Raises: EdgesparseError: the model, the target or the options cannot be used, the file cannot be written, or the
+        witness finds that what was compiled computes something else.
     """
     from edgesparse import frontend
     from edgesparse.package.writer import write
@@ -66,7 +70,9 @@ def compile(
     goal = Goal.beside(path.parent, model, device, threads, input_shapes)
     chosen, found = settled(source, wanted, goal, progress)
     pruned, report = apply_pruning(source, chosen, progress)
-    program, plans = lowered(normalised(pruned, input_shapes, progress), device, progress)
+    normal = normalised(pruned, input_shapes, progress)
+    program, plans = lowered(normal, device, progress)
+    told = _witnessed(model, pruned, normal, program, chosen, progress) if witness else None
     summary = frontend.describe(pruned)
     manifest = _manifest(model, source, device, chosen, plans)
     progress("writing the artifact")
@@ -83,7 +89,21 @@ def compile(
         seconds=time.perf_counter() - started,
         layers=plans,
         pruning=replace(report, search=found) if report else None,
+        witness=told,
     )
+
+
+def _witnessed(
+    model: Source, pruned: ir.Model, normal: ir.Model, program: Program, pruning: Pruning | None, progress: Progress
+) -> WitnessReport:
+    """Compare the user's own file, or what pruning and the export of PyTorch made of it, with what was compiled."""
+    from edgesparse import frontend
+    from edgesparse.pipeline.witness import Judged, witness
+
+    progress("comparing with ONNX Runtime")
+    as_it_is = pruning is None and isinstance(model, str | Path) and not frontend.is_pytorch(model)
+    given = samples(pruning.calibration) if pruning is not None else None
+    return witness(Judged(Path(model) if as_it_is else pruned, normal, given), program)  # type: ignore[arg-type]
 
 
 def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Progress) -> ir.Model:

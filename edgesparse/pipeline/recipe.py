@@ -23,6 +23,7 @@ class _Recipe(PruningOptions, total=False):
     target: str | Path
     input_shapes: Mapping[str, Sequence[int]]
     threads: int
+    witness: bool
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:

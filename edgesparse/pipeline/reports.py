@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class WitnessReport:
+    """Whether the user's model, its normal form and the artifact agree on seeded inputs or samples.
+
+    `imported` and `code` say "agrees", or "not judged: " and why; `max_error` is the largest of both.
+    """
+
+    imported: str
+    code: str
+    max_error: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class CompileReport:
     """A compiled artifact; sizes in bytes, `density` over all weights of the model, `seconds` of compile time."""
 
@@ -28,6 +41,7 @@ class CompileReport:
     seconds: float
     layers: tuple[LayerPlan, ...]
     pruning: PruneReport | None
+    witness: WitnessReport | None
 
 
 @dataclass(frozen=True)

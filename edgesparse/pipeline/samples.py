@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,3 +25,16 @@ def samples(calibration: Calibration) -> Mapping[str, Any] | None:
     if not isinstance(loaded, Mapping):
         raise PruneError(f"{calibration}: got one array without a name, expected {EXPECTED}")
     return loaded
+
+
+def first_of(given: Mapping[str, Any] | None, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
+    """As many of the samples as a run takes."""
+    import numpy as np
+
+    if given is None:
+        return None
+    return {
+        name: given[name][0] if np.ndim(given[name]) > len(shape) else given[name][: shape[0]]
+        for name, shape in shapes.items()
+        if np.ndim(given.get(name, 0)) > 0
+    }

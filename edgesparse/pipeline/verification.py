@@ -14,7 +14,7 @@ from edgesparse.pipeline.compiling import digest, lowered, normalised
 from edgesparse.pipeline.pruning import Pruning, apply_pruning
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
-from edgesparse.pipeline.samples import Calibration, samples
+from edgesparse.pipeline.samples import Calibration, first_of, samples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +53,7 @@ def verify(
     with measure.open_artifact(artifact) as opened:
         manifest = opened.manifest
         shapes = {spec.name: spec.shape for spec in opened.inputs}
-        feeds = measure.feeds_for(opened.inputs, inputs or _first_of(given, shapes))
+        feeds = measure.feeds_for(opened.inputs, inputs or first_of(given, shapes))
         actual = opened.run(feeds)
     progress("reading the model")
     source = frontend.read(model, example_inputs, feeds)
@@ -70,19 +70,6 @@ def verify(
         first_divergence=next((difference.name for difference in compared if not difference.agrees), None),
         note=None if same else "the artifact was compiled from another file than this model",
     )
-
-
-def _first_of(given: Mapping[str, Any] | None, shapes: InputShapes) -> Given:
-    """As many of the samples as a run takes."""
-    import numpy as np
-
-    if given is None:
-        return None
-    return {
-        name: given[name][0] if np.ndim(given[name]) > len(shape) else given[name][: shape[0]]
-        for name, shape in shapes.items()
-        if np.ndim(given.get(name, 0)) > 0
-    }
 
 
 def _recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | None) -> Pruning | None:

@@ -66,7 +66,7 @@ def test_every_node_with_an_output_of_unknown_shape_is_named():
         [second] w = NonZero (z)
     }"""
 
-    with pytest.raises(FrontendError, match="depend on data.*bind it to a constant") as caught:
+    with pytest.raises(FrontendError, match="depend on data.*make it a constant of the model") as caught:
         load(model(text))
 
     assert "NonZero 'first'" in str(caught.value) and "NonZero 'second'" in str(caught.value)

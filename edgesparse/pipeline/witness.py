@@ -1,0 +1,197 @@
+"""Two witnesses of every compilation: the user's model against its normal form, and against the artifact.
+
+They run on the same inputs, ONNX Runtime without its optimizer and the artifact on this machine, so that a fault of
+ours in reading a model or in making code for it ends the compilation instead of reaching a device.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgesparse import host
+from edgesparse.errors import MeasureError, OnnxRuntimeError, WitnessError
+from edgesparse.nodes import dtype_of, shape_of
+from edgesparse.pipeline.reports import WitnessReport
+from edgesparse.pipeline.samples import first_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+    from edgesparse.measure import Difference
+    from edgesparse.program import Program
+
+AGREES = "agrees"
+MOVES = 8
+"""How often the inputs are moved by one unit in their last place, where outputs differ."""
+
+Arrays = Mapping[str, "np.ndarray"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The user's model: a file, or in memory where it was pruned or exported; and its normal form."""
+
+    model: Path | ir.Model
+    normal: ir.Model
+    samples: Mapping[str, Any] | None = None
+
+
+def witness(judged: Judged, program: Program) -> WitnessReport:
+    """Compare what the user's model, its normal form and the compiled program compute.
+
+    Raises: WitnessError: an output differs by more than `verify` tolerates, and by more than it does when the inputs
+        move by one unit in their last place.
+    """
+    started = time.perf_counter()
+    found = _Witness(judged)
+    imported, first = found.judge("import", found.run_normal)
+    code, second = found.judge("code", lambda feeds: _run(program, feeds), _foreign(program))
+    return WitnessReport(imported, code, max(first, second), time.perf_counter() - started)
+
+
+class _Witness:
+    """The user's model on one set of inputs: what it computes, or why it cannot be told."""
+
+    def __init__(self, judged: Judged) -> None:
+        from edgesparse import reference
+
+        self._judged = judged
+        self.why = _random(judged.normal)
+        self.feeds: Arrays = {}
+        self.expected: Arrays = {}
+        if self.why:
+            return
+        try:
+            self._session = reference.Session(judged.model, threads=0)
+            self._start()
+        except OnnxRuntimeError as err:
+            self.why = str(err)
+
+    def _start(self) -> None:
+        """Run on samples, or on made-up inputs; where those do not fit, with zeros and ones for all integers."""
+        from edgesparse.pipeline.ranges import seeded_inputs
+
+        normal, given = self._judged.normal, self._judged.samples
+        self.feeds = seeded_inputs(normal) | (_first(given, normal) if given else {})
+        try:
+            self.expected = self._run(self.feeds)
+        except OnnxRuntimeError:
+            self.feeds = {name: array % 2 if array.dtype.kind in "iu" else array for name, array in self.feeds.items()}
+            self.expected = self._run(self.feeds)
+
+    def _run(self, feeds: Arrays) -> Arrays:
+        wanted = set(self._session.inputs)
+        return self._session.run({name: array for name, array in feeds.items() if name in wanted})
+
+    def run_normal(self, feeds: Arrays) -> Arrays:
+        """What the normal form computes in ONNX Runtime."""
+        from edgesparse import reference
+
+        return reference.evaluate(self._judged.normal, feeds, threads=0)
+
+    def judge(self, what: str, run: Callable[[Arrays], Arrays], why: str = "") -> tuple[str, float]:
+        """Whether `run` computes the same, in words, and the largest error.
+
+        Raises: WitnessError: it does not.
+        """
+        from edgesparse import measure
+
+        why = self.why or why
+        if why:
+            return f"not judged: {why}", 0.0
+        try:
+            actual = run(self.feeds)
+        except OnnxRuntimeError as err:
+            return f"not judged: {err}", 0.0
+        except MeasureError as err:
+            if getattr(err.__cause__, "status", "") == "ES_ERR_NO_MEMORY":
+                return f"not judged: {err}", 0.0
+            raise WitnessError(f"{what} does not run ({err}): this is our fault, please report it") from err
+        differences = measure.compare_all(actual, self.expected)
+        for difference in differences:
+            if not difference.agrees and not self._as_unsteady(difference, actual):
+                raise WitnessError(
+                    f"{what} changed output {difference.name!r} (max error {difference.max_error:.2g}"
+                    f"{': ' + difference.note if difference.note else ''}): this is our fault, please report it"
+                )
+        errors = [difference.max_error for difference in differences if difference.agrees]
+        return AGREES, max(errors, default=0.0)
+
+    def _as_unsteady(self, difference: Difference, actual: Arrays) -> bool:
+        """Whether an output differs by no more than it does when the inputs move by one unit in their last place."""
+        import numpy as np
+
+        name = difference.name
+        expected, got = self.expected[name], actual.get(name)
+        if got is None or got.shape != expected.shape or got.dtype != expected.dtype:
+            return False
+        moved = [self._run(_moved(self.feeds, seed))[name] for seed in range(MOVES)]
+        with np.errstate(invalid="ignore", over="ignore"):
+            spread = max(_distance(each, expected) for each in moved)
+            return _distance(got, expected) <= spread
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference; infinite where only one is a number."""
+    import numpy as np
+
+    apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    apart = np.where((a == b) | ((a != a) & (b != b)), 0.0, apart)
+    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
+
+
+def _moved(feeds: Arrays, seed: int) -> dict[str, np.ndarray]:
+    """Every floating-point number moved to one of its neighbours, or not."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    return {
+        name: np.nextafter(array, (array + rng.integers(-1, 2, array.shape)).astype(array.dtype))
+        if array.dtype.kind == "f"
+        else array
+        for name, array in feeds.items()
+    }
+
+
+def _first(given: Mapping[str, Any], normal: ir.Model) -> dict[str, np.ndarray]:
+    """As many of the samples as a run takes, in the types of the inputs."""
+    import numpy as np
+
+    inputs = {str(value.name): value for value in normal.graph.inputs}
+    first = first_of(given, {name: shape_of(value) for name, value in inputs.items()}) or {}
+    return {name: np.asarray(array, dtype_of(inputs[name])) for name, array in first.items()}
+
+
+def _random(model: ir.Model) -> str:
+    """Why a model with random operators cannot be compared with itself."""
+    from edgesparse.frontend import is_random
+
+    drawn = next((node for node in model.graph if is_random(node)), None)
+    return "" if drawn is None else f"{drawn.op_type} {drawn.name!r} is random"
+
+
+def _foreign(program: Program) -> str:
+    """Why this machine cannot run a program; empty where it can."""
+    here = host.detect()
+    if program.isa != here.isa:
+        return f"built for {program.isa}, this machine is {here.isa}"
+    missing = [feature for feature in program.cpu_features if feature not in here.features]
+    return f"built for {', '.join(missing)}, which this machine lacks" if missing else ""
+
+
+def _run(program: Program, feeds: Arrays) -> Arrays:
+    from edgesparse import measure
+    from edgesparse.package.writer import write
+
+    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+        path = Path(folder) / "model.esp"
+        write(program, {}, path)
+        with measure.open_artifact(path) as opened:
+            outputs: Arrays = opened.run(dict(feeds))
+            return outputs

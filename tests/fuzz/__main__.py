@@ -1,0 +1,72 @@
+"""Fuzz edgesparse with random graphs.
+
+Usage: python -m tests.fuzz [--seconds S] [--graphs N] [--seed N] [--fault NAME] [--table] [--json FILE]
+                         [--again FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from tests.fuzz.campaign import Campaign, examined, newest_opset, read_finding
+from tests.fuzz.coverage import Coverage
+from tests.fuzz.subject import Subject
+
+CACHE = Path(__file__).parents[2] / "build" / "fuzz-models"
+
+
+def main() -> int:
+    """Run what the options say; 1 where something was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz edgesparse with random graphs.")
+    parser.add_argument("--seconds", type=float, help="how long; 60 where no number of graphs is given")
+    parser.add_argument("--graphs", type=int, help="how many graphs")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--fault", help="a fault to put back, see faults.py")
+    parser.add_argument("--table", action="store_true", help="print the table of coverage, and end")
+    parser.add_argument("--json", type=Path, help="write the table of coverage to a file")
+    parser.add_argument("--again", type=Path, help="judge a finding again")
+    options = parser.parse_args()
+    if options.again:
+        return _again(options.again, options.fault)
+    coverage = Coverage(newest_opset(), CACHE / "coverage.json" if options.fault is None else None)
+    if options.table:
+        print(coverage.table())
+        return 0
+    seconds = 60.0 if options.seconds is None and options.graphs is None else options.seconds
+    campaign = Campaign(options.seed, coverage, finds=CACHE / "finds", fault=options.fault)
+    print(f"seed {options.seed}, opsets up to {coverage.newest}")
+    try:
+        for finding in campaign.run(seconds, options.graphs):
+            print(f"FOUND {finding}\n  {finding.folder}", flush=True)
+            if options.fault is not None:
+                break
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    finally:
+        campaign.close()
+        coverage.save()
+    for title, counts in (("refused", campaign.tally.refused), ("not judged", campaign.tally.unjudged)):
+        for reason, count in counts.most_common():
+            print(f"{title:>10s} {count:5d}  {reason}")
+    print(coverage.summary())
+    print(campaign.tally.line())
+    if options.json:
+        options.json.write_text(json.dumps(coverage.json(), indent=1))
+    return int(bool(campaign.tally.findings))
+
+
+def _again(place: Path, fault: str | None) -> int:
+    subject = Subject(fault)
+    sample, way, twins, truths = read_finding(place)
+    found = examined(subject, sample, way, twins, truths)
+    subject.stop()
+    print("right, refused or not judged" if found is None else ": ".join(found))
+    return int(found is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""The witness: on which inputs it looks, what it lets pass, and what it cannot judge."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edgesparse
+from edgesparse.errors import WitnessError
+from edgesparse.frontend import load
+from edgesparse.pipeline import compiling
+from edgesparse.pipeline.ranges import seeded_inputs
+from tests.frontend.graphs import floats, model
+from tests.models import ort_run
+
+
+@pytest.mark.parametrize(
+    ("declared", "body", "low", "high"),
+    [
+        ("int64[99] i", "y = Gather (t, i)", 0, 6),
+        ("int32[99] i", "y = Gather <axis = 1> (t, i)", 0, 4),
+        ("int64[99] i", "r = Reshape (i, column) c = Cast <to = 6> (r) y = Gather (t, c)", 0, 6),
+        ("int64[99] i", "s = Add (i, two) y = Gather (t, s)", -2, 4),
+        ("int64[99] i", "s = Sub (two, i) y = Gather (t, s)", -4, 2),
+        ("int64[99] i", "s = Mul (i, two) y = Gather (t, s)", 0, 3),
+        ("float[99] i", "s = Cast <to = 7> (i) y = Gather (t, s)", 0, 6),
+        ("int64[99] i", "a = Gather (t, i) b = Gather <axis = 1> (t, i) c = ReduceSum (a) y = Mul (b, c)", 0, 4),
+        ("int64[99, 2] i", "y = GatherND (t, i)", 0, 4),
+        ("int64[1, 5] i", "y = GatherElements (t, i)", 0, 6),
+        ("int64[99] i", "y = OneHot (i, depth, onoff)", 0, 3),
+        ("int32[99] i", "s = Cast <to = 6> (two) y = Div (s, i)", 1, 3),
+        ("int64[99] i", "y = Mod (i, i)", 1, 3),
+        ("uint8[999] i", "c = Cast <to = 1> (i) y = Relu (c)", 0, 255),
+        ("int8[999] i", "c = Cast <to = 1> (i) y = Relu (c)", -128, 127),
+        ("bool[99] i", "y = Not (i)", False, True),
+    ],
+)
+def test_inputs_cover_the_range_that_their_uses_allow(declared, body, low, high):
+    constants = {
+        "t": floats(7, 5),
+        "two": np.array([2]),
+        "column": np.array([99, 1]),
+        "depth": np.array(4),
+        "onoff": np.float32([0, 1]),
+    }
+    source = model(f"g ({declared}) => (y) {{ {body} }}", **{k: v for k, v in constants.items() if k in body})
+
+    feeds = seeded_inputs(load(source))
+
+    assert np.floor(feeds["i"]).min() >= low and feeds["i"].max() <= high
+    if feeds["i"].size > 90:
+        assert {low, high} <= set(np.round(feeds["i"]).ravel().tolist())
+    ort_run(source, feeds)
+
+
+def test_what_is_random_or_unknown_to_onnx_runtime_is_not_judged_and_not_refused(tmp_path):
+    source = model("g (float[4] x) => (float[4] y) { y = Swish <alpha = 1.0> (x) }", opset=24)
+
+    seen = edgesparse.compile(source, output=tmp_path / "out.esp").witness
+
+    assert (tmp_path / "out.esp").exists()
+    if not seen.imported.startswith("agrees"):
+        assert seen.imported.startswith("not judged: ONNX Runtime cannot open")
+
+
+def test_code_for_another_machine_is_judged_by_its_normal_form(tmp_path):
+    source = model("g (float[4] x) => (float[4] y) { y = Neg (x) }")
+
+    seen = edgesparse.compile(source, "rpi4", tmp_path / "out.esp").witness
+
+    assert seen.imported == "agrees"
+    assert seen.code.startswith("not judged: built for aarch64")
+
+
+def test_no_witness_looks_when_none_is_wanted(tmp_path, command):
+    import onnx_ir as ir
+
+    ir.save(model("g (float[4] x) => (float[4] y) { y = Neg (x) }"), tmp_path / "m.onnx")
+    (tmp_path / "recipe.yaml").write_text("witness: false\n")
+
+    assert edgesparse.compile(tmp_path / "m.onnx", output=tmp_path / "a.esp", witness=False).witness is None
+    assert "against ONNX Runtime" not in command("compile", "m.onnx", "--no-witness").stdout
+    assert "against ONNX Runtime" not in command("compile", "m.onnx", "--recipe", "recipe.yaml").stdout
+    assert "against ONNX Runtime: import agrees, code agrees" in command("compile", "m.onnx").stdout
+
+
+def lossy(scale):
+    """`normalised` with an output that is wrong by a share of itself."""
+
+    def wrong(source, input_shapes, progress, normalised=compiling.normalised):
+        normal = normalised(source, input_shapes, progress)
+        last = normal.graph.outputs[0].producer()
+        last.inputs[1].const_value.numpy()
+        import onnx_ir as ir
+
+        array = last.inputs[1].const_value.numpy() * np.float32(1 + scale)
+        last.inputs[1].const_value = ir.tensor(array, name=last.inputs[1].name)
+        return normal
+
+    return wrong
+
+
+def test_errors_beyond_the_tolerance_of_verify_end_the_compilation(tmp_path, monkeypatch):
+    source = model("g (float[8, 4] x) => (float[8, 4] y) { y = MatMul (x, w) }", w=floats(4, 4))
+    monkeypatch.setattr(compiling, "normalised", lossy(0.01))
+
+    with pytest.raises(WitnessError, match=r"import changed output 'y' \(max error 0.01.*\): this is our fault"):
+        edgesparse.compile(source, output=tmp_path / "out.esp")
+
+    assert not (tmp_path / "out.esp").exists()
+
+
+def test_outputs_that_an_ulp_moves_further_are_let_pass(tmp_path):
+    """The sine of what is large turns the last bits of a product into anything."""
+    text = "g (float[64, 4] x) => (float[64, 8] y) { m = MatMul (x, w) s = Mul (m, big) y = Sin (s) }"
+
+    source = model(text, w=floats(4, 8), big=np.float32([3e5]))
+    seen = edgesparse.compile(source, output=tmp_path / "o.esp").witness
+
+    assert seen.imported == seen.code == "agrees"
+    normal, x = load(source), {"x": floats(64, 4, seed=1)}
+    assert abs(ort_run(normal, x)[0] - ort_run(source, x)[0]).max() > 1e-3  # verify would not tolerate it
+
+
+def test_the_first_of_the_samples_is_looked_at(tmp_path):
+    """The samples are the only inputs that fit: made-up ones would be indices beyond the table."""
+    text = "g (int64[1, 4] ids) => (float[1, 4, 8] y) { s = Mul (ids, ids) e = Gather (t, s) y = MatMul (e, w) }"
+    samples = {"ids": np.random.default_rng(0).integers(0, 3, (8, 4))}
+
+    source = model(text, t=floats(5, 8), w=floats(8, 8))
+    seen = edgesparse.compile(source, output=tmp_path / "o.esp", sparsity=0.5, calibration=samples).witness
+
+    assert (seen.imported, seen.code) == ("agrees", "agrees")
