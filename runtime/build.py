@@ -125,7 +125,7 @@ def test_program(source: Path, sanitizer: str = "none", wrapped: Sequence[str] =
     Calls of a function that is `wrapped` go to the program's own `__wrap_NAME`.
     """
     command = [_clang(), *STRICT, "-g", "-O1", *SANITIZERS[sanitizer], *INCLUDE, f"-I{HERE / 'src'}"]
-    command += ["-pthread", *(f"-Wl,--wrap={name}" for name in wrapped)]
+    command += ["-pthread", "-lm", *(f"-Wl,--wrap={name}" for name in wrapped)]
     return _build(f"tests/{source.stem}-{sanitizer}", command, [*SOURCES, source])
 
 

@@ -47,6 +47,41 @@ void es_yield(void);
 /* The ES_CPU(...) bits that this CPU has and the system has enabled. */
 uint64_t es_cpu_features(void);
 
+/* The floating-point mode in which kernels run: rounds to nearest, keeps denormals, traps nothing. */
+#if defined(__x86_64__)
+#define ES_FLOAT_MODE 0x1f80u
+#else
+#define ES_FLOAT_MODE 0u
+#endif
+
+/* How the calling thread rounds, whether it flushes denormals, and what it traps. Not by <fenv.h>, which
+ * knows nothing of denormals and needs a library of its own. */
+static inline uint32_t es_float_mode(void)
+{
+#if defined(__x86_64__)
+    return __builtin_ia32_stmxcsr();
+#elif defined(__aarch64__)
+    uint64_t mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode) : : "memory");
+    return (uint32_t)mode;
+#elif defined(__arm__)
+    uint32_t mode;
+    __asm__ volatile("vmrs %0, fpscr" : "=r"(mode) : : "memory");
+    return mode;
+#endif
+}
+
+static inline void es_set_float_mode(uint32_t mode)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_ldmxcsr(mode);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode) : "memory");
+#elif defined(__arm__)
+    __asm__ volatile("vmsr fpscr, %0" : : "r"(mode) : "memory");
+#endif
+}
+
 /* Tells the CPU that this is a spin loop. */
 static inline void es_relax(void)
 {

@@ -1,4 +1,4 @@
-#define _DEFAULT_SOURCE
+#define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
 #include "platform.h"
 
@@ -170,6 +170,12 @@ uint64_t es_now_ns(void)
 
 uint32_t es_cpu_count(void)
 {
+#ifdef CPU_COUNT
+    cpu_set_t allowed; /* fails on machines with more CPUs than it has bits */
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+        return (uint32_t)CPU_COUNT(&allowed);
+    }
+#endif
     const long count = sysconf(_SC_NPROCESSORS_ONLN);
     return count > 0 ? (uint32_t)count : 1;
 }

@@ -118,6 +118,7 @@ static void *worker_main(void *argument)
 {
     const es_worker *const worker = argument;
     es_pool *const pool = worker->pool;
+    es_set_float_mode(ES_FLOAT_MODE); /* it inherits that of the thread which opened the session */
     while (!atomic_load(&pool->stop)) {
         if (!run_tiles(pool, worker->index) && !spin_for_work(pool, worker)) {
             sleep_for_work(pool, worker);

@@ -248,7 +248,11 @@ static es_status run(es_session *session, const es_input *inputs, size_t input_c
     ES_REQUIRE(!atomic_exchange_explicit(&session->running, true, memory_order_acquire), error,
                ES_ERR_BUSY, "es_session_run: another thread is running this session");
     copy_in(session, inputs);
+    /* Which thread computes an element is chance: all must compute alike, whatever the caller set. */
+    const uint32_t callers_mode = es_float_mode();
+    es_set_float_mode(ES_FLOAT_MODE);
     const es_status status = run_steps(session, step_ns != NULL, error);
+    es_set_float_mode(callers_mode);
     if (status == ES_OK) {
         copy_out(session, outputs, step_ns);
     }

@@ -4,11 +4,16 @@
  *   guest reopen MODEL     forks while another thread opens and closes sessions
  *   guest profile MODEL    the timer of a profiler, which the calling thread blocks
  *   guest narrow MODEL     opens and runs on a thread with the smallest stack
+ *   guest rounding MODEL   opens and runs where the caller rounds up, flushes and traps
+ *   guest cancel MODEL     runs on a thread that has been cancelled
+ *   guest affinity MODEL   counts the CPUs of a process that is bound to one
  *
  * A child that hangs is ended by its alarm. */
-#define _DEFAULT_SOURCE
+#define _GNU_SOURCE
+#include <fenv.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
@@ -16,9 +21,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "platform.h"
 #include "subject.h"
 
-enum { THREADS = 3, FORKS = 25, PATIENCE_S = 20, NAP_US = 2000 /* longer than idle threads spin */ };
+enum { THREADS = 3, FORKS = 25, RUNS = 20, PATIENCE_S = 20, NAP_US = 2000 /* longer than idle threads spin */ };
 
 static subject tested;
 static es_output outputs[2]; /* allocated before any fork: a child of threads must not allocate */
@@ -160,9 +166,52 @@ static void run_narrow(char *path)
     pthread_attr_t attributes;
     pthread_t thread;
     pthread_attr_init(&attributes);
-    require(pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN) == 0, "no such stack");
+    require(pthread_attr_setstacksize(&attributes, (size_t)PTHREAD_STACK_MIN) == 0, "no such stack");
     require(pthread_create(&thread, &attributes, use_once, path) == 0, "no thread");
     pthread_join(thread, NULL);
+}
+
+static void run_rounding(es_session *session)
+{
+    fesetround(FE_UPWARD);
+    feenableexcept(FE_ALL_EXCEPT);
+    const uint32_t mode = es_float_mode();
+    es_session *const own = open_session(); /* its workers inherit the mode */
+    for (int i = 0; i < RUNS; i++) {
+        require_run(&tested, session, outputs);
+        require_run(&tested, own, outputs);
+    }
+    es_session_close(own);
+    require(es_float_mode() == mode, "the caller's mode is lost");
+    fesetenv(FE_DFL_ENV);
+}
+
+static void *run_cancelled(void *session)
+{
+    pthread_cancel(pthread_self());
+    require_run(&tested, session, outputs);
+    atomic_store(&done, true);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void cancel(es_session *session)
+{
+    pthread_t thread;
+    void *result;
+    require(pthread_create(&thread, NULL, run_cancelled, session) == 0, "no thread");
+    pthread_join(thread, &result);
+    require(result == PTHREAD_CANCELED && atomic_load(&done), "a run was cancelled");
+    require_run(&tested, session, outputs);
+}
+
+static void count_cpus(void)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    require(sched_setaffinity(0, sizeof one, &one) == 0, "not bound");
+    require(es_cpu_count() == 1, "CPUs count that the process may not use");
 }
 
 int main(int count, char **arguments)
@@ -183,6 +232,12 @@ int main(int count, char **arguments)
         profile(session);
     } else if (strcmp(command, "narrow") == 0) {
         run_narrow(arguments[2]);
+    } else if (strcmp(command, "rounding") == 0) {
+        run_rounding(session);
+    } else if (strcmp(command, "cancel") == 0) {
+        cancel(session);
+    } else if (strcmp(command, "affinity") == 0) {
+        count_cpus();
     } else {
         return 2;
     }

@@ -117,6 +117,22 @@ int32_t fail_as(void *const *args, int32_t begin, int32_t end, int64_t *fault)
     return begin < end ? (int32_t)script[0] : 0;
 }
 
+/* args: y [tiles] f32; each tile takes its time and a division that has to be rounded. */
+int32_t divide(void *const *args, int32_t begin, int32_t end, int64_t *fault)
+{
+    (void)fault;
+    float *const y = args[0];
+    for (int32_t tile = begin; tile < end; tile++) {
+        volatile int32_t turns = 10000;
+        while (turns > 0) {
+            turns = turns - 1;
+        }
+        const volatile float three = 3.0f;
+        y[tile] = (float)(tile + 1) / three;
+    }
+    return 0;
+}
+
 /* args: x [1] i32; tile 0 never ends, so that the other is a worker's, which writes where nothing is. */
 int32_t crash(void *const *args, int32_t begin, int32_t end, int64_t *fault)
 {

@@ -213,6 +213,14 @@ def slow_model(isa: str) -> Sample:
     return Sample(program, {"x": np.array([41], np.int32)}, {"y": np.array([42], np.int32)})
 
 
+def dividing_program(isa: str, tiles: int) -> Program:
+    """One step that works long enough for every thread to have a share, and rounds."""
+    image = kernel_image(isa)
+    step = Step("divide", "Div", "divide", image.symbols["divide"], tiles, (Arg(Space.ARENA, 0, 4 * tiles),))
+    y = TensorSpec("y", "float32", (tiles,), 0)
+    return Program(isa, (), -(-tiles // 16) * 64, 0, (), (y,), (step,), image.code, b"")
+
+
 def crashing_program(isa: str) -> Program:
     """One step that a session of two threads runs into a crash of its worker."""
     image = kernel_image(isa)

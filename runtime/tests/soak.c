@@ -28,7 +28,7 @@ enum {
     SOAKERS = 4,
     STACK_BYTES = 256 * 1024,
     WAYS = 32,
-    LAST_FAULT = 24, /* beyond the calls of any use */
+    LAST_FAULT = 48, /* beyond the calls of any use */
     STATUS_END = ES_ERR_FORKED + 1
 };
 
