@@ -13,7 +13,12 @@
  * its own.
  *
  * Signals: the threads of a session block all but SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS and
- * SIGPROF. */
+ * SIGPROF. No function may be called from a signal handler.
+ *
+ * Cancellation: es_session_run has no cancellation point; es_model_open_file and es_session_close have,
+ * and leak when they are cancelled.
+ *
+ * Floating point: kernels round to nearest, keep denormals and trap nothing, whatever the caller set. */
 #ifndef EDGESPARSE_H
 #define EDGESPARSE_H
 
