@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from edgesparse.errors import PackageError
 from edgesparse.package import layout
 from edgesparse.program import Arg, Bound, IndexKind, Program, Space, Step, TensorSpec
 
+_CHUNK = 1 << 16  # elements that are compared at a time
 _SPACE_NAMES = {
     Space.ARENA: "arena",
     Space.WEIGHTS: "weights",
@@ -34,8 +36,9 @@ def check(program: Program) -> None:
     _check_tensors("input", program.inputs, program.arena_bytes)
     _check_tensors("output", program.outputs, program.arena_bytes)
     _check_arrays(program)
+    names: set[str] = {""}  # that are checked: steps share them
     for index, step in enumerate(program.steps):
-        _check_step(f"step {index} {step.name!r}", step, program)
+        _check_step(index, step, program, names)
 
 
 def tensor_bytes(tensor: TensorSpec) -> int:
@@ -62,6 +65,7 @@ def _check_header(program: Program) -> None:
         ("inputs", len(program.inputs), layout.MAX_TENSORS),
         ("outputs", len(program.outputs), layout.MAX_TENSORS),
         ("steps", len(program.steps), layout.MAX_STEPS),
+        ("index arrays", len(program.arrays), layout.MAX_ARRAYS),
     ):
         _require(0 <= count <= limit, f"the program has {count} {what}, expected at most {limit}")
     _require(len(program.code) > 0, "the program has no code")
@@ -107,36 +111,39 @@ def _check_range(where: str, offset: int, size: int, space: str, space_bytes: in
     )
 
 
-def _check_step(where: str, step: Step, program: Program) -> None:
+def _check_step(index: int, step: Step, program: Program, names: set[str]) -> None:
+    """Words its messages only if something is wrong, as `_check_arg` does: steps are many, and names may be long."""
+
+    def fail(message: str) -> NoReturn:
+        raise PackageError(f"step {index} {step.name!r}: {message}")
+
     for text in (step.name, step.op, step.kernel):
-        _check_name(where, text)
-    code_align = 1 if program.isa == "x86_64" else 4
-    _require(
-        0 <= step.code_offset < len(program.code) and step.code_offset % code_align == 0,
-        f"{where}: its kernel is at byte {step.code_offset}, "
-        f"which is no instruction of the code ({len(program.code)} bytes)",
-    )
-    _require(1 <= step.tiles < 2**31, f"{where}: has {step.tiles} tiles, expected 1 to {2**31 - 1}")
-    _require(
-        len(step.args) <= layout.MAX_STEP_ARGS,
-        f"{where}: has {len(step.args)} arguments, expected at most {layout.MAX_STEP_ARGS}",
-    )
-    for index, arg in enumerate(step.args):
-        _check_arg(where, index, arg, program)
+        if text not in names:
+            _check_name(f"step {index} {step.name!r}", text)
+            names.add(text)
+    code_bytes, code_align = len(program.code), 1 if program.isa == "x86_64" else 4
+    if not 0 <= step.code_offset < code_bytes or step.code_offset % code_align:
+        fail(f"its kernel is at byte {step.code_offset}, which is no instruction of the code ({code_bytes} bytes)")
+    if not 1 <= step.tiles < 2**31:
+        fail(f"has {step.tiles} tiles, expected 1 to {2**31 - 1}")
+    if len(step.args) > layout.MAX_STEP_ARGS:
+        fail(f"has {len(step.args)} arguments, expected at most {layout.MAX_STEP_ARGS}")
+    for number, arg in enumerate(step.args):
+        _check_arg((index, step, number), arg, program, names)
 
 
-def _check_arg(step: str, index: int, arg: Arg, program: Program) -> None:
-    """Words its messages only if something is wrong: plans have many arguments."""
-
+def _check_arg(site: tuple[int, Step, int], arg: Arg, program: Program, names: set[str]) -> None:
     def where() -> str:
-        return f"{step}: argument {index}"
+        index, step, number = site
+        return f"step {index} {step.name!r}: argument {number}"
 
     space_bytes = _space_bytes(program, arg.space)
     sound = arg.offset_bytes >= 0 and arg.offset_bytes % layout.DATA_ALIGN == 0 and arg.size_bytes >= 0
     if not sound or arg.offset_bytes + arg.size_bytes > space_bytes:
         _check_range(where(), arg.offset_bytes, arg.size_bytes, _SPACE_NAMES[arg.space], space_bytes)
-    if arg.name:
+    if arg.name not in names:
         _check_name(where(), arg.name)
+        names.add(arg.name)
     if arg.space != Space.INDICES:
         if arg.array:
             raise PackageError(f"{where()}: names index array {arg.array}, but is not in the indices")
@@ -177,7 +184,7 @@ def _check_bound(where: str, content: memoryview, bound: Bound) -> None:
         f"{where}: has {len(content)} bytes, expected a multiple of {dtype.itemsize}",
     )
     _require(
-        0 <= bound.limit < 2**63 and bound.lowest >= -(2**63) and min(bound.part, bound.part_limit) >= 0,
+        all(0 <= fact < 2**63 for fact in (bound.limit, bound.part, bound.part_limit)) and bound.lowest >= -(2**63),
         f"{where}: has a limit out of range",
     )
     _require(bound.lowest == 0 or bound.kind == IndexKind.INDEX, f"{where}: has a lowest value, expected none")
@@ -206,9 +213,15 @@ def _check_indices(where: str, indices: np.ndarray, bound: Bound) -> None:
 def _check_order(where: str, order: np.ndarray, bound: Bound) -> None:
     _require(bound.part > 0 and bound.part_limit == 0, f"{where}: is cut into parts of {bound.part} elements")
     _require_within(where, order, 0, (0, bound.limit))
-    places = np.arange(order.size) % max(bound.limit, 1)
-    astray = np.flatnonzero(order.astype(np.int64) // bound.part != places // bound.part)
-    _require(astray.size == 0, f"{where}: has an index of another part at element {astray[:1].sum()}")
+    period = min(bound.limit, order.size)
+    starts = (np.arange(period) // bound.part * bound.part).astype(np.int32)  # of the part that each place is in
+    starts = np.tile(starts, max(1, _CHUNK // max(period, 1)))
+    for first in range(0, order.size, max(starts.size, 1)):
+        chunk = order[first : first + starts.size]
+        inside = (chunk - starts[: chunk.size]).view(np.uint32)  # what is below 0 is large
+        if inside.size and inside.max() >= bound.part:
+            at = first + int(np.flatnonzero(inside >= bound.part)[0])
+            raise PackageError(f"{where}: has an index of another part at element {at}")
 
 
 def _require_within(where: str, indices: np.ndarray, first: int, limits: tuple[int, int]) -> None:

@@ -33,6 +33,8 @@ MAX_ARENA_BYTES = 1 << 34
 MAX_TENSORS = 4096  # inputs, and as many outputs
 MAX_STEPS = 1 << 16
 MAX_STEP_ARGS = 64
+MAX_ARRAYS = 1 << 15
+MAX_STRINGS = 1 << 18
 MAX_STRING_BYTES = 1 << 14
 MAX_RANK = 8
 

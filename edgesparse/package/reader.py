@@ -140,7 +140,8 @@ class _Tables:
 
     def text(self, number: int) -> str:
         """One of the strings."""
-        _require(number < len(self.strings), f"plan: names string {number}, it has {len(self.strings)}")
+        if number >= len(self.strings):
+            raise PackageError(f"plan: names string {number}, it has {len(self.strings)}")
         return self.strings[number]
 
 
@@ -194,13 +195,12 @@ def _read_strings(starts: list[int], blob: bytes) -> list[str]:
     found = []
     for number, (begin, end) in enumerate(pairwise(bounds)):
         encoded = blob[begin : end - 1]
-        _require(
-            begin < end and blob[end - 1 : end] == b"\0" and len(encoded) <= layout.MAX_STRING_BYTES,
-            f"plan: string {number} has {end - begin - 1} bytes, expected at most {layout.MAX_STRING_BYTES}, then NUL",
-        )
+        if not begin < end <= begin + 1 + layout.MAX_STRING_BYTES or blob[end - 1 : end] != b"\0":
+            raise PackageError(f"plan: string {number} is not {layout.MAX_STRING_BYTES} bytes or less, then NUL")
         found.append(encoded)
-    disorder = [number for number, (left, right) in enumerate(pairwise(found), 1) if left >= right]
-    _require(not disorder, f"plan: string {disorder[:1]} is not behind the one before it in order")
+    for number, (left, right) in enumerate(pairwise(found), 1):
+        if left >= right:
+            raise PackageError(f"plan: string {number} is not behind the one before it in order")
     try:
         return [encoded.decode() for encoded in found]
     except UnicodeDecodeError as err:
@@ -252,17 +252,17 @@ def _read_steps(tables: _Tables) -> Iterator[Step]:
     used = 0
     for *names, kind, image, tiles, first_arg, arg_count, code_offset, reserved in tables.steps:
         name, op, kernel = map(tables.text, names)
-        _require(kind == layout.STEP_CALL, f"step {name!r}: is of the unknown kind {kind}; update edgesparse")
-        _require(
-            first_arg == used and used + arg_count <= len(tables.args) and image == 0 and not any(reserved),
-            f"step {name!r}: has {arg_count} arguments from {first_arg}, expected them from {used}",
-        )
+        if kind != layout.STEP_CALL:  # messages are worded only if they are needed: names may be long
+            raise PackageError(f"step {name!r}: is of the unknown kind {kind}; update edgesparse")
+        if first_arg != used or used + arg_count > len(tables.args) or image or any(reserved):
+            raise PackageError(f"step {name!r}: has {arg_count} arguments from {first_arg}, expected them from {used}")
         args = tuple(_read_arg(name, record, tables) for record in tables.args[used : used + arg_count])
         used += arg_count
         yield Step(name, op, kernel, code_offset, tiles, args)
     _require(used == len(tables.args), f"plan: has {len(tables.args)} arguments, its steps use {used}")
 
 
+_SPACES = tuple(Space)
 _ZERO = bytes(36)
 
 
@@ -270,10 +270,9 @@ def _read_arg(step: str, record: tuple[Any, ...], tables: _Tables) -> Arg:
     space, array, offset, size, name, reserved = record
     if reserved != _ZERO:
         raise PackageError(f"step {step!r}: a reserved byte of an argument is not zero")
-    try:
-        return Arg(Space(space), offset, size, tables.text(name), array)
-    except ValueError as err:
-        raise PackageError(f"step {step!r}: an argument is in an unknown space: {err}") from err
+    if space >= len(_SPACES):
+        raise PackageError(f"step {step!r}: an argument is in the unknown space {space}; update edgesparse")
+    return Arg(_SPACES[space], offset, size, tables.text(name), array)
 
 
 def _read_array(record: tuple[Any, ...]) -> IndexArray:

@@ -25,6 +25,8 @@ enum {
     ES_MAX_TENSORS = 4096, /* inputs, and as many outputs */
     ES_MAX_STEPS = 1 << 16,
     ES_MAX_STEP_ARGS = 64,
+    ES_MAX_ARRAYS = 1 << 15,
+    ES_MAX_STRINGS = 1 << 18,
     ES_MAX_STRING_BYTES = 1 << 14
 };
 #define ES_MAX_ARENA_BYTES ((uint64_t)1 << 34)

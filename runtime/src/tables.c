@@ -11,6 +11,12 @@ static es_status check_counts(const es_file_plan *counts, es_error *error)
     ES_REQUIRE(counts->step_count <= ES_MAX_STEPS, error, ES_ERR_LIMIT,
                "plan: %llu steps, at most %llu are allowed", ES_U(counts->step_count),
                ES_U(ES_MAX_STEPS));
+    ES_REQUIRE(counts->array_count <= ES_MAX_ARRAYS, error, ES_ERR_LIMIT,
+               "plan: %llu index arrays, at most %llu are allowed", ES_U(counts->array_count),
+               ES_U(ES_MAX_ARRAYS));
+    ES_REQUIRE(counts->string_count <= ES_MAX_STRINGS, error, ES_ERR_LIMIT,
+               "plan: %llu strings, at most %llu are allowed", ES_U(counts->string_count),
+               ES_U(ES_MAX_STRINGS));
     ES_REQUIRE(es_is_zero(counts->reserved, sizeof counts->reserved), error, ES_ERR_INVALID,
                "plan: a reserved byte is not zero");
     return ES_OK;

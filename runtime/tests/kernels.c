@@ -145,3 +145,15 @@ int32_t crash(void *const *args, int32_t begin, int32_t end, int64_t *fault)
     *(volatile int32_t *)64 = 0;
     return 0;
 }
+
+/* args: memory, script [1] i64; writes to the byte of the memory that the script names. */
+int32_t trespass(void *const *args, int32_t begin, int32_t end, int64_t *fault)
+{
+    (void)fault;
+    volatile uint8_t *const memory = args[0];
+    const int64_t *const script = args[1];
+    if (begin < end) {
+        memory[script[0]] = 1;
+    }
+    return 0;
+}

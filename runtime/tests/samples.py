@@ -201,6 +201,17 @@ def scripted_failure(lookup: Sample, script: Sequence[int]) -> Sample:
     return replace(lookup, program=replace(lookup.program, steps=(before, scripted, after), weights=weights))
 
 
+def trespassing_model(isa: str, space: Space, byte: int) -> Program:
+    """Writes to one byte, counted from the start of a space."""
+    image = kernel_image(isa)
+    weights = np.array([byte], np.int64).tobytes()
+    args = (Arg(space, 0, 4), Arg(Space.WEIGHTS, 0, 8))
+    step = Step("trespass", "Write", "trespass", image.symbols["trespass"], 1, args)
+    x = TensorSpec("x", "int32", (1,), 0)
+    arrays = (IndexArray(0, 4, Bound(IndexKind.INDPTR, "int32", 0)),)
+    return Program(isa, (), 20480, 12288, (x,), (x,), (step,), image.code, weights, bytes(4), arrays)
+
+
 def slow_model(isa: str) -> Sample:
     """One step that takes milliseconds."""
     image = kernel_image(isa)

@@ -220,13 +220,14 @@ static void change(content file, const es_container *container, const es_tables 
     if (count == 0) {
         return;
     }
-    const uint64_t begin = random_below(count);
+    const bool at_edge = array.part < count && random_below(4) == 0;
+    const uint64_t begin = at_edge ? array.part : random_below(count);
     const uint64_t longest = random_below(4) == 0 ? count : 3;
     const uint64_t end = begin + 1 + random_below(longest);
     uint8_t *const data =
         file.data + (container->sections[ES_SECTION_INDICES].data - file.data) + array.offset;
     int64_t other = 0;
-    memcpy(&other, data + random_below(count) * width, width);
+    memcpy(&other, data + (random_below(2) == 0 ? begin : random_below(count)) * width, width);
     const int64_t value = likely_value(&array, other); /* little-endian: its first bytes are it */
     for (uint64_t i = begin; i < end && i < count; i++) {
         memcpy(data + i * width, &value, width);

@@ -54,6 +54,8 @@ def test_section_kinds_are_equal(kind):
         "TENSORS",
         "STEPS",
         "STEP_ARGS",
+        "ARRAYS",
+        "STRINGS",
         "STRING_BYTES",
     ],
 )
