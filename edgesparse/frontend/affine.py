@@ -93,9 +93,20 @@ def _move_factor(graph: ir.Graph, node: ir.Node, value: ir.Value, source: ir.Val
     result.replace_all_uses_with(value)
     graph.remove(node, safe=True)
     scaled = ir.node("Mul", [source, add_constant(graph, scalar.reshape(()), f"{node.name}_factor")], name=node.name)
-    scaled.outputs[0].name, scaled.outputs[0].type, scaled.outputs[0].shape = result.name, source.type, source.shape
+    made = scaled.outputs[0]
+    made.name, made.type, made.shape = f"{node.name}_hoisted", source.type, source.shape
     producer.append(scaled)
-    reader.node.replace_input_with(reader.idx, scaled.outputs[0])
+    reader.node.replace_input_with(reader.idx, made)
+    _rename_between(made, value, result.name)
+
+
+def _rename_between(first: ir.Value, last: ir.Value, name: str | None) -> None:
+    """What lies between is another value now than the one that had its name; `last` is the one called `name`."""
+    value: ir.Value | None = last
+    while value is not None and value is not first:
+        value.name = name if value is last else f"{value.name}_hoisted"
+        mover = value.producer()
+        value = mover.inputs[0] if mover is not None else None
 
 
 def _chain_from(node: ir.Node) -> Chain | None:
@@ -195,7 +206,7 @@ def _fold_backward(graph: ir.Graph, chain: Chain) -> bool:
     else:
         scaled = _scale_transposed(weight, scale, layer.attributes.get_int("group", 1))
     _replace_weights(graph, layer, scaled, bias * scale + shift, weight.dtype)
-    _bypass(graph, chain, chain.source)
+    _bypass(graph, chain, chain.source, takes_name=True)
     return True
 
 
@@ -216,6 +227,7 @@ def _fold_into_matmul(graph: ir.Graph, chain: Chain, layer: ir.Node, weight: np.
     if scale is None:
         return False
     _replace_weights(graph, layer, weight * scale, None, weight.dtype)
+    chain.source.name = f"{chain.source.name}_scaled"
     _emit(graph, chain, Affine(np.ones(()), affine.shift))
     return True
 
@@ -265,7 +277,7 @@ def _emit(graph: ir.Graph, chain: Chain, affine: Affine) -> None:
         node.outputs[0].name, node.outputs[0].type, node.outputs[0].shape = name, chain.result.type, chain.result.shape
         last.append(node)
         last, value = node, node.outputs[0]
-    _bypass(graph, chain, value)
+    _bypass(graph, chain, value, takes_name=value is not chain.source)
 
 
 def _replace_weights(
@@ -281,8 +293,11 @@ def _replace_weights(
     layer.replace_input_with(2, add_constant(graph, bias.astype(dtype), f"{original.name}_bias"))
 
 
-def _bypass(graph: ir.Graph, chain: Chain, value: ir.Value) -> None:
-    """Let every reader of `chain` read `value`, under the chain's name where it is a graph output."""
+def _bypass(graph: ir.Graph, chain: Chain, value: ir.Value, *, takes_name: bool = False) -> None:
+    """Let every reader of `chain` read `value`.
+
+    Args: takes_name: `value` is what the chain has computed, so it is called so; an output of the graph always is.
+    """
     result = chain.result
     if value is result:
         return
@@ -291,8 +306,8 @@ def _bypass(graph: ir.Graph, chain: Chain, value: ir.Value) -> None:
         copy.outputs[0].type, copy.outputs[0].shape = result.type, result.shape
         chain.nodes[-1].append(copy)
         value = copy.outputs[0]
-    name, is_output = result.name, result.is_graph_output()
+    name, takes_name = result.name, takes_name or result.is_graph_output()
     result.replace_all_uses_with(value, replace_graph_outputs=True)
-    if is_output:
+    if takes_name:
         result.name, value.name = f"{name}_folded", name
     graph.remove(list(reversed(chain.nodes)), safe=True)

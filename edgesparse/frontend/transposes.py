@@ -362,19 +362,9 @@ def _apply(graph: ir.Graph, perm: Perm, moved: set[ir.Node]) -> None:
         for use in list(value.uses()):
             if use.node not in moved and use.node is not turn:
                 use.node.replace_input_with(use.idx, turn.outputs[0])
-        if value.is_graph_output():
-            _give_output(value, turn.outputs[0])
+        graph.outputs[:] = [turn.outputs[0] if output is value else output for output in list(graph.outputs)]
+        value.name, turn.outputs[0].name = f"{value.name}_moved", value.name  # which is what the turn gives now
         _drop_unread(graph, turn)
-
-
-def _give_output(value: ir.Value, other: ir.Value) -> None:
-    graph = value.graph
-    assert graph is not None
-    name = value.name
-    for at, output in enumerate(graph.outputs):
-        if output is value:
-            graph.outputs[at] = other
-    value.name, other.name = f"{name}_moved", name
 
 
 def _turned(

@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from edgesparse import reference
 from edgesparse.errors import FrontendError
 from edgesparse.frontend import load
 from edgesparse.frontend.shapes import is_static
@@ -114,3 +115,20 @@ def test_zeros_survive_normalisation():
 
     left = [node.inputs[1].const_value.numpy() for node in normal.graph if node.op_type == "Conv"]
     assert sum(int((array == 0).sum()) for array in left) == zeros > 10_000
+
+
+@pytest.mark.parametrize("name", REAL_NAMES)
+def test_a_value_that_is_called_as_one_of_the_file_is_that_value(name):
+    path = real_model(name)
+    source, normal = ir.load(path), load(path, INPUT_SHAPES.get(name))
+    names = {value.name for node in source.graph for value in node.outputs}
+    both = [value.name for node in normal.graph for value in node.outputs if value.name in names]
+    inputs = random_inputs(normal)
+    wanted = {value.name for value in source.graph.inputs}
+
+    expected = reference.evaluate(source, {k: v for k, v in inputs.items() if k in wanted}, both)
+    actual = reference.evaluate(normal, inputs, both)
+
+    assert len(both) >= min(5, len(normal.graph) // 2)
+    for value in both:
+        assert_close(actual[value], expected[value], rtol=1e-3, atol=1e-4)
