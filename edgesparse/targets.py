@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,34 @@ def load(name_or_path: str | Path) -> Target:
     return replace(target, calibration=calibration.read(own)) if own.is_file() else target
 
 
+def facts(target: Target) -> dict[str, Any]:
+    """What is known of a target, as the table of a target's file; its calibration is no part of it."""
+    table: dict[str, Any] = {"schema": SCHEMA}
+    for section, keys in _KEYS.items():
+        known = {key: getattr(target, key, None) for key in keys if key != "schema"}
+        held = {key: list(value) if isinstance(value, tuple) else value for key, value in known.items()}
+        held = {key: value for key, value in held.items() if value not in (None, "")}
+        table |= held if section == "" else {section: held}
+    if target.core is not None:
+        table["core"] = {key: value for key, value in asdict(target.core).items() if value}
+    return table
+
+
+def of_facts(table: Any, where: str) -> Target:
+    """The target of such a table, with the calibration that is known here of a target of its name.
+
+    Raises: TargetError: the table breaks the schema.
+    """
+    if not isinstance(table, Mapping) or table.get("schema") != SCHEMA:
+        raise TargetError(f"{where}: got no facts of a target in schema {SCHEMA}; remedy: compile the model again")
+    target = _parse(table, where)
+    if target.name in names():
+        with contextlib.suppress(TargetError):
+            known = load(target.name)
+            return known if replace(known, calibration=None) == target else target
+    return _calibrated(target, folder())
+
+
 def cached_calibration(target: Target) -> Path:
     """Where `edgesparse tune` keeps what it measured of a target, for this user; of `host` for each CPU."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -146,6 +175,8 @@ def _borrowed(known: Calibration | None, host: Host) -> Calibration | None:
     """A candidate's calibration on `host`: no more than an estimate unless it was measured on such a CPU."""
     return known if known is None or known.machine == host.model else replace(known, origin=calibration.ESTIMATED)
 
+
+_ARCHITECTURES = {"x86_64": ("x86_64",), "aarch64": ("aarch64", "arm64"), "armv7": ("armv7", "arm")}
 
 # Key: (type, required). Bare integers are positive.
 _KEYS: dict[str, dict[str, tuple[type, bool]]] = {
@@ -223,6 +254,10 @@ def _checked(value: Any, kind: type, where: str) -> Any:
 def _check_codegen(facts: Mapping[str, Any], where: str) -> None:
     if facts["isa"] not in FEATURES:
         raise TargetError(f"{where}: codegen.isa: got {facts['isa']!r}, expected one of {', '.join(FEATURES)}")
+    prefixes = _ARCHITECTURES[facts["isa"]]
+    if not facts["triple"].startswith(prefixes) or "-linux" not in facts["triple"]:
+        expected = f"{prefixes[0]}-linux-gnu or another of {facts['isa']} and Linux"
+        raise TargetError(f"{where}: codegen.triple: got {facts['triple']!r}, expected {expected}")
     known = FEATURES[facts["isa"]]
     for feature in facts["requires"]:
         if feature not in known:

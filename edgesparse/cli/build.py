@@ -102,6 +102,8 @@ def compile_command(
     if report.witness is not None:
         seen = report.witness
         click.echo(f"against ONNX Runtime: import {seen.imported}, code {seen.code} ({seen.seconds:.1f} s)")
+    for note in report.notes:
+        click.echo(f"note: {note}")
 
 
 @click.command("tune")
@@ -168,6 +170,8 @@ def explain_command(model: Path, target: str, input_shapes: Any, as_json: bool, 
     _tell(report.search)
     if report.other_ops:
         click.echo("without weights: " + ", ".join(f"{count} {op}" for op, count in report.other_ops.items()))
+    for note in report.notes:
+        click.echo(f"note: {note}")
 
 
 def _tell(found: pipeline.SearchReport | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -12,7 +13,7 @@ from click.core import ParameterSource
 
 from edgesparse import pipeline
 from edgesparse.errors import MeasureError
-from edgesparse.pipeline.pruning import AMOUNTS, KINDS
+from edgesparse.pipeline.pruning import AMOUNTS, KINDS, no_share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,13 +34,29 @@ witness = click.option(
 )
 
 
+class Share(click.ParamType[Any]):
+    """A number from 0 up to below 1."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Turn the text into a number."""
+        try:
+            share = float(value)
+        except ValueError:
+            share = math.nan
+        if not 0.0 <= share < 1.0:
+            self.fail(no_share(str(value)), param, ctx)
+        return share
+
+
 def pruning(command: Command) -> Command:
     """Add the options of pruning to a command: the fields of `pipeline.Pruning`, and a recipe that holds them."""
     decorators = [
         click.option("--recipe", type=FILE, help="A YAML file with options; those given here go before its own."),
         click.option(
             "--sparsity",
-            type=click.FloatRange(0.0, 1.0, max_open=True),
+            type=Share(),
             help="Share of the prunable weights to set to zero.",
         ),
         click.option("--latency", metavar="TIME", help="Choose densities by layer so that it takes so long: 8ms."),
@@ -73,7 +90,7 @@ def pruning(command: Command) -> Command:
         click.option("--permute", is_flag=True, help="With N:M, reorder channels before, so that more can stay."),
         click.option(
             "--structured",
-            type=click.FloatRange(0.0, 1.0, max_open=True),
+            type=Share(),
             help="Share of the multiply-accumulates to take away as whole channels, heads and neurons, first of all.",
         ),
         click.option(
@@ -171,5 +188,5 @@ input_shapes = click.option(
     "input_shapes",
     type=InputShape(),
     multiple=True,
-    help="Fix an input's dynamic shape; they are 1 by default.",
+    help="Fix an input's dynamic shape; the batch size is 1 by default.",
 )

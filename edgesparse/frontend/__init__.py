@@ -4,6 +4,7 @@ from edgesparse.frontend.fold import is_random
 from edgesparse.frontend.inspect import ModelSummary, Signature, describe
 from edgesparse.frontend.normalise import load, normalise
 from edgesparse.frontend.read import Examples, Source, blank, is_pytorch, read
+from edgesparse.frontend.remarks import remarks
 from edgesparse.frontend.support import expand_functions, unsupported
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "load",
     "normalise",
     "read",
+    "remarks",
     "unsupported",
 ]

@@ -47,7 +47,7 @@ def _wants_repair(model: onnx.ModelProto) -> bool:
     values = (value for graph in graphs for value in (*graph.input, *graph.output, *graph.value_info))
     if any(size.dim_value < 0 for value in values for size in value.type.tensor_type.shape.dim):
         return True
-    return any(not output.HasField("type") for output in model.graph.output) or not all(map(_is_sorted, graphs))
+    return any(map(_lacks_shape, model.graph.output)) or not all(map(_is_sorted, graphs))
 
 
 def _domain(name: str) -> str:
@@ -107,8 +107,13 @@ def _sort(graph: onnx.GraphProto) -> None:
     graph.node.extend(ordered)
 
 
+def _lacks_shape(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type
+    return not kind.WhichOneof("value") or (kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape"))
+
+
 def _add_types(model: onnx.ModelProto) -> None:
-    missing = [value for value in model.graph.output if not value.HasField("type")]
+    missing = list(filter(_lacks_shape, model.graph.output))
     if not missing:
         return
     try:
@@ -116,7 +121,7 @@ def _add_types(model: onnx.ModelProto) -> None:
     except (onnx.shape_inference.InferenceError, ValueError):  # too large for it, or wrong: the checker says so
         return
     values = (*graph.input, *graph.value_info, *graph.output)
-    types = {value.name: value.type for value in values if value.HasField("type")}
+    types = {value.name: value.type for value in values if not _lacks_shape(value)}
     for value in missing:
         if value.name in types:
             value.type.CopyFrom(types[value.name])

@@ -11,6 +11,16 @@ from edgesparse.program import Program
 from edgesparse.targets import Target
 
 
+def require_known(target: Target) -> None:
+    """Check that LLVM knows the CPU and the features of a target.
+
+    Raises: TargetError: it does not; with near names.
+    """
+    from edgesparse.lower import llvm
+
+    llvm.require_known(target)
+
+
 def lower(
     model: ir.Model,
     target: Target,

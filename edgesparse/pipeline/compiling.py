@@ -47,8 +47,8 @@ def compile(
         target: a built-in name, the path of a target's TOML file, or a Target.
         output: path of the artifact; MODEL.TARGET.esp in the working directory by default.
         example_inputs: what to trace a PyTorch module with; their shapes become the model's.
-        input_shapes: full shapes by input name; other dynamic dimensions become 1. A PyTorch module that comes with
-            no example inputs is traced with float32 inputs of these shapes.
+        input_shapes: full shapes by input name; only batch sizes may be left out, which become 1. A PyTorch module
+            that comes with no example inputs is traced with float32 inputs of these shapes.
         threads: that a budget of latency holds for; the artifact runs with any number.
         witness: run the model before and after and compare; see `pipeline/witness.py`.
         pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
@@ -90,6 +90,7 @@ def compile(
         layers=plans,
         pruning=replace(report, search=found) if report else None,
         witness=told,
+        notes=frontend.remarks(source, input_shapes),
     )
 
 
@@ -134,6 +135,7 @@ def lowered(
 
     progress("choosing kernels")
     plans = schedule.plan(normal, target)
+    lower.require_known(target)
     progress(f"generating code for {target.name}")
     return lower.lower(normal, target, plans, expose=expose), tuple(plans.values())
 
@@ -166,6 +168,7 @@ def _manifest(
         "model": name_of(model),
         "model_sha256": digest(model, source),
         "target": target.name,
+        "target_facts": targets.facts(target),
         "pruning": pruning.record if pruning else None,
         "layers": [{"name": plan.layer, "kernel": plan.kernel, "density": round(plan.density, 4)} for plan in plans],
     }

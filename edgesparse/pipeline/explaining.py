@@ -43,6 +43,7 @@ class ExplainReport:
     fixed: tuple[FixedLayer, ...]
     other_ops: dict[str, int]
     search: SearchReport | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def dense_us(self) -> float:
@@ -102,6 +103,7 @@ def explain(
         fixed=fixed,
         other_ops=dict(Counter(node.op_type for node in rest if str(node.name) not in names).most_common()),
         search=found,
+        notes=frontend.remarks(source, input_shapes),
     )
     if html:
         from edgesparse.pipeline.page import page

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +29,9 @@ BUDGETS = ("latency", "speedup", "max_accuracy_drop")
 
 AMOUNTS = ("sparsity", *BUDGETS)
 """Fields of `Pruning` that say how much to prune; only one of them can."""
+
+OTHER_OPTIONS = ("target", "output", "example_inputs", "input_shapes", "threads", "witness", "html", "progress")
+"""What the functions that take the options of `Pruning` take besides."""
 
 NOT_RECORDED = (*BUDGETS, "eval", "resume", "ray")
 
@@ -129,10 +134,11 @@ class Pruning:
 
         named(METHODS, self.method, "method")
         named(ALLOCATIONS, self.allocation, "allocation")
-        _check_share(self.sparsity, "")
+        _check_share(self.sparsity, "sparsity")
+        _check_share(self.structured, "structured")
         pattern_called(self.pattern)
         for name, own in self.layers.items():
-            _check_share(own.get("sparsity"), f"layers: {name}: ")
+            _check_share(own.get("sparsity"), f"layers: {name}: sparsity")
             pattern_called(own.get("pattern", self.pattern))
         if self.latency is not None:
             from edgesparse.search import parse_latency
@@ -156,6 +162,7 @@ class Pruning:
         """
         from edgesparse.prune import check_permute
 
+        _require_known(options)
         given: dict[str, Any] = dict(options)
         if given.get("multiple") is None:
             given["multiple"] = lanes
@@ -202,9 +209,31 @@ class Pruning:
         return any(getattr(self, name) is not None for name in BUDGETS)
 
 
-def _check_share(sparsity: float | None, where: str) -> None:
-    if sparsity is not None and not 0.0 <= sparsity < 1.0:
-        raise PruneError(f"{where}sparsity: got {sparsity:g}, expected a share from 0 up to below 1")
+def _check_share(share: object, where: str) -> None:
+    number = isinstance(share, int | float) and not isinstance(share, bool)
+    if share is not None and not (number and 0.0 <= share < 1.0):  # type: ignore[operator]
+        raise PruneError(f"{where}: {no_share(share)}")
+
+
+def no_share(value: object) -> str:
+    """What is wrong with `value` as a share, and what may be meant by it: 0.9 by 90 and by 90%."""
+    got = repr(value) if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+    percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", str(value).strip())
+    meant = float(percent[1]) / 100 if percent else 1.0
+    likely = percent is not None and meant < 1.0 and (percent[2] or meant > 0.01)
+    return f"got {got}, expected a share from 0 up to below 1" + (f"; did you mean {meant:g}?" if likely else "")
+
+
+def _require_known(options: Mapping[str, object]) -> None:
+    """Check the names of keyword arguments.
+
+    Raises: PruneError: one is unknown; with the nearest that is known.
+    """
+    for name in options:
+        if name not in PruningOptions.__annotations__:
+            near = difflib.get_close_matches(name, [*PruningOptions.__annotations__, *OTHER_OPTIONS], n=1)
+            guess = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(PruningOptions.__annotations__)}"
+            raise PruneError(f"unknown option {name!r}{guess}")
 
 
 def prune(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 
 from edgesparse.errors import EdgesparseError, RecipeError
 from edgesparse.inputs import content
-from edgesparse.pipeline.pruning import Pruning, PruningOptions
+from edgesparse.pipeline.pruning import Pruning, PruningOptions, no_share
 
 if TYPE_CHECKING:
     import yaml
@@ -41,6 +41,8 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
         raise RecipeError(f"{file}:{_place(mark)}: {err.problem or 'not YAML'}") from err
+    except RecursionError as err:
+        raise RecipeError(f"{file}: is nested too deeply; expected options") from err
     except yaml.YAMLError as err:
         raise RecipeError(f"{file}: not YAML: {str(err).splitlines()[0]}") from err
     if root is None or root.tag.endswith(":null"):
@@ -138,6 +140,8 @@ class _Reader:
                     return number(text)
         if str in options and tag != "bool":
             return text
+        if text.endswith("%") and name.rpartition(".")[2] in ("sparsity", "structured"):
+            raise self.fail(node, f"{name}: {no_share(text)}")
         raise self.fail(node, f"{name}: got {text!r}, expected {_words(options)}")
 
     def _require(self, node: yaml.Node, kind: str, name: str) -> None:

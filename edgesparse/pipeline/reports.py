@@ -28,7 +28,10 @@ class WitnessReport:
 
 @dataclass(frozen=True)
 class CompileReport:
-    """A compiled artifact; sizes in bytes, `density` over all weights of the model, `seconds` of compile time."""
+    """A compiled artifact; sizes in bytes, `density` over all weights of the model, `seconds` of compile time.
+
+    `notes` are what its user should know of the model: sizes that were assumed, weights that are no numbers.
+    """
 
     artifact: Path
     target: str
@@ -42,6 +45,7 @@ class CompileReport:
     layers: tuple[LayerPlan, ...]
     pruning: PruneReport | None
     witness: WitnessReport | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

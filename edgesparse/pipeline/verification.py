@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
+from edgesparse.errors import MeasureError
+from edgesparse.inputs import said
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
 from edgesparse.pipeline.compiling import digest, lowered, normalised
 from edgesparse.pipeline.pruning import Pruning, apply_pruning
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
 from edgesparse.pipeline.samples import Calibration, first_of, samples
+from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,8 +64,7 @@ def verify(
     progress("running ONNX Runtime")
     expected = reference.evaluate(pruned, feeds)
     outputs = measure.compare_all(actual, expected)
-    target = str(manifest.get("target", targets.HOST))
-    compared = _compare_layers(pruned, target, shapes, feeds, progress) if layers else ()
+    compared = _compare_layers(pruned, _target(manifest, artifact), shapes, feeds, progress) if layers else ()
     same = manifest.get("model_sha256") in (None, digest(model, source))
     return VerifyReport(
         outputs=outputs,
@@ -72,22 +74,29 @@ def verify(
     )
 
 
+def _target(manifest: Mapping[str, Any], artifact: str | Path) -> Target:
+    """What the artifact was compiled for; it carries the facts."""
+    return targets.of_facts(manifest.get("target_facts"), f"{artifact}: target_facts")
+
+
 def _recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | None) -> Pruning | None:
     recorded = manifest.get("pruning")
     if not recorded:
         return None
-    pruning = Pruning.recorded(recorded)
+    try:
+        pruning = Pruning.recorded(recorded)
+    except (TypeError, AttributeError) as err:
+        raise MeasureError(f"the artifact records a pruning that is not known: {said(err)}") from err
     return pruning if given is None else replace(pruning, calibration=given)
 
 
 def _compare_layers(
-    model: ir.Model, target: str, shapes: InputShapes, feeds: Mapping[str, np.ndarray], progress: Progress
+    model: ir.Model, device: Target, shapes: InputShapes, feeds: Mapping[str, np.ndarray], progress: Progress
 ) -> tuple[Difference, ...]:
     """Compare every value that both the model and the code have: one of the same name is the same value."""
     from edgesparse import measure, reference
     from edgesparse.package.writer import write
 
-    device = targets.load(target)
     normal = normalised(model, shapes, progress)
     program, _ = lowered(normal, device, progress, expose=True)
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:

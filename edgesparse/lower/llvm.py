@@ -1,0 +1,45 @@
+"""What LLVM knows of CPUs: a name that it does not know it would only warn of, and generate other code."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+
+import tvm
+
+from edgesparse.errors import TargetError
+from edgesparse.targets import Target
+
+
+def require_known(target: Target) -> None:
+    """Check that LLVM knows the CPU and the features of a target.
+
+    Raises: TargetError: it does not; with near names.
+    """
+    where = f"target {target.name!r}"
+    cpus = _cpus(target.triple)
+    if target.cpu not in cpus:
+        raise TargetError(f"{where}: codegen.cpu: LLVM knows no {target.cpu!r}{_near(target.cpu, cpus)}")
+    features = _features(target.triple)
+    for feature in target.features:
+        if feature[1:] not in features:
+            raise TargetError(f"{where}: codegen.features: LLVM knows no {feature!r}{_near(feature[1:], features)}")
+
+
+@cache
+def _cpus(triple: str) -> tuple[str, ...]:
+    bare = tvm.target.Target({"kind": "llvm", "mtriple": triple})
+    return tuple(map(str, tvm.get_global_func("target.llvm_get_cpu_archlist")(bare)))
+
+
+@cache
+def _features(triple: str) -> frozenset[str]:
+    """Every feature that some CPU of the architecture has."""
+    of = tvm.get_global_func("target.llvm_get_cpu_features")
+    cpus = (tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu}) for cpu in _cpus(triple))
+    return frozenset(str(feature) for cpu in cpus for feature in of(cpu))
+
+
+def _near(word: str, known: tuple[str, ...] | frozenset[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.5)
+    return f"; near are {', '.join(near)}" if near else f"; known are {', '.join(sorted(known)[:10])}, ..."
