@@ -222,7 +222,7 @@ def _sizes() -> list[tuple[str, int, int]]:
 def _fuzz(seconds: int) -> int:
     corpus = OUTPUT / "corpus"
     subprocess.run([sys.executable, str(HERE / "tests" / "make_corpus.py"), str(corpus)], check=True)
-    limits = [f"-max_total_time={seconds}", "-max_len=131072", "-timeout=10", "-rss_limit_mb=2048"]
+    limits = [f"-max_total_time={seconds}", "-max_len=131072", "-timeout=2", "-rss_limit_mb=2048"]
     findings = f"-artifact_prefix={OUTPUT}/finding-"
     return subprocess.run([str(fuzz_target()), *limits, findings, str(corpus)]).returncode
 

@@ -19,6 +19,7 @@ def main(directory: Path) -> None:
     seeds = {
         "sparse": serialize(samples.sparse_model(isa).program, {"name": "sparse"}, b"report"),
         "counting": serialize(samples.counting_model(isa, tiles=3, step_count=2).program, {}),
+        "lookup": serialize(samples.lookup_model(isa, tiles=3).program, {}),
         "slow": serialize(samples.slow_model(isa).program, {}),
     }
     for name, content in seeds.items():
