@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
 
+import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 from onnxscript.rewriter._ir_utils import is_singleton_value
-from onnxscript.rewriter.rules import common as rules
 
+from edgesparse.frontend.canonical import replace
+from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.norms import fuse_layer_norms
+from edgesparse.frontend.shapes import static_shape
 from edgesparse.frontend.transposes import merge_transposes
 
 GELU_OPSET = 20
@@ -50,9 +54,16 @@ def _close(value: ir.Value, expected: float) -> bool:
     return bool(is_singleton_value(value, expected, rtol=1e-3))
 
 
+def _are(values: Mapping[str, ir.Value], **numbers: float) -> bool:
+    """Whether each value is that number, and has no more dimensions than x, which would give them to the result."""
+    rank = len(static_shape(values["x"]) or ())
+    fits = (array is not None and array.ndim <= rank for array in (constant(values[name]) for name in numbers))
+    return all(fits) and all(_close(values[name], number) for name, number in numbers.items())
+
+
 def _is_gelu(root: float):  # type: ignore[no-untyped-def]
     def check(context, **values: ir.Value) -> bool:  # type: ignore[no-untyped-def]
-        return _close(values["root"], root) and _close(values["half"], 0.5) and _close(values["one"], 1.0)
+        return _are(values, root=root, half=0.5, one=1.0)
 
     return check
 
@@ -70,8 +81,7 @@ def _gelu_by_tanh(op, **values: ir.Value):  # type: ignore[no-untyped-def]
 
 
 def _is_tanh_gelu(context, **values: ir.Value) -> bool:  # type: ignore[no-untyped-def]
-    expected = {"cube": 3.0, "factor": 0.044715, "root": math.sqrt(2 / math.pi), "one": 1.0, "half": 0.5}
-    return all(_close(values[name], number) for name, number in expected.items())
+    return _are(values, cube=3.0, factor=0.044715, root=math.sqrt(2 / math.pi), one=1.0, half=0.5)
 
 
 def _hardswish(op, x, three, low, high, sixth):  # type: ignore[no-untyped-def]
@@ -82,13 +92,33 @@ def _hardswish_late(op, x, three, low, high, sixth):  # type: ignore[no-untyped-
     return (x * op.Clip(x + three, low, high)) * sixth
 
 
+def _hardswish_divided(op, x, three, low, high, six):  # type: ignore[no-untyped-def]
+    return x * (op.Clip(x + three, low, high) / six)
+
+
+def _hardswish_late_divided(op, x, three, low, high, six):  # type: ignore[no-untyped-def]
+    return (x * op.Clip(x + three, low, high)) / six
+
+
+def _hardswish_by_sigmoid(op, x):  # type: ignore[no-untyped-def]
+    return op.HardSigmoid(x, _allow_other_attributes=True, _outputs=["gate"]) * x
+
+
+def _is_sigmoid_of_hardswish(context, gate: ir.Value, **values: ir.Value) -> bool:  # type: ignore[no-untyped-def]
+    attributes = gate.producer().attributes  # type: ignore[union-attr]
+    alpha, beta = attributes.get_float("alpha", 0.2), attributes.get_float("beta", 0.5)
+    return math.isclose(alpha, 1 / 6, rel_tol=1e-4) and math.isclose(beta, 0.5, rel_tol=1e-4)
+
+
+_SIXTHS = {"six": 6.0, "sixth": 1 / 6}
+
+
 def _to_hardswish(op, **values: ir.Value):  # type: ignore[no-untyped-def]
     return op.HardSwish(values["x"])
 
 
 def _is_hardswish(context, **values: ir.Value) -> bool:  # type: ignore[no-untyped-def]
-    expected = {"three": 3.0, "low": 0.0, "high": 6.0, "sixth": 1 / 6}
-    return all(_close(values[name], number) for name, number in expected.items())
+    return _are(values, three=3.0, low=0.0, high=6.0, **{name: _SIXTHS[name] for name in _SIXTHS.keys() & values})
 
 
 def _guarded_softmax(op, x, zero):  # type: ignore[no-untyped-def]
@@ -124,21 +154,53 @@ def _gelu_rules() -> RewriteRuleSet:
 
 @cache
 def _hardswish_rules() -> RewriteRuleSet:
-    written = [RewriteRule(source, _to_hardswish, _is_hardswish) for source in (_hardswish, _hardswish_late)]
+    sources = (_hardswish, _hardswish_late, _hardswish_divided, _hardswish_late_divided)
+    written = [RewriteRule(source, _to_hardswish, _is_hardswish) for source in sources]
+    written.append(RewriteRule(_hardswish_by_sigmoid, _to_hardswish, _is_sigmoid_of_hardswish))
     return RewriteRuleSet(written, commute=True)
 
 
 def fuse_patterns(model: ir.Model) -> None:
     """Write Gelu, HardSwish, Clip and LayerNormalization as single operators, in place, where the opset has them."""
     opset = model.opset_imports.get("", 0)
-    RewriteRuleSet([rules.min_max_rule, rules.max_min_rule]).apply_to_model(model)
+    _fuse_clips(model.graph)
     if opset >= HARDSWISH_OPSET:
-        rules.fuse_hardswish_rules().apply_to_model(model)
         _hardswish_rules().apply_to_model(model)
     if opset >= LAYERNORM_OPSET:
         fuse_layer_norms(model)
     if opset >= GELU_OPSET:
         _gelu_rules().apply_to_model(model)
+
+
+def _fuse_clips(graph: ir.Graph) -> None:
+    """Max and Min of a value with one number each are a Clip; Min wins where the bounds cross and it comes last."""
+    for node in list(graph):
+        last = _bound(node)
+        first = _bound(last[0].producer()) if last is not None else None
+        if last is None or first is None or len(last[0].uses()) != 1 or last[0].is_graph_output():
+            continue
+        inner = last[0].producer()
+        assert inner is not None
+        low, high = (first[1], last[1]) if node.op_type == "Min" else (last[1], first[1])
+        if inner.op_type == node.op_type or not (node.op_type == "Min" or low <= high):
+            continue
+        result = node.outputs[0]
+        bounds = [add_constant(graph, bound, f"{result.name}_{name}") for name, bound in (("low", low), ("high", high))]
+        replace(graph, node, [ir.node("Clip", [first[0], *bounds], name=node.name)])
+
+
+def _bound(node: ir.Node | None) -> tuple[ir.Value, np.ndarray] | None:
+    """The value and the number of a Min or Max of the two, which keeps the shape of the value."""
+    if node is None or node.op_type not in ("Min", "Max") or node.domain or len(node.inputs) != 2:
+        return None
+    for value, other in (node.inputs, node.inputs[::-1]):
+        number = constant(other)
+        if value is None or number is None or number.size != 1 or constant(value) is not None:
+            continue
+        shape = static_shape(value)
+        if shape is not None and shape == static_shape(node.outputs[0]):
+            return value, number.reshape(())
+    return None
 
 
 def drop_leftovers(model: ir.Model) -> None:

@@ -404,3 +404,13 @@ def test_a_pool_over_less_or_more_than_the_image_stays(attributes, shape):
     }}""")
 
     assert ops(load(source)) == ["AveragePool"]
+
+
+def test_bounds_of_one_value_become_clips_of_their_own():
+    """Two pairs on one value, and bounds that cross: Min wins where it comes last."""
+    text = """g (float[9] x) => (float[9] y, float[9] z, float[9] w) {
+        a = Max (x, low) y = Min (a, high) b = Min (half, x) z = Max (b, low) c = Max (x, high) w = Min (c, low)
+    }"""
+    numbers = {"low": np.float32([-0.5]), "high": np.float32(0.75), "half": np.float32([0.5])}
+
+    assert ops(normal_of(text, **numbers)) == ["Clip", "Clip", "Clip"]

@@ -1,0 +1,101 @@
+"""Sweeps over every rule of the normal form: square sizes, all axes, shared weights, values that are read elsewhere.
+
+A sweep is one model of many small networks, so that nothing is seen by its size; ONNX Runtime is the judge of each.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import onnx
+import pytest
+
+from edgesparse.frontend import load
+from tests.models import assert_close, ort_run, random_inputs
+
+pytestmark = pytest.mark.slow
+N = 3  # the size of every axis
+
+
+class Sweep:
+    """Networks over inputs of one rank that become one model; every call of `add` writes one."""
+
+    def __init__(self, inputs: dict[str, tuple[int, ...]]) -> None:
+        self.inputs, self.lines, self.outputs = inputs, [], []
+        self.constants: dict[str, np.ndarray] = {}
+        self._rng = np.random.default_rng(0)
+
+    def constant(self, *shape: int, low: float | None = None) -> str:
+        """The name of a new constant; above `low` where there is one."""
+        array = self._rng.standard_normal(shape).astype(np.float32)
+        return self.put(array if low is None else (low + np.abs(array)).astype(np.float32))
+
+    def put(self, array: np.ndarray) -> str:
+        """The name of a new constant with this value."""
+        name = f"k{len(self.constants)}"
+        self.constants[name] = np.asarray(array)
+        return name
+
+    def add(self, *steps: str, outputs: tuple[int, ...] = (-1,)) -> None:
+        """Write operators, each of which reads the one before as `_`; those at `outputs` are outputs of the model."""
+        names, before = [], ""
+        for step in steps:
+            names.append(f"v{len(self.lines)}")
+            self.lines.append(f"{names[-1]} = {step.replace('_', before)}")
+            before = names[-1]
+        self.outputs += [names[at] for at in outputs]
+
+    def check(self, opset: int = 20) -> onnx.ModelProto:
+        """Compare what the normal form computes with what the model does, output by output."""
+        inputs = ", ".join(f"float[{', '.join(map(str, shape))}] {name}" for name, shape in self.inputs.items())
+        text = f"g ({inputs}) => ({', '.join(self.outputs)}) {{ {' '.join(self.lines)} }}"
+        proto = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : {opset}]> {text}')
+        proto.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in self.constants.items())
+        normal = load(proto)
+        feeds = random_inputs(normal)
+        written = dict(zip(self.outputs, self.lines, strict=False))
+        for name, actual, expected in zip(self.outputs, ort_run(normal, feeds), ort_run(proto, feeds), strict=True):
+            assert actual.shape == expected.shape, (name, written)
+            try:
+                assert_close(actual, expected)
+            except AssertionError as err:
+                at = next(at for at, line in enumerate(self.lines) if line.startswith(f"{name} ="))
+                raise AssertionError(f"{' '.join(self.lines[max(0, at - 4) : at + 1])}: {err}") from err
+        return proto
+
+
+def test_gemm_with_every_bias_and_every_way_to_lie():
+    sweep = Sweep({"x": (N, N), "z": (N, N)})
+    biases = ["", *(sweep.constant(*shape) for shape in [(), (1,), (N,), (1, 1), (1, N), (N, 1), (N, N)]), "z"]
+    for bias, a, b, (alpha, beta), weight in itertools.product(
+        biases, (0, 1), (0, 1), ((1.0, 1.0), (0.5, 2.0), (0.5, 0.0)), ("z", sweep.constant(N, N))
+    ):
+        attributes = f"alpha = {alpha}, beta = {beta}, transA = {a}, transB = {b}"
+        sweep.add(f"Gemm <{attributes}> ({', '.join(filter(None, ['x', weight, bias]))})")
+    sweep.check()
+
+
+SINGLE = [(), (1,), (1, 1, 1, 1)]
+
+
+@pytest.mark.parametrize(("rank", "shape"), itertools.product((1, 2, 3), SINGLE))
+def test_activations_keep_their_rank_whatever_their_constants_have(rank, shape):
+    """One number of more dimensions than the value gives the result these dimensions."""
+    sweep = Sweep({"x": (N,) * rank})
+
+    def number(value: float) -> str:
+        return sweep.put(np.full(shape, value, np.float32))
+
+    root, one, half = number(np.sqrt(2)), number(1.0), number(0.5)
+    sweep.add(f"Div (x, {root})", "Erf (_)", f"Add (_, {one})", "Mul (x, _)", f"Mul (_, {half})")
+    sweep.add(f"Mul (x, {number(np.sqrt(0.5))})", "Erf (_)", f"Add (_, {one})", f"Mul (_, {half})", "Mul (x, _)")
+    low, high = sweep.put(np.float32(0)), sweep.put(np.float32(6))
+    sweep.add(f"Add (x, {number(3)})", f"Clip (_, {low}, {high})", "Mul (x, _)", f"Div (_, {number(6)})")
+    sweep.add(f"Add (x, {number(3)})", f"Clip (_, {low}, {high})", f"Div (_, {number(6)})", "Mul (x, _)")
+    sweep.add(f"Max (x, {number(-0.5)})", f"Min (_, {number(0.5)})")
+    sweep.add(f"Min (x, {number(0.5)})", f"Max (_, {number(-0.5)})")
+    sweep.add(f"Max (x, {number(0.5)})", f"Min (_, {number(-0.5)})")
+    sweep.add(f"Add (x, {number(0)})")
+    sweep.add(f"Mul (x, {number(1)})")
+    sweep.check()
