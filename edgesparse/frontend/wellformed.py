@@ -32,6 +32,8 @@ def require_wellformed(proto: ModelProto, where: str) -> None:
     for graph in _graphs(proto.graph):
         for tensor in _tensors(graph):
             _require_whole(tensor, where)
+        for node in graph.node:
+            _require_parts(node, where)
     _require_producers(proto.graph, frozenset(), where)
     _require_calls(proto, where)
     try:
@@ -142,6 +144,14 @@ def _require_whole(tensor: TensorProto, where: str) -> None:
             f"{name}: got {len(tensor.raw_data)} bytes, expected {needed} for {dtype.name}{list(tensor.dims)}; "
             "export or copy the file again"
         )
+
+
+def _require_parts(node: NodeProto, where: str) -> None:
+    """A Split has as many outputs as it says; onnx 1.23 ends the process where it has more."""
+    held = {attribute.name: attribute for attribute in node.attribute if node.op_type == "Split"}
+    count = held.get("num_outputs")
+    if count is not None and count.i != len(node.output):
+        raise FrontendError(f"{where}: {_told(node)}: num_outputs is {count.i}, and it has {len(node.output)} outputs")
 
 
 def _require_producers(graph: GraphProto, outer: frozenset[str], where: str) -> None:
