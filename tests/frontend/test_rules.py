@@ -65,6 +65,31 @@ class Sweep:
         return proto
 
 
+def test_weights_that_layers_share_stay_each_layers_own():
+    sweep = Sweep({"x": (1, N, N, N)})
+    weight, bias = sweep.constant(N, N, 1, 1), sweep.constant(N)
+    names = [sweep.constant(N, low=0.5) for _ in range(2)]
+    for scale in names:
+        column = sweep.put(sweep.constants[scale].reshape(N, 1, 1))
+        sweep.add(f"Conv (x, {weight}, {bias})", f"Mul (_, {column})", f"Add (_, {column})")
+        sweep.add(f"Mul (x, {column})", f"Conv (_, {weight}, {bias})")
+    sweep.add(f"Conv (x, {weight}, {bias})", f"Mul (_, {weight})")
+    sweep.check()
+
+
+def test_products_of_every_rank():
+    sweep = Sweep({"v": (N,), "m": (N, N), "t": (N, N, N), "q": (1, N, N, N)})
+    for a, b in itertools.product(["v", "m", "t", "q"], [(N,), (N, N), (1, N, N), (N, N, N), (1, 1, N, N)]):
+        weight = sweep.constant(*b)
+        sweep.add(f"MatMul ({a}, {weight})")
+        sweep.add(f"MatMul ({weight}, {a})")
+        sweep.add(f"MatMul ({a}, {weight})", f"Mul (_, {sweep.constant(N, low=0.5)})")
+        sweep.add(f"MatMul ({a}, {weight})", f"Add (_, {sweep.constant(N)})")
+    for a, b in itertools.product(["v", "m", "t", "q"], repeat=2):
+        sweep.add(f"MatMul ({a}, {b})")
+    sweep.check()
+
+
 def test_gemm_with_every_bias_and_every_way_to_lie():
     sweep = Sweep({"x": (N, N), "z": (N, N)})
     biases = ["", *(sweep.constant(*shape) for shape in [(), (1,), (N,), (1, 1), (1, N), (N, 1), (N, N)]), "z"]
