@@ -48,6 +48,7 @@ FROZEN_INPUTS: dict[str, tuple[int, ...]] = {
     "Split": (1,),
     "Squeeze": (1,),
     "Unsqueeze": (1,),
+    "Upsample": (1,),
 }
 """Inputs, by operator and position, that must be known when compiling: also those of operators that are written out
 before, and shapes that later nodes need."""

@@ -10,9 +10,9 @@ from onnx_ir.passes import common
 
 from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.shapes import static_shape
+from edgesparse.frontend.windows import WINDOWED, explicit_window, global_pool
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "Cast", "Expand")
-WINDOWED = ("Conv", "ConvInteger", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
 
 
 def canonicalise(model: ir.Model) -> None:
@@ -29,8 +29,8 @@ def canonicalise(model: ir.Model) -> None:
         elif node.op_type in ("Add", "Mul") and constant(node.inputs[0]) is not None:
             _swap_operands(node)
         elif node.op_type in WINDOWED:
-            _explicit_window(node)
-            _global_pool(node)
+            explicit_window(node)
+            global_pool(node)
         if node.graph is not None and node.op_type == "MatMul":
             _flatten_weight(model.graph, node)
     common.AddDefaultAttributesPass()(model)
@@ -61,6 +61,8 @@ def _split_gemm(graph: ir.Graph, node: ir.Node) -> None:
     assert a is not None and b is not None
     get = node.attributes
     alpha, beta, out = get.get_float("alpha", 1.0), get.get_float("beta", 1.0), node.outputs[0]
+    if out.dtype is not None and out.dtype.is_integer() and not (alpha.is_integer() and beta.is_integer()):
+        return
     steps: list[ir.Node] = []
     if get.get_int("transA", 0):
         a = _transposed(graph, a, f"{node.name}_a", steps)
@@ -174,61 +176,3 @@ def _flatten_weight(graph: ir.Graph, node: ir.Node) -> None:
         return
     assert w is not None
     node.replace_input_with(1, add_constant(graph, weight.reshape(weight.shape[-2:]), f"{w.name}_matrix"))
-
-
-def _explicit_window(node: ir.Node) -> None:
-    """Write out kernel_shape, strides, dilations and pads of a convolution or pooling; resolve auto_pad."""
-    data, out = static_shape(node.inputs[0]), static_shape(node.outputs[0])
-    if data is None or out is None or len(data) < 3:
-        return
-    get, rank = node.attributes, len(data) - 2
-    weight = static_shape(node.inputs[1]) if "Conv" in node.op_type else None
-    kernel = get.get_ints("kernel_shape") or (weight[2:] if weight else None)
-    if kernel is None:
-        return
-    strides = get.get_ints("strides") or (1,) * rank
-    dilations = get.get_ints("dilations") or (1,) * rank
-    auto = get.get_string("auto_pad", "NOTSET")
-    pads = tuple(get.get_ints("pads") or (0,) * 2 * rank)
-    spans = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
-    if node.op_type == "ConvTranspose":
-        extra = get.get_ints("output_padding") or (0,) * rank
-        if auto in ("SAME_UPPER", "SAME_LOWER") or "output_shape" in get:
-            zipped = zip(data[2:], out[2:], strides, spans, extra, strict=True)
-            totals = [stride * (i - 1) + e + span - o for i, o, stride, span, e in zipped]
-            extra = tuple(e + max(0, -total) for e, total in zip(extra, totals, strict=True))
-            pads = _split_pads([max(0, total) for total in totals], more_first=auto != "SAME_UPPER")
-        get.pop("output_shape", None)
-        get["output_padding"] = ir.AttrInt64s("output_padding", tuple(extra))
-    elif auto in ("SAME_UPPER", "SAME_LOWER"):
-        zipped_same = zip(data[2:], out[2:], strides, spans, strict=True)
-        totals = [max(0, (o - 1) * stride + span - i) for i, o, stride, span in zipped_same]
-        pads = _split_pads(totals, more_first=auto == "SAME_LOWER")
-    if auto == "VALID":
-        pads = (0,) * 2 * rank
-    get.pop("auto_pad", None)
-    for name, values in (("kernel_shape", kernel), ("strides", strides), ("pads", pads)):
-        get[name] = ir.AttrInt64s(name, tuple(values))
-    if node.op_type in ("Conv", "ConvInteger", "ConvTranspose") or "dilations" in get:
-        get["dilations"] = ir.AttrInt64s("dilations", tuple(dilations))
-
-
-def _global_pool(node: ir.Node) -> None:
-    """A pool whose one window covers the whole unpadded image is the global pool, which sums more accurately.
-
-    With ceil_mode the window may reach past the image; what lies there does not count.
-    """
-    data, out = static_shape(node.inputs[0]), static_shape(node.outputs[0])
-    if node.op_type not in ("AveragePool", "MaxPool") or data is None or out is None or len(node.outputs) > 1:
-        return
-    get = node.attributes.get_ints
-    whole = all(k >= size for k, size in zip(get("kernel_shape", (0,) * len(data[2:])), data[2:], strict=True))
-    if whole and set(out[2:]) == {1} and not any(get("pads", ())) and set(get("dilations", (1,))) == {1}:
-        node.op_type = f"Global{node.op_type}"
-        node.attributes.clear()
-
-
-def _split_pads(totals: list[int], *, more_first: bool) -> tuple[int, ...]:
-    small = [total // 2 for total in totals]
-    large = [total - half for total, half in zip(totals, small, strict=True)]
-    return tuple(large + small) if more_first else tuple(small + large)

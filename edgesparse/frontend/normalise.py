@@ -31,6 +31,7 @@ from edgesparse.frontend.shapes import (
 )
 from edgesparse.frontend.support import Supports, expand_functions, name_nodes
 from edgesparse.frontend.transposes import place_transposes
+from edgesparse.frontend.windows import resolve_dilated
 
 IR_VERSION = 9
 """The file version that belongs to opset 20; from 4 on, initializers need not be inputs too."""
@@ -76,7 +77,7 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
     """
     names = [[value.name for value in values] for values in (model.graph.inputs, model.graph.outputs)]
     with _silenced("onnx_ir", "onnxscript"):
-        model = _prepare(model, input_shapes, bind)
+        model = infer_shapes(_prepare(model, input_shapes, bind))
         require_fitting(model)
         model = _shape_by_definition(model)
         expand_recurrent(model)
@@ -110,7 +111,7 @@ def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings |
     fix_inputs(model, input_shapes, bind)
     forget_shapes(model)
     convert_opset(model)
-    return clean_up(_inline_functions(model))
+    return resolve_dilated(clean_up(resolve_dilated(_inline_functions(model))))
 
 
 @contextmanager

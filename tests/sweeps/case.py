@@ -16,12 +16,17 @@ Operands = Sequence[Operand]
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """What a node reads and says; `constants` are the positions of the inputs that are initializers."""
+    """What a node reads and says.
+
+    `constants` are the positions of the inputs that are initializers; `slack` is how far integers may be off that are
+    cut off from sums in float32.
+    """
 
     inputs: Operands
     attributes: Mapping[str, Any] = field(default_factory=dict)
     constants: frozenset[int] = frozenset()
     outputs: int = 1
+    slack: int = 0
 
 
 @dataclass(frozen=True, eq=False)

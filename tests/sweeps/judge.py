@@ -21,6 +21,10 @@ from tests.sweeps.case import Case, info, model_of
 PACK = 48  # nodes to a model
 
 
+DOUBTFUL = ("Resize",)
+"""Operators of which onnx's reference knows not all: no region, no exclude_outside with "linear"."""
+
+
 class Verdict(StrEnum):
     """What became of a case."""
 
@@ -59,6 +63,8 @@ def expected(case: Case) -> list[np.ndarray]:
         found = reference.evaluate(model, case.feeds(), limit_s=20)
         return [found[name] for name in case.outputs()]
     except OnnxRuntimeError:
+        if case.operator in DOUBTFUL:
+            raise
         with np.errstate(all="ignore"):
             results = ReferenceEvaluator(model).run(None, case.feeds())
         return [np.asarray(array) for array in results]
@@ -88,7 +94,7 @@ def _together(judged: Sequence[tuple[Case, list[np.ndarray]]]) -> Iterator[Outco
             (
                 text
                 for key, array in zip(case.outputs(name), right, strict=True)
-                if (text := _differs(outputs[key], array))
+                if (text := _differs(outputs[key], array, case.node.slack))
             ),
             None,
         )
@@ -128,13 +134,13 @@ def _refusals(text: str, named: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
-def _differs(got: np.ndarray, right: np.ndarray) -> str | None:
+def _differs(got: np.ndarray, right: np.ndarray, slack: int) -> str | None:
     """How `got` differs from `right`, beyond what rounding explains; None where it does not."""
     if got.dtype != right.dtype or got.shape != right.shape:
         return f"got {got.dtype}{list(got.shape)}, expected {right.dtype}{list(right.shape)}"
     if right.dtype.kind != "f":
-        count = int(np.count_nonzero(got != right))
-        return f"{count} of {right.size} elements: {_examples(got, right, got != right)}" if count else None
+        off = np.abs(got.astype(np.int64) - right.astype(np.int64)) > slack if slack else got != right
+        return f"{np.count_nonzero(off)} of {right.size}: {_examples(got, right, off)}" if off.any() else None
     rtol = {"float16": 4e-3, "float32": 2e-4, "float64": 2e-4}[right.dtype.name]
     finite = np.abs(right[np.isfinite(right)].astype(np.float64))
     close = np.isclose(got, right, rtol=rtol, atol=rtol / 10 * max(1.0, finite.max(initial=0.0)), equal_nan=True)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import onnx
 
-from tests.sweeps import elementwise, moving, reducing
+from tests.sweeps import elementwise, moving, reducing, windows
 from tests.sweeps.case import Case, Node, model_of
 from tests.sweeps.operators import Choice, Levels, Operator
 from tests.sweeps.pairs import Row, pairwise
 
-OPERATORS: tuple[Operator, ...] = (*elementwise.OPERATORS, *reducing.OPERATORS, *moving.OPERATORS)
+OPERATORS: tuple[Operator, ...] = (*elementwise.OPERATORS, *reducing.OPERATORS, *moving.OPERATORS, *windows.OPERATORS)
 
 SIZES = ("odd", "ones", "first 1", "second 1", "last 1", "first 0", "second 0", "last 0")
 

@@ -24,7 +24,7 @@ class Norm:
     """y = (x - mean) / sqrt(var + epsilon) * scale + bias over each of `rows` rows of `count` elements.
 
     A row holds `channels` runs of equal length. With one scale a channel, row r begins at channel
-    r * channels modulo the number of scales; else `scales` is `count` and each element has its own.
+    r * channels modulo the number of scales; where `channels` and `scales` are `count`, each element has its own.
     """
 
     rows: int
@@ -38,7 +38,7 @@ class Norm:
     @property
     def elementwise(self) -> bool:
         """Each element of a row has its own scale."""
-        return self.channels == self.count
+        return self.channels == self.scales == self.count
 
 
 def lower_norm(node: ir.Node, target: Target) -> list[Call] | None:

@@ -162,8 +162,13 @@ def max_pool_with_indices(e: Expression) -> tuple[te.Tensor, te.Tensor]:
     taps = [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(window)]
     dtype = tensor(e.node.inputs[0]).dtype  # type: ignore[arg-type]
     lowest = tirx.const(-np.inf, dtype) if dtype.startswith("float") else tirx.min_value(dtype)
+
+    def beats(best: tuple[Expr, Expr], other: tuple[Expr, Expr]) -> Expr:
+        """The first of the largest; the lowest number of the type beats no number, that is place -1."""
+        return tirx.any(other[1] > best[1], tirx.all(best[0] < 0, other[0] >= 0))
+
     larger = te.comm_reducer(
-        lambda a, b: (tirx.Select(b[1] > a[1], b[0], a[0]), tirx.Select(b[1] > a[1], b[1], a[1])),
+        lambda a, b: (tirx.Select(beats(a, b), b[0], a[0]), tirx.Select(beats(a, b), b[1], a[1])),
         lambda place, value: (tirx.const(-1, place), lowest),
         name="larger",
     )
@@ -174,7 +179,8 @@ def max_pool_with_indices(e: Expression) -> tuple[te.Tensor, te.Tensor]:
         plane = (at[0] * data.shape[1] + at[1]) * prod(sizes)
         number = plane + sum(place * weight for place, weight in zip(places, weights, strict=True))
         value = tirx.if_then_else(inside, data(at[0], at[1], *places), lowest)
-        return larger((number.astype("int64"), value), axis=taps)
+        there = tirx.Select(inside, number.astype("int64"), tirx.const(-1, "int64"))
+        return larger((there, value), axis=taps)
 
     place, value = te.compute(out.shape, element, "max_pool")
     return te.compute(out.shape, lambda *at: value(*at), "maxima"), te.compute(

@@ -23,7 +23,6 @@ OWN: dict[str, Lowering] = {
     "CumSum": cumulate,
     "Resize": lowering(resize),
     "TopK": top_k,
-    "Upsample": lowering(resize),
 }
 
 _PAD = lowering(pad)

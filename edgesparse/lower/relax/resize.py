@@ -37,7 +37,7 @@ class _Axis:
 
 
 def resize(e: Expression) -> te.Tensor:
-    """The lowering of Resize and Upsample as tensor expressions."""
+    """The lowering of Resize as tensor expressions."""
     data, out = e.input(0), tensor(e.node.outputs[0])
     get = e.node.attributes
     extrapolates = get.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
@@ -56,7 +56,7 @@ def resize(e: Expression) -> te.Tensor:
     missing = tirx.const(get.get_float("extrapolation_value", 0.0), out.dtype)
 
     def element(*at: Expr) -> Expr:
-        result = _converted(value(*at), out.dtype)
+        result = _converted(value(*at), out.dtype, rounded=get.get_int("antialias", 0) != 0)
         for number, table in outside:
             result = tirx.Select(table[at[number]] != 0, missing, result)
         return result
@@ -80,24 +80,24 @@ def _along(value: te.Tensor, axis: int, places: te.Tensor, weights: te.Tensor | 
     return te.compute(shape, element, f"axis{axis}")
 
 
-def _converted(value: Expr, dtype: str) -> Expr:
+def _converted(value: Expr, dtype: str, *, rounded: bool) -> Expr:
+    """As ONNX Runtime: integers are cut off, and rounded only where antialias is on."""
     if value.ty.dtype == dtype or not dtype.startswith(("int", "uint")):
         return value.astype(dtype)
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    limited = tirx.max(tirx.min(tirx.round(value), float(high)), float(low))
-    return limited.astype(dtype)
+    whole = tirx.round(value) if rounded else tirx.trunc(value)
+    return tirx.max(tirx.min(whole, float(high)), float(low)).astype(dtype)
 
 
 def _axes(node: ir.Node) -> list[_Axis]:
-    """Every axis of the input with its scale; Upsample has its scales second, Resize third."""
+    """Every axis of the input with its scale."""
     source, result = node.inputs[0], tensor(node.outputs[0]).shape
     assert source is not None
     sizes = tensor(source).shape
     rank = len(sizes)
     listed = node.attributes.get_ints("axes", ()) or range(rank)
     axes = [int(axis) % rank for axis in listed]
-    scales = _array(node, 1 if node.op_type == "Upsample" else 2)
-    wanted, roi = _array(node, 3), _array(node, 1) if node.op_type == "Resize" else None
+    roi, scales, wanted = (_array(node, position) for position in (1, 2, 3))
     factors = [after / max(before, 1) for before, after in zip(sizes, result, strict=True)]
     if scales is not None:
         factors = [1.0] * rank
@@ -125,16 +125,16 @@ def _array(node: ir.Node, position: int) -> np.ndarray | None:
 def taps_of(node: ir.Node, axis: _Axis) -> Taps:
     """The taps of one axis."""
     get = node.attributes
-    upsample = node.op_type == "Upsample"
     mode = get.get_string("mode", "nearest")
-    transform = "asymmetric" if upsample else get.get_string("coordinate_transformation_mode", "half_pixel")
-    if axis.scale == 1.0 and axis.size == axis.result and transform != "tf_crop_and_resize":
+    transform = get.get_string("coordinate_transformation_mode", "half_pixel")
+    kept = transform != "tf_crop_and_resize" or mode == "nearest"  # ONNX Runtime crops no axis that it only copies
+    if axis.scale == 1.0 and axis.size == axis.result and kept:
         same = np.arange(axis.size)[:, None]
         return Taps(same, np.ones_like(same, np.float64), np.zeros(axis.size, bool))
     x = _coordinates(axis, transform)
     outside = (x < 0) | (x > axis.size - 1)
     if mode == "nearest":
-        rounding = "floor" if upsample else get.get_string("nearest_mode", "round_prefer_floor")
+        rounding = get.get_string("nearest_mode", "round_prefer_floor")
         places = _ROUNDINGS[rounding](x).astype(np.int64)[:, None]
         return Taps(np.clip(places, 0, axis.size - 1), np.ones(places.shape), outside)
     shrink = min(axis.scale, 1.0) if get.get_int("antialias", 0) else 1.0
@@ -160,28 +160,27 @@ _ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _coordinates(axis: _Axis, transform: str) -> np.ndarray:
-    """Where each output element lies on the input axis."""
-    at = np.arange(axis.result, dtype=np.float64)
-    length = axis.result if transform == "pytorch_half_pixel" else axis.scale * axis.size
+    """Where each output element lies on the input axis, in float32 as ONNX Runtime and PyTorch work it out."""
+    at, scale, size = np.arange(axis.result, dtype=np.float32), np.float32(axis.scale), np.float32(axis.size)
+    last, half, result = size - np.float32(1), np.float32(0.5), np.float32(axis.result)
     match transform:
         case "asymmetric":
-            return at / axis.scale
+            return at / scale
         case "align_corners":
-            return at * (axis.size - 1) / (length - 1) if length > 1 else np.zeros_like(at)
+            return at * last / (result - 1) if axis.result > 1 else np.zeros_like(at)
         case "pytorch_half_pixel":
-            return (
-                (at + 0.5) / axis.scale - 0.5 if axis.result > 1 else np.full_like(at, -0.5 if axis.size == 1 else 0.0)
-            )
+            return (at + half) / scale - half if axis.result > 1 else np.zeros_like(at)
+        case "tf_half_pixel_for_nn":
+            return (at + half) / scale
         case "half_pixel_symmetric":
-            centre = axis.size / 2 * (1 - axis.result / length)
-            return centre + (at + 0.5) / axis.scale - 0.5
+            return size / 2 * (1 - result / (scale * size)) + (at + half) / scale - half
         case "tf_crop_and_resize":
-            start, end = axis.roi
+            start, end = (np.float32(place) for place in axis.roi)
             if axis.result > 1:
-                return start * (axis.size - 1) + at * (end - start) * (axis.size - 1) / (axis.result - 1)
-            return np.full_like(at, 0.5 * (start + end) * (axis.size - 1))
+                return start * last + at * (end - start) * last / (result - 1)
+            return np.full_like(at, half * (start + end) * last)
         case _:
-            return (at + 0.5) / axis.scale - 0.5
+            return (at + half) / scale - half
 
 
 def _triangle(distance: np.ndarray) -> np.ndarray:

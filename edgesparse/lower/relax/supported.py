@@ -21,7 +21,7 @@ IMPORTED = names(
     GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
     GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LRN LayerNormalization
     LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization
-    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu RoiAlign Round ScatterElements
+    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu Round ScatterElements
     ScatterND Selu Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh
     ThresholdedRelu Tile Transpose Trilu Where Xor
     """
@@ -41,7 +41,6 @@ CONSTANT_INPUTS: dict[str, tuple[int, ...]] = {
     "Tile": (1,),
     "TopK": (1,),
     "Trilu": (1,),
-    "Upsample": (1,),
 }
 """Inputs, by operator and position, whose values decide shapes, axes or the form of the computation."""
 
@@ -124,9 +123,31 @@ def _unblocked(node: ir.Node) -> str | None:
     return "scales for blocks" if node.attributes.get_int("block_size", 0) else None
 
 
-def _real(node: ir.Node) -> str | None:
+def _is_real(node: ir.Node) -> bool:
     kind = node.inputs[0].dtype if node.inputs[0] is not None else None
-    return None if kind is None or kind.is_floating_point() else "logarithms of integers are not defined"
+    return kind is None or kind.is_floating_point()
+
+
+def _real(node: ir.Node) -> str | None:
+    return None if _is_real(node) else "logarithms of integers are not defined"
+
+
+def _grid_sample(node: ir.Node) -> str | None:
+    return None if _is_real(node) else "interpolation of integers"
+
+
+def _resize(node: ir.Node) -> str | None:
+    get = node.attributes
+    cubic = get.get_string("mode", "nearest") == "cubic"
+    if get.get_int("antialias", 0) and get.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize":
+        return "antialias of a region"
+    return "cubic interpolation of integers" if cubic and not _is_real(node) else None
+
+
+def _gemm(node: ir.Node) -> str | None:
+    factors = (node.attributes.get_float(name, 1.0) for name in ("alpha", "beta"))
+    whole = _is_real(node) or all(factor.is_integer() for factor in factors)
+    return None if whole else "integers times alpha or beta that is none"
 
 
 def _roi_align(node: ir.Node) -> str | None:
@@ -138,11 +159,14 @@ _CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
     "BatchNormalization": _batch_normalization,
     "DequantizeLinear": _unblocked,
     "Dropout": _dropout,
+    "Gemm": _gemm,
+    "GridSample": _grid_sample,
     "GroupNormalization": _group_normalization,
     "LayerNormalization": _single_output,
     "QuantizeLinear": _unblocked,
     "RMSNormalization": _rms_normalization,
     "ReduceLogSum": _real,
     "ReduceLogSumExp": _real,
+    "Resize": _resize,
     "RoiAlign": _roi_align,
 }
