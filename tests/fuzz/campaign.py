@@ -211,7 +211,8 @@ class Campaign:
     def _keep(self, finding: Finding, shrinks: bool = True) -> None:
         if self._shrinks and shrinks and finding.way.prune is None:
             twin = tuple(t for t in finding.twins if finding.kind == "followed" and repr(t[0]) in finding.text)[:1]
-            small = shrink(finding.sample, lambda sample: self._fails(finding, sample, twin))
+            resize = not finding.truths and not twin
+            small = shrink(finding.sample, lambda sample: self._fails(finding, sample, twin), resize=resize)
             text = self._again(finding, small, twin) or (finding.kind, finding.text)
             finding = replace(finding, sample=small, text=text[1], twins=twin)
         if self._finds is not None:

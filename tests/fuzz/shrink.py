@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 from onnx import helper, numpy_helper
 
 from edgesparse import reference
@@ -28,10 +27,12 @@ class Sample:
 Fails = Callable[[Sample], bool]
 
 
-def shrink(sample: Sample, fails: Fails) -> Sample:
-    """The smallest sample found that still fails in the same way."""
+def shrink(sample: Sample, fails: Fails, *, resize: bool = True) -> Sample:
+    """The smallest sample found that still fails in the same way; with `resize`, of other sizes too."""
     tries = 0
-    steps = (_fewer_outputs, _given_values, _fewer_inputs, _fewer_attributes, _smaller_sizes, _plain_form)
+    steps = [_fewer_outputs, _given_values, _fewer_inputs, _fewer_attributes, _plain_form]
+    if resize:
+        steps.insert(4, _smaller_sizes)
     progress = True
     while progress:
         progress = False
@@ -111,10 +112,12 @@ def _given_values(sample: Sample) -> Iterator[Sample]:
 
 
 def _all_values(sample: Sample) -> Arrays:
+    model, known = _copy(sample.model), {value.name for value in sample.model.graph.output}
+    made = [name for node in model.graph.node for name in node.output if name and name not in known]
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in made)
     try:
-        made = [name for node in sample.model.graph.node for name in node.output if name]
-        return reference.evaluate(ir.from_proto(sample.model), sample.feeds, made, limit_s=60)
-    except (OnnxRuntimeError, KeyError):
+        return reference.evaluate(model, sample.feeds, limit_s=60)
+    except OnnxRuntimeError:
         return {}
 
 
