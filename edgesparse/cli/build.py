@@ -152,14 +152,15 @@ def explain_command(model: Path, target: str, input_shapes: Any, as_json: bool, 
             plan.layer,
             plan.op,
             shape_text((plan.m, plan.k, plan.n)),
-            f"{plan.density:.3f}",
+            density,
             f"{plan.dense_us:.1f}",
             f"{plan.sparse_us:.1f}",
-            f"{plan.break_even:.2f}",
+            break_even,
             plan.choice,
             plan.reason,
         )
         for plan in report.layers
+        for density, break_even in [plan.told()]
     ]
     rows += [(layer.layer, layer.op, "", "", "", "", "", "fixed", layer.why) for layer in report.fixed]
     click.echo(table(("layer", "op", "MxKxN", "density", "dense us", "sparse us", "even", "choice", "why"), rows))

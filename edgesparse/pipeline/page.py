@@ -61,9 +61,10 @@ def _row(plan: LayerPlan, longest: float) -> str:
         f'<div class="bar {kernel}" style="width: {100 * us / longest:.2f}%"></div>'
         for kernel, us in (("dense", plan.dense_us), ("sparse", plan.sparse_us))
     )
+    density, break_even = plan.told()
     numbers = [
         f"{plan.m} x {plan.k} x {plan.n}",
-        f"{plan.density:.3f}",
+        density,
         _time(plan, "dense", plan.dense_us),
         _time(plan, "sparse", plan.sparse_us),
     ]
@@ -71,7 +72,7 @@ def _row(plan: LayerPlan, longest: float) -> str:
         [
             f"<tr><td>{escape(plan.layer)}</td><td>{escape(plan.op)}</td>",
             *(f'<td class="number">{text}</td>' for text in numbers),
-            f'<td class="bars">{bars}</td><td class="number">{plan.break_even:.2f}</td>',
+            f'<td class="bars">{bars}</td><td class="number">{break_even}</td>',
             f'<td>{escape(plan.choice)}</td><td class="why">{escape(plan.reason)}</td></tr>',
         ]
     )

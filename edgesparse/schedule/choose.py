@@ -13,12 +13,12 @@ from edgesparse.plan import LayerPlan
 from edgesparse.schedule.candidates import Candidate, candidates, square_tile
 from edgesparse.schedule.cost import STEP, Work, busiest_share, time_us, work
 from edgesparse.schedule.estimate import estimate
-from edgesparse.schedule.reason import reason
+from edgesparse.schedule.reason import declined_squares, on_these_threads, spending, verdict
 from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
 
-MARGIN = 0.95  # of the dense time, and of all weights, below which sparse is taken to win: predictions err
-SQUARE_MARGIN = 0.9  # of the time without, which minimal filtering must stay below
+MARGIN = 0.05  # share of the dense time that sparse must be predicted to save: predictions err
+SQUARE_MARGIN = 0.1  # of the time without, which minimal filtering must save: its transforms are predicted roughly
 MOST_FILL = 2.5  # weights that blocks may keep for each nonzero, to be worth a look
 
 
@@ -65,10 +65,17 @@ def _has_constant(node: ir.Node) -> bool:
 def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: int = 1) -> LayerPlan:
     """Compare the best dense and the best sparse candidate."""
     known = list(predictions(layer, target, calibration, threads))
-    dense = _best_dense([p for p in known if p.candidate.kernel == "dense"])
+    dense, squares = _best_dense([p for p in known if p.candidate.kernel == "dense"])
     sparse = _best(p for p in known if p.candidate.kernel == "sparse")
     break_even = _break_even(dense, [p for p in known if p.candidate.kernel == "sparse"], layer.density)
     chosen = sparse if layer.density < break_even else dense
+    saved = saving(sparse, dense)
+    notes = [
+        verdict(layer.density, break_even, saved),
+        on_these_threads(dense.us, sparse.us, saved, threads),
+        declined_squares(saving(squares, dense)) if squares and chosen is dense else "",
+        *spending(layer, chosen.candidate.tile, chosen.units, calibration),
+    ]
     plane = layer.plane
     return LayerPlan(
         layer=layer.name,
@@ -80,9 +87,10 @@ def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: 
         kernel=chosen.candidate.kernel,
         tile=chosen.candidate.tile,
         break_even=break_even,
-        reason=reason(layer, break_even, chosen.candidate.tile, chosen.units, calibration),
+        reason="; ".join(note for note in notes if note),
         dense_us=dense.us,
         sparse_us=sparse.us,
+        saved=saved,
         origin=calibration.origin,
     )
 
@@ -122,22 +130,29 @@ def _best(found: Iterable[Prediction]) -> Prediction:
     return min(found, key=lambda prediction: prediction.core_us)
 
 
-def _best_dense(found: Sequence[Prediction]) -> Prediction:
-    """The fastest; one that computes in squares must be so by a margin, since its transforms are predicted roughly."""
+def _best_dense(found: Sequence[Prediction]) -> tuple[Prediction, Prediction | None]:
+    """The fastest, and the one in squares that is predicted faster still, but not by SQUARE_MARGIN."""
     direct = _best(p for p in found if p.candidate.tile.square == 1)
     best = _best(found)
-    return best if best.core_us < SQUARE_MARGIN * direct.core_us else direct
+    if best is direct:
+        return direct, None
+    return (best, None) if saving(best, direct) > SQUARE_MARGIN else (direct, best)
+
+
+def saving(one: Prediction, other: Prediction) -> float:
+    """Share of the core time of `other` that `one` is predicted to save; negative where it takes longer."""
+    return 1.0 - one.core_us / other.core_us
 
 
 def _break_even(dense: Prediction, sparse: list[Prediction], density: float) -> float:
-    """The largest density at which some sparse candidate is clearly faster than dense; in [0, 1].
+    """The largest density at which some sparse candidate saves MARGIN of the dense time; in [0, 1].
 
     The time beyond the fixed part is taken to grow in proportion to the density.
     """
-    goal_us = MARGIN * dense.core_us
+    goal_us = (1.0 - MARGIN) * dense.core_us
     if density == 0:
         return 1.0 if any(p.core_us < goal_us for p in sparse) else 0.0
     reached = [
         density * (goal_us - p.fixed_us) / max(p.core_us - p.fixed_us, 1e-9) for p in sparse if p.fixed_us < goal_us
     ]
-    return min(MARGIN, max(reached, default=0.0))
+    return min(1.0, max(reached, default=0.0))

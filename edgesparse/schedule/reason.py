@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgesparse.calibration import Calibration
 from edgesparse.layers import Layer
-from edgesparse.plan import Tile
+from edgesparse.plan import Tile, apart
 from edgesparse.schedule.cost import START, STEP, Work, time_us
 
 _PARTS = {
@@ -25,24 +25,47 @@ _PARTS = {
 WORTH_TELLING = 0.15  # share of the time
 
 
-def reason(layer: Layer, break_even: float, tile: Tile, units: Work, calibration: Calibration) -> str:
-    """Compare the density with the break-even, and name what the chosen kernel spends its time on.
+def verdict(density: float, break_even: float, saved: float) -> str:
+    """Which of the best kernels is predicted faster, and what follows from it.
 
     Args:
-        tile, units: those of the chosen kernel.
+        saved: share of the dense time that sparse saves, by which the choice is made.
     """
-    density = layer.density
+    faster = _faster(saved)
     if density == 1.0:
-        head = f"has no zeros (break-even {break_even:.2f})"
-    elif density < break_even:
-        head = f"density {density:.2f} is below the break-even {break_even:.2f}"
-    else:
-        head = f"density {density:.2f} is not below the break-even {break_even:.2f}"
+        return "has no zeros to skip" + (f", though {faster}" if saved > 0 else "")
+    below, even = apart(density, break_even)
+    if density < break_even:
+        return f"{faster}: density {below} is below the break-even {even}"
+    error = ", within the model's error" if saved > 0 else ""
+    return f"{faster}{error}: density {below} is not below the break-even {even}"
+
+
+def on_these_threads(dense_us: float, sparse_us: float, saved: float, threads: int) -> str:
+    """Where another kernel is faster on so many threads than in the mean of one thread and all cores."""
+    here = 1.0 - sparse_us / dense_us
+    return "" if here * saved >= 0 else f"on {threads} thread(s) alone {_faster(here)}"
+
+
+def _faster(saved: float) -> str:
+    """Which kernel saves what share of the other's time."""
+    share = saved if saved > 0 else saved / (saved - 1.0)
+    if f"{share:.1%}" == "0.0%":
+        return "dense and sparse are predicted equally fast"
+    return f"{'sparse' if saved > 0 else 'dense'} is predicted {share:.1%} faster"
+
+
+def declined_squares(saved: float) -> str:
+    """That minimal filtering is predicted to save time, too little to rely on."""
+    return f"minimal filtering (Winograd) is predicted {saved:.1%} faster, within the model's error"
+
+
+def spending(layer: Layer, tile: Tile, units: Work, calibration: Calibration) -> list[str]:
+    """What the chosen kernel is, and what it spends its time on."""
     notes = ["a single column: every weight is read for one multiply-add"] if layer.is_vector else []
     if tile.square > 1:
         notes.append("minimal filtering (Winograd) takes 16 multiplications for 36")
-    notes += [f"{share:.0%} {name}" for name, share in _shares(units, calibration) if share >= WORTH_TELLING]
-    return "; ".join([head, *notes])
+    return notes + [f"{share:.0%} {name}" for name, share in _shares(units, calibration) if share >= WORTH_TELLING]
 
 
 def _shares(units: Work, calibration: Calibration) -> list[tuple[str, float]]:
