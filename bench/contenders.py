@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.worker import Unavailable
-from edgesparse.measure import Latency
+from edgesparse.measure import Latency, Unavailable
 
 HERE = Path(__file__).with_name("rivals")
 ENVIRONMENTS = Path("build/rivals")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,11 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.contenders import TOLERANCE, Contender, Result, command
-from bench.worker import Unavailable, Worker
-from edgesparse.measure import summarise
+from edgesparse.measure import Unavailable, Worker, summarise, take_turns
 
-TURN_NS = 60e6
-MIN_ROUNDS = 5
 Arrays = Mapping[str, np.ndarray]
 Expected = Callable[[Path], Arrays]
 """The outputs of an ONNX file for the inputs in question."""
@@ -25,10 +20,7 @@ Expected = Callable[[Path], Arrays]
 def measure(
     contenders: Sequence[Contender], threads: int, inputs: Arrays, expected: Expected, seconds: float, logs: Path
 ) -> list[Result]:
-    """Load all contenders, check what they compute, and time those that are right; one result each, in order.
-
-    A turn is one run that is not counted and then as many as fit TURN_NS, at least two.
-    """
+    """Load all contenders, check what they compute, and time those that are right; one result each, in order."""
     with ExitStack() as stack:
         results: list[Result] = []
         workers: dict[int, Worker] = {}
@@ -41,7 +33,7 @@ def measure(
                 workers[at] = worker
             except Unavailable as err:
                 results.append(Result(contender, unavailable=str(err)))
-        times, failures = _rounds(workers, seconds)
+        times, failures = take_turns(workers, seconds)
     for at, why in failures.items():
         results[at] = Result(contenders[at], unavailable=why)
     return [
@@ -77,25 +69,3 @@ def relative_error(actual: Arrays, expected: Arrays) -> float:
         difference = got.reshape(wanted.shape).astype(np.float64) - wanted
         errors.append(float(np.linalg.norm(difference) / max(float(np.linalg.norm(wanted)), 1e-30)))
     return max(errors)
-
-
-def _rounds(workers: dict[int, Worker], seconds: float) -> tuple[dict[int, list[int]], dict[int, str]]:
-    """Nanoseconds of the runs by contender, and why contenders that failed on the way did."""
-    times: dict[int, list[int]] = {at: [] for at in workers}
-    turns = dict.fromkeys(workers, 3)
-    failures: dict[int, str] = {}
-    end, rounds = time.monotonic() + seconds, 0
-    while times and (rounds <= MIN_ROUNDS or time.monotonic() < end):
-        for at in list(times):
-            try:
-                taken = workers[at].run(turns[at])
-            except Unavailable as err:
-                failures[at] = str(err)
-                del times[at]
-                continue
-            if rounds:
-                times[at] += taken
-            else:  # the first round warms up, and says how many runs fill a turn
-                turns[at] = max(2, min(50, int(TURN_NS / statistics.median(taken))))
-        rounds += 1
-    return times, failures

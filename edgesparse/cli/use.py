@@ -152,14 +152,32 @@ def _array_summary(array: np.ndarray) -> dict[str, object]:
 @MODEL
 @click.option("--seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="How long to measure.")
 @click.option("--steps", is_flag=True, help="Also time every kernel call.")
+@click.option(
+    "--baseline",
+    type=options.FILE,
+    metavar="ENVIRONMENT",
+    help="Measure against the edgesparse installed there.",
+)
 @options.as_json
 def bench_command(
-    artifact: Path, threads: int, against: str, model: Path | None, seconds: float, steps: bool, as_json: bool
+    artifact: Path,
+    threads: int,
+    against: str,
+    model: Path | None,
+    seconds: float,
+    steps: bool,
+    baseline: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure latency and memory of ARTIFACT on this machine."""
     names = [name.strip() for name in against.split(",") if name.strip()]
-    if names and model is None:
-        raise click.UsageError("--against needs --model MODEL.onnx")
+    if (names or baseline) and model is None:
+        raise click.UsageError(f"{'--against' if names else '--baseline'} needs --model MODEL.onnx")
+    if baseline and (names or steps):
+        raise click.UsageError("--baseline compares two builds alone: leave out --against and --steps")
+    if baseline and model:
+        _bench_builds(artifact, model, baseline, threads, seconds, as_json=as_json)
+        return
     report = pipeline.bench(artifact, threads=threads, against=names, model=model, seconds=seconds, steps=steps)
     if as_json:
         print_json(report)
@@ -189,6 +207,21 @@ def bench_command(
             )
         )
     click.echo(f"{threads} thread(s); memory: {report.contenders[0].memory.peak.how}")
+
+
+def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, seconds: float, *, as_json: bool) -> None:
+    with progress() as stage:
+        report = pipeline.bench_builds(artifact, model, baseline, threads=threads, seconds=seconds, progress=stage)
+    if as_json:
+        print_json(report)
+        return
+    rows = [
+        (name, time_text(side.latency.median_us), time_text(side.latency.p10_us), side.latency.runs, side.build)
+        for name, side in (("this", report.ours), ("baseline", report.baseline))
+    ]
+    click.echo(table(("", "median", "p10", "runs", "build"), rows))
+    click.echo(f"this build is {report.ratio:.3f}x as fast as the baseline (median; p10: {report.ratio_p10:.3f}x)")
+    click.echo(f"{threads} thread(s); their outputs {'agree' if report.agree else 'DIFFER'}")
 
 
 @click.command("verify")

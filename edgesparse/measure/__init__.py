@@ -2,6 +2,7 @@
 
 from edgesparse.measure.artifact import open_artifact
 from edgesparse.measure.bench import BenchReport, Contender, StepTime, bench
+from edgesparse.measure.builds import Build, BuildsReport, compare_builds
 from edgesparse.measure.compare import Difference, compare, compare_all
 from edgesparse.measure.feeds import Arrays, Given, feeds_for, random_feeds
 from edgesparse.measure.figure import Figure, Origin
@@ -9,11 +10,15 @@ from edgesparse.measure.latency import Elapsed, Latency, Schedule, interleave, s
 from edgesparse.measure.memory import Memory, measure_memory
 from edgesparse.measure.rivals import RIVALS, open_rival
 from edgesparse.measure.steps import step_times_us
+from edgesparse.measure.turns import take_turns
+from edgesparse.measure.worker import Unavailable, Worker
 
 __all__ = [
     "RIVALS",
     "Arrays",
     "BenchReport",
+    "Build",
+    "BuildsReport",
     "Contender",
     "Difference",
     "Elapsed",
@@ -24,9 +29,12 @@ __all__ = [
     "Origin",
     "Schedule",
     "StepTime",
+    "Unavailable",
+    "Worker",
     "bench",
     "compare",
     "compare_all",
+    "compare_builds",
     "feeds_for",
     "interleave",
     "measure_memory",
@@ -35,4 +43,5 @@ __all__ = [
     "random_feeds",
     "step_times_us",
     "summarise",
+    "take_turns",
 ]

@@ -1,6 +1,6 @@
-"""Serve one runtime over pipes: requests and answers are lines of JSON. `bench/worker.py` is the other side.
+"""Serve one runtime over pipes: requests and answers are lines of JSON. `worker.py` is the other side.
 
-    python -P bench/rivals/serve.py bench/rivals/openvino.py
+    python -P edgesparse/measure/serve.py bench/rivals/openvino.py
 
 Runs in the environment of the runtime, so it needs numpy and nothing else. Requests:
 

@@ -1,4 +1,4 @@
-"""One runtime in a process of its own, stopped while others run; `bench/rivals/serve.py` is its other side."""
+"""One runtime in a process of its own, stopped while others run; `serve.py` is its other side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-SERVE = Path(__file__).with_name("rivals") / "serve.py"
+SERVE = Path(__file__).with_name("serve.py")
 LIMIT_S = 1200  # for one answer; some convert the model first
 
 

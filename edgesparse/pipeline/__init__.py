@@ -1,5 +1,6 @@
 """Run the stages, and verify between them."""
 
+from edgesparse.pipeline.baseline import bench_builds
 from edgesparse.pipeline.compiling import compile, default_output
 from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import load_arrays, save_arrays
@@ -21,6 +22,7 @@ __all__ = [
     "TuneReport",
     "VerifyReport",
     "bench",
+    "bench_builds",
     "compile",
     "default_output",
     "explain",

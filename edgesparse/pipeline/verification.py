@@ -60,7 +60,7 @@ def verify(
         actual = opened.run(feeds)
     progress("reading the model")
     source = frontend.read(model, example_inputs, feeds)
-    pruned, _ = apply_pruning(source, _recorded_pruning(manifest, given), progress)
+    pruned, _ = apply_pruning(source, recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
     expected = reference.evaluate(pruned, feeds)
     outputs = measure.compare_all(actual, expected)
@@ -79,7 +79,8 @@ def _target(manifest: Mapping[str, Any], artifact: str | Path) -> Target:
     return targets.of_facts(manifest.get("target_facts"), f"{artifact}: target_facts")
 
 
-def _recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | None) -> Pruning | None:
+def recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Pruning | None:
+    """What an artifact says it was pruned by, with the samples that are given for it."""
     recorded = manifest.get("pruning")
     if not recorded:
         return None

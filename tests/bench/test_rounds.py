@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bench.contenders import Contender, Runtime
-from bench.rounds import MIN_ROUNDS, measure, relative_error
+from bench.rounds import measure, relative_error
+from edgesparse.measure.turns import MIN_ROUNDS
 from tests.bench import fakes
 
 X = {"x": np.array([1.0, 2.5], np.float32)}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.worker import Unavailable, Worker
+from edgesparse.measure import Unavailable, Worker
 from tests.bench import fakes
 
 X = {"x": np.array([1.0, 2.5], np.float32)}
@@ -21,7 +21,7 @@ STARTER = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from bench.worker import Worker
+from edgesparse.measure import Worker
 worker = Worker([sys.executable, "-P"], Path(sys.argv[1]), Path(sys.argv[2]))
 worker.load(Path("model"), 1, {"x": np.ones(1)})
 print(worker.pid, flush=True)

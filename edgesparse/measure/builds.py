@@ -1,0 +1,95 @@
+"""Two builds of edgesparse against each other, each in a process of its own environment, in turns."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgesparse.errors import MeasureError
+from edgesparse.measure.compare import compare_all
+from edgesparse.measure.feeds import Arrays
+from edgesparse.measure.latency import Latency, summarise
+from edgesparse.measure.turns import take_turns
+from edgesparse.measure.worker import Unavailable, Worker
+
+BUILD = Path(__file__).with_name("build.py")
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build of edgesparse in words, and what it reached."""
+
+    build: str
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class BuildsReport:
+    """This build and another on the same model, measured in turns.
+
+    `ratio` is the other's median over this one's, `ratio_p10` its p10 over ours: above 1, this one is faster.
+    `agree` says whether both compute the same, within the tolerance of `verify`.
+    """
+
+    threads: int
+    ours: Build
+    baseline: Build
+    ratio: float
+    ratio_p10: float
+    agree: bool
+
+
+def compare_builds(
+    artifact: Path, model: Path, environment: Path, feeds: Arrays, threads: int, seconds: float
+) -> BuildsReport:
+    """Measure an artifact of this build, and what the build in another environment makes of its model.
+
+    Args:
+        model: an ONNX file, with the options of its compilation beside it; the other's artifact is put there, too.
+        environment: a virtual environment, or its interpreter.
+
+    Raises: MeasureError: there is no such environment, or a build cannot take part.
+    """
+    files = ((artifact, [sys.executable, "-P"]), (model, [str(interpreter(environment)), "-I"]))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgesparse-")))
+        loaded, workers = [], {}
+        for at, (file, python) in enumerate(files):
+            workers[at] = Worker(python, BUILD, folder / f"{at}.log")
+            stack.callback(workers[at].close)
+            try:
+                loaded.append(workers[at].load(file, threads, feeds))
+            except Unavailable as err:
+                raise MeasureError(f"{python[0]}: this build of edgesparse cannot take part: {err}") from err
+        times, failures = take_turns(workers, seconds)
+    for at, why in failures.items():
+        raise MeasureError(f"{files[at][1][0]}: this build of edgesparse cannot go on: {why}")
+    (actual, _), (expected, _) = loaded
+    ours, baseline = (_build(answer["notes"]["build"], times[at]) for at, (_, answer) in enumerate(loaded))
+    return BuildsReport(
+        threads,
+        ours,
+        baseline,
+        ratio=baseline.latency.median_us / ours.latency.median_us,
+        ratio_p10=baseline.latency.p10_us / ours.latency.p10_us,
+        agree=all(difference.agrees for difference in compare_all(actual, expected)),
+    )
+
+
+def interpreter(environment: Path) -> Path:
+    """The Python of a virtual environment, or the one that is named.
+
+    Raises: MeasureError: there is none.
+    """
+    python = environment / "bin" / "python" if environment.is_dir() else environment
+    if not python.is_file():
+        raise MeasureError(f"{environment}: no such Python; expected a virtual environment, or the python in it")
+    return python.absolute()
+
+
+def _build(words: str, nanoseconds: Sequence[int]) -> Build:
+    return Build(words, summarise([ns / 1000 for ns in nanoseconds]))

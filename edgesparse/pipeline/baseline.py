@@ -1,0 +1,58 @@
+"""Measure an artifact against what another build of edgesparse makes of the same model."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgesparse import targets
+from edgesparse.pipeline.arguments import Examples, Progress, Source, silent
+from edgesparse.pipeline.pruning import apply_pruning
+from edgesparse.pipeline.verification import recorded_pruning
+
+if TYPE_CHECKING:
+    from edgesparse.measure import BuildsReport, Given
+
+
+def bench_builds(
+    artifact: str | Path,
+    model: Source,
+    baseline: str | Path,
+    *,
+    threads: int = 1,
+    example_inputs: Examples = None,
+    inputs: Given = None,
+    seconds: float = 3.0,
+    progress: Progress = silent,
+) -> BuildsReport:
+    """Measure an artifact in turns with what another build of edgesparse compiles from its model.
+
+    The pruning that the artifact records is applied to `model` first; both builds run the same weights.
+
+    Args:
+        model, example_inputs: as for `verify`.
+        baseline: the virtual environment that the other build is installed in, or its interpreter.
+        inputs: arrays by name or in order; seeded random ones by default.
+        seconds: how long to measure both together.
+
+    Raises: EdgesparseError: something cannot be opened, compiled or run here.
+    """
+    import onnx_ir as ir
+
+    from edgesparse import frontend, measure
+
+    with measure.open_artifact(artifact) as opened:
+        manifest = opened.manifest
+        feeds = measure.feeds_for(opened.inputs, inputs)
+        shapes = {spec.name: spec.shape for spec in opened.inputs}
+    progress("reading the model")
+    pruned, _ = apply_pruning(frontend.read(model, example_inputs, feeds), recorded_pruning(manifest), progress)
+    options = {"target": manifest.get("target", targets.HOST), "input_shapes": shapes}
+    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+        path = Path(folder) / "model.onnx"
+        ir.save(pruned, path)
+        path.with_suffix(".json").write_text(json.dumps(options))
+        progress("compiling with the other build, and measuring")
+        return measure.compare_builds(Path(artifact), path, Path(baseline), feeds, threads, seconds)
