@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,8 @@ def seeded_inputs(model: ir.Model, seed: int = 0) -> dict[str, np.ndarray]:
     """
     rng = np.random.default_rng(seed)
     found: dict[ir.Value, Range | None] = {}
+    for node in reversed(model.graph):
+        found |= {value: _allowed(value, found) for value in node.outputs}
     return {str(value.name): _drawn(rng, value, _allowed(value, found)) for value in model.graph.inputs}
 
 
@@ -75,21 +78,17 @@ def _drawn(rng: np.random.Generator, value: ir.Value, allowed: Range | None) -> 
     return rng.integers(low, max(low, high), shape, dtype=np.int64, endpoint=True).astype(dtype)
 
 
-def _allowed(value: ir.Value, found: dict[ir.Value, Range | None]) -> Range | None:
-    """What every reader of `value` allows; None where none bounds it."""
-    if value in found:
-        return found[value]
-    found[value] = None
+def _allowed(value: ir.Value, found: Mapping[ir.Value, Range | None]) -> Range | None:
+    """What every reader of `value` allows, by what is found of what they compute; None where none bounds it."""
     result: Range | None = None
     for use in value.uses():
         bound = _of_use(use.node, use.idx, found)
         if bound is not None:
             result = bound.and_(result)
-    found[value] = result
     return result
 
 
-def _of_use(node: ir.Node, at: int, found: dict[ir.Value, Range | None]) -> Range | None:
+def _of_use(node: ir.Node, at: int, found: Mapping[ir.Value, Range | None]) -> Range | None:
     """What operand `at` of `node` may hold."""
     index = _index(node, at)
     if index is not None:
@@ -100,7 +99,7 @@ def _of_use(node: ir.Node, at: int, found: dict[ir.Value, Range | None]) -> Rang
         return Range(0, SMALL)
     if node.op_type == "BitShift" and at == 1:
         return Range(0, 7)
-    after = _allowed(node.outputs[0], found) if node.outputs else None
+    after = found.get(node.outputs[0]) if node.outputs else None
     if after is None:
         return None
     if node.op_type in (JOINING if at or node.op_type == "Where" else MOVING):

@@ -8,6 +8,7 @@ import pytest
 import edgesparse
 from edgesparse.errors import WitnessError
 from edgesparse.frontend import load
+from edgesparse.frontend.shapes import infer_shapes
 from edgesparse.pipeline import compiling
 from edgesparse.pipeline.ranges import seeded_inputs
 from tests.frontend.graphs import floats, model
@@ -51,6 +52,16 @@ def test_inputs_cover_the_range_that_their_uses_allow(declared, body, low, high)
     if feeds["i"].size > 90:
         assert {low, high} <= set(np.round(feeds["i"]).ravel().tolist())
     ort_run(source, feeds)
+
+
+def test_ranges_reach_inputs_through_any_number_of_nodes():
+    steps = [f"v{at + 1} = Identity (v{at})" for at in range(3000)]
+    text = f"g (int64[64] v0) => (float[64] y) {{ {' '.join(steps)} y = Gather (w, v3000) }}"
+
+    found = seeded_inputs(infer_shapes(model(text, w=floats(5))))["v0"]
+
+    assert found.min() == 0
+    assert found.max() == 4
 
 
 def test_what_is_random_or_unknown_to_onnx_runtime_is_not_judged_and_not_refused(tmp_path):
