@@ -86,7 +86,7 @@ def test_a_recipe_holds_the_same_options(command, model, tmp_path):
     [
         ({"structured": 0.5, "importance": "luck"}, "importance 'luck' is unknown; expected one of activation, bn"),
         ({"structured": 0.5, "kinds": ["channels", "tails"]}, "kinds tails; expected some of channels, heads, neurons"),
-        ({"structured": 1.0}, "removed must be at least 0 and below 1, got 1.0"),
+        ({"structured": 1.0}, "structured: got 1, expected a share from 0 up to below 1"),
     ],
 )
 def test_options_that_cannot_be_used_are_named(model, tmp_path, options, message):

@@ -10,7 +10,7 @@ import pytest
 
 import edgesparse
 from edgesparse.errors import WitnessError
-from edgesparse.frontend import affine, canonical, cleanup, fold, fuse, norms, recurrent, transposes
+from edgesparse.frontend import affine, canonical, cleanup, fold, fuse, norms, recurrent, transposes, windows
 from edgesparse.lower import memory, weighted
 from edgesparse.lower.kernels import epilogue, pool, reduce, softmax
 from edgesparse.lower.kernels import math as kernel_math
@@ -104,9 +104,9 @@ Fault = tuple[Callable, object, str, object]
 FAULTS: dict[str, Fault] = {
     "padding on the wrong side": (
         picture,
-        canonical,
+        windows,
         "_split_pads",
-        lambda totals, more_first, split=canonical._split_pads: split(totals, more_first=not more_first),
+        lambda totals, more_first, split=windows._split_pads: split(totals, more_first=not more_first),
     ),
     "a weight that is not transposed": (picture, canonical, "_transposed", lambda graph, value, name, steps: value),
     "channels in the wrong order": (
