@@ -131,9 +131,7 @@ def _extreme(node: Expr) -> Expr:
         return tirx.Select(beats(b, a), b, a)
     if isinstance(a, tirx.FloatImm):
         return tirx.Select(beats(a, b), a, b)
-    left, right = tirx.Var("left", a.ty), tirx.Var("right", b.ty)  # written out, each would stand there several times
-    larger = tirx.Select(tirx.Or(beats(left, right), tirx.isnan(left)), left, right)
-    return tirx.Let(left, a, tirx.Let(right, b, larger))
+    return tirx.Select(tirx.Or(beats(a, b), tirx.isnan(a)), a, b)
 
 
 def _cast(node: tirx.Cast) -> Expr:
