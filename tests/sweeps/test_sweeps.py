@@ -10,7 +10,7 @@ from tests.sweeps.judge import Verdict, judge
 from tests.sweeps.sweeps import OPERATORS, SWEEPS, shard
 
 SHARDS = 8
-SAMPLE = 4  # operators of each sweep
+SAMPLE = 3  # operators of each sweep
 
 
 def wrong(sweep: str, only: list[str] | None, part: str = "1/1") -> list[str]:
@@ -24,7 +24,7 @@ def wrong(sweep: str, only: list[str] | None, part: str = "1/1") -> list[str]:
 def test_a_sample_has_nothing_wrong(sweep: str) -> None:
     operators = random.Random(sweep).sample([operator.name for operator in OPERATORS], SAMPLE)
 
-    assert not wrong(sweep, operators, "1/2")
+    assert not wrong(sweep, operators, "1/8")
 
 
 @pytest.mark.parametrize("operator", ["AveragePool", "BatchNormalization", "Dropout", "Resize", "Softmax", "Upsample"])

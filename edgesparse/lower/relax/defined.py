@@ -72,10 +72,13 @@ def wrap(value: Expr) -> Expr:
     if not isinstance(value, _WRAPPED) or not _is_integer(value) or bits not in (32, 64):
         return value
 
-    def wide(operand: Expr) -> Expr:
-        return tirx.Cast(f"int{2 * bits}", operand if _is_signed(value) else tirx.Cast(f"int{bits}", operand))
+    lanes = f"x{dtype.lanes}" if int(dtype.lanes) > 1 else ""
 
-    cut = tirx.Cast(f"int{bits}", type(value)(wide(value.a), wide(value.b)))
+    def wide(operand: Expr) -> Expr:
+        signed = operand if _is_signed(value) else tirx.Cast(f"int{bits}{lanes}", operand)
+        return tirx.Cast(f"int{2 * bits}{lanes}", signed)
+
+    cut = tirx.Cast(f"int{bits}{lanes}", type(value)(wide(value.a), wide(value.b)))
     return cut if _is_signed(value) else tirx.Cast(str(dtype), cut)
 
 

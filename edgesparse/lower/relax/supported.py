@@ -44,6 +44,14 @@ CONSTANT_INPUTS: dict[str, tuple[int, ...]] = {
 }
 """Inputs, by operator and position, whose values decide shapes, axes or the form of the computation."""
 
+_ALONG_AXES = names(
+    """
+    ArgMax ArgMin Concat CumProd CumSum Gather GatherElements Hardmax LayerNormalization LogSoftmax LpNormalization
+    RMSNormalization ScatterElements Softmax Split TopK
+    """
+)
+"""Operators that work along an axis of their first input."""
+
 _DTYPES = names("FLOAT DOUBLE FLOAT16 INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 BOOL")
 
 
@@ -60,6 +68,8 @@ def refusal(node: ir.Node) -> str | None:
         return "an input without elements"
     if any(value.is_graph_output() and _size(value) == 0 for value in node.outputs):
         return "an output of the model without elements"
+    if node.op_type in _ALONG_AXES and node.inputs[0] is not None and node.inputs[0].shape == ():
+        return "a scalar, which has no axis"
     for position in CONSTANT_INPUTS.get(node.op_type, ()):
         value = node.inputs[position] if position < len(node.inputs) else None
         if value is not None and constant(value) is None:
