@@ -10,7 +10,7 @@ from edgesparse_runtime import Model
 
 from runtime import build
 from tests.e2e.flow import compiled
-from tests.models import REAL, real_model
+from tests.models import real_model
 
 ACCURACY = 0.989
 
@@ -22,8 +22,7 @@ def artifact(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def digits():
-    real_model("mnist-8")
-    data = np.load(REAL / "mnist_10k.npz")
+    data = np.load(real_model("mnist-8").with_name("mnist_10k.npz"))
     return data["x"].astype(np.float32)[:, None, None], data["y"]
 
 
