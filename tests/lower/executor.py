@@ -119,10 +119,13 @@ def run_calls(
         chunks: ranges that the tiles of a call are cut into; they run last to first, as threads might.
         inplace: let the pairs in `Kernel.inplace` share memory (what the read held is then lost).
     """
+    return run_image(load_calls(calls, target), calls, feeds, chunks=chunks, inplace=inplace)
+
+
+def load_calls(calls: Iterable[Call], target: Target = HOST) -> LoadedImage:
+    """The kernels of some calls, of one model or of many, compiled together: equal symbols are equal kernels."""
     kernels = {call.kernel.symbol: call.kernel for call in calls}
-    return run_image(
-        LoadedImage(compile_kernels(list(kernels.values()), target)), calls, feeds, chunks=chunks, inplace=inplace
-    )
+    return LoadedImage(compile_kernels(list(kernels.values()), target))
 
 
 def run_image(

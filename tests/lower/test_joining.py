@@ -14,7 +14,7 @@ from edgesparse.layers import layers
 from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
-from tests.lower.executor import HOST, run_calls
+from tests.lower.executor import HOST, load_calls, run_image
 from tests.lower.single import random, runnable_targets
 from tests.lower.test_weighted import NARROW, TILED, judge, model_of, sparse_random
 
@@ -72,37 +72,43 @@ def is_joined(result: Lowered) -> bool:
 
 
 def assert_match(result: Lowered, proto, inputs, target: Target) -> None:
-    actual = run_calls(result.calls, inputs, target)[result.outputs["y"].name]
-    expected = judge(proto, inputs)
-    np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+    assert_all_match([(result, proto, inputs)], target)
+
+
+def assert_all_match(found, target: Target) -> None:
+    """Every lowered model, all compiled together, gives the outputs of ONNX Runtime."""
+    image = load_calls([call for result, _, _ in found for call in result.calls], target)
+    for result, proto, inputs in found:
+        actual = run_image(image, result.calls, inputs)[result.outputs["y"].name]
+        expected = judge(proto, inputs)
+        np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize(("kernel", "tile"), TILED)
 def test_joined_layers_match(target, kernel, tile):
     """Ranges of one, two and three groups of rows; the last has fewer, or none."""
+    found = []
     for number, (m, units) in enumerate([(40, 1), (40, 2), (41, 2), (41, 3)]):
-        target = replace(target, l2_bytes=l2_for(units * tile.rows))
-        proto, inputs = expansion(m=m, k=1, density=(0.0, 0.1, 0.4, 1.0)[number])
-
-        result = lowered(proto, target, kernel, tile)
-
+        model = expansion(m=m, k=1, density=(0.0, 0.1, 0.4, 1.0)[number])
+        result = lowered(model[0], replace(target, l2_bytes=l2_for(units * tile.rows)), kernel, tile)
         assert is_joined(result), (m, units)
-        assert_match(result, proto, inputs, target)
+        found.append((result, *model))
+
+    assert_all_match(found, target)
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 @pytest.mark.parametrize("activation", ["Relu", "HardSwish", "Sigmoid"])
 def test_windows_and_activations_match(target, window, activation):
+    model, found = expansion(m=64, k=7, activation=activation, **window), []
     for kernel, tile in (("dense", Tile(4, 5, 6)), ("sparse", Tile(2, 5, 4))):  # two blocks of K
-        target = replace(target, l2_bytes=l2_for(2 * tile.rows))
-        proto, inputs = expansion(m=64, k=7, activation=activation, **window)
-
-        result = lowered(proto, target, kernel, tile)
-
+        result = lowered(model[0], replace(target, l2_bytes=l2_for(2 * tile.rows)), kernel, tile)
         assert is_joined(result)
-        assert_match(result, proto, inputs, target)
+        found.append((result, *model))
+
+    assert_all_match(found, target)
 
 
 def test_a_convolution_with_a_window_joins_too():

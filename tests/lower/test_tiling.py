@@ -12,7 +12,7 @@ from onnx import helper
 from edgesparse.layers import layers
 from edgesparse.lower.graph import lower_graph
 from edgesparse.plan import LayerPlan
-from tests.lower.executor import HOST, run_calls
+from tests.lower.executor import HOST, load_calls, run_calls, run_image
 from tests.lower.single import random, runnable_targets
 from tests.lower.test_weighted import TILED, judge, model_of, sparse_random
 
@@ -55,9 +55,9 @@ def test_blocks_whose_values_stay_in_tiles_match(target, kernel, tile, size):
     names, lowered = in_tiles(proto, target, lambda _: (kernel, tile))
 
     assert names == {"a", "b", "d", "f"}
+    image, expected = load_calls(lowered.calls, target), judge(proto, inputs)
     for inplace in (False, True):
-        actual = run_calls(lowered.calls, inputs, target, inplace=inplace)[lowered.outputs["y"].name]
-        expected = judge(proto, inputs)
+        actual = run_image(image, lowered.calls, inputs, inplace=inplace)[lowered.outputs["y"].name]
         np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,11 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgesparse.layers import layers
-from edgesparse.lower.graph import lower_graph
+from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.lower.kernel import Constant
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
-from tests.lower.executor import HOST, run_calls
+from tests.lower.executor import HOST, load_calls, run_image
 from tests.lower.single import random, runnable_targets
 
 DENSE = [Tile(4, 64, 6), Tile(2, 1000, 4, splits=2), Tile(1, 7, 5, splits=3)]
@@ -93,6 +94,17 @@ def judge(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return session.run(None, inputs)[0]
 
 
+def lowered_with(proto: onnx.ModelProto, target: Target, kernel: str, tile: Tile) -> Lowered:
+    """The calls of a model whose layers all run with the given kernel and tile."""
+    model = ir.from_proto(proto)
+    plans = {
+        layer.name: LayerPlan(layer.name, layer.node.op_type, 0, 0, 0, layer.density, kernel, tile, 1.0, "given")
+        for layer in layers(model)
+    }
+    assert plans
+    return lower_graph(model, target, plans)
+
+
 def assert_lowered(
     proto: onnx.ModelProto,
     inputs: dict[str, np.ndarray],
@@ -101,36 +113,46 @@ def assert_lowered(
     tile: Tile,
     *,
     steps: int | None = None,
-    inplace: bool = False,
+    inplace: tuple[bool, ...] = (False,),
 ) -> None:
     """Lower with the given tile, run on poisoned buffers, compare with ONNX Runtime."""
-    model = ir.from_proto(proto)
-    plans = {
-        layer.name: LayerPlan(layer.name, layer.node.op_type, 0, 0, 0, layer.density, kernel, tile, 1.0, "given")
-        for layer in layers(model)
-    }
-    assert plans
+    assert_all_lowered([(proto, inputs)], target, kernel, tile, steps=steps, inplace=inplace)
 
-    lowered = lower_graph(model, target, plans)
-    results = run_calls(lowered.calls, inputs, target, inplace=inplace)
 
-    expected = judge(proto, inputs)
-    actual = results[lowered.outputs["y"].name].reshape(expected.shape)
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
-    if steps is not None:
-        assert len(lowered.calls) == steps, [call.op for call in lowered.calls]
+def assert_all_lowered(
+    models: Sequence[tuple[onnx.ModelProto, dict[str, np.ndarray]]],
+    target: Target,
+    kernel: str,
+    tile: Tile,
+    *,
+    steps: int | None = None,
+    inplace: tuple[bool, ...] = (False,),
+) -> None:
+    """`assert_lowered` for models whose kernels are compiled together."""
+    lowered = [lowered_with(proto, target, kernel, tile) for proto, _ in models]
+    image = load_calls([call for each in lowered for call in each.calls], target)
+    for (proto, inputs), each in zip(models, lowered, strict=True):
+        expected = judge(proto, inputs)
+        for shared in inplace:
+            results = run_image(image, each.calls, inputs, inplace=shared)
+            actual = results[each.outputs["y"].name].reshape(expected.shape)
+            np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
+        if steps is not None:
+            assert len(each.calls) == steps, [call.op for call in each.calls]
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize(("kernel", "tile"), TILES)
 def test_convolutions_match(target, kernel, tile):
+    models = []
     for number, case in enumerate(CONVOLUTIONS):
         x = random(case.x)
         density = (0.0, 0.1, 0.4, 1.0)[number % 4]
         constants = {"w": sparse_random(case.w, density), "b": random((case.m,), seed=3)}
         node = helper.make_node("Conv", ["x", "w", "b"], ["y"], name="conv", group=case.group, **case.attributes)
+        models.append((model_of([node], {"x": x}, constants), {"x": x}))
 
-        assert_lowered(model_of([node], {"x": x}, constants), {"x": x}, target, kernel, tile)
+    assert_all_lowered(models, target, kernel, tile)
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
@@ -140,6 +162,7 @@ def test_lanes_over_channels_match(target, columns, m):
     """Whole and broken panels, windows, groups, ranges of N of unequal size; y may lie over the residual."""
     tile = Tile(2, 16, splits=2, columns=min(columns, target.lanes))
     x, r = random((2, 6, 3, 3 * tile.columns)), random((2, 2 * m, 3, 3 * tile.columns), seed=5)
+    models = []
     for window, group in ((1, 1), (1, 2), (3, 2)):
         pads = [window // 2] * 4
         constants = {"w": random((2 * m, 6 // group, window, window), seed=1), "b": random((2 * m,), seed=3)}
@@ -148,10 +171,9 @@ def test_lanes_over_channels_match(target, columns, m):
             helper.make_node("Add", ["a", "r"], ["s"], name="residual"),
             helper.make_node("Relu", ["s"], ["y"], name="relu"),
         ]
+        models.append((model_of(nodes, {"x": x, "r": r}, constants), {"x": x, "r": r}))
 
-        for inplace in (False, True):
-            proto = model_of(nodes, {"x": x, "r": r}, constants)
-            assert_lowered(proto, {"x": x, "r": r}, target, "dense", tile, inplace=inplace)
+    assert_all_lowered(models, target, "dense", tile, inplace=(False, True))
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
@@ -198,9 +220,8 @@ def test_the_epilogue_absorbs_bias_residual_and_activation():
     ]
 
     for kernel, tile in TILES:
-        proto = model_of(nodes, {"x": x, "r": r}, constants)
-        for inplace in (False, True):
-            assert_lowered(proto, {"x": x, "r": r}, runnable_targets()[1], kernel, tile, steps=1, inplace=inplace)
+        proto, inplace = model_of(nodes, {"x": x, "r": r}, constants), (False, True)
+        assert_lowered(proto, {"x": x, "r": r}, runnable_targets()[1], kernel, tile, steps=1, inplace=inplace)
 
 
 def test_a_gated_sigmoid_is_absorbed():
