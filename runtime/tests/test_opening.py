@@ -40,7 +40,7 @@ def test_a_part_of_the_worst_opens_in_its_part_of_the_time(opener, name):
     assert seconds(opener, WORST[name](scale)) < 4 * scale * SECONDS
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="hostile")
 @pytest.mark.parametrize("name", WORST)
 @pytest.mark.parametrize("opener", OPENERS)
 def test_the_worst_of_100_mb_opens_in_two_seconds(opener, name):

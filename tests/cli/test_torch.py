@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed; the extra t
 import edgesparse  # noqa: E402
 from tests.models import assert_close  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 FACTORY = """
 import torch

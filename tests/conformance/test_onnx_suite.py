@@ -30,7 +30,7 @@ def test_operators_pass_or_are_declined(case: Case) -> None:
     assert outcome.verdict != Verdict.WRONG, outcome.reason
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="sweeps")
 def test_the_whole_suite_reaches_its_floor() -> None:
     outcomes = judge_all()
 

@@ -16,7 +16,6 @@ import edgesparse  # noqa: E402
 from models import zoo  # noqa: E402
 from tests.e2e.flow import esrun  # noqa: E402
 
-pytestmark = pytest.mark.torch
 REL_TOLERANCE = 1e-4
 VOCABULARY = 50
 
@@ -114,7 +113,8 @@ def arrays(feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow(part="torch" if name in QUICK else "zoo")) for name in ARCHITECTURES],
 )
 def test_architecture_from_pytorch_computes_the_same(tmp_path, name):
     architecture = ARCHITECTURES[name]

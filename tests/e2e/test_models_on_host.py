@@ -23,7 +23,7 @@ def test_trained_model_matches_onnx_runtime(tmp_path, name, sparsity):
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LARGE else [])
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow(part="zoo")] if path.stem in LARGE else [])
         for path in onnx_light_models()
     ],
 )

@@ -10,7 +10,7 @@ from tests.e2e.flow import check_on_host, prepared
 from tests.e2e.test_cross import BOARDS, check_on_board
 from tests.e2e.test_footprint import check_load_time, check_memory
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(part="zoo")
 NAMES = ("resnet50", "mobilenetv1", "mobilenetv2", "vit_small", "minilm")
 ON_HOST = (
     *NAMES,

@@ -36,7 +36,7 @@ def test_gradients_match_finite_differences():
         assert gradient[at] == pytest.approx((losses[0] - losses[1]) / 8e-3, rel=0.1), name
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="zoo")
 def test_digits_stay_accurate_at_a_tenth_of_the_weights(tmp_path):
     dense = digits.write(tmp_path)
     pruned = prune(read(tmp_path / "digits.onnx"), 0.1, allocation="erk")

@@ -53,7 +53,10 @@ def test_real_model_computes_the_same(name):
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in BIG)) for path in onnx_light_models()],
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow(part="zoo")] * (path.stem in BIG))
+        for path in onnx_light_models()
+    ],
 )
 def test_light_model_computes_the_same(path):
     normal = load(path)

@@ -14,7 +14,7 @@ import pytest
 from edgesparse.frontend import load
 from tests.models import assert_close, ort_run, random_inputs
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(part="sweeps")
 N = 3  # the size of every axis
 
 

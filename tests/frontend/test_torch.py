@@ -15,7 +15,7 @@ from edgesparse.frontend import describe, read  # noqa: E402
 from edgesparse.sparsity.weights import find_weights  # noqa: E402
 from tests.models import assert_close, ort_run  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 
 class Block(nn.Module):

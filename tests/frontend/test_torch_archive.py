@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from edgesparse.errors import FrontendError  # noqa: E402
 from edgesparse.frontend import describe, read  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 PROGRAM = "models/model.json"
 INPUTS = "data/sample_inputs/model.pt"

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed; the extra t
 from edgesparse.errors import FrontendError  # noqa: E402
 from edgesparse.frontend import describe, read  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 SOURCE = """
 import torch

@@ -14,7 +14,7 @@ from edgesparse.errors import FrontendError  # noqa: E402
 from edgesparse.frontend import read  # noqa: E402
 from edgesparse.torch import load_masked  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 X = torch.linspace(-1, 1, 12).reshape(2, 6)
 MASK = torch.tensor([[1, 0, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1], [0, 1, 0, 0, 1, 0]])
 

@@ -8,7 +8,7 @@ from edgesparse.frontend import load
 from tests.frontend.graphs import ops
 from tests.models import assert_close, ort_run, random_inputs
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(part="zoo")
 
 MODELS = ("resnet50", "mobilenetv1", "mobilenetv2", "vit_small", "minilm")
 

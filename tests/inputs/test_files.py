@@ -77,7 +77,7 @@ def test_compressed_arrays_are_told(tmp_path):
     assert kind_of(tmp_path / "x.npz").name == "numpy arrays"
 
 
-@pytest.mark.torch
+@pytest.mark.slow(part="torch")
 def test_files_of_torch_are_told(tmp_path):
     torch = pytest.importorskip("torch")
     layer = torch.nn.Linear(2, 2)

@@ -30,7 +30,7 @@ def judged(path, output):
     return messages
 
 
-@pytest.mark.parametrize(("seed", "count"), [(5, 60), pytest.param(5, 120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "count"), [(5, 60), pytest.param(5, 120, marks=pytest.mark.slow(part="hostile"))])
 def test_a_broken_model_is_one_line_or_compiles(tmp_path, seed, count):
     folder = tmp_path / "model"
     folder.mkdir()

@@ -144,7 +144,7 @@ def test_hostile_values_are_refused(name):
     assert survivors(name) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="hostile")
 @pytest.mark.parametrize("name", CASES)
 def test_a_check_that_is_taken_away_is_missed(name, monkeypatch):
     operator = name.split("/")[0]

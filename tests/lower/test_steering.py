@@ -87,7 +87,7 @@ def test_kernels_keep_to_their_operands_whatever_is_accepted(artifact):
     assert min(accepted, refused) > 150
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="hostile")
 @pytest.mark.parametrize("seed", range(2, 10))
 def test_kernels_keep_to_their_operands_for_long(artifact, seed):
     accepted, _ = steer(artifact, seed, turns=100_000)

@@ -21,7 +21,7 @@ def two_workers():
     ray.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="zoo")
 def test_two_workers_find_the_losses_that_one_process_finds(two_workers, tmp_path):
     (tmp_path / "ray").mkdir()
 
@@ -32,7 +32,7 @@ def test_two_workers_find_the_losses_that_one_process_finds(two_workers, tmp_pat
     assert len(shared.setting.state.all("losses")) == shared.losses[:, 1:].size
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="zoo")
 def test_a_worker_that_fails_is_said(two_workers):
     sweep = over_ray(two_workers, network(), tuple(LAYERS.values()), SAMPLES)
 
@@ -40,7 +40,7 @@ def test_a_worker_that_fails_is_said(two_workers):
         list(sweep([("wide_weight", 1, np.zeros((1, 1), np.float32))]))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="zoo")
 def test_an_address_where_nothing_answers_is_named():
     ray = pytest.importorskip("ray", reason="ray is not installed")
     ray.shutdown()

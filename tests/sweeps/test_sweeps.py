@@ -32,7 +32,7 @@ def test_old_versions_of_what_has_changed_most(operator: str) -> None:
     assert not wrong("versions", [operator], "1/4")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="sweeps")
 @pytest.mark.parametrize("part", [f"{number}/{SHARDS}" for number in range(1, SHARDS + 1)])
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_nothing_is_wrong(sweep: str, part: str) -> None:

@@ -16,7 +16,7 @@ from bench.pruning import cifar as bench  # noqa: E402
 from models import cifar  # noqa: E402
 from models.cifar import Images, Recipe  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 NETWORK = """
 <ir_version: 9, opset_import: ["" : 17]>

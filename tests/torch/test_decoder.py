@@ -15,7 +15,7 @@ from edgesparse import frontend  # noqa: E402
 from edgesparse.sparsity.weights import find_weights  # noqa: E402
 from models import corpus, decoder  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(part="zoo")
 
 TEXT = b"abcdefgh" * 100
 

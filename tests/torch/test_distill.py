@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed; the extra t
 
 from edgesparse.torch import distillation_loss  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 
 def softmax(x):

@@ -15,7 +15,7 @@ from edgesparse.errors import PruneError  # noqa: E402
 from edgesparse.torch import SET, Masks, RigL  # noqa: E402
 from tests.torch.modules import perceptron, train  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 
 def sgd(module):

@@ -17,7 +17,7 @@ from edgesparse.pipeline import searching
 from models import cifar
 from tests.torch.test_cifar import NETWORK, SHAPES, pixels, stored
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 RUNS = {
     "dense": {"us": 200.0, "accuracy": 0.9, "density": 1.0},

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed; the extra
 from examples import lottery_ticket  # noqa: E402
 from examples.lottery_ticket import Images, Point, Settings, tickets, winning  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 TINY = Settings(rounds=2, keep=0.5, steps=12, rewind=4, batch=8, seeds=1)
 

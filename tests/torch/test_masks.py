@@ -16,7 +16,7 @@ from edgesparse.errors import PruneError  # noqa: E402
 from edgesparse.torch import Masks  # noqa: E402
 from tests.torch.modules import PRUNABLE, convnet, perceptron, train, zeros  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 IMAGE = (3, 8, 8)
 SIZES = {"2.weight": 16 * 8 * 9, "5.weight": 16 * 16, "8.weight": 8 * 16}

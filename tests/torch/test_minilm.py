@@ -15,7 +15,7 @@ from bench.pruning import minilm as bench  # noqa: E402
 
 there = importlib.util.find_spec(bench.PACKAGE) is not None
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(part="zoo"),
     pytest.mark.skipif(not there, reason=f"{bench.PACKAGE} is not installed; see bench/pruning/minilm.py"),
 ]
 

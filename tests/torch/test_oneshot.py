@@ -16,7 +16,7 @@ from edgesparse.prune.methods import METHODS, Method  # noqa: E402
 from edgesparse.torch import oneshot  # noqa: E402
 from tests.torch.modules import PRUNABLE, convnet, perceptron, train  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 
 def images(count=64, seed=0):

@@ -12,7 +12,7 @@ from edgesparse.errors import PruneError  # noqa: E402
 from edgesparse.torch import GradualPruning, Masks, Rewind, cubic_density, iterative_pruning  # noqa: E402
 from tests.torch.modules import perceptron, train  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 
 @pytest.mark.parametrize(

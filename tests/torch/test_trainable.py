@@ -12,7 +12,7 @@ from edgesparse.torch import Masks  # noqa: E402
 from models import trainable  # noqa: E402
 from tests.models import assert_close, ort_run, real_model  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 RESIDUAL = """
 <ir_version: 9, opset_import: ["" : 17]>

@@ -16,7 +16,7 @@ from edgesparse.sparsity.weights import find_weights as find_onnx_weights  # noq
 from edgesparse.torch import find_weights  # noqa: E402
 from tests.torch.modules import PRUNABLE, convnet  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = pytest.mark.slow(part="torch")
 
 
 def reasons(module, skip=()):
