@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +136,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     Raises: TargetError: it cannot be read or is no TOML.
     """
-    try:
-        return tomllib.loads(content(path, "a TOML file", TargetError, CALIBRATION, TARGET).decode())
-    except (ValueError, RecursionError) as err:  # of TOML, of UTF-8, or a number that is too long
-        raise TargetError(f"{path}: not a TOML file: {said(err)}") from err
+    return _table_of(_content(path), path)
 
 
 def read(path: Path) -> Calibration:
@@ -147,7 +144,24 @@ def read(path: Path) -> Calibration:
 
     Raises: TargetError: the file cannot be read or breaks the schema.
     """
-    return parse(read_toml(path), str(path))
+    return _of_content(_content(path), path)
+
+
+def _content(path: Path) -> bytes:
+    return content(path, "a TOML file", TargetError, CALIBRATION, TARGET)
+
+
+@lru_cache
+def _of_content(data: bytes, path: Path) -> Calibration:
+    """Every target is read often, and its thousand numbers take longer than all else about it."""
+    return parse(_table_of(data, path), str(path))
+
+
+def _table_of(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as err:  # of TOML, of UTF-8, or a number that is too long
+        raise TargetError(f"{path}: not a TOML file: {said(err)}") from err
 
 
 def parse(table: Mapping[str, Any], where: str) -> Calibration:

@@ -1,7 +1,7 @@
 """TIR kernels to one flat, position-independent code image.
 
 TVM compiles the kernels to an object; a C shim for each unpacks the runtime's argument array; the linker
-that ships with `ziglang` resolves what is left (libm of musl, compiler-rt) and leaves nothing to relocate.
+that ships with `ziglang` resolves what is left (compiler-rt, libm of musl) and leaves nothing to relocate.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ def _link(target: Target, inputs: Sequence[Path], output: Path, symbols: Sequenc
         "-o",
         str(output),
     ]
-    # Most models call nothing outside; only the others pay for building libm and compiler-rt once.
-    for libraries in (["-nostdlib"], ["-lm"]):
+    # Most models call nothing outside; only the others pay for building compiler-rt or, for ten times that, libm once.
+    for libraries in (["-nostdlib"], ["-nostdlib", "-rtlib=compiler-rt"], ["-lm"]):
         result = subprocess.run([*command, *libraries], capture_output=True, text=True, check=False)
         if result.returncode == 0:
             return
