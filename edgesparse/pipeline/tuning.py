@@ -69,14 +69,16 @@ def tune(
     path = Path(output) if output else targets.cached_calibration(device)
     if not output:
         path.parent.mkdir(parents=True, exist_ok=True)
-    require_writable(path, ARTIFACT if path.suffix == ".esp" else CALIBRATION, (target, measured))
+    to_measure = path.suffix == ".esp"
+    require_writable(path, ARTIFACT if to_measure else CALIBRATION, (target, measured))
+    given = read_times(Path(measured)) if measured and not to_measure else None
     tried = schedule.experiments(device)
     model = experiment_model(tried)
-    if path.suffix == ".esp":
+    if to_measure:
         _write_artifact(model, tried, device, path, progress)
         return TuneReport(path, device.name, len(tried))
-    if measured:
-        times_us, how, machine = read_times(Path(measured)), "measured by esrun", device.summary
+    if given is not None:
+        times_us, how, machine = given, "measured by esrun", device.summary
     else:
         times_us, how, machine = _measure(model, tried, device, seconds, progress), "measured in place", _cpu()
     source = f"edgesparse tune, {how}, {datetime.date.today().isoformat()}"

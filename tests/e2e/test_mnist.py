@@ -1,4 +1,4 @@
-"""A trained classifier keeps its accuracy on 10,000 images, through the Python binding and through esrun."""
+"""A trained classifier keeps its accuracy on 10,000 images through the Python binding, and its scores through esrun."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgesparse_runtime import Model
 
 from runtime import build
 from tests.e2e.flow import compiled
-from tests.models import real_model
+from tests.models import assert_close, ort_run, real_model
 
 ACCURACY = 0.989
 
@@ -35,8 +35,8 @@ def test_python_binding_scores_what_the_model_is_known_for(artifact, digits):
     assert np.mean(answers == labels) == pytest.approx(ACCURACY, abs=0.001)
 
 
-def test_esrun_scores_what_the_model_is_known_for(artifact, digits, tmp_path):
-    images, labels = digits
+def test_esrun_answers_what_onnx_runtime_answers(artifact, digits, tmp_path):
+    images = digits[0][:500]
     for index, image in enumerate(images):
         np.save(tmp_path / f"in{index}.npy", image)
     runner = build.esrun(build.host_platform())
@@ -46,5 +46,6 @@ def test_esrun_scores_what_the_model_is_known_for(artifact, digits, tmp_path):
     done = subprocess.run(["sh", "-c", loop, "sh", runner, artifact], cwd=tmp_path, capture_output=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    answers = [np.load(tmp_path / f"out{index}.npy").argmax() for index in range(len(images))]
-    assert np.mean(answers == labels) == pytest.approx(ACCURACY, abs=0.001)
+    for index, image in enumerate(images):
+        (expected,) = ort_run(real_model("mnist-8"), {"Input3": image})
+        assert_close(np.load(tmp_path / f"out{index}.npy"), expected)

@@ -19,13 +19,15 @@ def test_trained_model_matches_onnx_runtime(tmp_path, name, sparsity):
     check_on_host(prepared(real_model(name), tmp_path, sparsity), tmp_path)
 
 
-@dense_and_pruned
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow(part="zoo")] if path.stem in LARGE else [])
-        for path in onnx_light_models()
-    ],
-)
+def architectures():
+    """Dense and pruned in turns; the other of each, and the large ones, with the slow tests."""
+    for at, path in enumerate(onnx_light_models()):
+        for kind, sparsity in (("dense", None), ("pruned", SPARSITY)):
+            often = path.stem not in LARGE and (at % 2 == 0) == (sparsity is None)
+            marks = [] if often else [pytest.mark.slow(part="zoo")]
+            yield pytest.param(path, sparsity, id=f"{path.stem}-{kind}", marks=marks)
+
+
+@pytest.mark.parametrize(("path", "sparsity"), architectures())
 def test_well_known_architecture_matches_onnx_runtime(tmp_path, path, sparsity):
     check_on_host(prepared(path, tmp_path, sparsity), tmp_path)
