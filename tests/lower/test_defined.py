@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from edgesparse.lower.assemble import assemble
 from edgesparse.lower.graph import lower_graph
@@ -100,11 +100,13 @@ class Sweep:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.feeds: Arrays = {}
+        self.constants: Arrays = {}
         self.expected: Arrays = {}
 
     def add(self, op: str, inputs: Arrays, expected: np.ndarray, label: str = "", **attributes: object) -> None:
-        """One node; inputs of one name are one input of the model."""
-        self.feeds.update(inputs)
+        """One node; inputs of one name are one input of the model, or a constant where the name starts with "c"."""
+        self.feeds.update({name: array for name, array in inputs.items() if name[0] != "c"})
+        self.constants.update({name: array for name, array in inputs.items() if name[0] == "c"})
         name = "_".join([op.replace("/", "_"), *inputs, label])
         self.nodes.append(helper.make_node(op.split("/")[0], list(inputs), [name], name=name, **attributes))
         self.expected[name] = expected
@@ -114,7 +116,8 @@ class Sweep:
             kinds = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in arrays.items()}
             return [helper.make_tensor_value_info(name, kinds[name], array.shape) for name, array in arrays.items()]
 
-        graph = helper.make_graph(self.nodes, "sweep", info(self.feeds), info(self.expected))
+        constants = [numpy_helper.from_array(array, name) for name, array in self.constants.items()]
+        graph = helper.make_graph(self.nodes, "sweep", info(self.feeds), info(self.expected), constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
         onnx.checker.check_model(model, full_check=True)
         return ir.serde.deserialize_model(model)
@@ -137,6 +140,14 @@ def sweep() -> Sweep:
             x, y = (a[b != 0], b[b != 0]) if divides else (a, b)
             suffix = "_d" if divides else ""
             found.add(op, {f"a_{dtype}{suffix}": x, f"b_{dtype}{suffix}": y}, judge(x, y), **attributes)
+    for dtype in INTEGERS:
+        a = extremes(dtype)
+        for number in (3, 7, 8) if dtype in UNSIGNED else (3, 7, 8, -7, -1):
+            for op in ("Div", "Mod", "Mod/fmod"):
+                judge, attributes = INTEGER_PAIRS[op]
+                divisor = np.array([number], dtype)
+                operands = {f"x_{dtype}": a, f"c{number}_{dtype}": divisor}
+                found.add(op, operands, judge(a, np.broadcast_to(divisor, a.shape)), **attributes)
     for dtype in UNSIGNED:
         a, b = pairs(dtype)
         for direction in ("LEFT", "RIGHT"):

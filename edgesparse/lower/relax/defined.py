@@ -97,8 +97,9 @@ def _divide(node: Expr) -> Expr:
     if not _is_integer(node):
         return node
     dtype, b = str(_dtype(node)), node.b
-    # Bits of another type: TVM multiplies the divisors of a quotient's quotient, beyond what the type holds.
-    a = tirx.Cast(dtype, tirx.Cast(_other_sign(node), node.a))
+    # Behind bits of another type TVM sees no quotient, whose divisor it would multiply with this one, beyond what the
+    # type holds; nor an unsigned number, whose remainder it would take for positive, as behind a cast.
+    a = tirx.reinterpret(dtype, tirx.reinterpret(_other_sign(node), node.a))
     if isinstance(b, tirx.IntImm) and int(b) not in (0, -1):
         return type(node)(a, b)
     zero, one = tirx.const(0, dtype), tirx.const(1, dtype)
