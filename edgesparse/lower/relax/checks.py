@@ -172,7 +172,9 @@ def _regions(node: ir.Node) -> Iterator[Rule]:
 
 
 def _grid(node: ir.Node) -> Iterator[Rule]:
-    limit = _REFLECTIONS if node.attributes.get_string("padding_mode", "zeros") == "reflection" else float("inf")
+    limit = float("inf")
+    if node.attributes.get_string("padding_mode", "zeros") == "reflection":
+        limit = min(_REFLECTIONS, float(np.finfo(tensor(node.inputs[1]).dtype).max))
     yield Floats(1, -limit, limit)
 
 

@@ -14,14 +14,17 @@ from edgesparse.lower.relax.compute import (
     pad,
     reduce_nothing,
 )
-from edgesparse.lower.relax.ordered import cumulate, top_k
+from edgesparse.lower.relax.ordered import cumulate, scatter_elements, top_k
 from edgesparse.lower.relax.resize import resize
+from edgesparse.lower.relax.sample import grid_sample
 
 OWN: dict[str, Lowering] = {
     **{operator: lowering(definition) for operator, definition in DEFINITIONS.items()},
     "CumProd": cumulate,
     "CumSum": cumulate,
+    "GridSample": lowering(grid_sample),
     "Resize": lowering(resize),
+    "ScatterElements": scatter_elements,
     "TopK": top_k,
 }
 

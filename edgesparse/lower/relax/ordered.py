@@ -1,7 +1,8 @@
-"""Operators whose result depends on the order along one axis: running sums and products, and the k largest."""
+"""Operators whose result depends on an order: running sums and products, the k largest, writes to chosen places."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -14,7 +15,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.nodes import constant, tensor
-from edgesparse.lower.relax.defined import wrap
+from edgesparse.lower.relax.defined import define_value, wrap
 from edgesparse.targets import Target
 
 
@@ -96,6 +97,46 @@ def _top_k_kernel(shape: tuple[int, ...], axis: int, k: int, dtype: str, largest
 
     params = [Param(prod(shape), dtype), Param(outer * k * inner, dtype), Param(outer * k * inner, "int64")]
     return build_kernel(kernel_symbol("top_k", dtype, outer, n, inner, k, largest), params, outer, body)
+
+
+def scatter_elements(node: ir.Node, target: Target) -> list[Call]:
+    """ScatterElements: where two updates have one place, the later comes last."""
+    reads, out = [_operand(value) for value in node.inputs], tensor(node.outputs[0])
+    indices = tensor(node.inputs[1])  # type: ignore[arg-type]
+    axis = node.attributes.get_int("axis", 0) % len(out.shape)
+    kernel = _scatter_kernel(out, indices, axis, node.attributes.get_string("reduction", "none"))
+    return [Call(str(node.name or out.name), node.op_type, kernel, tuple(reads), (out,))]
+
+
+def _scatter_kernel(out: Tensor, indices: Tensor, axis: int, reduction: str) -> Kernel:
+    """Shapes: x and y as `out`, places and updates as `indices`. One tile. Order: row-major over the updates."""
+    strides = [prod(out.shape[at + 1 :]) for at in range(len(out.shape))]
+    inner = [prod(indices.shape[at + 1 :]) for at in range(len(out.shape))]
+
+    def body(tile: Expr, x: Buffer, places: Buffer, updates: Buffer, y: Buffer) -> None:
+        with T.serial(0, out.size) as i:
+            T.buffer_store(y, x[i], [i])
+        with T.grid(1, *indices.shape) as (_, *at):
+            source = T.bind(sum(step * stride for step, stride in zip(at, inner, strict=True)))
+            chosen = T.bind(T.cast(places[source], "int32"))
+            there = tirx.Select(chosen < 0, chosen + out.shape[axis], chosen)
+            steps = [there if number == axis else step for number, step in enumerate(at)]
+            place = T.bind(sum(step * stride for step, stride in zip(steps, strides, strict=True)))
+            T.buffer_store(y, wrap(define_value(_REDUCTIONS[reduction](y[place], updates[source]))), [place])
+
+    params = [Param(size, dtype) for size, dtype in ((out.size, out.dtype), (indices.size, indices.dtype))]
+    params += [Param(indices.size, out.dtype), params[0]]
+    facts = (out.dtype, out.shape, indices.dtype, indices.shape, axis, reduction)
+    return build_kernel(kernel_symbol("scatter", *facts), params, 1, body)
+
+
+_REDUCTIONS: dict[str, Callable[[Expr, Expr], Expr]] = {
+    "none": lambda _, new: new,
+    "add": lambda old, new: old + new,
+    "mul": lambda old, new: old * new,
+    "max": T.max,
+    "min": T.min,
+}
 
 
 def _split(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:

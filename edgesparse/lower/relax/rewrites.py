@@ -204,21 +204,6 @@ def _swish(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     return [b("Mul", inputs[0], b("Sigmoid", b("Mul", inputs[0], alpha)))]
 
 
-def _grid_sample(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    """What lies far outside is as good as what lies near outside, where integers hold its place."""
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    kinds = [dtype_of(value) for value in node.inputs]
-    image, grid = (b.cast(x, np.float32) if kind == np.float16 else x for x, kind in zip(inputs, kinds, strict=True))
-    if attributes.get("padding_mode", "zeros") != "reflection":
-        low, high = (np.array(end, np.promote_types(kinds[1], np.float32)) for end in (-_OUTSIDE, _OUTSIDE))
-        grid = b("Clip", grid, b.constant(low), b.constant(high))
-    sampled = b("GridSample", image, grid, **attributes)
-    return [b.cast(sampled, np.float16) if kinds[0] == np.float16 else sampled]
-
-
-_OUTSIDE = 16  # half images: at least two elements beyond the border of any image
-
-
 _REDUCTIONS = names(
     """
     ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
@@ -230,7 +215,6 @@ REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(_REDUCTIONS, _reduce),
     "ConvInteger": _conv_integer,
     "Dropout": _dropout,
-    "GridSample": _grid_sample,
     "IsInf": _is_inf,
     "LpNormalization": _lp_normalization,
     "Mod": _mod,
