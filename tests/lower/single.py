@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from onnx import helper, numpy_helper
 from edgesparse.host import detect
 from edgesparse.lower.codegen import llvm_target
 from edgesparse.lower.graph import Lowered, lower_graph
-from edgesparse.lower.kernel import Kernel
+from edgesparse.lower.kernel import Call, Kernel
 from edgesparse.targets import Target
-from tests.lower.executor import HOST, run_calls
+from tests.lower.executor import HOST, load_calls, run_calls, run_image
 
 WIDE = replace(HOST, name="test-wide", cpu="x86-64-v4", features=("-prefer-256-bit",), vector_bits=512, registers=32)
 """A target of 512-bit vectors."""
@@ -91,6 +91,35 @@ class Single:
         """The first output according to ONNX Runtime."""
         session = onnxruntime.InferenceSession(self.model.SerializeToString(), providers=["CPUExecutionProvider"])
         return session.run(None, dict(self.inputs))[0]
+
+
+def outputs_of(
+    cases: Mapping[str, Single],
+    target: Target = HOST,
+    lower: Callable[[ir.Node, Target], Sequence[Call] | None] | None = None,
+    *,
+    inplace: Sequence[bool] = (False,),
+) -> Iterator[tuple[str, Single, np.ndarray]]:
+    """Each case and its first output, by kernels that are compiled together.
+
+    Args:
+        lower: makes the calls of the case's node, and must not decline it; the whole graph is lowered by default.
+        inplace: the ways of `run_calls` to lie in memory, each of which gives an output.
+    """
+    lowered = {}
+    for name, case in cases.items():
+        if lower is None:
+            graph = case.lowered(target)
+            lowered[name] = graph.calls, graph.outputs[case.model.graph.output[0].name]
+        else:
+            calls = lower(case.node, target)
+            assert calls, f"{name}: declined"
+            lowered[name] = calls, next(tensor for call in calls for tensor in call.writes if tensor.name == "y")
+    image = load_calls((call for calls, _ in lowered.values() for call in calls), target)
+    for name, (calls, y) in lowered.items():
+        for way in inplace:
+            values = run_image(image, calls, cases[name].inputs, inplace=way)
+            yield name, cases[name], {**cases[name].inputs, **values}[y.name].reshape(y.shape)
 
 
 def single(

@@ -10,7 +10,7 @@ from onnx import NodeProto, helper
 
 from edgesparse.lower.attention import fuse_attention
 from edgesparse.targets import Target
-from tests.lower.single import ARM, WIDE, Single, random, runnable_targets, several, undefined_symbols
+from tests.lower.single import ARM, WIDE, Single, outputs_of, random, runnable_targets, several, undefined_symbols
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,12 @@ def model(case: Case, seed: int = 0) -> Single:
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
-@pytest.mark.parametrize("name", CASES)
-def test_attention_matches_onnxruntime(name: str, target: Target) -> None:
-    case = model(CASES[name])
+def test_attention_matches_onnxruntime(target: Target) -> None:
+    cases = {name: model(case) for name, case in CASES.items()}
 
-    y = case.run(target)
-
-    assert sum("Softmax" in call.op and "MatMul" in call.op for call in case.lowered(target).calls) == 1
-    np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=1e-5)
+    for name, case, y in outputs_of(cases, target):
+        assert sum("Softmax" in call.op and "MatMul" in call.op for call in case.lowered(target).calls) == 1, name
+        np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")

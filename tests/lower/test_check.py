@@ -13,11 +13,12 @@ from edgesparse.lower.kernels.copy import transpose_copy
 from edgesparse.package.writer import write
 from runtime import build
 from runtime.tests.conftest import launcher, run_program
-from tests.lower.executor import HOST, KernelFault, run_calls
+from tests.lower.executor import HOST, KernelFault, load_calls, run_image
 from tests.lower.single import ARM
 
 LOWEST, HIGHEST = -5, 4
 SIZES = (1, 7, 8, 9, 33, 9001)
+DTYPES = ("int64", "int32")
 
 
 def check(size: int, dtype: str = "int64") -> Call:
@@ -27,23 +28,29 @@ def check(size: int, dtype: str = "int64") -> Call:
     )
 
 
-@pytest.mark.parametrize("dtype", ["int64", "int32"])
+@pytest.fixture(scope="module")
+def image():
+    """The checks of all sizes and types."""
+    return load_calls([check(size, dtype) for size in SIZES for dtype in DTYPES])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_allowed_values_pass(size, dtype):
+def test_allowed_values_pass(image, size, dtype):
     ids = np.resize(np.arange(LOWEST, HIGHEST + 1, dtype=dtype), size)
 
-    assert run_calls([check(size, dtype)], {"ids": ids}) == {}
+    assert run_image(image, [check(size, dtype)], {"ids": ids}) == {}
 
 
 @pytest.mark.parametrize("wrong", [LOWEST - 1, HIGHEST + 1, 2**31 - 1, -(2**31)])
-@pytest.mark.parametrize("dtype", ["int64", "int32"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_lowest_wrong_element_is_reported(size, dtype, wrong):
+def test_lowest_wrong_element_is_reported(image, size, dtype, wrong):
     ids = np.zeros(size, dtype)
     ids[[size // 2, -1]] = wrong
 
     with pytest.raises(KernelFault) as caught:
-        run_calls([check(size, dtype)], {"ids": ids}, chunks=1)
+        run_image(image, [check(size, dtype)], {"ids": ids}, chunks=1)
 
     assert caught.value == KernelFault(1, 0, size // 2, wrong, LOWEST, HIGHEST)
 

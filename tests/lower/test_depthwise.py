@@ -8,7 +8,7 @@ from onnx import helper
 
 from edgesparse.lower.weighted import depthwise_window
 from edgesparse.targets import Target
-from tests.lower.single import Single, random, runnable_targets, several, single
+from tests.lower.single import Single, outputs_of, random, runnable_targets, several, single
 
 
 def convolution(
@@ -57,32 +57,29 @@ CASES = {
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
-@pytest.mark.parametrize("name", CASES)
-def test_depthwise_matches_onnxruntime(name: str, target: Target) -> None:
+def test_depthwise_matches_onnxruntime(target: Target) -> None:
     """Windows, strides, dilations and paddings of all kinds, with borders and tails."""
-    case = CASES[name]
-
-    y = case.run(target)
-
-    np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=2e-5)
+    for name, case, y in outputs_of(CASES, target):
+        np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 7, 7), (1, 3, 9, 9), (1, 3, 14, 20), (1, 3, 16, 16), (1, 3, 5, 33)])
-@pytest.mark.parametrize("inplace", [False, True], ids=["apart", "inplace"])
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
-def test_epilogue_adds_the_residual_then_activates(shape: tuple[int, ...], inplace: bool, target: Target) -> None:
+def residual(shape: tuple[int, ...]) -> Single:
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["c"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=3),
         helper.make_node("Add", ["c", "r"], ["s"]),
         helper.make_node("Clip", ["s", "low", "high"], ["y"]),
     ]
     constants = {"w": random((3, 1, 3, 3), 1), "b": random((3,), 2), "low": np.float32(0), "high": np.float32(1)}
-    case = several(nodes, {"x": random(shape), "r": random(shape, 5)}, constants)
+    return several(nodes, {"x": random(shape), "r": random(shape, 5)}, constants)
 
-    y = case.run(target, inplace=inplace)
 
-    assert [call.op for call in case.lowered(target).calls] == ["Conv+Add+Clip"]
-    np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=2e-5)
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+def test_epilogue_adds_the_residual_then_activates(target: Target) -> None:
+    cases = {str(size): residual((1, 3, *size)) for size in ((7, 7), (9, 9), (14, 20), (16, 16), (5, 33))}
+
+    for name, case, y in outputs_of(cases, target, inplace=(False, True)):
+        assert [call.op for call in case.lowered(target).calls] == ["Conv+Add+Clip"]
+        np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=2e-5, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from edgesparse.lower.kernels.norm import lower_norm
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, run_calls
-from tests.lower.single import Single, random, runnable_targets, single
+from tests.lower.single import Single, outputs_of, random, runnable_targets, single
 
 
 def layer(shape: tuple[int, ...], axis: int = -1, bias: bool = True, **attributes: float) -> Single:
@@ -36,16 +36,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("inplace", [False, True], ids=["apart", "inplace"])
-def test_norm_matches_onnxruntime(name: str, target: Target, inplace: bool) -> None:
-    case = CASES[name]
-
-    calls = lower_norm(case.node, target)
-    assert calls is not None
-    y = run_calls(calls, case.inputs, target, inplace=inplace)["y"]
-
-    np.testing.assert_allclose(y, case.judge(), rtol=1e-4, atol=2e-5)
+def test_norm_matches_onnxruntime(target: Target) -> None:
+    for name, case, y in outputs_of(CASES, target, lower_norm, inplace=(False, True)):
+        np.testing.assert_allclose(y, case.judge(), rtol=1e-4, atol=2e-5, err_msg=name)
 
 
 def test_variance_survives_a_large_mean() -> None:

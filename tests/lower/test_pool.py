@@ -7,8 +7,8 @@ import pytest
 
 from edgesparse.lower.kernels.pool import lower_pool
 from edgesparse.targets import Target
-from tests.lower.executor import HOST, run_calls
-from tests.lower.single import Single, random, runnable_targets, single
+from tests.lower.executor import HOST
+from tests.lower.single import Single, outputs_of, random, runnable_targets, single
 
 CASES = {
     "max_3x3_stride_2": single("MaxPool", [random((1, 3, 56, 112))], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4),
@@ -34,15 +34,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
-@pytest.mark.parametrize("name", CASES)
-def test_pooling_matches_onnxruntime(name: str, target: Target) -> None:
+def test_pooling_matches_onnxruntime(target: Target) -> None:
     """Padding never counts as a maximum, and counts in a mean only where asked."""
-    case = CASES[name]
-
-    calls = lower_pool(case.node, target)
-    assert calls is not None
-
-    np.testing.assert_allclose(run_calls(calls, case.inputs, target)["y"], case.judge(), rtol=1e-5, atol=1e-6)
+    for name, case, y in outputs_of(CASES, target, lower_pool):
+        np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from edgesparse.lower.kernels.transpose import Axis, merged_axes
 from edgesparse.targets import Target
-from tests.lower.single import random, runnable_targets, single
+from tests.lower.single import outputs_of, random, runnable_targets, single
 
 CASES = [
     ((1, 1), (1, 0)),
@@ -35,13 +35,12 @@ CASES = [
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
-@pytest.mark.parametrize(("shape", "permutation"), CASES)
-def test_transpose_moves_every_element(shape: tuple[int, ...], permutation: tuple[int, ...], target: Target) -> None:
-    case = single("Transpose", [random(shape)], perm=permutation)
+def test_transpose_moves_every_element(target: Target) -> None:
+    cases = {f"{shape} {perm}": single("Transpose", [random(shape)], perm=perm) for shape, perm in CASES}
+    permutations = [perm for _, perm in CASES]
 
-    y = case.run(target)
-
-    np.testing.assert_array_equal(y, case.inputs["x0"].transpose(permutation))
+    for permutation, (name, case, y) in zip(permutations, outputs_of(cases, target), strict=True):
+        np.testing.assert_array_equal(y, case.inputs["x0"].transpose(permutation), err_msg=name)
 
 
 def test_axes_reverse_by_default() -> None:
