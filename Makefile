@@ -25,8 +25,8 @@ demo: $(STAMPS)/demo ## train, prune, compile and run a small classifier
 test: $(STAMPS)/dev ## run the tests; what a machine lacks for one is said where it is skipped
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q -rs $(ARGS)
 
-test-slow: $(STAMPS)/zoo ## run the slow tests, or PART=hostile, soak, sweeps, torch or zoo of them; installs torch
-	$(BIN)/python -m pytest -m "slow$(if $(PART),(part='$(PART)'))" -q -rs $(ARGS)
+test-slow: $(STAMPS)/zoo ## run the slow tests, or PART=boards, hostile, soak, sweeps, torch or zoo; installs torch
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow$(if $(PART),(part='$(PART)'))" -q -rs $(ARGS)
 
 size: $(STAMPS)/base ## print what the runtime weighs, against its budgets
 	$(BIN)/python runtime/build.py size

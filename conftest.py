@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PARTS = ("hostile", "soak", "sweeps", "torch", "zoo")  # of the slow tests; see tests/README.md
+PARTS = ("boards", "hostile", "soak", "sweeps", "torch", "zoo")  # of the slow tests; see tests/README.md
 CACHE = Path(__file__).parent / "build" / "cache"
 CACHE.mkdir(parents=True, exist_ok=True)
 HOME = tempfile.TemporaryDirectory(prefix="home-", dir=CACHE)

@@ -60,7 +60,7 @@ def tools() -> tuple[Path, Path]:
     BUILT.mkdir(parents=True, exist_ok=True)
     plugin, runner = BUILT.absolute() / "plugin.so", BUILT.absolute() / "runner"
     _compile(["-shared", "-fPIC", "-Wl,-z,undefs", HERE / "plugin.c"], plugin)
-    _compile(["-target", "aarch64-linux-musl", "-static", HERE / "runner.c"], runner)
+    _compile(["-target", "aarch64-linux-musl", "-static", "-s", HERE / "runner.c"], runner)
     return plugin, runner
 
 

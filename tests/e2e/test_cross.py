@@ -42,7 +42,7 @@ def test_larger_trained_model_runs_on_a_board(tmp_path, name):
     check_on_board("rpi4", real_model(name), tmp_path)
 
 
-@pytest.mark.slow(part="zoo")
+@pytest.mark.slow(part="boards")
 @pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("board", BOARDS)
 def test_larger_trained_model_runs_on_every_board(tmp_path, board, name):

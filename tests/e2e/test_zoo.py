@@ -10,7 +10,6 @@ from tests.e2e.flow import check_on_host, prepared
 from tests.e2e.test_cross import BOARDS, check_on_board
 from tests.e2e.test_footprint import check_load_time, check_memory
 
-pytestmark = pytest.mark.slow(part="zoo")
 NAMES = ("resnet50", "mobilenetv1", "mobilenetv2", "vit_small", "minilm")
 ON_HOST = (
     *NAMES,
@@ -30,23 +29,27 @@ def exported(name):
     return zoo.cached(name)
 
 
+@pytest.mark.slow(part="zoo")
 @pytest.mark.parametrize("sparsity", [None, 0.8], ids=["dense", "pruned"])
 @pytest.mark.parametrize("name", ON_HOST)
 def test_architecture_matches_onnx_runtime(tmp_path, name, sparsity):
     check_on_host(prepared(exported(name), tmp_path, sparsity), tmp_path)
 
 
+@pytest.mark.slow(part="boards")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("board", BOARDS)
 def test_pruned_architecture_runs_on_every_board(tmp_path, board, name):
     check_on_board(board, prepared(exported(name), tmp_path, 0.8), tmp_path)
 
 
+@pytest.mark.slow(part="boards")
 @pytest.mark.parametrize("name", NAMES)
 def test_dense_architecture_runs_on_a_board(tmp_path, name):
     check_on_board("rpi4", exported(name), tmp_path)
 
 
+@pytest.mark.slow(part="zoo")
 def test_pruned_mobilenet_loads_quickly_and_keeps_to_its_memory(tmp_path):
     report = edgesparse.compile(exported("mobilenetv1"), "host", tmp_path / "mobilenet.esp", sparsity=0.9)
 
