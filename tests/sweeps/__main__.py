@@ -17,7 +17,7 @@ def main() -> int:
     """Print what is wrong, the refusals by reason, and the counts; 1 where anything is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.sweeps")
     parser.add_argument("sweep", choices=SWEEPS)
-    parser.add_argument("--shard", default="1/1", help="I/N: every N-th case from the I-th on")
+    parser.add_argument("--shard", default="1/1", help="I/N: the I-th of N parts")
     parser.add_argument("--only", nargs="*", help="these operators")
     parser.add_argument("--case", nargs="*", help="these cases")
     parser.add_argument("-v", action="store_true", help="print refusals and what is not judged case by case")

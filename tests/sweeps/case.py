@@ -57,6 +57,17 @@ class Case:
             names.pop()
         return helper.make_node(self.operator, names, self.outputs(prefix), name=prefix, **self.node.attributes)
 
+    def form(self) -> object:
+        """What tells nodes apart: all but the values of the inputs that are no constants."""
+        operands = [
+            array is not None
+            and (array.dtype, array.shape, array.tobytes() if at in self.node.constants and array.ndim < 2 else None)
+            for at, array in enumerate(self.node.inputs)
+        ]
+        return repr(
+            (self.opset, operands, sorted(self.node.attributes.items()), self.node.constants, self.node.outputs)
+        )
+
     def _operands(self, prefix: str) -> list[tuple[str, np.ndarray, bool]]:
         operands = enumerate(self.node.inputs)
         return [(f"{prefix}x{at}", array, at in self.node.constants) for at, array in operands if array is not None]

@@ -80,7 +80,7 @@ def _pair(c: Choice, operator: str) -> tuple[np.ndarray, np.ndarray]:
             right = tuple(size if at % 2 else 1 for at, size in enumerate(shape))
     positive = operator in ("Div", "Mod", "BitShift") or (operator == "Pow" and c.dtype.kind in "iu")
     exponent = np.dtype(c["exponent"] or c.dtype) if operator == "Pow" else c.dtype
-    x = c.data(left, low=0.1 if operator == "Pow" and c.dtype.kind == "f" else None)
+    x = c.data(left, low=0.1 if operator == "Pow" and "f" in c.dtype.kind + exponent.kind else None)
     y = c.data(right, exponent, low=1 if positive else None)
     return x, np.minimum(y, exponent.type(5)) if operator in ("BitShift", "Pow") else y
 

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 Row = dict[str, Any]
+Pair = tuple[tuple[str, int], tuple[str, int]]
 
 _TRIES = 12  # rows that are drawn for each pair still to be met
 
@@ -26,20 +27,24 @@ def pairwise(factors: Mapping[str, Sequence[Any]], valid: Callable[[Row], bool],
         for i in range(len(factors[a]))
         for j in range(len(factors[b]))
     ]
-    left = (
-        dict.fromkeys(pairs) if len(names) > 1 else {((names[0], i),) * 2: None for i in range(len(factors[names[0]]))}
-    )
+    left = dict.fromkeys(pairs or [((names[0], i),) * 2 for i in range(len(factors[names[0]]))])
+
+    def met(places: Mapping[str, int]) -> list[Pair]:
+        """The pairs still to be met that a row has."""
+        its = list(combinations(sorted(places.items()), 2)) or [(place, place) for place in places.items()]
+        return [pair for pair in its if pair in left]
+
     for pair in list(left):
         if pair not in left:
             continue
-        best, met = None, -1
+        best: tuple[list[Pair], Row] = ([], {})
         for _ in range(_TRIES):
             places = {name: draw.randrange(len(factors[name])) for name in names} | dict(pair)
             row = {name: factors[name][place] for name, place in places.items()}
-            count = sum(all(places[name] == place for name, place in other) for other in left)
-            if count > met and valid(row):
-                best, met = (places, row), count
-        if best is not None:
-            places, row = best
-            left = {other: None for other in left if any(places[name] != place for name, place in other)}
-            yield row
+            found = met(places)
+            if len(found) > len(best[0]) and valid(row):
+                best = found, row
+        if best[0]:
+            for other in best[0]:
+                del left[other]
+            yield best[1]

@@ -43,7 +43,7 @@ def _reduce(operator: str) -> Any:
 
 
 def _arg(c: Choice) -> Node | None:
-    if c["axis"] is not None and axis_of(c) is None:
+    if (c["axis"] is not None and axis_of(c) is None) or (not c.rank and c.dtype != np.float32):
         return None
     x = c.data()
     return Node([x.astype(c.dtype)], attributes(c, "axis", "keepdims", "select_last_index"))
