@@ -9,9 +9,14 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from tvm import te
 
+from edgesparse.errors import LowerError
 from edgesparse.lower.fallback import lower_group, supports
-from edgesparse.lower.kernel import Call
+from edgesparse.lower.kernel import Call, Tensor
+from edgesparse.lower.relax.emit import emit_calls
+from edgesparse.lower.relax.importer import TirCall
+from edgesparse.lower.relax.schedule import schedule
 from tests.lower.executor import HOST, run_calls
 
 GROUPS = {
@@ -132,3 +137,14 @@ def test_what_cannot_be_lowered_is_refused_with_a_reason(text: str, reason: str)
     (node,) = ir.from_proto(onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 20]> {text}')).graph
 
     assert reason in (supports(node) or "")
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(3, "int32"), (4, "float32")])
+def test_a_function_that_computes_another_type_or_size_than_the_value_has_is_refused(size: int, dtype: str) -> None:
+    source = te.placeholder((3,), "float32", "source")
+    doubled = te.compute((3,), lambda at: source[at] * 2.0, "doubled")
+    func = te.create_prim_func([source, doubled])
+    call = TirCall(func, (Tensor("x", (3,), "float32"),), (Tensor("y", (size,), dtype),))
+
+    with pytest.raises(LowerError, match=rf"'y' for 3 elements of float32, expected {size} of {dtype}"):
+        emit_calls(schedule(func), call, "node", "Op", HOST)

@@ -54,7 +54,10 @@ def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str, targ
     """The kernel calls that do what `call` does.
 
     Args: name, op: of the calls, for profiles.
+
+    Raises: LowerError: the function takes an operand for another type or size than it has.
     """
+    _require_operands(scheduled, [*call.reads, *call.writes])
     func = _LOWER_BLOCKS(tvm.IRModule({"main": scheduled}))["main"]
     memory: dict[tirx.Buffer, Tensor | Constant] = {}
     arguments = dict(zip(func.params, [*call.reads, *call.writes], strict=True))
@@ -80,6 +83,17 @@ def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str, targ
         writes = tuple(memory[buffer] for buffer in nest.writes)
         calls.append(Call(name, op, kernel, reads, writes))  # type: ignore[arg-type]
     return calls
+
+
+def _require_operands(func: tirx.PrimFunc, operands: Sequence[Tensor | Constant]) -> None:
+    for parameter, operand in zip(func.params, operands, strict=True):
+        memory = operand.data if isinstance(operand, Constant) else operand
+        taken, there = (_size(parameter), str(parameter.dtype)), (memory.size, str(memory.dtype))
+        if taken != there:
+            name = "a constant" if isinstance(operand, Constant) else f"{operand.name!r}"
+            raise LowerError(
+                f"TVM takes {name} for {taken[0]} elements of {taken[1]}, expected {there[0]} of {there[1]}"
+            )
 
 
 def _sequence(body: tirx.Stmt) -> Iterator[tirx.Stmt]:
