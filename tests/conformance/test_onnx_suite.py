@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 import pytest
 
+from tests.conformance.report import PATH, render
 from tests.conformance.suite import Case, Verdict, cases, judge, judge_all
 
 FLOOR = 0.7  # of the node cases
@@ -30,6 +34,16 @@ def test_operators_pass_or_are_declined(case: Case) -> None:
     assert outcome.verdict != Verdict.WRONG, outcome.reason
 
 
+def test_the_page_has_a_row_for_every_operator_of_the_suite() -> None:
+    text, table = PATH.read_text().split("## Node cases by operator")
+
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| (\d+) \| .*\|$", table, re.MULTILINE)
+    assert {operator: sum(map(int, counts)) for operator, *counts in rows} == Counter(
+        case.operator for case in cases("node")
+    )
+    assert text.startswith(render([]).partition("| part |")[0])
+
+
 @pytest.mark.slow(part="sweeps")
 def test_the_whole_suite_reaches_its_floor() -> None:
     outcomes = judge_all()
@@ -39,3 +53,4 @@ def test_the_whole_suite_reaches_its_floor() -> None:
     passed = sum(outcome.verdict == Verdict.PASSED for outcome in nodes)
     assert not wrong
     assert passed >= FLOOR * len(nodes)
+    assert render(outcomes) == PATH.read_text(), "run python -m tests.conformance.report"
