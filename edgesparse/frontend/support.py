@@ -12,6 +12,9 @@ from edgesparse.frontend.recurrent import why_kept
 
 NAMES_SHOWN = 10
 
+_KEPT = frozenset({("", "ReduceLogSum"), ("", "ReduceLogSumExp")})
+"""Refused for integers, where ONNX Runtime computes something else than what ONNX defines."""
+
 Supports = Callable[[ir.Node], str | None]
 """Why a node cannot be compiled; None where it can."""
 
@@ -44,7 +47,7 @@ def expand_functions(model: ir.Model, supports: Supports) -> ir.Model:
 
     Operators without such a definition stay. The result is not normalised.
     """
-    refused = {(node.domain, node.op_type) for node in model.graph.all_nodes() if supports(node) is not None}
+    refused = {(node.domain, node.op_type) for node in model.graph.all_nodes() if supports(node) is not None} - _KEPT
     proto: onnx.ModelProto = ir.to_proto(model) if refused else None
     for operator in sorted(refused):
         try:

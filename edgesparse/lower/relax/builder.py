@@ -28,7 +28,7 @@ class Builder:
     def constant(self, array: ArrayLike) -> str:
         """An initializer."""
         name = self.fresh()
-        self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(np.asarray(array)), name))
+        self.initializers.append(onnx.numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def __call__(self, op: str, *inputs: str, **attributes: object) -> str:

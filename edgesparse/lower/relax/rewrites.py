@@ -45,7 +45,10 @@ def _space_to_depth(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[st
 
 
 def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    """Small constant exponents are products; mixed and integer operands go through a float that holds them."""
+    """Small constant exponents are products; mixed and integer operands go through a float that holds them.
+
+    Powers that are integers are rounded where the exponent is whole, else cut off, as in ONNX Runtime.
+    """
     exponent = constant(node.inputs[1])
     if exponent is not None and exponent.size == 1 and shape_of(node.inputs[0]) == shape_of(node.outputs[0]):
         times = float(exponent.reshape(-1)[0])
@@ -55,8 +58,13 @@ def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     work = np.dtype("float32") if dtype_of(node.inputs[0]) in ("float16", "float32") else np.dtype("float64")
     if result == work and dtype_of(node.inputs[1]) == work:
         return [b("Pow", *inputs)]
-    power = b("Pow", b.cast(inputs[0], work), b.cast(inputs[1], work))
-    return [b.cast(b("Round", power), result) if np.issubdtype(result, np.integer) else b.cast(power, result)]
+    raised = b.cast(inputs[1], work)
+    power = b("Pow", b.cast(inputs[0], work), raised)
+    if result.kind in "iu":
+        whole = b("Round", power)
+        fraction = dtype_of(node.inputs[1]).kind == "f"
+        power = b("Where", b("Equal", raised, b("Floor", raised)), whole, power) if fraction else whole
+    return [b.cast(power, result)]
 
 
 def _reduce(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
@@ -95,6 +103,58 @@ def _reduce(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
             return [b.cast(b("Sqrt", squares), dtype)]
         case _:
             return [fold(kind, x)]
+
+
+def _at_least_float32(node: ir.Node, inputs: Sequence[str], b: Builder) -> tuple[str, np.dtype]:
+    """The first input in the type that computes with it."""
+    dtype = dtype_of(node.inputs[0])
+    work = np.promote_types(dtype, np.float32)
+    return (inputs[0] if dtype == work else b.cast(inputs[0], work)), work
+
+
+def _as_result(node: ir.Node, value: str, work: np.dtype, b: Builder) -> list[str]:
+    dtype = dtype_of(node.outputs[0])
+    return [value if dtype == work else b.cast(value, dtype)]
+
+
+def _elu(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Celu, Elu and Selu: gamma x above 0, gamma alpha (exp(x / beta) - 1) below."""
+    x, work = _at_least_float32(node, inputs, b)
+    alpha = node.attributes.get_float("alpha", 1.67326319217681884765625 if node.op_type == "Selu" else 1.0)
+    gamma = node.attributes.get_float("gamma", 1.05070102214813232421875) if node.op_type == "Selu" else 1.0
+    one, zero, factor, scale = (b.constant(np.array(number, work)) for number in (1, 0, gamma * alpha, gamma))
+    power = b("Div", x, b.constant(np.array(alpha, work))) if node.op_type == "Celu" else x
+    below, above = b("Mul", b("Sub", b("Exp", power), one), factor), b("Mul", x, scale) if gamma != 1.0 else x
+    return _as_result(node, b("Where", b("Greater", x, zero), above, below), work, b)
+
+
+def _thresholded_relu(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    dtype, limit = dtype_of(node.inputs[0]), node.attributes.get_float("alpha", 1.0)
+    alpha, zero = (b.constant(np.array(number, dtype)) for number in (limit, 0))
+    return [b("Where", b("Greater", inputs[0], alpha), inputs[0], zero)]
+
+
+def _shrink(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    x, work = _at_least_float32(node, inputs, b)
+    limit, bias = (node.attributes.get_float(name, default) for name, default in (("lambd", 0.5), ("bias", 0.0)))
+    low, high, bias_, zero = (b.constant(np.array(number, work)) for number in (-limit, limit, bias, 0))
+    above = b("Where", b("Greater", x, high), b("Sub", x, bias_), zero)
+    return _as_result(node, b("Where", b("Less", x, low), b("Add", x, bias_), above), work, b)
+
+
+def _lrn(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Mean squares of neighbouring channels; of an even number one more comes after than before."""
+    shape, size = shape_of(node.inputs[0]), node.attributes.get_int("size", 1)
+    x, work = _at_least_float32(node, inputs, b)
+    squares = b.reshape(b("Mul", x, x), [shape[0], 1, shape[1], prod(shape[2:])])
+    pads = [(size - 1) // 2, 0, size // 2, 0]
+    means = b("AveragePool", squares, kernel_shape=[size, 1], pads=pads, count_include_pad=1)
+    alpha, beta, bias = (
+        b.constant(np.array(node.attributes.get_float(name, default), work))
+        for name, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
+    )
+    power = b("Pow", b("Add", b("Mul", b.reshape(means, shape), alpha), bias), beta)
+    return _as_result(node, b("Div", x, power), work, b)
 
 
 def _lp_normalization(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
@@ -213,9 +273,11 @@ _REDUCTIONS = names(
 REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(_REDUCTIONS, _reduce),
+    **dict.fromkeys(("Celu", "Elu", "Selu"), _elu),
     "ConvInteger": _conv_integer,
     "Dropout": _dropout,
     "IsInf": _is_inf,
+    "LRN": _lrn,
     "LpNormalization": _lp_normalization,
     "Mod": _mod,
     "Pow": _pow,
@@ -223,8 +285,10 @@ REWRITES: dict[str, Rewrite] = {
     "QLinearMatMul": _qlinear_matmul,
     "RoiAlign": _roi_align,
     "Shape": _shape,
+    "Shrink": _shrink,
     "Size": _shape,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,
     "Swish": _swish,
+    "ThresholdedRelu": _thresholded_relu,
 }

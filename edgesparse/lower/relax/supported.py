@@ -17,13 +17,12 @@ IMPORTED = names(
     """
     Abs Acos Acosh Add AffineGrid And Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift BitwiseAnd
     BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos
-    Cosh DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Floor GatherElements
+    Cosh DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Equal Erf Exp Floor GatherElements
     GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
-    GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LRN LayerNormalization
+    GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LayerNormalization
     LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization
-    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu Round ScatterND Selu
-    Shrink Sigmoid Sign Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose
-    Trilu Where Xor
+    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu Round ScatterND Sigmoid Sign
+    Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh Tile Transpose Trilu Where Xor
     """
 )
 """Operators that TVM imports right, apart from the cases in `_CONDITIONS`."""
@@ -139,7 +138,11 @@ def _is_real(node: ir.Node) -> bool:
 
 
 def _real(node: ir.Node) -> str | None:
-    return None if _is_real(node) else "logarithms of integers are not defined"
+    return None if _is_real(node) else "logarithms of integers, cast them to float before"
+
+
+def _erf(node: ir.Node) -> str | None:
+    return None if _is_real(node) else "of integers, cast them to float before"
 
 
 def _grid_sample(node: ir.Node) -> str | None:
@@ -158,7 +161,7 @@ def _resize(node: ir.Node) -> str | None:
     cubic = get.get_string("mode", "nearest") == "cubic"
     if get.get_int("antialias", 0) and get.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize":
         return "antialias of a region"
-    return "cubic interpolation of integers" if cubic and not _is_real(node) else None
+    return "cubic interpolation of integers, cast them to float before" if cubic and not _is_real(node) else None
 
 
 def _gemm(node: ir.Node) -> str | None:
@@ -176,6 +179,7 @@ _CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
     "BatchNormalization": _batch_normalization,
     "DequantizeLinear": _unblocked,
     "Dropout": _dropout,
+    "Erf": _erf,
     "Gemm": _gemm,
     "GridSample": _grid_sample,
     "GroupNormalization": _group_normalization,
