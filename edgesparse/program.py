@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+MAX_STEP_ARGS = 64
+"""Of one kernel call; the runtime has room for no more."""
+
+MAX_ARENA_BYTES = 1 << 34
+"""The memory of all values that a model computes; a larger artifact is not opened."""
+
 
 class Space(IntEnum):
     """Memory that an argument points into."""

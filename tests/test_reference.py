@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir
 import pytest
 
 from edgesparse import reference
@@ -192,3 +193,14 @@ def _ends(pid: int) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_inference_of_shapes_that_takes_too_much_memory_ends_alone():
+    """onnx writes out the numbers that a Range counts; here 10 billion."""
+    numbers = {"zero": np.array(0), "end": np.array(10**10), "one": np.array(1)}
+    source = model("g () => (y) { r = Range (zero, end, one) y = Cast <to = 1> (r) }", **numbers)
+
+    with pytest.raises(OnnxRuntimeError, match="cannot infer shapes: "):
+        reference.infer_shapes(onnx_ir.to_proto(source))
+
+    assert reference.evaluate(model(TWO_STEPS, w=floats(2, 3)), {"x": floats(2, 3)})

@@ -109,21 +109,37 @@ def _rename_between(first: ir.Value, last: ir.Value, name: str | None) -> None:
         value = mover.inputs[0] if mover is not None else None
 
 
+@np.errstate(all="ignore")  # what is no number is left alone
 def _chain_from(node: ir.Node) -> Chain | None:
     first = _affine(node)
     if first is None:
         return None
     source, affine = first
+    dtype = source.dtype.numpy()  # type: ignore[union-attr]
+    if not _holds(affine, dtype):
+        return None
     nodes = [node]
     while (reader := _only_reader(nodes[-1].outputs[0])) is not None:
         following = _affine(reader)
         if following is None or following[0] is not nodes[-1].outputs[0]:
             break
-        affine = affine.then(following[1])
+        joined = affine.then(following[1])
+        if not _holds(joined, dtype):  # nor does what lies between hold all values
+            break
+        affine = joined
         nodes.append(reader)
-    if not (np.isfinite(affine.scale).all() and np.isfinite(affine.shift).all()):
-        return None
     return Chain(source, tuple(nodes), affine)
+
+
+def _holds(affine: Affine, dtype: np.dtype) -> bool:
+    return _fits(affine.scale, dtype) and _fits(affine.shift, dtype)
+
+
+def _fits(array: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether `dtype` holds the numbers to its precision: none is too large, and none of weight too small."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = np.abs(array.astype(dtype).astype(np.float64) - array).max(initial=0.0)
+    return bool(off <= np.finfo(dtype).eps * np.abs(array).max(initial=0.0) < np.inf)  # false for NaN
 
 
 def _only_reader(value: ir.Value) -> ir.Node | None:
@@ -205,7 +221,8 @@ def _fold_backward(graph: ir.Graph, chain: Chain) -> bool:
         scaled = weight * scale.reshape((-1,) + (1,) * (weight.ndim - 1))
     else:
         scaled = _scale_transposed(weight, scale, layer.attributes.get_int("group", 1))
-    _replace_weights(graph, layer, scaled, bias * scale + shift, weight.dtype)
+    if not _replace_weights(graph, layer, scaled, bias * scale + shift, weight.dtype):
+        return False
     _bypass(graph, chain, chain.source, takes_name=True)
     return True
 
@@ -226,7 +243,8 @@ def _fold_into_matmul(graph: ir.Graph, chain: Chain, layer: ir.Node, weight: np.
     scale = _per_channel(affine.scale, rank, rank - 1, weight.shape[1])
     if scale is None:
         return False
-    _replace_weights(graph, layer, weight * scale, None, weight.dtype)
+    if not _replace_weights(graph, layer, weight * scale, None, weight.dtype):
+        return False
     chain.source.name = f"{chain.source.name}_scaled"
     _emit(graph, chain, Affine(np.ones(()), affine.shift))
     return True
@@ -251,7 +269,8 @@ def _fold_forward(graph: ir.Graph, chain: Chain) -> bool:
     per_row = [np.repeat(part.reshape(group, -1), rows // group, axis=0) for part in (scale, shift)]
     lifted = (weight * per_row[1].reshape(per_row[1].shape + tail)).reshape(rows, -1).sum(axis=1)
     scaled = weight * per_row[0].reshape(per_row[0].shape + tail)
-    _replace_weights(graph, layer, scaled, np.broadcast_to(bias, (rows,)) + lifted, weight.dtype)
+    if not _replace_weights(graph, layer, scaled, np.broadcast_to(bias, (rows,)) + lifted, weight.dtype):
+        return False
     _bypass(graph, chain, chain.source)
     return True
 
@@ -282,15 +301,19 @@ def _emit(graph: ir.Graph, chain: Chain, affine: Affine) -> None:
 
 def _replace_weights(
     graph: ir.Graph, layer: ir.Node, weight: np.ndarray, bias: np.ndarray | None, dtype: np.dtype
-) -> None:
+) -> bool:
+    """Give `layer` other weights; false, and nothing is changed, where its type does not hold them."""
     original = layer.inputs[1]
     assert original is not None
+    if not all(_fits(array, dtype) for array in (weight, bias) if array is not None):
+        return False
     layer.replace_input_with(1, add_constant(graph, weight.astype(dtype), f"{original.name}_folded"))
     if bias is None:
-        return
+        return True
     if len(layer.inputs) < 3:
         layer.resize_inputs(3)
     layer.replace_input_with(2, add_constant(graph, bias.astype(dtype), f"{original.name}_bias"))
+    return True
 
 
 def _bypass(graph: ir.Graph, chain: Chain, value: ir.Value, *, takes_name: bool = False) -> None:

@@ -14,6 +14,12 @@ from edgesparse.frontend.windows import WINDOWED, explicit_window, global_pool
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "Cast", "Expand")
 
+JOINING = ("Concat", "Max", "Mean", "Min")
+"""Operators of any number of operands."""
+
+MOST_OPERANDS = 32
+"""Of an operator: a kernel takes few arguments."""
+
 
 def canonicalise(model: ir.Model) -> None:
     """Apply every rule of this file to `model`, in place. Shapes must be static where a rule is to fire."""
@@ -24,6 +30,8 @@ def canonicalise(model: ir.Model) -> None:
             _split_gemm(model.graph, node)
         elif node.op_type == "Sum":
             _split_sum(model.graph, node)
+        elif node.op_type in JOINING:
+            _narrow(model.graph, node)
         elif node.op_type in RESHAPES:
             _plain_reshape(model.graph, node)
         elif node.op_type in ("Add", "Mul") and constant(node.inputs[0]) is not None:
@@ -116,6 +124,27 @@ def _split_sum(graph: ir.Graph, node: ir.Node) -> None:
         name = f"{node.name}_{count}" if count < len(values) - 2 else node.name or "sum"
         steps.append(_step("Add", [total, value], name, node.outputs[0]))
         total = steps[-1].outputs[0]
+    replace(graph, node, steps)
+
+
+def _narrow(graph: ir.Graph, node: ir.Node) -> None:
+    """An operator of many operands as one of results of a few each; a mean is a sum, divided."""
+    values = [value for value in node.inputs if value is not None]
+    if len(values) <= MOST_OPERANDS:
+        return
+    out, op = node.outputs[0], "Sum" if node.op_type == "Mean" else node.op_type
+    attributes = {"axis": node.attributes.get_int("axis", 0)} if op == "Concat" else {}
+    steps: list[ir.Node] = []
+
+    def joined(group: list[ir.Value]) -> ir.Value:
+        steps.append(_step(op, [*group], f"{node.name}_{len(steps)}", out, **attributes))
+        steps[-1].outputs[0].shape = None
+        return steps[-1].outputs[0]
+
+    while len(values) > 1:
+        values = [joined(values[at : at + MOST_OPERANDS]) for at in range(0, len(values), MOST_OPERANDS)]
+    if node.op_type == "Mean":
+        steps.append(_scaled(graph, values[0], 1 / len(node.inputs), f"{node.name}_mean", out))
     replace(graph, node, steps)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgesparse.frontend.fold import add_constant, constant, fold_constants, is_random
+from edgesparse.frontend.fold import add_constant, constant, fold_constants, is_random, require_ends
 from edgesparse.frontend.shapes import infer_shapes, static_shape
 
 
@@ -17,7 +17,9 @@ def clean_up(model: ir.Model) -> ir.Model:
     steps: tuple[Callable[[ir.Graph], bool], ...] = (_fold_shapes, _take_branches, _remove_idle, _share_results)
     changed = True
     while changed:
-        model = infer_shapes(tidy(model))
+        model = tidy(model)
+        require_ends(model)
+        model = infer_shapes(model)
         changed = fold_constants(model)
         for step in steps:
             changed |= step(model.graph)

@@ -10,13 +10,18 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgesparse import reference
-from edgesparse.errors import OnnxRuntimeError
+from edgesparse.errors import FrontendError, OnnxRuntimeError
+from edgesparse.nodes import told
+from edgesparse.program import MAX_ARENA_BYTES
 
 RANDOM_OPS = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 """Operators whose result differs from run to run although their inputs are constant."""
 
 GROWING = ("ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample")
 """Operators that make much of little."""
+
+MOST_COUNTED = 1 << 24
+"""Numbers of a Range."""
 
 FOLD_BYTES = 1 << 28
 """A larger result stays a node, unless its operands are as large: a small file must not fill the memory."""
@@ -91,6 +96,44 @@ def _size_bytes(value: ir.Value) -> int | None:
     if value.shape is None or not value.shape.is_static() or value.dtype in (None, ir.DataType.STRING):
         return None
     return int(prod(value.shape.numpy()) * value.dtype.bitwidth // 8)  # type: ignore[union-attr]
+
+
+def require_ends(model: ir.Model) -> None:
+    """Check what every Range counts before its shape is known: to infer it, onnx writes out all numbers.
+
+    Raises: FrontendError: too much, or without end.
+    """
+    for node in model.graph:
+        bounds = [constant(value) for value in node.inputs] if node.op_type == "Range" else [None]
+        if any(bound is None or bound.size != 1 for bound in bounds):
+            continue
+        start, end, step = (bound.item() for bound in bounds)  # type: ignore[union-attr]
+        count = (end - start) / step if step else np.inf
+        if not count <= MOST_COUNTED:
+            counted = f"counts from {start} to {end} by {step}"
+            raise FrontendError(f"{told(node)}: {counted}, expected at most {MOST_COUNTED} numbers")
+
+
+def require_room(model: ir.Model) -> None:
+    """Check that no value is larger than all memory of an artifact, and that no small constants make a large one.
+
+    Raises: FrontendError: one is; with the node and the size.
+    """
+    for value in model.graph.inputs:
+        _require_bytes(f"input {value.name!r}", value, MAX_ARENA_BYTES)
+    for node in model.graph:
+        made = node.op_type in GROWING and all(
+            constant(value) is not None for value in node.inputs if value is not None
+        )
+        for value in node.outputs:
+            _require_bytes(told(node), value, FOLD_BYTES if made else MAX_ARENA_BYTES)
+
+
+def _require_bytes(where: str, value: ir.Value, limit: int) -> None:
+    size = _size_bytes(value) or 0
+    if size > limit:
+        shape = f"{value.dtype}[{', '.join(map(str, value.shape or ()))}]"
+        raise FrontendError(f"{where}: {value.name!r} is {shape}: {size} bytes, expected at most {limit}")
 
 
 def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> list[np.ndarray] | None:

@@ -10,11 +10,12 @@ import onnx.inliner
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgesparse.errors import InternalError
+from edgesparse.errors import FrontendError, InternalError
 from edgesparse.frontend.affine import fold_affine, hoist_factors
 from edgesparse.frontend.canonical import canonicalise
 from edgesparse.frontend.cleanup import clean_up, tidy
 from edgesparse.frontend.fitting import require_fitting
+from edgesparse.frontend.fold import require_room
 from edgesparse.frontend.fuse import drop_leftovers, fuse_patterns
 from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.read import Source, read
@@ -79,6 +80,7 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
     with _silenced("onnx_ir", "onnxscript"):
         model = infer_shapes(_prepare(model, input_shapes, bind))
         require_fitting(model)
+        require_room(model)
         model = _shape_by_definition(model)
         expand_recurrent(model)
         model = infer_shapes(tidy(model))
@@ -103,7 +105,10 @@ def _require_names(model: ir.Model, names: Sequence[Sequence[str | None]]) -> No
 
 def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings | None) -> ir.Model:
     """A copy of `model` with a static signature, no functions, no constant expressions and no constant branches."""
-    model = model.clone()
+    try:
+        model = model.clone()
+    except (RuntimeError, ValueError) as err:
+        raise FrontendError("nodes read what only later ones compute; remedy: model.graph.sort()") from err
     model.ir_version = max(model.ir_version, IR_VERSION)
     name_nodes(model)
     common.RemoveInitializersFromInputsPass()(model)

@@ -20,9 +20,6 @@ from edgesparse.frontend.fold import add_constant
 MAX_STEPS = 512
 """A longer sequence stays as it is: the chain would outgrow the rest of the model."""
 
-MAX_JOINED = 32
-"""Values that one Concat joins."""
-
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 _PLAIN = frozenset({"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus"})
@@ -223,10 +220,7 @@ class _Expansion:
         return self._add("Mul", [a, b])
 
     def _join(self, values: Sequence[ir.Value], axis: int) -> ir.Value:
-        while len(values) > 1:  # a kernel takes few arguments
-            groups = [values[at : at + MAX_JOINED] for at in range(0, len(values), MAX_JOINED)]
-            values = [self._add("Concat", list(group), axis=axis) for group in groups]
-        return values[0]
+        return self._add("Concat", list(values), axis=axis) if len(values) > 1 else values[0]
 
     def _lift(self, value: ir.Value | None, leading: int) -> ir.Value:
         """[batch, hidden] with `leading` axes of one in front."""

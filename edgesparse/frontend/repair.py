@@ -7,6 +7,9 @@ from graphlib import CycleError, TopologicalSorter
 
 import onnx
 
+from edgesparse import reference
+from edgesparse.errors import OnnxRuntimeError
+
 STANDARD = "ai.onnx"
 """The long name of the domain whose name is empty."""
 
@@ -117,9 +120,12 @@ def _add_types(model: onnx.ModelProto) -> None:
     if not missing:
         return
     try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except (onnx.shape_inference.InferenceError, ValueError):  # too large for it, or wrong: the checker says so
+        inferred = reference.infer_shapes(model)
+    except (OnnxRuntimeError, ValueError):  # too large for it: the checker says so
         return
+    if isinstance(inferred, str):
+        return
+    graph = inferred.graph
     values = (*graph.input, *graph.value_info, *graph.output)
     types = {value.name: value.type for value in values if not _lacks_shape(value)}
     for value in missing:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-from onnx_ir.passes import common
+from onnx_ir.passes.common import _c_api_utils
 
-from edgesparse.errors import FrontendError
+from edgesparse import reference
+from edgesparse.errors import FrontendError, OnnxRuntimeError
+from edgesparse.frontend.fold import GROWING
+from edgesparse.frontend.remedies import shape_remedy
 from edgesparse.nodes import told
 
 NODES_SHOWN = 5
@@ -155,13 +158,32 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     version = model.opset_imports.get("", POOL_OPSET)
     if version >= OPSET:
         model.opset_imports[""] = max(version, POOL_OPSET)
-    inferred = common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
-    if "" in inferred.opset_imports:
-        inferred.opset_imports[""] = version
-    for node in inferred.graph:
+    try:
+        inferred = _c_api_utils.call_onnx_api(reference.infer_shapes, model)  # without the weights
+    except OnnxRuntimeError as err:
+        growing = ", ".join(told(node) for node in model.graph if node.op_type in GROWING) or "it"
+        raise FrontendError(f"shapes cannot be inferred; {growing} may make too much of little: {err}") from err
+    finally:
+        if "" in model.opset_imports:
+            model.opset_imports[""] = version
+    if not isinstance(inferred, str):  # else what is wrong shows where a shape is missing
+        _take_shapes(model, ir.from_proto(inferred))
+    for node in model.graph:
         if node.op_type in SAME_SHAPE and not node.domain and node.inputs[0] is not None:
             node.outputs[0].shape = node.outputs[0].shape or node.inputs[0].shape
-    return inferred
+    return model
+
+
+def _take_shapes(model: ir.Model, inferred: ir.Model) -> None:
+    """Give the values of `model` the shapes and types that they have in `inferred`."""
+    for graph, other in zip(model.graphs(), inferred.graphs(), strict=True):
+        found = ir.convenience.create_value_mapping(other)
+        for name, value in ir.convenience.create_value_mapping(graph).items():
+            other_value = found.get(name)
+            if other_value is not None and other_value.shape is not None:
+                value.shape = other_value.shape
+            if other_value is not None and other_value.dtype is not None:
+                value.dtype = other_value.dtype
 
 
 def is_static(value: ir.Value) -> bool:
@@ -211,45 +233,18 @@ def require_static(model: ir.Model) -> None:
     listed = ", ".join(told(node) for node in culprits[:NODES_SHOWN])
     more = f" and {len(culprits) - NODES_SHOWN} more" if len(culprits) > NODES_SHOWN else ""
     raise FrontendError(
-        f"output shapes depend on data, so they cannot be planned: {listed}{more}; remedy: {_remedy(culprits[0])}"
+        f"output shapes depend on data, so they cannot be planned: {listed}{more}; remedy: {shape_remedy(culprits[0])}"
     )
 
 
 def _inference_error(model: ir.Model) -> str | None:
     """What is wrong with the first node whose inputs do not fit it, where that is why a shape is not known."""
-    try:
-        onnx.shape_inference.infer_shapes(ir.to_proto(model), check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError) as err:
-        found = _INFERENCE.search(str(err))
-        named = {node.name: node for node in model.graph}
-        if found is not None and found["name"] in named:
-            return f"{told(named[found['name']])}: {found['why'].strip()}"
+    wrong = _c_api_utils.call_onnx_api(partial(reference.infer_shapes, strict=True), model)
+    found = _INFERENCE.search(wrong) if isinstance(wrong, str) else None
+    named = {node.name: node for node in model.graph}
+    if found is not None and found["name"] in named:
+        return f"{told(named[found['name']])}: {found['why'].strip()}"
     return None
-
-
-def _remedy(node: ir.Node) -> str:
-    """What to do about a node whose outputs have sizes that only a run tells."""
-    if node.op_type == "If" and node.inputs[0] is not None:
-        deciding = ", ".join(repr(name) for name in sorted(_sources(node.inputs[0])))
-        return f"export the model for one value of {deciding}: that chooses between the branches"
-    if node.op_type in ("Loop", "Scan"):
-        return "export the loop written out, for the number of steps that is wanted"
-    if node.op_type == "NonMaxSuppression":
-        return "end the model before it, and choose among the boxes that it gives"
-    return "where an input decides the shape, make it a constant of the model; else end the model before it"
-
-
-def _sources(value: ir.Value) -> set[str]:
-    """Names of the graph inputs that `value` is computed from."""
-    seen: set[ir.Value] = set()
-    pending = [value]
-    while pending:
-        value = pending.pop()
-        if value not in seen:
-            seen.add(value)
-            producer = value.producer()
-            pending += [read for read in (producer.inputs if producer else ()) if read is not None]
-    return {value.name or "" for value in seen if value.is_graph_input()}
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.recurrent import why_kept
+from edgesparse.frontend.remedies import remedy
 
 NAMES_SHOWN = 10
 
@@ -25,16 +26,18 @@ def unsupported(model: ir.Model, supports: Supports) -> None:
     Raises: FrontendError: one line with every operator that is refused, its nodes and the reason.
     """
     refused: dict[tuple[str, str], list[str]] = {}
+    remedies: dict[str, None] = {}
     for node in model.graph.all_nodes():
         reason = supports(node)
         if reason is not None:
             name = node.name or next((value.name for value in node.outputs if value.name), None)
+            remedies[remedy(node)] = None
             refused.setdefault((operator_name(node), why_kept(node) or reason), []).append(name or "?")
     if refused:
         listed = "; ".join(
             f"{operator} ({reason}): {_listed(names)}" for (operator, reason), names in sorted(refused.items())
         )
-        raise FrontendError(f"operators that cannot be compiled: {listed}")
+        raise FrontendError(f"operators that cannot be compiled: {listed}; remedy: {'; or '.join(remedies)}")
 
 
 def _listed(names: list[str]) -> str:

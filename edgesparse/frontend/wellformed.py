@@ -63,11 +63,11 @@ def _require_versions(proto: ModelProto, where: str) -> None:
 
 
 def _require_signature(graph: GraphProto, where: str) -> None:
-    """Inputs and outputs have names of their own and are tensors."""
+    """Inputs have names of their own, outputs a name, and all are tensors."""
     for kind, values in (("input", graph.input), ("output", graph.output)):
         seen: set[str] = set()
         for value in values:
-            if not value.name or value.name in seen:
+            if not value.name or (value.name in seen and kind == "input"):
                 problem = "another has the same name" if value.name else "it has no name"
                 raise FrontendError(f"{where}: {kind} {value.name!r}: {problem}; expected names of their own")
             seen.add(value.name)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
+from edgesparse.errors import LowerError
+from edgesparse.lower.causes import cause
 from edgesparse.lower.kernel import Call
 from edgesparse.lower.nodes import tensor
 from edgesparse.lower.relax.checks import checks, follows
@@ -14,6 +16,8 @@ from edgesparse.lower.relax.importer import import_group
 from edgesparse.lower.relax.operators import own_lowering
 from edgesparse.lower.relax.schedule import schedule
 from edgesparse.lower.relax.supported import refusal
+from edgesparse.nodes import told
+from edgesparse.program import MAX_STEP_ARGS
 from edgesparse.targets import Target
 
 
@@ -30,20 +34,39 @@ def lower_group(nodes: Sequence[ir.Node], target: Target) -> list[Call]:
 
     Raises: LowerError: an operator has no lowering, or a constant is no index into what it is for.
     """
-    calls: list[Call] = []
-    for part in _parts(nodes):
-        outputs = _outputs(part)
-        own = own_lowering(part[0])
-        if not outputs:
-            continue
-        calls += checks(part[0])
-        if own is not None:
-            calls += own(part[0], target)
-            continue
-        name, op = str(part[-1].name or outputs[-1].name), "+".join(node.op_type for node in part)
-        for call in import_group(part, outputs):
-            calls += emit_calls(schedule(call.func), call, name, op, target)
-    return calls
+    return [call for part in _parts(nodes) for call in _lower_part(part, target)]
+
+
+def _lower_part(nodes: Sequence[ir.Node], target: Target) -> list[Call]:
+    """Lower nodes together; in halves where that gives a kernel of more arguments than a step can have."""
+    outputs = _outputs(nodes)
+    if not outputs:
+        return []
+    own = own_lowering(nodes[0])
+    if own is not None:
+        return [*checks(nodes[0]), *own(nodes[0], target)]
+    name, op = str(nodes[-1].name or outputs[-1].name), "+".join(node.op_type for node in nodes)
+    try:
+        imported = import_group(nodes, outputs)
+        calls = [made for call in imported for made in emit_calls(schedule(call.func), call, name, op, target)]
+    except LowerError:
+        raise
+    except Exception as err:  # TVM raises whatever it meets
+        raise LowerError(f"{_culprit(nodes)}: TVM cannot compile it: {cause(err)}") from err
+    if len(nodes) > 1 and max(call.kernel.arguments for call in calls) > MAX_STEP_ARGS:
+        half = len(nodes) // 2
+        return [*_lower_part(nodes[:half], target), *_lower_part(nodes[half:], target)]
+    return [*checks(nodes[0]), *calls]
+
+
+def _culprit(nodes: Sequence[ir.Node]) -> str:
+    """The first node that TVM cannot import by itself, or all."""
+    for node in nodes:
+        try:
+            import_group([node], _outputs([node]))
+        except Exception:
+            return told(node)
+    return " and ".join(told(node) for node in (nodes[0], *nodes[1:][-1:]))
 
 
 def _parts(nodes: Sequence[ir.Node]) -> Iterator[list[ir.Node]]:

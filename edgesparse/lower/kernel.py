@@ -49,6 +49,11 @@ class Kernel:
     inplace: tuple[tuple[int, int], ...] = ()
     fails: bool = False
 
+    @property
+    def arguments(self) -> int:
+        """Pointers that a step hands over: reads, writes and scratch."""
+        return len(self.func.params) - (3 if self.fails else 2)
+
 
 @dataclass(frozen=True)
 class Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgesparse.errors import PackageError
 from edgesparse.package import layout
-from edgesparse.program import Arg, Bound, IndexKind, Program, Space, Step, TensorSpec
+from edgesparse.program import MAX_ARENA_BYTES, MAX_STEP_ARGS, Arg, Bound, IndexKind, Program, Space, Step, TensorSpec
 
 _CHUNK = 1 << 16  # elements that are compared at a time
 _SPACE_NAMES = {
@@ -59,7 +59,7 @@ def _check_header(program: Program) -> None:
         f"CPU features {', '.join(unknown)} are unknown, expected some of {', '.join(layout.CPU_FEATURE_BITS)}",
     )
     for what, count, limit in (
-        ("bytes of arena", program.arena_bytes, layout.MAX_ARENA_BYTES),
+        ("bytes of arena", program.arena_bytes, MAX_ARENA_BYTES),
         ("bytes of scratch", program.scratch_bytes, layout.MAX_SCRATCH_BYTES),
         ("bytes of code", len(program.code), layout.MAX_CODE_BYTES),
         ("inputs", len(program.inputs), layout.MAX_TENSORS),
@@ -126,8 +126,8 @@ def _check_step(index: int, step: Step, program: Program, names: set[str]) -> No
         fail(f"its kernel is at byte {step.code_offset}, which is no instruction of the code ({code_bytes} bytes)")
     if not 1 <= step.tiles < 2**31:
         fail(f"has {step.tiles} tiles, expected 1 to {2**31 - 1}")
-    if len(step.args) > layout.MAX_STEP_ARGS:
-        fail(f"has {len(step.args)} arguments, expected at most {layout.MAX_STEP_ARGS}")
+    if len(step.args) > MAX_STEP_ARGS:
+        fail(f"has {len(step.args)} arguments, expected at most {MAX_STEP_ARGS}")
     for number, arg in enumerate(step.args):
         _check_arg((index, step, number), arg, program, names)
 

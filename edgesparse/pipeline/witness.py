@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgesparse import host
 from edgesparse.errors import MeasureError, OnnxRuntimeError, WitnessError
-from edgesparse.nodes import dtype_of, shape_of
+from edgesparse.nodes import called, dtype_of, shape_of
 from edgesparse.pipeline.reports import WitnessReport
 from edgesparse.pipeline.samples import first_of
 
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from edgesparse.program import Program
 
 AGREES = "agrees"
+MOST_BYTES = 1 << 32
+"""Memory of a model's values beyond which nobody runs it while it is compiled."""
+
+CHOOSING = ("ArgMax", "ArgMin", "GlobalMaxPool", "Hardmax", "MaxPool", "ReduceMax", "ReduceMin", "TopK")
+"""Operators for which no standard tells what they choose among numbers and NaN."""
+
 MOVES = 8
 """How often the inputs are moved by one unit in their last place, where outputs differ."""
 
@@ -49,7 +55,8 @@ def witness(judged: Judged, program: Program) -> WitnessReport:
         move by one unit in their last place.
     """
     started = time.perf_counter()
-    found = _Witness(judged)
+    size = program.arena_bytes
+    found = _Witness(judged, f"its values take {size} bytes, at most {MOST_BYTES} are run" if size > MOST_BYTES else "")
     imported, first = found.judge("import", found.run_normal)
     code, second = found.judge("code", lambda feeds: _run(program, feeds), _foreign(program))
     return WitnessReport(imported, code, max(first, second), time.perf_counter() - started)
@@ -58,11 +65,11 @@ def witness(judged: Judged, program: Program) -> WitnessReport:
 class _Witness:
     """The user's model on one set of inputs: what it computes, or why it cannot be told."""
 
-    def __init__(self, judged: Judged) -> None:
+    def __init__(self, judged: Judged, why: str) -> None:
         from edgesparse import reference
 
         self._judged = judged
-        self.why = _random(judged.normal)
+        self.why = why or _random(judged.normal)
         self.feeds: Arrays = {}
         self.expected: Arrays = {}
         if self.why:
@@ -116,12 +123,30 @@ class _Witness:
         differences = measure.compare_all(actual, self.expected)
         for difference in differences:
             if not difference.agrees and not self._as_unsteady(difference, actual):
+                if (choice := self._choice_of_nan()) is not None:
+                    return f"not judged: {choice} chooses among numbers and NaN", 0.0
                 raise WitnessError(
                     f"{what} changed output {difference.name!r} (max error {difference.max_error:.2g}"
                     f"{': ' + difference.note if difference.note else ''}): this is our fault, please report it"
                 )
         errors = [difference.max_error for difference in differences if difference.agrees]
         return AGREES, max(errors, default=0.0)
+
+    def _choice_of_nan(self) -> str | None:
+        """A node that chooses among numbers and NaN on these inputs."""
+        import numpy as np
+
+        from edgesparse import reference
+
+        nodes = [node for node in self._judged.normal.graph if node.op_type in CHOOSING and not node.domain]
+        names = {str(node.inputs[0].name): called(node.op_type, node.name, ()) for node in nodes if node.inputs[0]}
+        try:
+            values = reference.evaluate(self._judged.normal, self.feeds, names, threads=0) if names else {}
+        except OnnxRuntimeError:
+            return None
+        return next(
+            (names[name] for name, array in values.items() if array.dtype.kind == "f" and np.isnan(array).any()), None
+        )
 
     def _as_unsteady(self, difference: Difference, actual: Arrays) -> bool:
         """Whether an output differs by no more than it does when the inputs move by one unit in their last place."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from edgesparse.errors import OnnxRuntimeError
 from edgesparse.reference import process
 from edgesparse.reference.process import Process, stop
 
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-__all__ = ["Model", "Session", "evaluate", "process_id", "stop"]
+__all__ = ["Model", "Session", "evaluate", "infer_shapes", "process_id", "stop"]
 
 Model: TypeAlias = "str | Path | onnx.ModelProto | ir.Model"
 
 LIMIT_S = 600.0
+INFERENCE_LIMIT_S = 60.0
 INLINE_BYTES = 1 << 30
 """A larger model is handed over in files: a protocol buffer ends at 2 GiB."""
 
@@ -146,6 +148,25 @@ def evaluate(
     """Run `model` once; what `Session` and its `run` say."""
     with Session(model, outputs, threads=threads, limit_s=limit_s) as session:
         return session.run(feeds)
+
+
+def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelProto | str:
+    """`model` with what onnx infers of its shapes and types, or what onnx finds wrong with it.
+
+    Args: strict: find wrong what else is left out: operators whose operands do not fit.
+
+    Raises: OnnxRuntimeError: it crashes over the model, or takes too long or too much memory.
+    """
+    import onnx
+
+    data = np.frombuffer(model.SerializeToString(), np.uint8)
+    with process.exclusive() as held:
+        try:
+            answer = held.ask("infer shapes", INFERENCE_LIMIT_S, "infer", data, strict)
+        except OnnxRuntimeError:
+            held.stop()  # it may hold all the memory that it could get
+            raise
+    return answer if isinstance(answer, str) else onnx.ModelProto.FromString(answer.tobytes())
 
 
 def process_id() -> int:

@@ -1,4 +1,4 @@
-"""The process that holds ONNX Runtime: it answers one request after the other, and ends with its parent.
+"""The process that holds ONNX Runtime, and onnx to infer shapes: it answers requests in turn, and ends with its parent.
 
 It is run as a file and imports nothing of edgesparse, so that it starts fast and a crash takes nothing of ours along.
 The parent imports `send` and `receive` from here; it never imports ONNX Runtime.
@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import select
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+INFERENCE_BYTES = 1 << 30
+"""Memory that the inference of shapes may take: onnx writes out the numbers that a Range counts."""
 
 
 def send(connection: Connection, message: object) -> None:
@@ -78,10 +85,41 @@ class _Sessions:
         self._open[number].run(None, feeds)
         return time.perf_counter_ns() - start
 
+    def infer(self, model: np.ndarray, strict: bool) -> np.ndarray | str:
+        """The model with what onnx infers of its shapes, or what onnx finds wrong with it."""
+        import onnx
+
+        data = model.tobytes()
+        with _bounded(INFERENCE_BYTES + 4 * len(data)):
+            try:
+                inferred = onnx.shape_inference.infer_shapes(
+                    data, check_type=strict, strict_mode=strict, data_prop=True
+                )
+            except MemoryError:
+                raise
+            except Exception as err:
+                return str(err)
+            return np.frombuffer(inferred.SerializeToString(), np.uint8)
+
     def close(self, numbers: list[int]) -> None:
         """Forget sessions."""
         for number in numbers:
             self._open.pop(number, None)
+
+
+@contextmanager
+def _bounded(room_bytes: int) -> Iterator[None]:
+    """Let this process have no more than `room_bytes` beyond the memory that it has, where the system tells that."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    held = Path("/proc/self/statm")
+    if held.exists():
+        wanted = int(held.read_text().split()[0]) * resource.getpagesize() + room_bytes
+        soft = wanted if limits[0] == resource.RLIM_INFINITY else min(wanted, limits[0])
+        resource.setrlimit(resource.RLIMIT_AS, (soft, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def _end_with_parent(fd: int) -> None:

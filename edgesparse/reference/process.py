@@ -19,7 +19,8 @@ from edgesparse.errors import OnnxRuntimeError
 from edgesparse.reference import child
 
 START_LIMIT_S = 120.0
-_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+ .*?\)(?: const)? ")
+"""The kind of an error, and the place in the sources of ONNX Runtime."""
 
 
 class Process:

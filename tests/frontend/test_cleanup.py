@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from edgesparse.frontend import fold, load
+from edgesparse.errors import FrontendError
+from edgesparse.frontend import load
 from tests.frontend.graphs import floats, model, normal_of, ops
 from tests.models import ort_run
 
@@ -139,17 +140,40 @@ def test_constants_keep_every_bit():
     assert array.tobytes() == special.reshape(2, 4).T.tobytes()
 
 
-def test_a_small_file_does_not_fill_the_memory(monkeypatch):
-    """A constant of 4 GiB stays the node that makes it; one that is as large as its operand does not."""
-    monkeypatch.setattr(fold, "FOLD_BYTES", 64)
-    text = """g (float[1] x) => (float[1] y, float[4, 8] z) {
-        huge = ConstantOfShape (shape) m = ReduceMax <keepdims = 0> (huge) y = Add (x, m)
-        t = Transpose (w) z = Mul (x, t)
-    }"""
+HUGE = {
+    "ConstantOfShape (shape)": "'huge' is FLOAT[100000, 100000]: 40000000000 bytes, expected at most 268435456",
+    "Expand (one, shape)": "40000000000 bytes",
+    "Expand (x, shape)": "40000000000 bytes, expected at most 17179869184",
+    "Tile (row, shape)": "expected at most 268435456",
+    "OneHot (index, depth, pair)": "80000000000 bytes",
+    "Pad (row, pads)": "expected at most 268435456",
+    "MatMul (column, row)": "expected at most 17179869184",
+    "Range (zero, depth, step)": "counts from 0 to 10000000000 by 1, expected at most 16777216 numbers",
+    "Range (zero, depth, zero)": "counts from 0 to 10000000000 by 0",
+}
 
-    normal = load(model(text, shape=np.array([1 << 15, 1 << 15]), w=floats(8, 4)))
 
-    assert ops(normal) == ["ConstantOfShape", "ReduceMax", "Add", "Mul"]
+@pytest.mark.parametrize(("step", "message"), HUGE.items())
+def test_a_small_file_does_not_fill_the_memory(step, message):
+    constants = {
+        "shape": np.array([100000, 100000]),
+        "one": np.ones(1, np.float32),
+        "row": np.ones((1, 100000), np.float32),
+        "column": np.ones((100000, 1), np.float32),
+        "pads": np.array([0, 0, 0, 1 << 30]),
+        "index": np.array([1, 2]),
+        "depth": np.array(10**10),
+        "pair": np.float32([0, 1]),
+        "zero": np.array(0),
+        "step": np.array(1),
+    }
+    text = f"g (float[1] x) => (y) {{ huge = {step} m = ReduceMax <keepdims = 0> (huge) y = CastLike (m, x) }}"
+
+    with pytest.raises(FrontendError) as caught:
+        load(model(text, **{name: array for name, array in constants.items() if name in step}))
+
+    assert str(caught.value).startswith(f"{step.split()[0]} 'huge' (")
+    assert message in str(caught.value)
 
 
 def test_quantization_stays_as_it_is_in_the_file():

@@ -9,7 +9,7 @@ import edgesparse
 from edgesparse.errors import WitnessError
 from edgesparse.frontend import load
 from edgesparse.frontend.shapes import infer_shapes
-from edgesparse.pipeline import compiling
+from edgesparse.pipeline import compiling, witness
 from edgesparse.pipeline.ranges import seeded_inputs
 from tests.frontend.graphs import floats, model
 from tests.models import ort_run
@@ -72,6 +72,24 @@ def test_what_is_random_or_unknown_to_onnx_runtime_is_not_judged_and_not_refused
     assert (tmp_path / "out.esp").exists()
     if not seen.imported.startswith("agrees"):
         assert seen.imported.startswith("not judged: ONNX Runtime cannot open")
+
+
+def test_a_choice_among_numbers_and_nan_is_not_judged(tmp_path):
+    """ONNX Runtime takes another NaN, or none, with another shape of the same numbers."""
+    source = model("g (float[400] x) => (float[400] y, int64[1] z) { y = Sqrt (x) z = ArgMax (y) }")
+
+    seen = edgesparse.compile(source, output=tmp_path / "out.esp").witness
+
+    assert seen.code in ("agrees", "not judged: ArgMax 'z' chooses among numbers and NaN")
+
+
+def test_a_model_that_fills_the_memory_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(witness, "MOST_BYTES", 100)
+
+    seen = edgesparse.compile(model("g (float[99] x) => (float[99] y) { y = Neg (x) }"), output=tmp_path / "o.esp")
+
+    assert seen.witness.imported == seen.witness.code
+    assert seen.witness.code.startswith("not judged: its values take ")
 
 
 def test_code_for_another_machine_is_judged_by_its_normal_form(tmp_path):

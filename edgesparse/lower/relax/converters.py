@@ -5,6 +5,7 @@ What is written as Relax fuses with its neighbours, as what TVM imports itself.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -30,7 +31,11 @@ def import_model(model: onnx.ModelProto, values: Mapping[str, Tensor]) -> tvm.IR
     """
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
     importer = _Importer(None, "float32")
-    module = importer.from_onnx(model.graph, opset)
+    try:
+        module = importer.from_onnx(model.graph, opset)
+    except Exception:
+        importer.abandon()
+        raise
     for name, value in values.items():
         found = getattr(importer.computed(name), "ty", None)
         if not isinstance(found, relax.TensorType):
@@ -50,6 +55,12 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
     def computed(self, name: str) -> object:
         """What stands for a value of the model; None where nothing computes it."""
         return self._nodes.get(name)
+
+    def abandon(self) -> None:
+        """Close what is open: TVM tells on stderr of blocks that nobody has ended."""
+        with contextlib.suppress(tvm.error.InternalError):
+            while True:
+                self.bb._end_block()
 
     def _convert_operator(
         self, op_name: str, inputs: list[relax.Expr], attrs: dict[str, Any], opset: int
