@@ -17,8 +17,10 @@ import ziglang
 from elftools.elf.elffile import ELFFile
 from tvm import tirx
 
-from edgesparse.errors import InternalError
+from edgesparse.errors import InternalError, LowerError
+from edgesparse.lower.causes import cause
 from edgesparse.lower.kernel import Kernel
+from edgesparse.lower.relax.exact import plain
 from edgesparse.targets import Target
 
 ZIG_TARGETS = {"x86_64": "x86_64-linux-musl", "aarch64": "aarch64-linux-musl", "armv7": "arm-linux-musleabihf"}
@@ -67,7 +69,8 @@ def _lower(module: tvm.IRModule, _context: object) -> tvm.IRModule:
         tirx.transform.SplitHostDevice(),
         tirx.transform.MakePackedAPI(),
     ]
-    return tvm.transform.Sequential(passes)(module)
+    lowered = tvm.transform.Sequential(passes)(module)
+    return tvm.IRModule({name: plain(func) for name, func in lowered.functions.items()}, attrs=lowered.attrs)
 
 
 tirx.register_tir_pipeline(
@@ -104,7 +107,8 @@ def llvm_target(target: Target) -> tvm.target.Target:
 def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
     """Compile kernels with distinct symbols into one image.
 
-    Raises: InternalError: two kernels share a symbol, or the image would need the dynamic linker.
+    Raises: LowerError: TVM has no code for a kernel. InternalError: two kernels share a symbol, or the image would
+        need the dynamic linker.
     """
     symbols = [kernel.symbol for kernel in kernels]
     if len(set(symbols)) != len(symbols):
@@ -114,7 +118,10 @@ def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
     functions = {k.symbol + _BODY: k.func.with_attr("global_symbol", k.symbol + _BODY) for k in kernels}
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         kernels_o, shims_c, image = (Path(folder) / name for name in ("kernels.o", "shims.c", "image.elf"))
-        built = tirx.build(tvm.IRModule(functions), llvm_target(target), pipeline=_PIPELINE)
+        try:
+            built = tirx.build(tvm.IRModule(functions), llvm_target(target), pipeline=_PIPELINE)
+        except Exception as err:  # TVM raises whatever it meets
+            raise LowerError(f"TVM cannot generate code for {target.name}: {cause(err)}") from err
         built.write_to_file(str(kernels_o))
         shims_c.write_text(_shims(kernels))
         _link(target, [shims_c, kernels_o], image, symbols)
@@ -127,7 +134,7 @@ def _shims(kernels: Sequence[Kernel]) -> str:
 
 
 def _shim(kernel: Kernel) -> str:
-    count = len(kernel.func.params) - (3 if kernel.fails else 2)
+    count = kernel.arguments
     types = "void *, " * count + "int32_t, int32_t"
     values = "".join(f"args[{i}], " for i in range(count)) + "begin, end"
     head = f"int32_t {kernel.symbol}(void *const *args, int32_t begin, int32_t end, int64_t *fault)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from edgesparse.lower.kernel import Call, Tensor
 from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.schedule import schedule
+from edgesparse.program import MAX_STEP_ARGS
 from tests.lower.executor import HOST, run_calls
 
 GROUPS = {
@@ -117,6 +119,52 @@ def test_equal_values_of_a_tie_keep_the_order_of_their_indices() -> None:
 
     assert list(results["v"][0]) == [3, 3, 3, 2]
     assert list(results["i"][0]) == [0, 2, 4, 3]
+
+
+def test_a_kernel_has_no_more_arguments_than_a_step_can_hand_over() -> None:
+    """Ninety values, each read once and given as an output: any one kernel for all would need more."""
+    names = [f"x{at}" for at in range(90)]
+    declared = ", ".join(f"float[2,3] {name}" for name in names)
+    lines = [f"n{name} = Neg({name})" for name in names]
+    lines += [f"s{b} = Mul({'s' if at else 'n'}{a}, n{b})" for at, (a, b) in enumerate(pairwise(names))]
+    model = parsed(f"g ({declared}) => (float[2,3] s{names[-1]}) {{ {' '.join(lines)} }}")
+    feeds = random_feeds(model)
+
+    calls = lowered(model)
+
+    assert max(call.kernel.arguments for call in calls) <= MAX_STEP_ARGS
+    expected = judged(model, feeds)[f"s{names[-1]}"]
+    np.testing.assert_allclose(run_calls(calls, feeds)[f"s{names[-1]}"], expected, rtol=1e-4)
+
+
+CANCELLED = """g (float[9] x) => (float[9] a, float[9] b, float[9] c, float[9] d, float[9] e, float[9] f, bool[9] g)
+    <float zero = {0.0}, float big = {1e30}> {
+    one = Add(x, big) a = Sub(one, big) two = Sub(one, x) b = Neg(two) none = Sub(x, x) c = Div(x, none)
+    d = Mul(x, zero) e = Div(x, zero) f = Div(zero, x) g = Equal(none, none)
+}"""
+
+
+def test_floats_are_not_taken_for_real_numbers() -> None:
+    """Nothing cancels: what is lost to rounding, infinities and NaN stays lost."""
+    model = parsed(CANCELLED)
+    feeds = {"x": np.array([0, -0.0, 1, -1, 1e-45, 3e38, np.inf, -np.inf, np.nan], np.float32)}
+
+    with np.errstate(all="ignore"):
+        results = run_calls(lowered(model), feeds)
+
+    for name, expected in judged(model, feeds).items():
+        np.testing.assert_array_equal(results[name], expected)
+
+
+def test_what_tvm_cannot_compile_is_one_line_with_the_node_and_what_it_reads(capfd: pytest.CaptureFixture) -> None:
+    text = "g (float[2,3] x) => (float y) { n = Neg(x) [bad] y = Det(n) }"
+
+    with pytest.raises(LowerError) as caught:
+        lowered(parsed(text))
+
+    assert str(caught.value).startswith("Det 'bad' (n FLOAT[2, 3]): TVM cannot compile it: ")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Arithmetic on data with one result on every target, where TVM and LLVM leave it open.
 
 Integers wrap; minimum / -1 is the minimum; shifts by the width or more leave what an endless shift leaves; floats
-become integers by saturation, and NaN becomes 0; maxima and minima of floats hand NaN on. Arithmetic of loop variables
-alone stays as it is: TVM reads from it how memory is walked.
+become integers by saturation, and NaN becomes 0; maxima and minima of floats hand NaN on; nothing cancels in sums,
+products and comparisons of floats (`exact.py`). Arithmetic of loop variables alone stays as it is: TVM reads from it
+how memory is walked.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Expr, TensorLoad
+
+from edgesparse.lower.relax.exact import COMPARISONS, exact
 
 _WRAPPED = (tirx.Add, tirx.Sub, tirx.Mul)
 _FOLDED = (*_WRAPPED, tirx.Max, tirx.Min)
@@ -51,7 +54,7 @@ def define_value(value: Expr) -> Expr:
     if not loads:
         return value
     rules = [
-        (_WRAPPED, on_data(wrap)),
+        (_WRAPPED, on_data(_combine)),
         (_DIVIDED, on_data(_divide)),
         (_COMPARED, on_data(_compare)),
         ((tirx.Max, tirx.Min), on_data(_extreme)),
@@ -82,6 +85,10 @@ def wrap(value: Expr) -> Expr:
     return cut if _is_signed(value) else tirx.Cast(str(dtype), cut)
 
 
+def _combine(node: Expr) -> Expr:
+    return exact(node) if _is_float(node) else wrap(node)
+
+
 def divides(statement: tirx.Stmt) -> bool:
     """Whether integers that are data are divided: TVM's simplifier takes twice as long for each one inside another."""
     return _holds(statement, _DIVIDED, lambda node: _is_integer(node) and _holds(node, TensorLoad))
@@ -95,7 +102,7 @@ def _define_index(index: Expr) -> Expr:
 def _divide(node: Expr) -> Expr:
     """Division by 0, which a check keeps from here, is by 1."""
     if not _is_integer(node):
-        return node
+        return exact(node) if isinstance(node, tirx.Div) else node
     dtype, b = str(_dtype(node)), node.b
     # Behind bits of another type TVM sees no quotient, whose divisor it would multiply with this one, beyond what the
     # type holds; nor an unsigned number, whose remainder it would take for positive, as behind a cast.
@@ -121,7 +128,9 @@ def _divide(node: Expr) -> Expr:
 
 def _compare(node: Expr) -> Expr:
     """TVM 0.27 compares booleans as if they were floats."""
-    return type(node)(_byte(node.a), _byte(node.b)) if _is_bool(node.a) else node
+    if _is_bool(node.a):
+        return type(node)(_byte(node.a), _byte(node.b))
+    return exact(node) if _is_float(node.a) and isinstance(node, COMPARISONS) else node
 
 
 def _extreme(node: Expr) -> Expr:

@@ -24,6 +24,7 @@ from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.relax.builder import Builder, names
 from edgesparse.lower.relax.converters import import_model
 from edgesparse.lower.relax.rewrites import REWRITES
+from edgesparse.nodes import told
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,19 +39,17 @@ class TirCall:
 def import_group(nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> list[TirCall]:
     """The TIR functions that compute `outputs` from what `nodes` read.
 
-    Raises: LowerError: Relax has no form of an operator, or none that is compiled to plain code.
+    Raises: LowerError: Relax has no form of an operator that is compiled to plain code. TVM raises what it likes.
     """
     group = _Names(nodes, outputs)
     proto = group.model()
-    where = f"{nodes[0].op_type} {nodes[0].name!r}"
+    where = told(nodes[-1])
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the importer prints its failures
             warnings.simplefilter("ignore")
             module = _PASSES(import_model(proto, group.computed()))
     except LowerError as err:
         raise LowerError(f"{where}: {err}") from err
-    except Exception as err:  # importer and passes raise whatever they meet
-        raise LowerError(f"{where}: TVM cannot import it: {_first_line(err)}") from err
     return list(_calls(module, group, where))
 
 
@@ -114,7 +113,7 @@ class _Names:
 
     def _emit(self, node: ir.Node, builder: Builder) -> None:
         operands = _read(node) if node.op_type == "Concat" else node.inputs
-        inputs = ["" if value is None else self._numbers[value] for value in operands]
+        inputs = [self._operand(node, value, builder) for value in operands]
         count = max((number + 1 for number, value in enumerate(node.outputs) if _used(value)), default=0)
         if not count:
             return
@@ -138,6 +137,16 @@ class _Names:
                 builder.nodes.append(onnx.helper.make_node("Cast", [proto.output[-1]], [name], to=to))
             else:
                 proto.output.append(name)
+
+    def _operand(self, node: ir.Node, value: ir.Value | None, builder: Builder) -> str:
+        """The name of an operand: 0 as a tensor, since TVM computes with scalars, and takes 0 * NaN for 0."""
+        if value is None:
+            return ""
+        array = self.constants.get(value)
+        spread = node.op_type in ("Div", "Mul") and tensor(node.outputs[0]).shape
+        if spread and array is not None and array.dtype.kind == "f" and not array.shape and not array:
+            return builder.constant(array.reshape(1))
+        return self._numbers[value]
 
     def _info(self, value: ir.Value) -> onnx.ValueInfoProto:
         known = tensor(value)
@@ -251,15 +260,10 @@ def _resolve(value: relax.Expr, known: Mapping[relax.Var, object], where: str) -
         return known[value]  # type: ignore[return-value]
     if isinstance(value, tvm.ir.GenericConst):
         return Constant(np.ascontiguousarray(value.value.numpy()))
-    raise LowerError(f"{where}: TVM leaves {_first_line(value)} to its runtime library")
+    raise LowerError(f"{where}: TVM leaves it to its runtime library")
 
 
 def _copy(like: Tensor) -> tvm.tirx.PrimFunc:
     source = tvm.te.placeholder(like.shape, like.dtype, "source")
     copy = tvm.te.compute(like.shape, lambda *index: source(*index), "copy")
     return tvm.te.create_prim_func([source, copy])
-
-
-def _first_line(text: object) -> str:
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    return lines[-1] if lines else type(text).__name__
