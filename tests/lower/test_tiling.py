@@ -48,17 +48,17 @@ def in_tiles(proto, target, tiles):
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize(("kernel", "tile"), TILED)
-@pytest.mark.parametrize("size", [(1, 2), (3, 11), (10, 13)])
-def test_blocks_whose_values_stay_in_tiles_match(target, kernel, tile, size):
-    proto, inputs = bottlenecks(size)
+def test_blocks_whose_values_stay_in_tiles_match(target, kernel, tile):
+    models = [bottlenecks(size) for size in ((1, 2), (3, 11), (10, 13))]
+    found = [in_tiles(proto, target, lambda _: (kernel, tile)) for proto, _ in models]
+    image = load_calls([call for _, lowered in found for call in lowered.calls], target)
 
-    names, lowered = in_tiles(proto, target, lambda _: (kernel, tile))
-
-    assert names == {"a", "b", "d", "f"}
-    image, expected = load_calls(lowered.calls, target), judge(proto, inputs)
-    for inplace in (False, True):
-        actual = run_image(image, lowered.calls, inputs, inplace=inplace)[lowered.outputs["y"].name]
-        np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+    for (proto, inputs), (names, lowered) in zip(models, found, strict=True):
+        assert names == {"a", "b", "d", "f"}
+        expected = judge(proto, inputs)
+        for inplace in (False, True):
+            actual = run_image(image, lowered.calls, inputs, inplace=inplace)[lowered.outputs["y"].name]
+            np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("odd", ["window", "expand1", "reduce", "expand2", "head"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -157,13 +158,12 @@ def test_convolutions_match(target, kernel, tile):
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize("columns", [2, 3, 4, 5, 7, 8])
-@pytest.mark.parametrize("m", [1, 7, 8, 9, 33])
-def test_lanes_over_channels_match(target, columns, m):
+def test_lanes_over_channels_match(target, columns):
     """Whole and broken panels, windows, groups, ranges of N of unequal size; y may lie over the residual."""
     tile = Tile(2, 16, splits=2, columns=min(columns, target.lanes))
-    x, r = random((2, 6, 3, 3 * tile.columns)), random((2, 2 * m, 3, 3 * tile.columns), seed=5)
     models = []
-    for window, group in ((1, 1), (1, 2), (3, 2)):
+    for m, (window, group) in itertools.product((1, 7, 8, 9, 33), ((1, 1), (1, 2), (3, 2))):
+        x, r = random((2, 6, 3, 3 * tile.columns)), random((2, 2 * m, 3, 3 * tile.columns), seed=5)
         pads = [window // 2] * 4
         constants = {"w": random((2 * m, 6 // group, window, window), seed=1), "b": random((2 * m,), seed=3)}
         nodes = [
@@ -194,18 +194,19 @@ def test_chunks_of_wide_indices_match():
     assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, HOST, "sparse", tile)
 
 
-@pytest.mark.parametrize("n", [1, 7, 8, 9, 33])
-@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("kernel", ["dense", "sparse"])
-def test_linear_layers_match_at_every_number_of_rows(n, density, kernel):
-    x, tile = random((1, n, 33)), Tile(2, 16, 4 if kernel == "dense" else 1)
-    constants = {"w": sparse_random((33, 41), density), "b": random((41,), seed=3)}
+def test_linear_layers_match_at_every_number_of_rows(kernel):
+    tile = Tile(2, 16, 4 if kernel == "dense" else 1)
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["z"], name="linear"),
         helper.make_node("Add", ["z", "b"], ["y"], name="bias"),
     ]
+    models = []
+    for n, density in itertools.product((1, 7, 8, 9, 33), (0.0, 0.1, 1.0)):
+        x, constants = random((1, n, 33)), {"w": sparse_random((33, 41), density), "b": random((41,), seed=3)}
+        models.append((model_of(nodes, {"x": x}, constants), {"x": x}))
 
-    assert_lowered(model_of(nodes, {"x": x}, constants), {"x": x}, runnable_targets()[1], kernel, tile)
+    assert_all_lowered(models, runnable_targets()[1], kernel, tile)
 
 
 def test_the_epilogue_absorbs_bias_residual_and_activation():

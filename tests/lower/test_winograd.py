@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -13,7 +15,7 @@ from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.lower.kernels.winograd import transform_weight
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
-from tests.lower.executor import run_calls
+from tests.lower.executor import load_calls, run_image
 from tests.lower.single import ARM, Single, random, runnable_targets, several, undefined_symbols
 
 TILES = [Tile(1, 1, 8, square=2), Tile(2, 1, 5, splits=2, square=2), Tile(4, 1, 3, splits=3, square=2)]
@@ -59,23 +61,25 @@ def lowered(case: Single, target: Target, tile: Tile) -> Lowered:
     return lower_graph(model, target, {"conv": plan})
 
 
-def run(case: Single, target: Target, tile: Tile, *, inplace: bool = False) -> np.ndarray:
-    program = lowered(case, target, tile)
-    (call,) = program.calls  # no padding apart, whatever is absorbed
-    assert "winograd" in call.kernel.symbol
-    y = program.outputs["y"]
-    return run_calls(program.calls, case.inputs, target, inplace=inplace)[y.name].reshape(y.shape)
+def run(cases: Sequence[Single], target: Target, tile: Tile, *, inplace: bool = False) -> list[np.ndarray]:
+    """The output of each case, by kernels that are compiled together."""
+    programs = [lowered(case, target, tile) for case in cases]
+    image, results = load_calls([call for program in programs for call in program.calls], target), []
+    for case, program in zip(cases, programs, strict=True):
+        (call,) = program.calls  # no padding apart, whatever is absorbed
+        assert "winograd" in call.kernel.symbol
+        y = program.outputs["y"]
+        results.append(run_image(image, program.calls, case.inputs, inplace=inplace)[y.name].reshape(y.shape))
+    return results
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize("tile", TILES)
 def test_convolutions_match_the_definition(target, tile):
-    for number, (shape, pads) in enumerate(IMAGES):
-        m = (1, 7, 8, 9)[number % 4]
-        case = convolution(shape, m, pads)
+    sizes = [(shape, pads, (1, 7, 8, 9)[number % 4]) for number, (shape, pads) in enumerate(IMAGES)]
+    cases = [convolution(shape, m, pads) for shape, pads, m in sizes]
 
-        actual = run(case, target, tile)
-
+    for (shape, pads, m), case, actual in zip(sizes, cases, run(cases, target, tile), strict=True):
         expected = definition(case.inputs["x"], random((m, shape[1], 3, 3), seed=1), random((m,), seed=2), pads)
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5, err_msg=f"{shape} {pads}")
 
@@ -83,12 +87,10 @@ def test_convolutions_match_the_definition(target, tile):
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize("inplace", [False, True])
 def test_bias_residual_and_activation_are_absorbed(target, inplace):
-    for shape, pads in IMAGES:
-        case = convolution(shape, 9, pads, epilogue=True)
+    cases = [convolution(shape, 9, pads, epilogue=True) for shape, pads in IMAGES]
 
-        actual = run(case, target, TILES[1], inplace=inplace)
-
-        np.testing.assert_allclose(actual, case.judge(), rtol=1e-5, atol=2e-5, err_msg=f"{shape} {pads}")
+    for image, case, actual in zip(IMAGES, cases, run(cases, target, TILES[1], inplace=inplace), strict=True):
+        np.testing.assert_allclose(actual, case.judge(), rtol=1e-5, atol=2e-5, err_msg=str(image))
 
 
 def test_many_channels_lose_no_accuracy():
@@ -96,7 +98,7 @@ def test_many_channels_lose_no_accuracy():
     case = convolution((1, 512, 7, 7), 16, (1, 1, 1, 1))
     exact = definition(case.inputs["x"], random((16, 512, 3, 3), seed=1), random((16,), seed=2), (1, 1, 1, 1))
 
-    error = np.abs(run(case, runnable_targets()[-1], TILES[0]) - exact).max()
+    error = np.abs(run([case], runnable_targets()[-1], TILES[0])[0] - exact).max()
 
     assert error < 1e-5 * np.abs(exact).max()
 
