@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgesparse.calibration import MEASURED, Calibration
+from edgesparse.calibration import ESTIMATED, MEASURED, Calibration
 from edgesparse.layers import Layer, layers
 from edgesparse.plan import LayerPlan
 from edgesparse.schedule.candidates import Candidate, candidates, square_tile
@@ -17,7 +17,7 @@ from edgesparse.schedule.reason import declined_squares, on_these_threads, spend
 from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
 
-MARGIN = 0.05  # share of the dense time that sparse must be predicted to save: predictions err
+MARGINS = {MEASURED: 0.05, ESTIMATED: 0.2}  # shares of the dense time that sparse must be predicted to save
 SQUARE_MARGIN = 0.1  # of the time without, which minimal filtering must save: its transforms are predicted roughly
 MOST_FILL = 2.5  # weights that blocks may keep for each nonzero, to be worth a look
 
@@ -67,7 +67,8 @@ def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: 
     known = list(predictions(layer, target, calibration, threads))
     dense, squares = _best_dense([p for p in known if p.candidate.kernel == "dense"])
     sparse = _best(p for p in known if p.candidate.kernel == "sparse")
-    break_even = _break_even(dense, [p for p in known if p.candidate.kernel == "sparse"], layer.density)
+    goal_us = (1.0 - MARGINS[calibration.origin]) * dense.core_us  # predictions err, those by an estimate more
+    break_even = _break_even(goal_us, [p for p in known if p.candidate.kernel == "sparse"], layer.density)
     chosen = sparse if layer.density < break_even else dense
     saved = saving(sparse, dense)
     notes = [
@@ -144,12 +145,11 @@ def saving(one: Prediction, other: Prediction) -> float:
     return 1.0 - one.core_us / other.core_us
 
 
-def _break_even(dense: Prediction, sparse: list[Prediction], density: float) -> float:
-    """The largest density at which some sparse candidate saves MARGIN of the dense time; in [0, 1].
+def _break_even(goal_us: float, sparse: list[Prediction], density: float) -> float:
+    """The largest density at which some sparse candidate takes less core time than `goal_us`; in [0, 1].
 
     The time beyond the fixed part is taken to grow in proportion to the density.
     """
-    goal_us = (1.0 - MARGIN) * dense.core_us
     if density == 0:
         return 1.0 if any(p.core_us < goal_us for p in sparse) else 0.0
     reached = [

@@ -103,10 +103,11 @@ def test_time_is_counts_times_costs_and_threads_wait_for_the_busiest():
     assert time_us({(replace(loop, vectors=3), STEP): 1.0}, known) is None
 
 
-def test_predicted_times_and_the_break_even_belong_together():
-    """At the break-even density a layer takes 5 % less time sparse than dense."""
+@pytest.mark.parametrize(("origin", "share"), [("measured", 0.95), ("estimated", 0.8)])
+def test_predicted_times_and_the_break_even_belong_together(origin, share):
+    """At the break-even density a layer takes 5 % less time sparse than dense, 20 % less where costs are estimated."""
     rng = np.random.default_rng(0)
-    known = estimate(TARGET)
+    known = replace(estimate(TARGET), origin=origin)
     w = rng.standard_normal((64, 64))
     w[rng.random(w.shape) >= 0.3] = 0
 
@@ -115,7 +116,7 @@ def test_predicted_times_and_the_break_even_belong_together():
     at_break_even = plan_layer(layer(dense, 196), TARGET, known)
 
     assert first.kernel == "sparse" and first.sparse_us < first.dense_us
-    assert at_break_even.sparse_us == pytest.approx(0.95 * at_break_even.dense_us, rel=0.05)
+    assert at_break_even.sparse_us == pytest.approx(share * at_break_even.dense_us, rel=0.05)
 
 
 @pytest.mark.parametrize("density", [0.05, 0.3, 0.5, 0.8, 1.0])
@@ -125,7 +126,7 @@ def test_the_kernel_predicted_to_be_clearly_faster_is_chosen(density):
 
     chosen = plan_layer(layer(w, 100), TARGET, estimate(TARGET))
 
-    wins = chosen.sparse_us < 0.95 * chosen.dense_us and density < 1
+    wins = chosen.sparse_us < 0.8 * chosen.dense_us and density < 1
     assert chosen.kernel == ("sparse" if wins else "dense")
     assert chosen.predicted_us == (chosen.sparse_us if wins else chosen.dense_us)
     assert chosen.origin == "estimated"

@@ -29,10 +29,11 @@ def test_a_level_takes_what_the_schedule_predicts_for_the_pruned_model(pattern):
     assert table.rest_us == pytest.approx(stem_us + rest_us(load(network()), calibration_of(TARGET), TARGET.lanes))
 
 
-def test_the_faster_kernel_is_counted():
+def test_a_dense_kernel_is_counted_where_sparse_is_within_the_models_error():
+    """With hardly a zero the port model itself, given the kernels, finds sparse between 1 % slower and 5 % faster."""
     table = latency_table(network(), (1.0, 0.97), tuple(LAYERS.values()), "1x1", load, TARGET, 1)
 
-    assert (table.us[:, 1] <= table.us[:, 0] * (1 + 1e-6)).all()
+    assert table.us[:, 1] == pytest.approx(table.us[:, 0])
 
 
 def test_every_layer_finds_its_tensor_in_the_normal_form():
