@@ -157,6 +157,15 @@ def _lrn(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     return _as_result(node, b("Div", x, power), work, b)
 
 
+def _mean_variance(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Squares of differences from the mean: differences of mean squares lose what is small beside it."""
+    x, work = _at_least_float32(node, inputs, b)
+    axes = b.constant(np.array(node.attributes.get_ints("axes", (0, 2, 3)), np.int64))
+    centred = b("Sub", x, b("ReduceMean", x, axes))
+    deviation = b("Sqrt", b("ReduceMean", b("Mul", centred, centred), axes))
+    return _as_result(node, b("Div", centred, b("Add", deviation, b.constant(np.array(1e-9, work)))), work, b)
+
+
 def _lp_normalization(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     axis, rank = node.attributes.get_int("axis", -1), len(shape_of(node.inputs[0]))
     moved = [a for a in range(rank) if a != axis % rank] + [axis % rank]
@@ -279,6 +288,7 @@ REWRITES: dict[str, Rewrite] = {
     "IsInf": _is_inf,
     "LRN": _lrn,
     "LpNormalization": _lp_normalization,
+    "MeanVarianceNormalization": _mean_variance,
     "Mod": _mod,
     "Pow": _pow,
     "QLinearConv": _qlinear_conv,

@@ -20,7 +20,7 @@ IMPORTED = names(
     Cosh DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Equal Erf Exp Floor GatherElements
     GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
     GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LayerNormalization
-    LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization
+    LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean
     Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu Round ScatterND Sigmoid Sign
     Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh Tile Transpose Trilu Where Xor
     """
@@ -132,6 +132,10 @@ def _unblocked(node: ir.Node) -> str | None:
     return "scales for blocks" if node.attributes.get_int("block_size", 0) else None
 
 
+def _quantize(node: ir.Node) -> str | None:
+    return _unblocked(node) if _is_real(node) else "of integers, cast them to float before"
+
+
 def _is_real(node: ir.Node) -> bool:
     kind = node.inputs[0].dtype if node.inputs[0] is not None else None
     return kind is None or kind.is_floating_point()
@@ -184,7 +188,7 @@ _CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
     "GridSample": _grid_sample,
     "GroupNormalization": _group_normalization,
     "LayerNormalization": _single_output,
-    "QuantizeLinear": _unblocked,
+    "QuantizeLinear": _quantize,
     "RMSNormalization": _rms_normalization,
     "ReduceLogSum": _real,
     "ReduceLogSumExp": _real,
