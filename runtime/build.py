@@ -129,6 +129,14 @@ def test_program(source: Path, sanitizer: str = "none", wrapped: Sequence[str] =
     return _build(f"tests/{source.stem}-{sanitizer}", command, [*SOURCES, source])
 
 
+def guest_program(source: Path, platform: str) -> Path:
+    """Build a C test program, static, for a platform; it runs the kernels of an artifact."""
+    target = _platform(platform)
+    command = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INCLUDE, f"-I{HERE / 'src'}"]
+    command += ["-static", "-s", "-Wl,--gc-sections"]
+    return _build(f"{platform}/{source.stem}", command, [*SOURCES, source])
+
+
 def fuzz_target() -> Path:
     """Build the libFuzzer target, which skips checksums so that the fuzzer gets past them."""
     flags = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")

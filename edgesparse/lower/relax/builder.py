@@ -26,7 +26,7 @@ class Builder:
         return f"t{self._count}"
 
     def constant(self, array: ArrayLike) -> str:
-        """An initializer."""
+        """An initializer; a scalar becomes part of the code."""
         name = self.fresh()
         self.initializers.append(onnx.numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name

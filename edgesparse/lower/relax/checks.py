@@ -9,10 +9,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import LowerError
-from edgesparse.lower.kernel import Call, Kernel, Param
+from edgesparse.lower.kernel import Call, Constant, Kernel, Param
 from edgesparse.lower.kernels import check
 from edgesparse.lower.nodes import constant, tensor
+from edgesparse.program import Bound, IndexKind
 
+_PROVED = ("uint16", "int32", "int64")  # element types of what the runtime proves
 _PIXELS = 1 << 14  # coordinates of a region of interest, in elements of the feature map: it is sampled one by one
 _REFLECTIONS = 1 << 16  # coordinates of a grid that is reflected, in images
 
@@ -24,6 +26,12 @@ class Integers:
     operand: int
     lowest: tuple[int, ...]
     highest: tuple[int, ...]
+
+    def bound(self, dtype: str) -> Bound | None:
+        """What the runtime can prove about a constant instead; None where the columns differ."""
+        if len(set(zip(self.lowest, self.highest, strict=True))) > 1 or dtype not in _PROVED:
+            return None
+        return Bound(IndexKind.INDEX, dtype, self.highest[0] + 1, self.lowest[0])
 
     def kernel(self, values: Param) -> Kernel:
         """The check of `values`."""
@@ -51,6 +59,9 @@ class Floats:
     operand: int
     lowest: float
     highest: float
+
+    def bound(self, _: str) -> None:
+        """The runtime proves nothing about floats."""
 
     def kernel(self, values: Param) -> Kernel:
         """The check of `values`."""
@@ -88,26 +99,42 @@ Rule = Integers | Floats | Divisors
 
 
 def follows(node: ir.Node) -> list[Rule]:
-    """What `node` follows of values that only a run knows.
+    """What a step has to check before `node` follows it.
 
     Raises: LowerError: a constant holds what is not allowed.
     """
-    rules = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-    return [rule for rule in rules(node) if _is_open(node, rule)] if rules is not None else []
+    return [rule for rule in _rules(node) if _is_open(node, rule)]
 
 
 def checks(node: ir.Node) -> list[Call]:
     """The steps before those of `node`, which end a run that supplies what is not allowed."""
     calls = []
     for rule in follows(node):
-        operand = tensor(node.inputs[rule.operand])
-        name = str(node.name or node.outputs[0].name)
-        calls.append(Call(name, node.op_type, rule.kernel(Param(operand.size, operand.dtype)), (operand,), ()))
+        value = node.inputs[rule.operand]
+        operand, array = tensor(value), constant(value)
+        name, kernel = str(node.name or node.outputs[0].name), rule.kernel(Param(operand.size, operand.dtype))
+        calls.append(Call(name, node.op_type, kernel, (operand if array is None else Constant(array),), ()))
     return calls
 
 
+def proved(node: ir.Node) -> dict[int, Constant]:
+    """The constants that `node` follows, by position, and what the runtime proves about them when it opens."""
+    found = {}
+    for rule in _rules(node):
+        array = constant(node.inputs[rule.operand])
+        bound = None if array is None or isinstance(rule, Divisors) else rule.bound(array.dtype.name)
+        if bound is not None:
+            found[rule.operand] = Constant(np.ascontiguousarray(array), bound)
+    return found
+
+
+def _rules(node: ir.Node) -> list[Rule]:
+    rules = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    return list(rules(node)) if rules is not None else []
+
+
 def _is_open(node: ir.Node, rule: Rule) -> bool:
-    """Whether only a run can say what the operand holds."""
+    """Whether only a run can say that the operand holds what is allowed."""
     value = node.inputs[rule.operand]
     array = constant(value)
     if array is None:
@@ -120,7 +147,7 @@ def _is_open(node: ir.Node, rule: Rule) -> bool:
             f"{node.op_type} {node.name!r}: element {element} of {value.name!r} is {array.reshape(-1)[element]}, "
             f"expected {rule.expected(element)}"
         )
-    return False
+    return not isinstance(rule, Divisors) and rule.bound(array.dtype.name) is None
 
 
 def _range(value: ir.Value | None) -> tuple[int, int] | None:
@@ -178,7 +205,7 @@ def _grid(node: ir.Node) -> Iterator[Rule]:
     yield Floats(1, -limit, limit)
 
 
-_RULES: dict[str, Callable[[ir.Node], Iterator[Rule]]] = {
+RULES: dict[str, Callable[[ir.Node], Iterator[Rule]]] = {
     "Div": _divisors,
     "Gather": _along_axis,
     "GatherElements": _along_axis,
@@ -190,3 +217,4 @@ _RULES: dict[str, Callable[[ir.Node], Iterator[Rule]]] = {
     "ScatterElements": _along_axis,
     "ScatterND": _places,
 }
+"""What each operator follows: the operands that a kernel uses as addresses, sizes or divisors."""

@@ -12,9 +12,11 @@ from tvm.ir import Expr
 
 from edgesparse.lower.kernel import Call, Constant, Tensor
 from edgesparse.lower.nodes import constant, ints, tensor
+from edgesparse.lower.relax.checks import proved
 from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.schedule import schedule
+from edgesparse.program import Bound
 from edgesparse.targets import Target
 
 Lowering = Callable[[ir.Node, Target], list[Call]]
@@ -32,14 +34,18 @@ class Expression:
         value = self.node.inputs[position]
         assert value is not None
         array, known = constant(value), tensor(value)
-        placeholder = te.placeholder(known.shape, known.dtype, f"x{len(self._reads)}")
-        self._reads.append((placeholder, known if array is None else Constant(np.ascontiguousarray(array))))
-        return placeholder
+        if array is not None:
+            return self._placeholder(known, proved(self.node).get(position, Constant(np.ascontiguousarray(array))))
+        return self._placeholder(known, known)
 
-    def table(self, array: np.ndarray) -> te.Tensor:
-        """A constant array."""
-        placeholder = te.placeholder(array.shape, array.dtype.name, f"x{len(self._reads)}")
-        self._reads.append((placeholder, Constant(np.ascontiguousarray(array))))
+    def table(self, array: np.ndarray, bound: Bound | None = None) -> te.Tensor:
+        """A constant array; one that is followed has a bound."""
+        held = Constant(np.ascontiguousarray(array), bound)
+        return self._placeholder(Tensor("", array.shape, array.dtype.name), held)
+
+    def _placeholder(self, like: Tensor, memory: Tensor | Constant) -> te.Tensor:
+        placeholder = te.placeholder(like.shape, like.dtype, f"x{len(self._reads)}")
+        self._reads.append((placeholder, memory))
         return placeholder
 
     def calls(self, results: Sequence[te.Tensor], target: Target) -> list[Call]:
@@ -81,6 +87,29 @@ def _gather(e: Expression) -> te.Tensor:
         return data(*at[:axis], chosen, *at[axis + rank :])
 
     return te.compute(tensor(e.node.outputs[0]).shape, element, "gather")
+
+
+def _gather_elements(e: Expression) -> te.Tensor:
+    data, indices = e.input(0), e.input(1)
+    axis = e.node.attributes.get_int("axis", 0) % len(data.shape)
+
+    def element(*at: Expr) -> Expr:
+        return data(*at[:axis], _from_start(indices(*at), int(data.shape[axis])), *at[axis + 1 :])
+
+    return te.compute(indices.shape, element, "gather_elements")
+
+
+def _gather_nd(e: Expression) -> te.Tensor:
+    data, indices = e.input(0), e.input(1)
+    first, rank, columns = e.node.attributes.get_int("batch_dims", 0), len(indices.shape), int(indices.shape[-1])
+
+    def element(*at: Expr) -> Expr:
+        places = (indices(*at[: rank - 1], column) for column in range(columns))
+        sizes = data.shape[first : first + columns]
+        chosen = [_from_start(place, int(size)) for place, size in zip(places, sizes, strict=True)]
+        return data(*at[:first], *chosen, *at[rank - 1 :])
+
+    return te.compute(tensor(e.node.outputs[0]).shape, element, "gather_nd")
 
 
 def _one_hot(e: Expression) -> te.Tensor:
@@ -266,6 +295,8 @@ DEFINITIONS: dict[str, Definition] = {
     "Expand": _expand,
     "EyeLike": _eye_like,
     "Gather": _gather,
+    "GatherElements": _gather_elements,
+    "GatherND": _gather_nd,
     "OneHot": _one_hot,
     "PRelu": _prelu,
     "ReverseSequence": _reverse_sequence,

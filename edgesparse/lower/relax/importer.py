@@ -22,6 +22,7 @@ from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Constant, Tensor
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.relax.builder import Builder, names
+from edgesparse.lower.relax.checks import proved
 from edgesparse.lower.relax.converters import import_model
 from edgesparse.lower.relax.rewrites import REWRITES
 from edgesparse.nodes import told
@@ -76,6 +77,7 @@ class _Names:
         outside = [value for value in read if value not in produced]
         self.constants = {value: array for value in outside if (array := constant(value)) is not None}
         self.inputs = [value for value in outside if value not in self.constants]
+        self._followed: dict[str, Constant] = {}  # as inputs: what is proved about one holds for no other array
         every = [*outside, *(value for node in nodes for value in node.outputs)]
         self._numbers = {value: f"v{number}" for number, value in enumerate(every)}
 
@@ -89,7 +91,7 @@ class _Names:
         graph = onnx.helper.make_graph(
             builder.nodes,
             "group",
-            [self._info(value) for value in self.inputs],
+            [*map(self._info, self.inputs), *(_info(name, held.data) for name, held in self._followed.items())],
             [self._info(value) for value in self.outputs],
             builder.initializers,
         )
@@ -103,9 +105,9 @@ class _Names:
         """What the group's nodes compute, by the names in its model."""
         return {self._numbers[value]: tensor(value) for node in self.nodes for value in node.outputs if _used(value)}
 
-    def input_tensors(self) -> list[Tensor]:
+    def memory(self) -> list[Tensor | Constant]:
         """The group's inputs in the order of the model's."""
-        return [tensor(value) for value in self.inputs]
+        return [*(tensor(value) for value in self.inputs), *self._followed.values()]
 
     def output_tensors(self) -> list[Tensor]:
         """The group's outputs in the order of the model's."""
@@ -114,6 +116,9 @@ class _Names:
     def _emit(self, node: ir.Node, builder: Builder) -> None:
         operands = _read(node) if node.op_type == "Concat" else node.inputs
         inputs = [self._operand(node, value, builder) for value in operands]
+        for position, held in proved(node).items():
+            inputs[position] = f"f{len(self._followed)}"
+            self._followed[inputs[position]] = held
         count = max((number + 1 for number, value in enumerate(node.outputs) if _used(value)), default=0)
         if not count:
             return
@@ -154,6 +159,10 @@ class _Names:
         return onnx.helper.make_tensor_value_info(self._numbers[value], value.dtype.value, known.shape)
 
 
+def _info(name: str, array: np.ndarray) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+
+
 def _read(node: ir.Node) -> list[ir.Value]:
     """The inputs that are there; of Concat those that have elements: TVM takes a dimension of 0 for unknown."""
     there = [value for value in node.inputs if value is not None]
@@ -162,7 +171,7 @@ def _read(node: ir.Node) -> list[ir.Value]:
 
 _KEEP_HALF = names(
     """
-    Cast CastLike Concat ConstantOfShape DepthToSpace DequantizeLinear Flatten GatherElements GatherND Identity
+    Cast CastLike Concat ConstantOfShape DepthToSpace DequantizeLinear Flatten Identity
     QuantizeLinear Reshape ScatterND Slice Squeeze Tile Transpose Trilu Unsqueeze Where
     """
 )
@@ -181,7 +190,7 @@ def _calls(module: tvm.IRModule, group: _Names, where: str) -> Iterator[TirCall]
     main = module["main"]
     body = main.body
     prefix = group.outputs[0].name
-    known: dict[relax.Var, object] = dict(zip(main.params, group.input_tensors(), strict=True))
+    known: dict[relax.Var, object] = dict(zip(main.params, group.memory(), strict=True))
     bindings = [binding for block in body.blocks for binding in block.bindings]
     bound = {binding.var: binding.value for binding in bindings}
     returned = _fields(_unbound(body.body, bound))

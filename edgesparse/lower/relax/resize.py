@@ -17,6 +17,7 @@ from tvm.ir import Expr
 
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.relax.compute import Expression
+from edgesparse.program import Bound, IndexKind
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def resize(e: Expression) -> te.Tensor:
         if trivial and np.array_equal(taps.places[:, 0], np.arange(axis.size)):
             continue
         weights = None if trivial else e.table(taps.weights.astype(work))
-        value = _along(value, number, e.table(taps.places.astype(np.int32)), weights)
+        places = e.table(taps.places.astype(np.int32), Bound(IndexKind.INDEX, "int32", axis.size))
+        value = _along(value, number, places, weights)
     missing = tirx.const(get.get_float("extrapolation_value", 0.0), out.dtype)
 
     def element(*at: Expr) -> Expr:

@@ -178,13 +178,6 @@ def _lp_normalization(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[
     return [b("Transpose", scaled, perm=[int(a) for a in np.argsort(moved)])]
 
 
-def _roi_align(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    """TVM takes half a pixel off before it scales the regions: they are scaled here."""
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    factor = np.array(attributes.pop("spatial_scale", 1.0), dtype_of(node.inputs[1]))
-    return [b("RoiAlign", inputs[0], b("Mul", inputs[1], b.constant(factor)), inputs[2], **attributes)]
-
-
 def _mod(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     """With fmod the remainder has the sign of the dividend, without it that of the divisor."""
     if node.attributes.get_int("fmod", 0) or not np.issubdtype(dtype_of(node.inputs[0]), np.floating):
@@ -293,7 +286,6 @@ REWRITES: dict[str, Rewrite] = {
     "Pow": _pow,
     "QLinearConv": _qlinear_conv,
     "QLinearMatMul": _qlinear_matmul,
-    "RoiAlign": _roi_align,
     "Shape": _shape,
     "Shrink": _shrink,
     "Size": _shape,

@@ -17,12 +17,12 @@ IMPORTED = names(
     """
     Abs Acos Acosh Add AffineGrid And Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift BitwiseAnd
     BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos
-    Cosh DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Equal Erf Exp Floor GatherElements
-    GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
+    Cosh DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Equal Erf Exp Floor
+    Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
     GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LayerNormalization
     LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean
-    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu Round ScatterND Sigmoid Sign
-    Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh Tile Transpose Trilu Where Xor
+    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu RoiAlign Round ScatterND Sigmoid
+    Sign Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh Tile Transpose Trilu Where Xor
     """
 )
 """Operators that TVM imports right, apart from the cases in `_CONDITIONS`."""
