@@ -2,28 +2,59 @@
 
 #include <float.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+
+enum { SHORTEST = 16 /* bytes that are left of a string when its middle is cut out */ };
 
 typedef struct text {
     char *data;
     size_t capacity; /* without the terminating NUL */
-    size_t size;
+    size_t size;     /* more than the capacity where something is lost */
+    size_t longest;  /* bytes of a string; one that has more loses its middle */
 } text;
 
 static void put(text *out, char character)
 {
     if (out->size < out->capacity) {
         const unsigned char code = (unsigned char)character;
-        out->data[out->size++] = (code < 0x20 || code == 0x7f) ? '?' : character;
+        out->data[out->size] = (code < 0x20 || code == 0x7f) ? '?' : character;
     }
+    out->size++;
+}
+
+static void put_bytes(text *out, const char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        put(out, bytes[i]);
+    }
+}
+
+/* Whether a byte of UTF-8 belongs to the character before it. */
+static bool continues(char byte)
+{
+    return ((unsigned char)byte & 0xC0) == 0x80;
 }
 
 static void put_string(text *out, const char *string)
 {
-    for (; *string != '\0'; string++) {
-        put(out, *string);
+    const size_t size = strlen(string);
+    if (size <= out->longest) {
+        put_bytes(out, string, size);
+        return;
     }
+    size_t head = (out->longest - 3) / 2;
+    size_t tail = size - head;
+    while (head > 0 && continues(string[head])) {
+        head--;
+    }
+    while (tail < size && continues(string[tail])) {
+        tail++;
+    }
+    put_bytes(out, string, head);
+    put_bytes(out, "...", 3);
+    put_bytes(out, string + tail, size - tail);
 }
 
 static void put_number(text *out, unsigned long long number)
@@ -83,11 +114,33 @@ static void put_real(text *out, double number)
 static void trim_partial_character(text *out)
 {
     size_t start = out->size;
-    while (start > 0 && ((unsigned char)out->data[start - 1] & 0xC0) == 0x80) {
+    while (start > 0 && continues(out->data[start - 1])) {
         start--;
     }
     if (start > 0 && ((unsigned char)out->data[start - 1] & 0xC0) == 0xC0) {
         out->size = start - 1;
+    }
+}
+
+static void put_message(text *out, const char *format, va_list arguments)
+{
+    out->size = 0;
+    for (const char *at = format; *at != '\0'; at++) {
+        if (strncmp(at, "%s", 2) == 0) {
+            put_string(out, va_arg(arguments, const char *));
+            at += 1;
+        } else if (strncmp(at, "%llu", 4) == 0) {
+            put_number(out, va_arg(arguments, unsigned long long));
+            at += 3;
+        } else if (strncmp(at, "%lld", 4) == 0) {
+            put_signed(out, va_arg(arguments, long long));
+            at += 3;
+        } else if (strncmp(at, "%g", 2) == 0) {
+            put_real(out, va_arg(arguments, double));
+            at += 1;
+        } else {
+            put(out, *at);
+        }
     }
 }
 
@@ -97,27 +150,22 @@ es_status es_fail(es_error *error, es_status status, const char *format, ...)
         return status;
     }
     text out = {.data = error->message, .capacity = sizeof error->message - 1};
+    out.longest = out.capacity;
     va_list arguments;
     va_start(arguments, format);
-    for (const char *at = format; *at != '\0'; at++) {
-        if (strncmp(at, "%s", 2) == 0) {
-            put_string(&out, va_arg(arguments, const char *));
-            at += 1;
-        } else if (strncmp(at, "%llu", 4) == 0) {
-            put_number(&out, va_arg(arguments, unsigned long long));
-            at += 3;
-        } else if (strncmp(at, "%lld", 4) == 0) {
-            put_signed(&out, va_arg(arguments, long long));
-            at += 3;
-        } else if (strncmp(at, "%g", 2) == 0) {
-            put_real(&out, va_arg(arguments, double));
-            at += 1;
-        } else {
-            put(&out, *at);
+    for (;;) {
+        va_list again;
+        va_copy(again, arguments);
+        put_message(&out, format, again);
+        va_end(again);
+        if (out.size <= out.capacity || out.longest == SHORTEST) {
+            break;
         }
+        out.longest = out.longest * 7 / 8 > SHORTEST ? out.longest * 7 / 8 : SHORTEST;
     }
     va_end(arguments);
-    if (out.size == out.capacity) {
+    if (out.size > out.capacity) {
+        out.size = out.capacity;
         trim_partial_character(&out);
     }
     out.data[out.size] = '\0';

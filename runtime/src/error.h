@@ -29,8 +29,8 @@
 #define ES_I(value) ((long long)(value))
 
 /* Writes the message and returns `status`. Knows `%s`, `%llu`, `%lld` and `%g` (of six digits, always
- * with an exponent if it is not an integer below a million). Text that does not fit is cut;
- * control characters become '?', since names in a file may hold anything. */
+ * with an exponent if it is not an integer below a million). Where the text does not fit, long strings
+ * lose their middle; control characters become '?', since names in a file may hold anything. */
 __attribute__((format(printf, 3, 4))) es_status es_fail(es_error *error, es_status status,
                                                         const char *format, ...);
 

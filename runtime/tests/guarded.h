@@ -1,7 +1,7 @@
 /* The kernels of an artifact, run with each operand alone between pages that nobody may touch.
  *
- * A kernel may read OVERREAD bytes past an operand and touch nothing else. Every operand is there twice:
- * close behind a guard page, and close before one. A program ends with 9 and a line about the step when a
+ * A kernel may read OVERREAD bytes past an operand, which change no result, and touch nothing else. Every
+ * operand is there twice: close behind a guard page, and close before one. A program ends with 9 and a line about the step when a
  * kernel touches what it may not. */
 #ifndef GUARDED_H
 #define GUARDED_H
@@ -21,7 +21,7 @@
 #include "model.h"
 #include "tables.h"
 
-enum { OVERREAD = 256, UNTOUCHED = 0xCD, MAX_REGIONS = 16384, PLACEMENTS = 2, TOUCHED_WRONG = 9 };
+enum { OVERREAD = 256, MAX_REGIONS = 16384, PLACEMENTS = 2, TOUCHED_WRONG = 9 };
 
 typedef int32_t es_kernel(void *const *args, int32_t begin, int32_t end, es_fault *fault);
 
@@ -30,6 +30,7 @@ typedef struct region {
     uint32_t space;
     size_t offset;
     size_t size;
+    uint8_t around; /* what the bytes before and behind it are */
     uint8_t *data;
 } region;
 
@@ -72,8 +73,9 @@ static inline size_t round_up(size_t size, size_t multiple)
     return (size + multiple - 1) / multiple * multiple;
 }
 
-/* Memory whose first byte follows, or whose OVERREAD-th byte behind the end precedes, a guard page. */
-static inline uint8_t *between_guards(size_t size, bool at_end)
+/* Memory whose first byte follows, or whose OVERREAD-th byte behind the end precedes, a guard page; all
+ * bytes around it are `around`. */
+static inline uint8_t *between_guards(size_t size, bool at_end, uint8_t around)
 {
     const size_t middle = round_up(size + OVERREAD + ES_DATA_ALIGN, page_bytes);
     uint8_t *const all = mmap(NULL, middle + 2 * page_bytes, PROT_NONE,
@@ -81,7 +83,7 @@ static inline uint8_t *between_guards(size_t size, bool at_end)
     require(all != MAP_FAILED, "no memory");
     require(mprotect(all + page_bytes, middle, PROT_READ | PROT_WRITE) == 0, "no memory");
     const size_t before = at_end ? (middle - size - OVERREAD) / ES_DATA_ALIGN * ES_DATA_ALIGN : 0;
-    memset(all + page_bytes, UNTOUCHED, middle);
+    memset(all + page_bytes, around, middle);
     uint8_t *const data = all + page_bytes + before;
     memset(data, 0, size);
     return data;
@@ -94,10 +96,10 @@ static inline bool is_intact(const region *of)
     const uint8_t *const end = of->data + of->size + OVERREAD;
     bool intact = true;
     for (const uint8_t *at = start; at < of->data; at++) {
-        intact = intact && *at == UNTOUCHED;
+        intact = intact && *at == of->around;
     }
     for (const uint8_t *at = of->data + of->size; at < end; at++) {
-        intact = intact && *at == UNTOUCHED;
+        intact = intact && *at == of->around;
     }
     return intact;
 }
@@ -136,7 +138,8 @@ static inline region *find_region(const artifact *of, uint32_t space, size_t off
     }
     require(region_counts[placement] < MAX_REGIONS, "too many operands");
     region *const made = &all[region_counts[placement]++];
-    *made = (region){space, offset, size, between_guards(size, placement == 1)};
+    const uint8_t around = placement == 0 ? 0xCD : 0xFF;
+    *made = (region){space, offset, size, around, between_guards(size, placement == 1, around)};
     if (is_constant(made)) {
         fill(made, of);
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,6 +102,24 @@ def test_any_record_is_described(sample, record, status, says):
     found, message = _reported(sample, record)
 
     assert (found, message) == (status, f"step 1 'embed' (Gather): {says}")
+
+
+@pytest.mark.parametrize("size", [100, 150, 255, 256, 1000, 16000])
+@pytest.mark.parametrize("letter", ["a", "\u00e9", "\u6f22", "\U0001f600"])
+def test_long_names_lose_their_middle_and_no_number(sample, size, letter):
+    before, step, after = sample.program.steps
+    name = (letter * size).encode()[:size].decode(errors="ignore") + "end"
+    args = (replace(step.args[0], name=name), *step.args[1:])
+    renamed = (before, replace(step, name=name, op="Gather" * 50, args=args), after)
+    ids = np.full(TILES, -(2**63))
+
+    with Model(serialize(replace(sample.program, steps=renamed), {})) as model:
+        _, message = failure(model, sample.inputs | {"ids": ids})
+
+    assert len(message.encode()) <= 255 and message.encode().decode() == message
+    shown = rf"step 1 '{letter}+(\.\.\.{letter}*|)end' \((Gather)+.*\.\.\..*(Gather)*\): element 0 of "
+    shown += rf"'{letter}+(\.\.\.{letter}*|)end' is {-(2**63)}, expected 0 to 7"
+    assert re.fullmatch(shown, message), message
 
 
 @pytest.mark.parametrize("status", [2, -1, 2**31 - 1])

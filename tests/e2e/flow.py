@@ -16,6 +16,7 @@ from edgesparse.measure import random_feeds
 from runtime import build
 from tests.models import INPUT_SHAPES, assert_close, ort_run
 
+STEER = Path(build.__file__).with_name("tests") / "steer.c"
 PRUNED = "-pruned"  # at the end of the name of a pruned copy
 EMULATORS = {"x86_64": "qemu-x86_64", "aarch64": "qemu-aarch64", "armv7": "qemu-arm"}
 Arrays = dict[str, np.ndarray]
@@ -54,8 +55,9 @@ def expect_agreement(model: Path, actual: Arrays, feeds: Arrays) -> None:
 
 
 def check_on_host(model: Path, folder: Path) -> None:
-    """Compile for this machine, run with the Python runtime, compare."""
+    """Compile for this machine, run with the Python runtime, compare; kernels keep to their operands."""
     artifact = compiled(model, folder)
+    steer(artifact, build.host_platform())
     feeds = feeds_of(artifact)
 
     with Model(artifact) as opened:
@@ -72,6 +74,18 @@ def emulated(platform: str) -> list[str]:
     if emulator is None:
         pytest.skip(f"{EMULATORS[platform]} is not installed, so {platform} programs cannot run here")
     return [emulator]
+
+
+def steer(artifact: Path, platform: str, seed: int = 0, turns: int = 0) -> tuple[int, int]:
+    """Run the kernels with every operand between pages that nobody may touch: `runtime/tests/steer.c`.
+
+    Returns: how many of `turns` changed files the loader accepted, and refused.
+    """
+    command = [*emulated(platform), build.guest_program(STEER, platform), artifact, seed, turns]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=3000)
+    assert done.returncode == 0, done.stderr
+    _, accepted, _, refused = done.stdout.split()
+    return int(accepted), int(refused)
 
 
 def esrun(artifact: Path, platform: str, feeds: Arrays, folder: Path, *options: str) -> Arrays:

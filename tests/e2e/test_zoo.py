@@ -7,7 +7,7 @@ import pytest
 import edgesparse
 from models import zoo
 from tests.e2e.flow import check_on_host, prepared
-from tests.e2e.test_cross import BOARDS, check_on_board
+from tests.e2e.test_cross import BOARDS, check_operands_on_board
 from tests.e2e.test_footprint import check_load_time, check_memory
 
 NAMES = ("resnet50", "mobilenetv1", "mobilenetv2", "vit_small", "minilm")
@@ -40,13 +40,13 @@ def test_architecture_matches_onnx_runtime(tmp_path, name, sparsity):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("board", BOARDS)
 def test_pruned_architecture_runs_on_every_board(tmp_path, board, name):
-    check_on_board(board, prepared(exported(name), tmp_path, 0.8), tmp_path)
+    check_operands_on_board(board, prepared(exported(name), tmp_path, 0.8), tmp_path)
 
 
 @pytest.mark.slow(part="boards")
 @pytest.mark.parametrize("name", NAMES)
 def test_dense_architecture_runs_on_a_board(tmp_path, name):
-    check_on_board("rpi4", exported(name), tmp_path)
+    check_operands_on_board("rpi4", exported(name), tmp_path)
 
 
 @pytest.mark.slow(part="zoo")

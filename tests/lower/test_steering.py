@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx import helper
@@ -12,15 +13,17 @@ from onnx import helper
 from edgesparse.layers import layers
 from edgesparse.lower.assemble import assemble
 from edgesparse.lower.graph import lower_graph
+from edgesparse.lower.kernel import Constant
 from edgesparse.package.writer import write
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.program import IndexKind
-from runtime import build
-from runtime.tests.conftest import run_program
+from tests.e2e.flow import steer
+from tests.lower.executor import HOST
+from tests.lower.hostile import Case, Subject
 from tests.lower.single import random, runnable_targets
+from tests.lower.test_hostile import indexed
 from tests.lower.test_weighted import model_of, sparse_random
 
-STEER = Path(build.__file__).with_name("tests") / "steer.c"
 PLANS = {
     "blocks": ("sparse", Tile(2, 8, rows=4, splits=2, block=(2, 1))),
     "in tiles": ("sparse", Tile(2, 16, rows=2, splits=3, chunk=2)),  # of 33 rows the last block of K has one
@@ -73,23 +76,40 @@ def artifact(tmp_path_factory) -> Path:
     return path
 
 
-def steer(artifact: Path, seed: int, turns: int) -> tuple[int, int]:
-    """How many of the changed files the loader accepted, and refused."""
-    done = run_program(build.test_program(STEER), artifact, seed, turns, timeout=3000)
-    assert done.returncode == 0, done.stderr
-    _, accepted, _, refused = done.stdout.split()
-    return int(accepted), int(refused)
+def held(case: Case) -> Case:
+    """The case with indices of the model instead of an input."""
+    rng, indices = np.random.default_rng(0), case.inputs[case.hostile]
+    columns = [rng.integers(int(low), int(high) + 1, indices.size) for low, high in case.limits]
+    chosen = np.stack(columns, 1).reshape(-1)[: indices.size].astype(indices.dtype).reshape(indices.shape)
+    inputs = [chosen if number == case.hostile else array for number, array in enumerate(case.inputs)]
+    return replace(case, inputs=inputs, fixed=(*case.fixed, case.hostile))
 
 
-def test_kernels_keep_to_their_operands_whatever_is_accepted(artifact):
-    accepted, refused = steer(artifact, seed=1, turns=1500)
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory) -> Path:
+    """Operators that follow indices which the model holds, or that are worked out when it is compiled."""
+    cases = [held(case) for case in indexed() if case.op not in ("GridSample", "OneHot") and "scaled" not in case.label]
+    sizes = {"linear": (1, 2, 16, 5), "nearest": (1, 2, 5, 16), "cubic": (1, 2, 9, 9)}
+    for mode, size in sizes.items():
+        inputs = [random((1, 2, 8, 9)), *[np.array([], np.float32)] * 2, np.array(size)]
+        cases.append(Case("Resize", inputs, 3, [], {"mode": mode}, mode, fixed=(1, 2, 3)))
+    subject = Subject(cases, HOST, tmp_path_factory.mktemp("followed"))
+    bounds = [read.bound for call in subject.lowered.calls for read in call.reads if isinstance(read, Constant)]
+    assert sum(bound is not None for bound in bounds) >= len(cases)
+    return subject.artifact
+
+
+@pytest.mark.parametrize("which", ["artifact", "followed"])
+def test_kernels_keep_to_their_operands_whatever_is_accepted(which, request):
+    accepted, refused = steer(request.getfixturevalue(which), HOST.isa, seed=1, turns=1500)
 
     assert min(accepted, refused) > 150
 
 
 @pytest.mark.slow(part="hostile")
+@pytest.mark.parametrize("which", ["artifact", "followed"])
 @pytest.mark.parametrize("seed", range(2, 10))
-def test_kernels_keep_to_their_operands_for_long(artifact, seed):
-    accepted, _ = steer(artifact, seed, turns=100_000)
+def test_kernels_keep_to_their_operands_for_long(which, request, seed):
+    accepted, _ = steer(request.getfixturevalue(which), HOST.isa, seed, turns=100_000)
 
     assert accepted > 10_000
