@@ -39,9 +39,8 @@ _RESULT = struct.Struct("<i4x6q16x")  # the status, and the fault
 VALUES = 40
 _LIMITS = [s * (2**p + d) for p in (31, 63, 32, 33, 62, 15, 16, 40, 48, 7, 8) for s in (1, -1) for d in (-1, 0, 1)]
 _EVERY = [0, *_LIMITS, *(s * v for v in (10, 33, 34, 64, 100, 1000, 4096, 12345, 10**6, 10**9) for s in (1, -1))]
-_REAL = [v * s for v in (0, 1e-45, 0.5, 1, 1.5, 7, 9, 16, 17, 100, 1e3, 1e4) for s in (1, -1)]
+_REAL = [np.nan, *(v * s for v in (0, 1e-45, 0.5, 1, 1.5, 7, 9, 16, 17, 100, 1e3, 1e4) for s in (1, -1))]
 _REAL += [v * s for v in (16384, 16385, 65536, 65537, 2**31, 2**63, 1e9, 1e20, 3e38, np.inf) for s in (1, -1)]
-_REAL += [np.nan]
 _OUTSIDE = 1 << 17
 
 Arrays = list[np.ndarray]
@@ -81,11 +80,14 @@ class Case:
         """Of the node and of its output."""
         return f"{self.op} {self.label}".strip()
 
+    @property
+    def tried(self) -> str:
+        """The name of the input that is tried."""
+        return f"{self.name} x{self.hostile}"
+
     def nodes(self) -> list[onnx.NodeProto]:
         """What computes the output."""
         names = [f"{self.name} x{number}" for number in range(len(self.inputs))]
-        if self.op == "Attention":
-            names[3:3] = ["", "", ""]
         result = f"{self.name} inner" if self.behind else self.name
         node = helper.make_node(self.op, names, [result], name=self.name, **self.attributes)
         return [node, self.behind(result, self.name)] if self.behind else [node]
@@ -207,11 +209,11 @@ class Subject:
         return found
 
     def checks(self, case: Case) -> list[int]:
-        """Those of its steps that may refuse; of equal ones the first."""
+        """Those of its steps that may refuse what is tried; of equal ones the first."""
         found: dict[object, int] = {}
         for step in self.steps[case.name]:
             call = self.lowered.calls[step]
-            if call.kernel.fails:
+            if call.kernel.fails and any(read.name == case.tried for read in call.reads):
                 found.setdefault((call.kernel.symbol, call.reads), step)
         return list(found.values())
 
@@ -247,7 +249,7 @@ class Subject:
 
     def _record(self, case: Case, number: int, value: Any, skipped: int) -> bytes:
         array, steps = case.inputs[case.hostile], self.steps[case.name]
-        numbers = self.inputs.index(f"{case.name} x{case.hostile}"), self.outputs.index(case.name)
+        numbers = self.inputs.index(case.tried), self.outputs.index(case.name)
         at, width = case.place(number) * array.itemsize, array.itemsize
         held = np.array(value, array.dtype).tobytes()
         return _TRIAL.pack(steps[0], steps[-1] + 1, skipped, *numbers, width, at, held)
