@@ -163,7 +163,10 @@ SAMPLE = ("Max float32 linked", "Mod int64 linked", "Pow int64 linked")
 
 def marked() -> list[Any]:
     """All chains; those that are no sample are slow."""
-    return [pytest.param(c, id=str(c), marks=[] if str(c) in SAMPLE else [pytest.mark.slow]) for c in chains()]
+    return [
+        pytest.param(c, id=str(c), marks=[] if str(c) in SAMPLE else [pytest.mark.slow(part="sweeps")])
+        for c in chains()
+    ]
 
 
 @pytest.mark.parametrize("chain", marked())

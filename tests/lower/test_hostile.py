@@ -122,7 +122,7 @@ def test_a_check_that_is_left_out_is_missed(quick):
             assert subject.wrong([case], skipped=check), f"{case.name} without step {check}"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="hostile")
 @pytest.mark.parametrize("target", [HOST, *ARM], ids=lambda target: target.isa)
 def test_hostile_values_are_refused_or_right_in_every_operator(target, tmp_path):
     subject = Subject(CASES, target, tmp_path)
@@ -141,7 +141,7 @@ def every_check() -> list[tuple[str, int]]:
     return [(op, number) for op in checks.RULES for number in range(2 if op == "RoiAlign" else 1)]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(part="hostile")
 @pytest.mark.parametrize(("op", "number"), every_check())
 def test_a_check_that_the_compiler_does_not_know_is_missed(op, number, monkeypatch, tmp_path):
     cases, rules = [case for case in CASES if case.op == op], checks.RULES[op]

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import LowerError
-from edgesparse.lower.kernel import Call, Constant, Kernel, Param
+from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor
 from edgesparse.lower.kernels import check
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.program import Bound, IndexKind
@@ -126,6 +126,15 @@ def proved(node: ir.Node) -> dict[int, Constant]:
         if bound is not None:
             found[rule.operand] = Constant(np.ascontiguousarray(array), bound)
     return found
+
+
+def operand(node: ir.Node, position: int) -> Tensor | Constant:
+    """An input as kernels of `node` read it; a constant that they follow is one that the runtime proves."""
+    value = node.inputs[position]
+    array = constant(value)
+    if array is None:
+        return tensor(value)
+    return proved(node).get(position, Constant(np.ascontiguousarray(array)))
 
 
 def _rules(node: ir.Node) -> list[Rule]:

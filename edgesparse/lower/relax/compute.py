@@ -12,7 +12,7 @@ from tvm.ir import Expr
 
 from edgesparse.lower.kernel import Call, Constant, Tensor
 from edgesparse.lower.nodes import constant, ints, tensor
-from edgesparse.lower.relax.checks import proved
+from edgesparse.lower.relax.checks import operand
 from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.schedule import schedule
@@ -31,12 +31,7 @@ class Expression:
 
     def input(self, position: int) -> te.Tensor:
         """An input of the node."""
-        value = self.node.inputs[position]
-        assert value is not None
-        array, known = constant(value), tensor(value)
-        if array is not None:
-            return self._placeholder(known, proved(self.node).get(position, Constant(np.ascontiguousarray(array))))
-        return self._placeholder(known, known)
+        return self._placeholder(tensor(self.node.inputs[position]), operand(self.node, position))
 
     def table(self, array: np.ndarray, bound: Bound | None = None) -> te.Tensor:
         """A constant array; one that is followed has a bound."""

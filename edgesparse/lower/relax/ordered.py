@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-import numpy as np
 import onnx_ir as ir
 from tvm import tirx
 from tvm.ir import Expr
@@ -13,15 +12,16 @@ from tvm.tirx import Buffer
 from tvm.tirx.script import builder as T
 
 from edgesparse.errors import LowerError
-from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import Call, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.nodes import constant, tensor
+from edgesparse.lower.relax.checks import operand
 from edgesparse.lower.relax.defined import define_value, wrap
 from edgesparse.targets import Target
 
 
 def cumulate(node: ir.Node, target: Target) -> list[Call]:
     """CumSum and CumProd."""
-    source, out = _operand(node.inputs[0]), tensor(node.outputs[0])
+    source, out = operand(node, 0), tensor(node.outputs[0])
     axis = _single(node, 1)
     kernel = _cumulate_kernel(
         out,
@@ -54,7 +54,7 @@ def _cumulate_kernel(out: Tensor, axis: int, *, product: bool, exclusive: bool, 
 
 def top_k(node: ir.Node, target: Target) -> list[Call]:
     """TopK: always sorted; equal values in the order of their indices; NaN is larger than any number."""
-    source, values, places = _operand(node.inputs[0]), tensor(node.outputs[0]), tensor(node.outputs[1])
+    source, values, places = operand(node, 0), tensor(node.outputs[0]), tensor(node.outputs[1])
     shape = tensor(node.inputs[0]).shape  # type: ignore[arg-type]
     axis = node.attributes.get_int("axis", -1) % len(shape)
     kernel = _top_k_kernel(shape, axis, _single(node, 1), values.dtype, bool(node.attributes.get_int("largest", 1)))
@@ -101,7 +101,7 @@ def _top_k_kernel(shape: tuple[int, ...], axis: int, k: int, dtype: str, largest
 
 def scatter_elements(node: ir.Node, target: Target) -> list[Call]:
     """ScatterElements: where two updates have one place, the later comes last."""
-    reads, out = [_operand(value) for value in node.inputs], tensor(node.outputs[0])
+    reads, out = [operand(node, position) for position in range(3)], tensor(node.outputs[0])
     indices = tensor(node.inputs[1])  # type: ignore[arg-type]
     axis = node.attributes.get_int("axis", 0) % len(out.shape)
     kernel = _scatter_kernel(out, indices, axis, node.attributes.get_string("reduction", "none"))
@@ -141,12 +141,6 @@ _REDUCTIONS: dict[str, Callable[[Expr, Expr], Expr]] = {
 
 def _split(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
     return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
-
-
-def _operand(value: ir.Value | None) -> Tensor | Constant:
-    assert value is not None
-    array = constant(value)
-    return tensor(value) if array is None else Constant(np.ascontiguousarray(array))
 
 
 def _single(node: ir.Node, position: int) -> int:
