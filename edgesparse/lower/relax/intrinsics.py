@@ -30,33 +30,43 @@ def inline_math(value: Expr) -> Expr:
     return tvm_ffi.structural_map(tvm_ffi.structural_map(value, (Call, _guard)), [(Call, _inline)])
 
 
+def operator(call: Call) -> str:
+    """The function without its dialect, "exp" for tirx.exp; empty where the call is of no operator."""
+    return str(call.op.name).rpartition(".")[2] if isinstance(call.op, tvm.ir.Op) else ""
+
+
+def is_inline(call: Call) -> bool:
+    """Whether `inline_math` writes out the function."""
+    return operator(call) in _INLINE and str(call.ty.dtype).startswith("float32")
+
+
 def is_elementary(value: Expr) -> bool:
     """Whether `value` holds functions that `inline_math` writes out."""
 
     def visit(call: Call) -> object:
-        return tvm_ffi.VisitInterrupt(True) if _name(call) in _INLINE and _is_float32(call) else None
+        return tvm_ffi.VisitInterrupt(True) if is_inline(call) else None
 
     return tvm_ffi.structural_walk(value, (Call, visit)) is not None
 
 
 def _inline(call: Call) -> Expr:
-    name = _name(call)
+    name = operator(call)
     if name == "pow":
         return _power(call)
-    if name in _INLINE and _is_float32(call):
+    if is_inline(call):
         return _INLINE[name](call.args[0])
     return call
 
 
 def _guard(call: Call) -> Expr:
     """Push the condition of `if_then_else(c, f(x[i]), y)` into f's argument: f is computed before the choice."""
-    if _name(call) != _GUARD:
+    if operator(call) != _GUARD:
         return call
     condition, then, other = call.args
 
     def guarded(condition: Expr) -> Callable[[Call], Expr]:
         def wrap(inner: Call) -> Expr:
-            if _name(inner) not in _INLINE or not _is_float32(inner):
+            if not is_inline(inner):
                 return inner
             zero = tirx.const(0.0, inner.args[0].ty.dtype)
             return Call(inner.op, [tirx.if_then_else(condition, inner.args[0], zero)], ret_ty=inner.ty)
@@ -83,12 +93,3 @@ def _power(call: Call) -> Expr:
             return base * base * base
         case _:
             return call
-
-
-def _name(call: Call) -> str:
-    """The operator without its dialect: "exp" for tirx.exp."""
-    return str(call.op.name).rpartition(".")[2] if isinstance(call.op, tvm.ir.Op) else ""
-
-
-def _is_float32(call: Call) -> bool:
-    return str(call.ty.dtype).startswith("float32")

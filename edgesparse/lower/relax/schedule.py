@@ -6,7 +6,7 @@ allows it, a contiguous innermost loop that vectorises, and an outermost loop th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import tvm
@@ -18,6 +18,7 @@ from tvm.s_tir.schedule import LoopRV, SBlockRV, ScheduleError
 from edgesparse.lower.relax.access import Axis, axes_of
 from edgesparse.lower.relax.builder import names
 from edgesparse.lower.relax.defined import define, divides
+from edgesparse.lower.relax.intrinsics import is_inline, operator
 
 GRAIN = "edgesparse.grain"
 """Annotation of an outermost loop: iterations that make a tile."""
@@ -33,8 +34,11 @@ _COSTLY = names(
     """
 )
 
-_WRITTEN_OUT = names("acos acosh asin asinh atan atanh cosh sinh tan")
-"""Functions that TVM writes out with their argument repeated: one inside another doubles at least."""
+_WRITTEN_OUT = names("acos acosh asin asinh atan atanh cosh sinh tan tanh")
+"""Functions that TVM writes out with their argument repeated: one inside another doubles at least.
+
+Ours take the place of some of them in float32 (`intrinsics`), and repeat nothing.
+"""
 
 
 def schedule(func: tirx.PrimFunc) -> tirx.PrimFunc:
@@ -97,12 +101,12 @@ def _worth_inlining(sch: Schedule, block: SBlockRV) -> bool:
     ):
         return False
     consumers = sch.get_consumers(block)
-    if not consumers or divides(found.body) or _calls(found, _WRITTEN_OUT):
+    if not consumers or divides(found.body) or _calls(found, _is_written_out):
         return False
     readers = [sch.get(consumer) for consumer in consumers]
     if any(_nodes(reader) + _nodes(found) * _loads(reader, found.writes[0].source) > _LARGEST for reader in readers):
         return False
-    return sum(map(_volume, readers)) <= _volume(found) or not _calls(found, _COSTLY)
+    return sum(map(_volume, readers)) <= _volume(found) or not _calls(found, lambda call: operator(call) in _COSTLY)
 
 
 def _nodes(block: SBlock) -> int:
@@ -128,12 +132,15 @@ def _volume(block: SBlock) -> int:
     return prod(int(axis.dom.extent) for axis in block.iter_vars)
 
 
-def _calls(block: SBlock, wanted: frozenset[str]) -> bool:
-    """Whether `block` calls one of the functions named."""
+def _is_written_out(call: tvm.ir.Call) -> bool:
+    return operator(call) in _WRITTEN_OUT and not is_inline(call)
+
+
+def _calls(block: SBlock, wanted: Callable[[tvm.ir.Call], bool]) -> bool:
+    """Whether `block` calls such a function."""
 
     def visit(call: tvm.ir.Call) -> object:
-        found = isinstance(call.op, tvm.ir.Op) and str(call.op.name).rpartition(".")[2] in wanted
-        return tvm_ffi.VisitInterrupt(True) if found else None
+        return tvm_ffi.VisitInterrupt(True) if wanted(call) else None
 
     return tvm_ffi.structural_walk(block.body, (tvm.ir.Call, visit)) is not None
 
