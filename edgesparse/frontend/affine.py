@@ -124,11 +124,18 @@ def _chain_from(node: ir.Node) -> Chain | None:
         if following is None or following[0] is not nodes[-1].outputs[0]:
             break
         joined = affine.then(following[1])
-        if not _holds(joined, dtype):  # nor does what lies between hold all values
+        if not (_is_moderate(affine, dtype) and _is_moderate(following[1], dtype) and _holds(joined, dtype)):
             break
         affine = joined
         nodes.append(reader)
     return Chain(source, tuple(nodes), affine)
+
+
+def _is_moderate(affine: Affine, dtype: np.dtype) -> bool:
+    """Whether what it gives can be multiplied again: else infinity, or 0, lies between two of the nodes."""
+    most = float(np.sqrt(np.finfo(dtype).max))
+    numbers = np.abs(np.concatenate([affine.scale.ravel(), affine.shift.ravel()]))
+    return bool(((numbers == 0) | ((1 / most <= numbers) & (numbers <= most))).all())
 
 
 def _holds(affine: Affine, dtype: np.dtype) -> bool:

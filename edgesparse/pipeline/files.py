@@ -24,8 +24,15 @@ def require_writable(path: Path, kind: Kind, inputs: Iterable[object] = ()) -> N
         kind: of the file to write; one of another kind is not overwritten.
         inputs: what is read; a file among it is not overwritten, by whatever path it is called.
 
-    Raises: PackageError: its directory is missing or read-only, it is a directory itself, or holds something else.
+    Raises: PackageError: its directory is missing or read-only, it is no ordinary file itself, or holds something else.
     """
+    try:
+        _require_place(path, kind, inputs)
+    except OSError as err:  # a name that is too long, a folder that cannot be searched
+        raise PackageError(f"{path}: cannot be written: {err.strerror or err}") from err
+
+
+def _require_place(path: Path, kind: Kind, inputs: Iterable[object]) -> None:
     folder = path.parent
     if path.is_dir():
         raise PackageError(f"{path}: is a directory, expected the name of a file to write")
@@ -35,10 +42,12 @@ def require_writable(path: Path, kind: Kind, inputs: Iterable[object] = ()) -> N
         raise PackageError(f"{path}: the directory {str(folder)!r} is read-only; name another with -o")
     if not path.exists():
         return
+    if not path.is_file():
+        raise PackageError(f"{path}: is a device, a pipe or the like, expected the name of a file to write")
     for given in inputs:
         if isinstance(given, str | Path) and Path(given).exists() and path.samefile(given):
             raise PackageError(f"{path}: is {given}, which is read; name another file to write")
-    if path.is_file() and path.stat().st_size and (found := kind_of(path)) is not kind:
+    if path.stat().st_size and (found := kind_of(path)) is not kind:
         held = found.name if found else "something else"
         raise PackageError(f"{path}: holds {held} and would become {kind.name}; remove it, or name another file")
 

@@ -178,6 +178,25 @@ def test_commands_never_write_over_another_kind_of_file(tmp_path, model, artifac
     assert {path: path.read_bytes() for path in kept} == kept
 
 
+def test_commands_never_write_over_a_device_or_a_pipe(tmp_path, model):
+    """The system replaces even those, where the user may write beside them."""
+    os.mkfifo(tmp_path / "pipe")
+
+    for write in (
+        lambda: edgesparse.compile(model, "rpi4", tmp_path / "pipe"),
+        lambda: edgesparse.prune(model, tmp_path / "pipe", sparsity=0.5),
+    ):
+        with pytest.raises(PackageError, match="pipe: is a device, a pipe or the like, expected the name of a file"):
+            write()
+
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path, model):
+    with pytest.raises(PackageError, match="cannot be written: File name too long"):
+        edgesparse.compile(model, "rpi4", tmp_path / ("a" * 300 + ".esp"))
+
+
 def test_a_file_of_the_same_kind_is_replaced(tmp_path, model, artifact):
     path = tmp_path / "pruned.onnx"
     for sparsity in (0.5, 0.75):
