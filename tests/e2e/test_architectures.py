@@ -125,6 +125,7 @@ def test_architecture_from_pytorch_computes_the_same(tmp_path, name):
     assert_agrees(module, feeds, edgesparse.run(report.artifact, arrays(feeds)))
 
 
+@pytest.mark.slow(part="torch")
 def test_architecture_from_pytorch_computes_the_same_on_a_board(tmp_path):
     architecture = ARCHITECTURES["bert"]
     module, feeds = architecture.module(), architecture.feeds(seed=2)
