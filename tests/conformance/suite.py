@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -86,6 +87,7 @@ class Case:
             yield _stored(folder, "input"), _stored(folder, "output")
 
 
+@cache
 def cases(kind: str) -> list[Case]:
     """The cases of one part of the suite that edgesparse could be asked to run; the same order every time."""
     with warnings.catch_warnings():
