@@ -23,7 +23,7 @@ from onnx.reference import ReferenceEvaluator
 from edgesparse import frontend
 from edgesparse.lower.assemble import assemble
 from edgesparse.lower.fallback import supports
-from edgesparse.lower.graph import lower_graph
+from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.lower.kernel import Constant
 from edgesparse.package.writer import write
 from edgesparse.targets import Target
@@ -173,13 +173,18 @@ def _info(name: str, dtype: np.typing.DTypeLike, shape: Sequence[int] | None = N
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
 
 
+def lowered(cases: Sequence[Case], target: Target) -> Lowered:
+    """The calls that compute the cases."""
+    model = frontend.load(ir.serde.deserialize_model(model_of(cases)), supports=supports)
+    return lower_graph(model, target, {})
+
+
 class Subject:
     """The cases compiled for a target."""
 
     def __init__(self, cases: Sequence[Case], target: Target, folder: Path) -> None:
         self.cases, self.target, self.folder = list(cases), target, folder
-        model = frontend.load(ir.serde.deserialize_model(model_of(cases)), supports=supports)
-        self.lowered = lower_graph(model, target, {})
+        self.lowered = lowered(cases, target)
         program = assemble(self.lowered, target)
         write(program, {}, self.artifact)
         self.inputs, self.outputs = list(self.lowered.inputs), list(self.lowered.outputs)

@@ -13,13 +13,14 @@ from onnx import helper
 from edgesparse.layers import layers
 from edgesparse.lower.assemble import assemble
 from edgesparse.lower.graph import lower_graph
-from edgesparse.lower.kernel import Constant
+from edgesparse.lower.kernel import Call, Constant
 from edgesparse.package.writer import write
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.program import IndexKind
 from tests.e2e.flow import steer
+from tests.lower.addresses import unproved
 from tests.lower.executor import HOST
-from tests.lower.hostile import Case, Subject
+from tests.lower.hostile import Case, Subject, lowered
 from tests.lower.single import random, runnable_targets
 from tests.lower.test_hostile import indexed
 from tests.lower.test_weighted import model_of, sparse_random
@@ -97,6 +98,22 @@ def followed(tmp_path_factory) -> Path:
     bounds = [read.bound for call in subject.lowered.calls for read in call.reads if isinstance(read, Constant)]
     assert sum(bound is not None for bound in bounds) >= len(cases)
     return subject.artifact
+
+
+def test_no_kernel_follows_a_constant_that_nothing_proves_or_checks():
+    indices = [held(case) for case in indexed() if case.limits and case.inputs[case.hostile].dtype.kind == "i"]
+    coordinates = [replace(case, fixed=(1,)) for case in indexed() if case.inputs[case.hostile].dtype.kind == "f"]
+    calls = lowered([*indices, *coordinates], HOST).calls
+
+    assert unproved(calls) == []
+    followed = " ".join(unproved([without_bounds(call) for call in calls if not call.kernel.fails]))
+    assert [case.op for case in indices if f"({case.op})" not in followed] == ["RotaryEmbedding"]  # of Gathers
+
+
+def without_bounds(call: Call) -> Call:
+    """The call with constants of which nothing is known."""
+    reads = (Constant(read.data) if isinstance(read, Constant) else read for read in call.reads)
+    return replace(call, reads=tuple(reads))
 
 
 @pytest.mark.parametrize("which", ["artifact", "followed"])
