@@ -117,6 +117,12 @@ def _group_normalization(node: ir.Node) -> str | None:
     return None if _is_float32(node) else "only float32 has a kernel"
 
 
+def _layer_normalization(node: ir.Node) -> str | None:
+    """TVM has none of float64, which the definition of the operator in simpler ones gives."""
+    kind = node.inputs[0].dtype if node.inputs[0] is not None else None
+    return "of float64" if kind == ir.DataType.DOUBLE else _single_output(node)
+
+
 def _rms_normalization(node: ir.Node) -> str | None:
     """TVM 0.27 fails where every axis is normalised; for float32 there is a kernel."""
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
@@ -187,7 +193,7 @@ _CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
     "Gemm": _gemm,
     "GridSample": _grid_sample,
     "GroupNormalization": _group_normalization,
-    "LayerNormalization": _single_output,
+    "LayerNormalization": _layer_normalization,
     "QuantizeLinear": _quantize,
     "RMSNormalization": _rms_normalization,
     "ReduceLogSum": _real,
