@@ -1,4 +1,4 @@
-"""GridSample and ScatterElements against ONNX Runtime: many forms in one model, and what they cost to compile."""
+"""GridSample, RoiAlign and ScatterElements against ONNX Runtime: many forms in a model, and what compiling costs."""
 
 from __future__ import annotations
 
@@ -70,6 +70,24 @@ def test_half_precision_is_sampled_as_single_precision_is(tmp_path):
 
     for name, array in reference.evaluate(model_of(nodes, single), single).items():
         np.testing.assert_allclose(got[name].astype(np.float32), array, rtol=2e-2, atol=2e-2, err_msg=name)
+
+
+def test_every_region_is_right_and_compiles_in_bounded_time(tmp_path):
+    ways, scales, ratios = ("half_pixel", "output_half_pixel"), (1.0, 0.5), (0, 1, 3)
+    nodes = []
+    for way, scale, ratio in product(ways, scales, ratios):
+        said = {"coordinate_transformation_mode": way, "spatial_scale": scale, "sampling_ratio": ratio}
+        name = f"{way}_{scale}_{ratio}"
+        operands = ["x", "corners", "images"]
+        nodes.append(helper.make_node("RoiAlign", operands, [name], output_height=2, output_width=3, **said))
+    regions = [[0, 0, 6, 6], [2.5, 1, 13, 11], [-1, 3, 4, 20], [3, 3, 3.2, 3.1], [4, 4, 2, 2]]
+    feeds = {"x": random((2, 3, 9, 7)), "corners": np.float32(regions), "images": np.array([0, 1, 1, 0, 1])}
+
+    got, seconds = compiled(nodes, feeds, tmp_path)
+
+    assert seconds < 20
+    for name, array in reference.evaluate(model_of(nodes, feeds), feeds).items():
+        np.testing.assert_allclose(got[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 SCATTERED = [(2, 3, 5), (1, 3, 5), (2, 2, 5), (2, 3, 1), (1, 1, 4), (2, 2, 2)]

@@ -94,33 +94,11 @@ def _pairwise(operator: Callable[[relax.Expr, relax.Expr], relax.Expr]) -> Conve
     return convert
 
 
-def _roi_align(bb: relax.BlockBuilder, inputs: Sequence[relax.Expr], attributes: Mapping[str, Any]) -> relax.Expr:
-    """TVM takes half a pixel off before it scales the regions: they are scaled here."""
-    data, regions, batch = inputs
-    dtype = str(regions.ty.dtype)
-    aligned = attributes.get("coordinate_transformation_mode", b"half_pixel") == b"half_pixel"
-    scaled = bb.normalize(relax.op.multiply(regions, relax.const(attributes.get("spatial_scale", 1.0), dtype)))
-    if aligned:
-        scaled = bb.normalize(relax.op.subtract(scaled, relax.const(0.5, dtype)))
-    number = bb.normalize(relax.op.astype(relax.op.expand_dims(batch, axis=1), dtype))
-    return relax.op.vision.roi_align(
-        data,
-        bb.normalize(relax.op.concat([number, scaled], axis=1)),
-        pooled_size=(attributes.get("output_height", 1), attributes.get("output_width", 1)),
-        spatial_scale=1.0,
-        sample_ratio=attributes.get("sampling_ratio", 0),
-        aligned=aligned,
-        layout="NCHW",
-        mode="avg",
-    )
-
-
 CONVERTERS: dict[str, Converter] = {
     "Cast": _cast,
     "CastLike": _cast_like,
     "Max": _pairwise(relax.op.maximum),
     "Min": _pairwise(relax.op.minimum),
-    "RoiAlign": _roi_align,
     "Sign": _sign,
     "Sum": _pairwise(relax.op.add),
 }

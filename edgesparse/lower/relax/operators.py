@@ -15,6 +15,7 @@ from edgesparse.lower.relax.compute import (
     reduce_nothing,
 )
 from edgesparse.lower.relax.ordered import cumulate, scatter_elements, top_k
+from edgesparse.lower.relax.regions import roi_align
 from edgesparse.lower.relax.resize import resize
 from edgesparse.lower.relax.sample import grid_sample
 
@@ -24,6 +25,7 @@ OWN: dict[str, Lowering] = {
     "CumSum": cumulate,
     "GridSample": lowering(grid_sample),
     "Resize": lowering(resize),
+    "RoiAlign": roi_align,
     "ScatterElements": scatter_elements,
     "TopK": top_k,
 }

@@ -21,7 +21,7 @@ IMPORTED = names(
     Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
     GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsNaN LayerNormalization
     LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul MatMulInteger Max MaxPool Mean
-    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu RoiAlign Round ScatterND Sigmoid
+    Min Mish Mul Neg Not Or Pad QuantizeLinear RMSNormalization Range Reciprocal Relu Round ScatterND Sigmoid
     Sign Sin Sinh Slice Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh Tile Transpose Trilu Where Xor
     """
 )
