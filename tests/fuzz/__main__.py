@@ -1,7 +1,7 @@
 """Fuzz edgesparse with random graphs.
 
-Usage: python -m tests.fuzz [--seconds S] [--graphs N] [--seed N] [--fault NAME] [--table] [--json FILE]
-                         [--again FOLDER]
+Usage: python -m tests.fuzz [--seconds S] [--graphs N] [--seed N] [--fault NAME] [--only NAME ...]
+                         [--witness SHARE] [--table] [--json FILE] [--again FOLDER]
 """
 
 from __future__ import annotations
@@ -26,23 +26,33 @@ def main() -> int:
     parser.add_argument("--graphs", type=int, help="how many graphs")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--fault", help="a fault to put back, see faults.py")
+    parser.add_argument("--only", nargs="*", default=(), help="operators, patterns, kinds of invalid models")
+    parser.add_argument("--witness", type=float, default=0.25, help="share of models compiled with a witness")
     parser.add_argument("--table", action="store_true", help="print the table of coverage, and end")
     parser.add_argument("--json", type=Path, help="write the table of coverage to a file")
     parser.add_argument("--again", type=Path, help="judge a finding again")
     options = parser.parse_args()
     if options.again:
         return _again(options.again, options.fault)
-    coverage = Coverage(newest_opset(), CACHE / "coverage.json" if options.fault is None else None)
+    coverage = Coverage(newest_opset(), CACHE / "coverage.json" if options.fault is None else None, options.only)
     if options.table:
         print(coverage.table())
         return 0
     seconds = 60.0 if options.seconds is None and options.graphs is None else options.seconds
-    campaign = Campaign(options.seed, coverage, finds=CACHE / "finds", fault=options.fault)
+    put_back = options.fault is not None
+    campaign = Campaign(
+        options.seed,
+        coverage,
+        finds=None if put_back else CACHE / "finds",
+        fault=options.fault,
+        shrinks=not put_back,
+        witness=options.witness,
+    )
     print(f"seed {options.seed}, opsets up to {coverage.newest}")
     try:
         for finding in campaign.run(seconds, options.graphs):
             print(f"FOUND {finding}\n  {finding.folder}", flush=True)
-            if options.fault is not None:
+            if put_back:
                 break
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

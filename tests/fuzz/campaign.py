@@ -24,21 +24,30 @@ from tests.fuzz.subject import Arrays, Job, Result, Subject, can_emulate
 COMPONENTS = 8
 PATTERNS = ("1x1", "4x1")
 WITNESS = "this is our fault"
+INVALID = "invalid ONNX"
+"""What must not be said of a model that ONNX Runtime runs."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a model is compiled: for which target, and pruned with which pattern before."""
+    """How a model is compiled: for which target, pruned with which pattern before, and with the compiler's witness."""
 
     target: str = "host"
     prune: str | None = None
+    witness: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is the first way that a model goes."""
+        return self == Way(witness=self.witness)
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
     """A model that came out wrong.
 
-    `kind` is "wrong", "failed", "crashed", "hung", "followed" (an index outside) or "accepted" (an invalid model).
+    `kind` is "wrong", "failed", "crashed", "hung", "followed" (an index outside), "accepted" (an invalid
+    model) or "denied" (a valid one).
     """
 
     kind: str
@@ -78,6 +87,7 @@ class Campaign:
     Args:
         finds: the folder in which findings are written; None: they are only returned.
         fault: the name of a fault to put back, see `faults`.
+        witness: how often models are compiled with the compiler's own witnesses, which leave little to find.
     """
 
     def __init__(
@@ -88,12 +98,14 @@ class Campaign:
         finds: Path | None = None,
         fault: str | None = None,
         shrinks: bool = True,
+        witness: float = 0.25,
     ) -> None:
         self.seed = seed
         self.coverage = coverage
         self.tally = Tally()
         self._finds = finds
         self._shrinks = shrinks
+        self._witness = witness
         self._subject = Subject(fault)
         self._number = 0
 
@@ -112,12 +124,11 @@ class Campaign:
         rng = np.random.default_rng([self.seed, self._number])
         self._number += 1
         before = len(self.tally.findings)
-        if rng.random() < 0.25:
-            self._broken(rng)
+        self._broken(rng)
         model = self._drawn(rng)
         if model.components:
             self.tally.graphs += len(model.components)
-            judged = self._examine(model, Way())
+            judged = self._examine(model, Way(witness=bool(rng.random() < self._witness)))
             others = [Way(prune=str(rng.choice(PATTERNS)))] if rng.random() < 0.25 else []
             others += [Way("rpi4")] if rng.random() < 0.25 and can_emulate() else []
             for way in others:
@@ -145,14 +156,14 @@ class Campaign:
         if judged.outputs is None and way.prune is None:
             if len(model.components) > 1:
                 return self._split(model, way)
-            self.tally.unjudged[judged.why[:120]] += way == Way()
+            self.tally.unjudged[judged.why[:120]] += way.plain
             return []
         result = self._subject.do(_job(proto, model.feeds, _twins(model), way))
-        if result.status == "refused" and WITNESS not in result.text:
+        if result.status == "refused" and not _is_finding(result.text):
             return self._refused(model, way, result)
         found = _fault_in(result, judged.outputs or {}, proto, model.feeds, model.truths, _twins(model))
         if found is None:
-            if way == Way():
+            if way.plain:
                 self.tally.right += len(model.components)
                 for component in model.components:
                     self.coverage.record(component.cells)
@@ -164,8 +175,8 @@ class Campaign:
         if way.prune is not None:
             return list(model.components)
         if len(model.components) == 1:
-            self.tally.refused[_reason(result.text)] += way == Way()
-            if way == Way():
+            self.tally.refused[_reason(result.text)] += way.plain
+            if way.plain:
                 self.coverage.record(model.components[0].cells)
             return []
         accepted, right = [], []
@@ -187,7 +198,7 @@ class Campaign:
 
     def _isolate(self, model: Model, way: Way, found: tuple[str, str]) -> list[Component]:
         """Find the component at fault; where none is by itself, the model is."""
-        if len(model.components) > 1:
+        if len(model.components) > 1 and self._shrinks:
             before = len(self.tally.findings)
             right = [c for component in model.components for c in self._examine(model.only([component]), way)]
             if len(self.tally.findings) > before:
@@ -199,8 +210,10 @@ class Campaign:
 
     def _broken(self, rng: np.random.Generator) -> None:
         """A model that no user should have: it must be refused by one line."""
-        name, make = list(BROKEN.items())[int(rng.integers(len(BROKEN)))]
-        model = make(rng)
+        name = self.coverage.least(BROKEN)
+        if name is None:
+            return
+        model = BROKEN[name](rng)
         result = self._subject.do(Job(model.SerializeToString(), {}, compiles=True))
         if result.status == "refused":
             self.tally.refused[f"broken: {name}"] += 1
@@ -245,13 +258,17 @@ def examined(
         result = subject.do(_job(sample.model, sample.feeds, twins, way))
     except ValueError:
         return None
-    if result.status == "refused" and WITNESS not in result.text:
+    if result.status == "refused" and not _is_finding(result.text):
         return None
     return _fault_in(result, judged.outputs, sample.model, sample.feeds, truths or {}, twins)
 
 
+def _is_finding(refusal: str) -> bool:
+    return WITNESS in refusal or INVALID in refusal
+
+
 def _job(proto: onnx.ModelProto, feeds: Arrays, twins: Sequence[tuple[str, np.ndarray]], way: Way) -> Job:
-    return Job(proto.SerializeToString(), feeds, tuple(twins), target=way.target, prune=way.prune)
+    return Job(proto.SerializeToString(), feeds, tuple(twins), target=way.target, prune=way.prune, witness=way.witness)
 
 
 def _twins(model: Model) -> tuple[tuple[str, np.ndarray], ...]:
@@ -268,7 +285,7 @@ def _fault_in(
 ) -> tuple[str, str] | None:
     """What is wrong with a result, as kind and text."""
     if result.status == "refused":
-        return "wrong", result.text
+        return ("wrong" if WITNESS in result.text else "denied"), result.text
     if result.status != "ran":
         return result.status, result.text
     if result.pruned is not None:

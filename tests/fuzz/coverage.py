@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -32,15 +33,23 @@ def family_of(maker: str) -> str:
 
 
 class Coverage:
-    """The table."""
+    """The table.
 
-    def __init__(self, newest: int, path: Path | None = None) -> None:
+    Args:
+        newest: the newest opset to draw.
+        path: where it is kept over runs.
+        only: operators, patterns and kinds of invalid models to draw, where not all are.
+    """
+
+    def __init__(self, newest: int, path: Path | None = None, only: Collection[str] = ()) -> None:
         self.newest = newest
+        self._only = frozenset(only)
         self._path = path
         self.uses: Counter[Use] = Counter()
         self.pairs: Counter[Pair] = Counter()
         self.cells: Counter[tuple[str, int, str, str]] = Counter()
         self.denied: Counter[Use] = Counter()
+        self.drawn: Counter[str] = Counter()  # operators, patterns and kinds of invalid models, in this run
         self.why: dict[str, str] = {}
         if path is not None and path.exists():
             self._read(json.loads(path.read_text()))
@@ -67,12 +76,21 @@ class Coverage:
         operators: list[str] = []
         beside = "input"
         for _ in range(int(rng.integers(2, 6))):
-            want = [2 * self._lacks(u) + self._lacks_pair((u[0], beside)) + 0.2 for u in here[dtype]]
+            want = [self._want(use, beside) for use in here[dtype]]
             use = here[dtype][int(rng.choice(len(want), p=_shares(want)))]
             operators.append(use[0])
             beside = RULES[use[0]].family
-        pattern = str(rng.choice(list(PATTERNS))) if dtype == "float32" and rng.random() < 0.5 else None
-        return Wish(dtype, tuple(operators), pattern)
+        self.drawn.update(operators)
+        return Wish(dtype, tuple(operators), self.least(PATTERNS) if rng.random() < 0.3 else None)
+
+    def least(self, names: Iterable[str]) -> str | None:
+        """What was drawn least of some patterns or kinds of invalid models; None where they are not asked for."""
+        name = min(self._chosen(names), key=lambda name: self.drawn[name], default=None)
+        self.drawn.update([name] if name else [])
+        return name
+
+    def _chosen(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if not self._only or name in self._only]
 
     def opset(self, rng: np.random.Generator) -> int:
         """An opset, rather one where much is lacking."""
@@ -140,11 +158,11 @@ class Coverage:
         found: dict[int, dict[str, list[Use]]] = {}
         for opset in range(OLDEST, self.newest + 1):
             found[opset] = {dtype: [] for dtype in DTYPES}
-            for operator in RULES:
+            for operator in self._chosen(RULES):
                 for dtype in types_of(operator, opset):
                     found[opset][dtype].append((operator, version_of(operator, opset), dtype))
             found[opset] = {dtype: uses for dtype, uses in found[opset].items() if uses}
-        return found
+        return {opset: uses for opset, uses in found.items() if uses}
 
     def _uses_at(self, opset: int) -> list[Use]:
         return [use for uses in self._at[opset].values() for use in uses]
@@ -153,6 +171,11 @@ class Coverage:
         if not self.uses[use] and self.denied[use] >= GIVE_UP:
             return 0.0
         return float(max(0, ENOUGH - self.uses[use]))
+
+    def _want(self, use: Use, beside: str) -> float:
+        """How much a use is wanted: operators that were drawn least come first."""
+        lacking = 2 * self._lacks(use) + self._lacks_pair((use[0], beside)) + 0.2
+        return lacking / (1 + self.drawn[use[0]]) ** 2
 
     def _lacks_pair(self, pair: Pair) -> float:
         return float(max(0, ENOUGH - self.pairs[pair]))

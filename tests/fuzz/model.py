@@ -32,10 +32,10 @@ class Form:
 def random_form(rng: np.random.Generator) -> Form:
     """A form; most are plain in most ways."""
     return Form(
-        domain="ai.onnx" if rng.random() < 0.08 else "",
-        shuffled=bool(rng.random() < 0.1),
+        domain="ai.onnx" if rng.random() < 0.15 else "",
+        shuffled=bool(rng.random() < 0.2),
         declared=bool(rng.random() < 0.3),
-        unknown=str(rng.choice(["minus one", "named", "untyped"])) if rng.random() < 0.2 else "",
+        unknown=str(rng.choice(["minus one", "named", "untyped"])) if rng.random() < 0.4 else "",
         listed=bool(rng.random() < 0.15),
         constant_nodes=bool(rng.random() < 0.2),
         seed=int(rng.integers(1 << 30)),

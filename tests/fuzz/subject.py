@@ -30,6 +30,7 @@ class Job:
         twins: inputs with other arrays; after each run with one of them the session must still be right.
         target: "host", or one whose programs an emulator runs.
         prune: the pattern to prune with before, if any.
+        witness: compile with the compiler's own witnesses.
     """
 
     model: bytes
@@ -39,6 +40,7 @@ class Job:
     threads: tuple[int, ...] = (1, 3)
     prune: str | None = None
     compiles: bool = True  # else it is only normalised
+    witness: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Subject:
         self._process = None
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["edgesparse.lower.graph", "edgesparse.pipeline.compiling"])
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._fault), daemon=False)
         self._process.start()
@@ -99,8 +102,6 @@ class Subject:
 
 
 def _serve(connection: Connection, fault: str | None) -> None:
-    import edgesparse.lower  # noqa: F401  the compiler, before anything is timed
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -151,7 +152,7 @@ def _examined(job: Job, folder: Path) -> Result:
         dense, path = path, folder / "pruned.onnx"
         edgesparse.prune(dense, path, sparsity=0.8, pattern=job.prune)
         pruned = path.read_bytes()
-    artifact = edgesparse.compile(path, job.target, folder / "model.esp").artifact
+    artifact = edgesparse.compile(path, job.target, folder / "model.esp", witness=job.witness).artifact
     if job.target != "host":
         return Result("ran", runs=[_emulated(artifact, job, folder)], pruned=pruned)
     return Result("ran", pruned=pruned, **_run(artifact, job))

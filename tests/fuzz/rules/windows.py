@@ -80,6 +80,7 @@ def global_pool(g: Graph, op: str, dtype: str) -> None:
 def upsample(g: Graph, op: str, dtype: str) -> None:
     x = image(g, dtype, dims=(2,))
     mode = g.choose(["nearest", "linear"])
+    require(mode == "nearest" or np.dtype(dtype).kind == "f", "integers between integers are cut off near a tie")
     scales = [1.0, 1.0, *(float(g.choose([1, 1.5, 2, 2.5, 3])) for _ in range(2))]
     if g.opset < 9:
         g.apply(op, x, mode=mode, scales=scales)
@@ -93,6 +94,7 @@ def resize(g: Graph, op: str, dtype: str) -> None:
     dims = x.rank - 2
     mode = g.choose(["nearest", "linear", "linear", "cubic"])
     require(mode != "cubic" or (dims == 2 and g.opset >= 11), "cubic is two-dimensional")
+    require(mode == "nearest" or np.dtype(dtype).kind == "f", "integers between integers are cut off near a tie")
     scales = [1.0, 1.0, *(float(g.choose([0.5, 0.6, 1, 1.5, 2, 2.3, 3])) for _ in range(dims))]
     if g.opset < 11:
         g.apply(op, x, g.parameter(scales, "float32"), mode=mode)
