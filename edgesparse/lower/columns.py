@@ -16,9 +16,12 @@ def lower_columns(node: ir.Node, scope: Scope) -> bool:
     if node.op_type != "LayerNormalization" or node.domain not in ("", "ai.onnx"):
         return False
     x, scale = node.inputs[0], constant(node.inputs[1])
-    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    shift = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = constant(shift)
     used = [v for v in node.outputs if v.uses() or v.is_graph_output()]
     if x is None or scale is None or x.dtype != ir.DataType.FLOAT or used != [node.outputs[0]]:
+        return False
+    if shift is not None and bias is None:  # only a run knows it
         return False
     whole = tensor(x)
     f = whole.shape[-1]

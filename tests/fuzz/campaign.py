@@ -218,7 +218,7 @@ class Campaign:
         if result.status == "refused":
             self.tally.refused[f"broken: {name}"] += 1
         else:
-            kind = "accepted" if result.status == "ran" or "missing input" in result.text else result.status
+            kind = "accepted" if result.status == "ran" or "got the names []" in result.text else result.status
             self._keep(Finding(kind, f"{name}: {result.text or 'compiled'}", Sample(model, {}), Way()), shrinks=False)
 
     def _keep(self, finding: Finding, shrinks: bool = True) -> None:
