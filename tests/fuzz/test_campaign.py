@@ -40,7 +40,7 @@ def test_a_fault_that_was_repaired_is_found(fault):
 @pytest.mark.slow(part="sweeps")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_is_found(fault):
-    assert judged(2, 400, fault=fault, shrinks=False, witness=0).tally.findings
+    assert judged(1, 120, fault=fault, only=FAULTS[fault].near, shrinks=False, witness=0).tally.findings
 
 
 @pytest.mark.slow(part="sweeps")
