@@ -170,7 +170,7 @@ def _unchecked(*operators: str) -> Fault:
     def nothing(_: ir.Node) -> Iterator[checks.Rule]:
         return iter(())
 
-    return _fault(operators, *((checks._RULES, operator, nothing) for operator in operators))
+    return _fault(operators, *((checks.RULES, operator, nothing) for operator in operators))
 
 
 def _as_it_is(*given: Any, **_: Any) -> Any:

@@ -63,8 +63,10 @@ def test_every_sampling_is_right_and_compiles_in_bounded_time(tmp_path):
 
 def test_half_precision_is_sampled_as_single_precision_is(tmp_path):
     nodes = [sampled(mode, "reflection", 0, "x") for mode in ("linear", "nearest", "cubic")]
+    nodes.append(helper.make_node("RoiAlign", ["x", "corners", "images"], ["regions"], spatial_scale=0.25))
     single = {"x": random((1, 2, 4, 3)), "grid_x": np.float32([[[[-2, 0.5], [1.25, 3]]]])}
-    half = {name: array.astype(np.float16) for name, array in single.items()}
+    single |= {"corners": np.float32([[1, 2, 9, 11]]), "images": np.zeros(1, np.int64)}
+    half = {name: array.astype(np.float16) if array.dtype == np.float32 else array for name, array in single.items()}
 
     got, _ = compiled(nodes, half, tmp_path)
 

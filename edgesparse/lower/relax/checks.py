@@ -201,8 +201,13 @@ def _divisors(node: ir.Node) -> Iterator[Rule]:
         yield Divisors(1)
 
 
+def _held(node: ir.Node, operand: int, limit: float) -> float:
+    """A limit that the type of an operand holds."""
+    return min(limit, float(np.finfo(tensor(node.inputs[operand]).dtype).max))
+
+
 def _regions(node: ir.Node) -> Iterator[Rule]:
-    limit = _PIXELS / abs(node.attributes.get_float("spatial_scale", 1.0))
+    limit = _held(node, 1, _PIXELS / abs(node.attributes.get_float("spatial_scale", 1.0)))
     yield Floats(1, -limit, limit)
     yield Integers(2, (0,), (tensor(node.inputs[0]).shape[0] - 1,))
 
@@ -210,7 +215,7 @@ def _regions(node: ir.Node) -> Iterator[Rule]:
 def _grid(node: ir.Node) -> Iterator[Rule]:
     limit = float("inf")
     if node.attributes.get_string("padding_mode", "zeros") == "reflection":
-        limit = min(_REFLECTIONS, float(np.finfo(tensor(node.inputs[1]).dtype).max))
+        limit = _held(node, 1, _REFLECTIONS)
     yield Floats(1, -limit, limit)
 
 
