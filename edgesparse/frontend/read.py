@@ -60,9 +60,17 @@ def is_pytorch(source: Source) -> bool:
     return Path(source).suffix == ".pt2" or bool(FACTORY.fullmatch(str(source)) and not Path(source).exists())
 
 
-def blank(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, np.ndarray] | None:
-    """Float32 inputs of these shapes; None where there are no shapes."""
-    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()} if shapes else None
+def blank(source: Source, shapes: Mapping[str, Sequence[int]] | None) -> dict[str, np.ndarray] | None:
+    """Float32 inputs of these shapes to trace a PyTorch model with; None where there are no shapes, or it is ONNX.
+
+    Raises: FrontendError: one is larger than memory.
+    """
+    if not shapes or not is_pytorch(source):
+        return None
+    try:
+        return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    except (MemoryError, ValueError) as err:
+        raise FrontendError(f"--input-shape: {said(err)}; give smaller sizes") from err
 
 
 def _named(source: Source) -> str:

@@ -86,8 +86,10 @@ def _named_dimensions(inputs: Mapping[str, ir.Value], shapes: InputShapes) -> di
 
 def _static(value: ir.Value, given: Sequence[int] | None, known: Mapping[str, int]) -> tuple[int, ...]:
     if given is not None:
-        if min(given, default=1) < 0:
-            raise FrontendError(f"input {value.name!r}: dimensions must not be negative; got {_text(given)}")
+        if min(given, default=1) < 0 or max(given, default=1) >= 1 << 63:
+            raise FrontendError(
+                f"input {value.name!r}: dimensions must not be negative, nor 2^63 or more; got {_text(given)}"
+            )
         return tuple(int(size) for size in given)
     if value.shape is None:
         raise FrontendError(f"input {value.name!r} has no shape in the file; give one with --input-shape")

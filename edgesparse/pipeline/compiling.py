@@ -66,7 +66,7 @@ def compile(
     require_writable(path, ARTIFACT, (model, target, pruning.get("calibration")))
     wanted = Pruning.of(pruning, device.lanes)
     progress("reading the model")
-    source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
+    source = frontend.read(model, example_inputs, frontend.blank(model, input_shapes))
     goal = Goal.beside(path.parent, model, device, threads, input_shapes)
     chosen, found = settled(source, wanted, goal, progress)
     pruned, report = apply_pruning(source, chosen, progress)

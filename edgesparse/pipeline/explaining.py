@@ -82,7 +82,7 @@ def explain(
     if html:
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
     progress("reading the model")
-    source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
+    source = frontend.read(model, example_inputs, frontend.blank(model, input_shapes))
     goal = Goal.beside(Path(), model, device, threads, input_shapes)
     chosen, found = settled(source, Pruning.of(pruning, device.lanes), goal, progress)
     pruned, _ = apply_pruning(source, chosen, progress)

@@ -266,7 +266,7 @@ def prune(
         raise PruneError("nothing says how much to prune; give sparsity or structured, such as 0.9")
     require_writable(Path(output), ONNX, (model, target, pruning.get("calibration")))
     progress("reading the model")
-    source = frontend.read(model, example_inputs, frontend.blank(input_shapes))
+    source = frontend.read(model, example_inputs, frontend.blank(model, input_shapes))
     found = None
     if wanted.searches:
         device = target if isinstance(target, Target) else targets.load(target)

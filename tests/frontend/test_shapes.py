@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import edgesparse
 from edgesparse.errors import FrontendError
 from edgesparse.frontend import load
 from tests.frontend.graphs import model, ops
@@ -131,3 +132,11 @@ def test_random_operators_are_not_frozen():
     source = model("g (float[4] x) => (float[4] y) { r = RandomNormal <shape = [4]> () y = Add (x, r) }")
 
     assert "RandomNormal" in ops(load(source))
+
+
+@pytest.mark.parametrize("rows", [99999999999, 1 << 63])
+def test_inputs_larger_than_all_memory_are_refused_before_anything_holds_them(tmp_path, rows):
+    source = model('g (float["N", 8] x) => (float["N", 8] y) { y = Neg (x) }')
+
+    with pytest.raises(FrontendError, match=r"(input 'x'|Neg 'y'|shapes)"):
+        edgesparse.compile(source, "rpi4", tmp_path / "o.esp", input_shapes={"x": (rows, 8)})
