@@ -275,13 +275,13 @@ EMPTY_REDUCTIONS: dict[str, float] = {
     "ReduceLogSum": -np.inf,
     "ReduceLogSumExp": -np.inf,
     "ReduceMax": -np.inf,
-    "ReduceMean": np.nan,
+    "ReduceMean": 0.0,
     "ReduceMin": np.inf,
     "ReduceProd": 1.0,
     "ReduceSum": 0.0,
     "ReduceSumSquare": 0.0,
 }
-"""What a reduction over no elements gives; infinity stands for the limit of an integer type."""
+"""What a reduction over no elements gives, a mean as in ONNX Runtime; infinity stands for the limit of an integer."""
 
 DEFINITIONS: dict[str, Definition] = {
     "ArgMax": _arg_extreme,
