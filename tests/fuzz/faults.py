@@ -16,7 +16,7 @@ import onnx_ir as ir
 from tvm import te, tirx
 from tvm.ir import Call, Expr
 
-from edgesparse.frontend import fold, norms, opset, repair, shapes, wellformed
+from edgesparse.frontend import fold, norms, opset, repair, shapes
 from edgesparse.lower import graph
 from edgesparse.lower.kernels import norm
 from edgesparse.lower.nodes import tensor
@@ -223,11 +223,6 @@ FAULTS: dict[str, Fault] = {
     "gathering elements where an input says": _unchecked("GatherElements", "GatherND"),
     "gathering where an input says": _unchecked("Gather"),
     "dividing by what an input says": _unchecked("Div", "Mod"),
-    "sequences taken for tensors": _fault(
-        ["Relu", "a sequence as output"],
-        (wellformed, "_not_tensor", _nothing),
-        (normalise, "require_tensors", _nothing),
-    ),
     "unknown sizes taken as 1": _fault(["Relu", "unknown sizes"], (shapes, "_require_sizes", _nothing)),
     "channels that are not compared": _fault(
         ["Relu", "channels that do not match"], (normalise, "require_fitting", _nothing)
