@@ -1,14 +1,17 @@
-"""Check that the operands of weighted operators fit each other, where onnx infers a shape whatever they are."""
+"""Check that the operands of a node fit each other, where onnx infers a shape whatever they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import prod
 
+import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import FrontendError
+from edgesparse.frontend.attributes import reach_problems, window_problems
 from edgesparse.frontend.shapes import static_shape
-from edgesparse.nodes import told
+from edgesparse.nodes import constant, told
 
 Shape = tuple[int, ...]
 Rule = Callable[[ir.Node, list[Shape | None]], str | None]
@@ -50,21 +53,17 @@ def _convolution(node: ir.Node, shapes: list[Shape | None]) -> str | None:
         return f"{rows} channels of the weights do not divide into {group} groups"
     if bias is not None and bias != (made,):
         return f"the bias has the shape {list(bias)}, expected [{made}]"
-    return _window(node, w[2:])
+    return next(_window(node, x[2:], w[2:]), None)
 
 
-def _window(node: ir.Node, window: Shape) -> str | None:
+def _window(node: ir.Node, image: Shape, window: Shape) -> Iterator[str]:
     """What is wrong with the attributes of a convolution."""
-    rank = len(window)
     kernel = tuple(node.attributes.get_ints("kernel_shape", window))
     if kernel != window or not all(window):
-        return f"kernel_shape is {list(kernel)}, and the weights have the window {list(window)}"
-    for name, count in (("strides", rank), ("dilations", rank), ("pads", 2 * rank), ("output_padding", rank)):
-        values = tuple(node.attributes.get_ints(name, [1] * count))
-        least = 0 if name in ("pads", "output_padding") else 1
-        if len(values) != count or not all(least <= value < 1 << 31 for value in values):
-            return f"{name} is {list(values)}, expected {count} numbers of {least} or more"
-    return None
+        yield f"kernel_shape is {list(kernel)}, and the weights have the window {list(window)}"
+    yield from window_problems(node, window)
+    if node.op_type != "ConvTranspose":
+        yield from reach_problems(node, image, window)
 
 
 def _channels(node: ir.Node, shapes: list[Shape | None]) -> str | None:
@@ -96,8 +95,10 @@ def _slope(node: ir.Node, shapes: list[Shape | None]) -> str | None:
     return f"the slope has the shape {list(slope)}, and the input {list(x)}"
 
 
-def _added(node: ir.Node, shapes: list[Shape | None]) -> str | None:
-    """What Gemm adds fits its product."""
+def _product(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """Gemm takes two matrices, and what it adds fits their product."""
+    if any(shape is not None and len(shape) != 2 for shape in shapes[:2]):
+        return f"the factors have the shapes {shapes[0]} and {shapes[1]}, expected two dimensions each"
     result, c = static_shape(node.outputs[0]), shapes[2] if len(shapes) > 2 else None
     if result is None or c is None or _broadcasts(c, result):
         return None
@@ -116,12 +117,125 @@ def _recurrent(node: ir.Node, shapes: list[Shape | None]) -> str | None:
     bias, peephole = ((*shapes, *[None] * 8)[at] for at in (3, 7))
     expected = [(w, (directions, rows, x[2])), (r, (directions, rows, hidden)), (bias, (directions, 2 * rows))]
     expected += [(peephole, (directions, 3 * hidden))] if node.op_type == "LSTM" else []
+    batched = node.attributes.get_int("layout", 0)
+    batch = x[0] if batched else x[1]
+    state = (batch, directions, hidden) if batched else (directions, batch, hidden)
+    lengths, first, cell = ((*shapes, *[None] * 8)[at] for at in (4, 5, 6))
+    expected += [(lengths, (batch,)), (first, state), (cell, state)]
     for got, right in expected:
         if got is not None and got != right:
-            return f"weights have the shape {list(got)}, expected {list(right)}"
+            return f"an operand has the shape {list(got)}, expected {list(right)}"
     if node.attributes.get_int("hidden_size", hidden) != hidden:
         return f"hidden_size is {node.attributes.get_int('hidden_size', 0)}, and the weights have {hidden}"
     return None
+
+
+def _reshaped(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    result = static_shape(node.outputs[0])
+    if shapes[0] is None or result is None or prod(shapes[0]) == prod(result):
+        return None
+    return f"the input has {prod(shapes[0])} elements, and the shape {list(result)} has {prod(result)}"
+
+
+def _gathered(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """GatherElements has no more indices than places beside the axis."""
+    data, places = shapes[:2]
+    if data is None or places is None or _lies_beside(places, data, node.attributes.get_int("axis", 0)):
+        return None
+    return f"indices {list(places)} do not fit data {list(data)}"
+
+
+def _lies_beside(places: Shape, data: Shape, axis: int) -> bool:
+    """Whether indices along an axis are within the data along every other."""
+    beside = (at for at in range(len(data)) if at != axis % max(1, len(data)))
+    return len(places) == len(data) and all(places[at] <= data[at] for at in beside)
+
+
+def _scattered(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """An update for every index, and no more of them than places beside the axis."""
+    data, places, updates = shapes[:3]
+    if data is None or places is None or updates is None:
+        return None
+    if node.op_type == "ScatterND":
+        depth = places[-1] if places else 0
+        expected = (*places[:-1], *data[depth:])
+        fits = depth <= len(data)
+    else:
+        expected = places
+        fits = _lies_beside(places, data, node.attributes.get_int("axis", 0))
+    if fits and updates == expected:
+        return None
+    return f"indices {list(places)} and updates {list(updates)} do not fit data {list(data)}"
+
+
+def _reversed(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """A length for every sequence of the batch."""
+    x, lengths = shapes[:2]
+    if x is None or lengths is None:
+        return None
+    time, batch = node.attributes.get_int("time_axis", 0), node.attributes.get_int("batch_axis", 1)
+    if {time, batch} != {0, 1} or len(x) < 2:
+        return f"time_axis is {time} and batch_axis {batch}, expected 0 and 1 or 1 and 0"
+    return None if lengths == (x[batch],) else f"lengths have the shape {list(lengths)}, expected [{x[batch]}]"
+
+
+def _rotated(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """A position for every step of every sequence, and half a rotation for each."""
+    x, cosines, sines, positions = (*shapes, None)[:4]
+    if x is None or cosines is None:
+        return None
+    batch, steps = x[0], x[-2] if len(x) == 4 else x[1]
+    expected = (batch, steps)
+    if sines is not None and sines != cosines:
+        return f"cosines have the shape {list(cosines)} and sines {list(sines)}, expected the same"
+    if len(shapes) > 3 and positions is not None:
+        return (
+            None
+            if positions == expected
+            else f"positions have the shape {list(positions)}, expected [{batch}, {steps}]"
+        )
+    if len(cosines) == 3 and cosines[:2] != expected:
+        return f"cosines have the shape {list(cosines)}, expected [{batch}, {steps}, ...]"
+    return None
+
+
+def _quantized(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """One scale, one an index of the axis, or one a block; and as many zero points."""
+    x, scale, zero = (*shapes, None)[:3]
+    if x is None or scale is None:
+        return None
+    if zero is not None and zero != scale:
+        return f"scales have the shape {list(scale)} and zero points {list(zero)}, expected the same"
+    if prod(scale) == 1 or "block_size" in node.attributes:
+        return None
+    axis = node.attributes.get_int("axis", 1)
+    if len(scale) == 1 and -len(x) <= axis < len(x) and scale[0] == x[axis]:
+        return None
+    return f"scales have the shape {list(scale)}, expected one, or one for each index of axis {axis} of {list(x)}"
+
+
+def _summed(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """CumSum runs along an axis of its input."""
+    axis = constant(node.inputs[1])
+    if shapes[0] is None or axis is None or axis.size != 1 or -len(shapes[0]) <= axis.item() < len(shapes[0]):
+        return None
+    return f"the axis is {axis.item()}, and the input has {len(shapes[0])} dimensions"
+
+
+def _resized(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """Scales are positive numbers, and sizes at least 0."""
+    for at, least in ((2, np.nextafter(0.0, 1.0)), (3, 0.0)):
+        given = constant(node.inputs[at]) if len(node.inputs) > at else None
+        if given is not None and not np.all((given >= least) & (given < np.inf)):
+            return f"{'scales' if at == 2 else 'sizes'} are {given.tolist()}, expected numbers above 0"
+    return None
+
+
+def _split(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    sizes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    if sizes is None or (sizes >= 0).all():
+        return None
+    return f"the sizes are {sizes.tolist()}, expected 0 or more"
 
 
 def _broadcasts(shape: Shape, to: Shape) -> bool:
@@ -135,6 +249,15 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), _channels),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _normalized),
     **dict.fromkeys(GATES, _recurrent),
-    "Gemm": _added,
+    "Gemm": _product,
+    "CumSum": _summed,
+    **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), _quantized),
+    "GatherElements": _gathered,
     "PRelu": _slope,
+    "Reshape": _reshaped,
+    "Resize": _resized,
+    "ReverseSequence": _reversed,
+    "RotaryEmbedding": _rotated,
+    **dict.fromkeys(("ScatterElements", "ScatterND"), _scattered),
+    "Split": _split,
 }

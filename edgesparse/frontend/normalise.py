@@ -12,6 +12,7 @@ from onnx_ir.passes import common
 
 from edgesparse.errors import FrontendError, InternalError
 from edgesparse.frontend.affine import fold_affine, hoist_factors
+from edgesparse.frontend.attributes import require_defined
 from edgesparse.frontend.canonical import canonicalise
 from edgesparse.frontend.cleanup import clean_up, tidy
 from edgesparse.frontend.fitting import require_fitting
@@ -80,6 +81,7 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
     with _silenced("onnx_ir", "onnxscript"):
         model = infer_shapes(_prepare(model, input_shapes, bind))
         require_fitting(model)
+        require_defined(model)
         require_room(model)
         model = _shape_by_definition(model)
         expand_recurrent(model)

@@ -50,7 +50,7 @@ def _wants_repair(model: onnx.ModelProto) -> bool:
     values = (value for graph in graphs for value in (*graph.input, *graph.output, *graph.value_info))
     if any(size.dim_value < 0 for value in values for size in value.type.tensor_type.shape.dim):
         return True
-    return any(map(_lacks_shape, model.graph.output)) or not all(map(_is_sorted, graphs))
+    return any(map(lacks_shape, model.graph.output)) or not all(map(_is_sorted, graphs))
 
 
 def _domain(name: str) -> str:
@@ -110,13 +110,14 @@ def _sort(graph: onnx.GraphProto) -> None:
     graph.node.extend(ordered)
 
 
-def _lacks_shape(value: onnx.ValueInfoProto) -> bool:
+def lacks_shape(value: onnx.ValueInfoProto) -> bool:
+    """Whether the file does not tell the type of a value, or that it is a tensor of unknown rank."""
     kind = value.type
     return not kind.WhichOneof("value") or (kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape"))
 
 
 def _add_types(model: onnx.ModelProto) -> None:
-    missing = list(filter(_lacks_shape, model.graph.output))
+    missing = list(filter(lacks_shape, model.graph.output))
     if not missing:
         return
     try:
@@ -127,7 +128,7 @@ def _add_types(model: onnx.ModelProto) -> None:
         return
     graph = inferred.graph
     values = (*graph.input, *graph.value_info, *graph.output)
-    types = {value.name: value.type for value in values if not _lacks_shape(value)}
+    types = {value.name: value.type for value in values if not lacks_shape(value)}
     for value in missing:
         if value.name in types:
             value.type.CopyFrom(types[value.name])

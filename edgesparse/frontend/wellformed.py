@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
 from math import prod
 
@@ -12,6 +13,7 @@ import onnx_ir as ir
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from edgesparse.errors import FrontendError
+from edgesparse.frontend.repair import lacks_shape
 from edgesparse.inputs import said
 from edgesparse.nodes import called
 
@@ -37,9 +39,24 @@ def require_wellformed(proto: ModelProto, where: str) -> None:
     _require_producers(proto.graph, frozenset(), where)
     _require_calls(proto, where)
     try:
-        onnx.checker.check_model(proto)
+        with _typed(proto.graph.output):
+            onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as err:
         raise FrontendError(f"{where}: invalid ONNX: {_finding(err)}") from err
+
+
+@contextmanager
+def _typed(outputs: Iterable[ValueInfoProto]) -> Iterator[None]:
+    """Outputs whose shape nobody knows yet have one while the checker looks, which wants one of each."""
+    bare = [(value, TypeProto.FromString(value.type.SerializeToString())) for value in outputs if lacks_shape(value)]
+    for value, _ in bare:
+        value.type.tensor_type.elem_type = value.type.tensor_type.elem_type or TensorProto.FLOAT
+        value.type.tensor_type.shape.SetInParent()
+    try:
+        yield
+    finally:
+        for value, before in bare:
+            value.type.CopyFrom(before)
 
 
 def _told(node: NodeProto) -> str:

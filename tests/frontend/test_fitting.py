@@ -71,7 +71,7 @@ MISFITS = {
     "gates": (
         STEPS + " { y = LSTM <hidden_size = 2> (x, w, r) }",
         {"w": floats(1, 6, 3), "r": floats(1, 8, 2)},
-        r"weights have the shape \[1, 6, 3\], expected \[1, 8, 3\]",
+        r"an operand has the shape \[1, 6, 3\], expected \[1, 8, 3\]",
     ),
     "activations": (
         STEPS + ' { y = GRU <hidden_size = 2, activations = ["HardSigmoid", "Tanh"]> (x, w, r) }',
