@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from edgesparse.lower.kernels.norm import lower_norm
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, run_calls
-from tests.lower.single import Single, outputs_of, random, runnable_targets, single
+from tests.lower.single import Single, outputs_of, random, runnable_targets, several, single
 
 
 def layer(shape: tuple[int, ...], axis: int = -1, bias: bool = True, **attributes: float) -> Single:
@@ -39,6 +40,14 @@ CASES = {
 def test_norm_matches_onnxruntime(target: Target) -> None:
     for name, case, y in outputs_of(CASES, target, lower_norm, inplace=(False, True)):
         np.testing.assert_allclose(y, case.judge(), rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+def test_a_constant_is_scaled_by_what_a_run_gives() -> None:
+    node = helper.make_node("LayerNormalization", ["c", "gain", "bias"], ["y"], name="node")
+    feeds = {"gain": random((33,), 1), "bias": random((33,), 2)}
+    case = several([node], feeds, {"c": random((3, 33))}, shape=(3, 33))
+
+    np.testing.assert_allclose(case.run(), case.judge(), rtol=1e-4, atol=2e-5)
 
 
 def test_variance_survives_a_large_mean() -> None:

@@ -71,7 +71,7 @@ def lower_norm(node: ir.Node, target: Target) -> list[Call] | None:
         centered=node.op_type != "RMSNormalization",
         epsilon=1e-5 if epsilon is None else float(epsilon.as_float()),
     )
-    reads = (x, *(padded(value, target) for value in operands))
+    reads = tuple(padded(value, target) for value in (node.inputs[0], *operands) if value is not None)
     return [Call(str(node.name), node.op_type, norm_kernel(norm, target), reads, (tensor(node.outputs[0]),))]
 
 
