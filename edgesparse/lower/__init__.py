@@ -42,6 +42,8 @@ def lower(
     """
     from edgesparse.lower.assemble import assemble
     from edgesparse.lower.graph import lower_graph
+    from edgesparse.lower.silence import silenced
 
-    lowered = lower_graph(model, target, plans, expose=expose, keep_tiles=keep_tiles, join_layers=join_layers)
-    return assemble(lowered, target)
+    with silenced():
+        lowered = lower_graph(model, target, plans, expose=expose, keep_tiles=keep_tiles, join_layers=join_layers)
+        return assemble(lowered, target)

@@ -54,8 +54,8 @@ GROUPS = {
 }
 
 
-def parsed(text: str) -> onnx.ModelProto:
-    model = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 20]> {text}')
+def parsed(text: str, opset: int = 20) -> onnx.ModelProto:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> {text}')
     return onnx.shape_inference.infer_shapes(model, data_prop=True)
 
 
@@ -75,7 +75,9 @@ def lowered(model: onnx.ModelProto) -> list[Call]:
 
 
 def judged(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return dict(zip([o.name for o in model.graph.output], session.run(None, dict(feeds)), strict=True))
 
 
@@ -151,6 +153,43 @@ def test_floats_are_not_taken_for_real_numbers() -> None:
 
     with np.errstate(all="ignore"):
         results = run_calls(lowered(model), feeds)
+
+    for name, expected in judged(model, feeds).items():
+        np.testing.assert_array_equal(results[name], expected)
+
+
+ROOTS = """g (float[9] x, double[9] z) => (float[9] a, double[9] b) <float half = {0.5}, double wide = {0.5}>
+    { a = Pow(x, half) b = Pow(z, wide) }"""
+
+
+def test_a_power_of_a_half_is_a_root_but_of_minus_infinity() -> None:
+    model = parsed(ROOTS)
+    special = np.array([0, -0.0, 1, -1, 1e-45, 3e38, np.inf, -np.inf, np.nan])
+    feeds = {"x": special.astype(np.float32), "z": special}
+
+    results = run_calls(lowered(model), feeds)
+
+    for name, expected in judged(model, feeds).items():
+        np.testing.assert_allclose(results[name], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16"])
+def test_half_precision_is_quantized_around_the_largest_zero_point(kind: str) -> None:
+    """The sum with a zero point is more than half precision holds."""
+    text = f"g (float16[4,5] x, float16 scale, {kind} zero) => ({kind}[4,5] y) {{ y = QuantizeLinear(x, scale, zero) }}"
+    model = parsed(text, opset=21)
+    x = (np.random.default_rng(0).standard_normal((4, 5)) * 50).astype(np.float16)
+    feeds = {"x": x, "scale": np.array(0.3, np.float16), "zero": np.array(np.iinfo(kind).max, kind)}
+
+    np.testing.assert_array_equal(run_calls(lowered(model), feeds)["y"], judged(model, feeds)["y"])
+
+
+@pytest.mark.parametrize("x", [[0, 0, 0], [3, 4, 9], [-3, -4, -9], [-1, 0.3, 2], [1e-42, 1e-42, 0]])
+def test_the_scale_of_values_is_one_where_all_are_zero(x: list[float]) -> None:
+    model = parsed("g (float[3] x) => (uint8[3] y, float s, uint8 z) { y, s, z = DynamicQuantizeLinear(x) }")
+    feeds = {"x": np.array(x, np.float32)}
+
+    results = run_calls(lowered(model), feeds)
 
     for name, expected in judged(model, feeds).items():
         np.testing.assert_array_equal(results[name], expected)

@@ -54,6 +54,9 @@ def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
         times = float(exponent.reshape(-1)[0])
         if times in (1, 2, 3):
             return [reduce(lambda product, x: b("Mul", product, x), [inputs[0]] * int(times))]
+        if times == 0.5 and dtype_of(node.inputs[0]).kind == "f":  # which LLVM takes for a root, of -inf too
+            lowest, highest = (b.constant(np.array(end, dtype_of(node.inputs[0]))) for end in (-np.inf, np.inf))
+            return [b("Where", b("Equal", inputs[0], lowest), highest, b("Sqrt", inputs[0]))]
     result = dtype_of(node.outputs[0])
     work = np.dtype("float32") if dtype_of(node.inputs[0]) in ("float16", "float32") else np.dtype("float64")
     if result == work and dtype_of(node.inputs[1]) == work:
@@ -178,6 +181,18 @@ def _lp_normalization(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[
     return [b("Transpose", scaled, perm=[int(a) for a in np.argsort(moved)])]
 
 
+def _dynamic_quantize(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """As ONNX defines it, but that what is 0 throughout has the scale 1."""
+    zero, one, steps = (b.constant(np.array(number, np.float32)) for number in (0, 1, 255))
+    highest = b("Max", b("ReduceMax", inputs[0], keepdims=0), zero)
+    lowest = b("Min", b("ReduceMin", inputs[0], keepdims=0), zero)
+    reach = b("Sub", highest, lowest)
+    scale = b("Where", b("Equal", reach, zero), one, b("Div", reach, steps))
+    shift = b("Clip", b("Round", b("Div", b("Sub", zero, lowest), scale)), zero, steps)
+    zero_point = b.cast(shift, np.uint8)
+    return [b("QuantizeLinear", inputs[0], scale, zero_point), scale, zero_point]
+
+
 def _mod(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     """With fmod the remainder has the sign of the dividend, without it that of the divisor."""
     if node.attributes.get_int("fmod", 0) or not np.issubdtype(dtype_of(node.inputs[0]), np.floating):
@@ -278,6 +293,7 @@ REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(("Celu", "Elu", "Selu"), _elu),
     "ConvInteger": _conv_integer,
     "Dropout": _dropout,
+    "DynamicQuantizeLinear": _dynamic_quantize,
     "IsInf": _is_inf,
     "LRN": _lrn,
     "LpNormalization": _lp_normalization,
