@@ -89,12 +89,14 @@ def _take_branches(graph: ir.Graph) -> bool:
         taken, other = ("then_branch", "else_branch") if condition.item() else ("else_branch", "then_branch")
         branch = node.attributes[taken].as_graph()
         _stop_reading(node.attributes[other].as_graph())
-        for value in list(branch.initializers.values()):
-            assert value.const_value is not None
-            moved = add_constant(graph, value.const_value.numpy(), f"{node.name}_{value.name}")
-            value.replace_all_uses_with(moved, replace_graph_outputs=True)
-        results, nodes = list(branch.outputs), list(branch)
+        moved = {
+            value: add_constant(graph, value.const_value.numpy(), f"{node.name}_{name}")  # type: ignore[union-attr]
+            for name, value in branch.initializers.items()
+        }
+        results, nodes = [moved.get(value, value) for value in branch.outputs], list(branch)
         branch.outputs.clear()
+        for value, copy in moved.items():
+            value.replace_all_uses_with(copy)
         branch.remove(nodes)
         for inner in nodes:
             node.prepend(inner)

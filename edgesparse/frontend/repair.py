@@ -9,6 +9,7 @@ import onnx
 
 from edgesparse import reference
 from edgesparse.errors import OnnxRuntimeError
+from edgesparse.frontend.scopes import all_graphs, reads
 
 STANDARD = "ai.onnx"
 """The long name of the domain whose name is empty."""
@@ -27,7 +28,7 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
     imports = dict.fromkeys((_domain(entry.domain), entry.version) for entry in copy.opset_import)
     del copy.opset_import[:]
     copy.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in imports)
-    for graph in _graphs(copy.graph):
+    for graph in all_graphs(copy.graph):
         for value in (*graph.input, *graph.output, *graph.value_info):
             for size in value.type.tensor_type.shape.dim:
                 if size.dim_value < 0:
@@ -35,7 +36,7 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
     for nodes in _node_lists(copy):
         for node in nodes:
             node.domain = _domain(node.domain)
-    for graph in _graphs(copy.graph):
+    for graph in all_graphs(copy.graph):
         _sort(graph)
     _add_types(copy)
     return copy
@@ -46,7 +47,7 @@ def _wants_repair(model: onnx.ModelProto) -> bool:
         return True
     if any(node.domain == STANDARD for nodes in _node_lists(model) for node in nodes):
         return True
-    graphs = list(_graphs(model.graph))
+    graphs = list(all_graphs(model.graph))
     values = (value for graph in graphs for value in (*graph.input, *graph.output, *graph.value_info))
     if any(size.dim_value < 0 for value in values for size in value.type.tensor_type.shape.dim):
         return True
@@ -57,38 +58,15 @@ def _domain(name: str) -> str:
     return "" if name == STANDARD else name
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """`graph` and those inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for inner in _inner(node):
-            yield from _graphs(inner)
-
-
-def _inner(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
 def _node_lists(model: onnx.ModelProto) -> Iterator[Iterable[onnx.NodeProto]]:
-    yield from (graph.node for graph in _graphs(model.graph))
+    yield from (graph.node for graph in all_graphs(model.graph))
     yield from (function.node for function in model.functions)
-
-
-def _reads(node: onnx.NodeProto) -> set[str]:
-    """Names that `node` reads, its graphs included."""
-    names = set(node.input)
-    for inner in _inner(node):
-        names.update(*(_reads(each) for each in inner.node), (value.name for value in inner.output))
-    return names
 
 
 def _is_sorted(graph: onnx.GraphProto) -> bool:
     later = {name for node in graph.node for name in node.output if name}
     for node in graph.node:
-        if _reads(node) & later:
+        if reads(node) & later:
             return False
         later -= set(node.output)
     return True
@@ -100,7 +78,7 @@ def _sort(graph: onnx.GraphProto) -> None:
         return
     nodes = list(graph.node)
     makers = {name: at for at, node in enumerate(nodes) for name in node.output if name}
-    needs = {at: {makers[name] for name in _reads(node) if name in makers} for at, node in enumerate(nodes)}
+    needs = {at: {makers[name] for name in reads(node) if name in makers} for at, node in enumerate(nodes)}
     try:
         order = list(TopologicalSorter(needs).static_order())
     except CycleError:

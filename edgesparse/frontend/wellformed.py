@@ -14,6 +14,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.repair import lacks_shape
+from edgesparse.frontend.scopes import all_graphs, given, inner_graphs, reads
 from edgesparse.inputs import said
 from edgesparse.nodes import called
 
@@ -31,7 +32,7 @@ def require_wellformed(proto: ModelProto, where: str) -> None:
     """
     _require_versions(proto, where)
     _require_signature(proto.graph, where)
-    for graph in _graphs(proto.graph):
+    for graph in all_graphs(proto.graph):
         for tensor in _tensors(graph):
             _require_whole(tensor, where)
         for node in graph.node:
@@ -122,20 +123,6 @@ def _without(graph: GraphProto, output: ValueInfoProto) -> str:
     return "export the model without it"
 
 
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """`graph` and those inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for inner in _inner(node):
-            yield from _graphs(inner)
-
-
-def _inner(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-            yield from (attribute.g, *attribute.graphs)
-
-
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
     for node in graph.node:
@@ -173,48 +160,37 @@ def _require_parts(node: NodeProto, where: str) -> None:
 
 def _require_producers(graph: GraphProto, outer: frozenset[str], where: str) -> None:
     """Every value is computed once, before it is read in some order of the nodes."""
-    given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    given |= {tensor.values.name for tensor in graph.sparse_initializer}
+    supplied = given(graph)
     makers: dict[str, NodeProto] = {}
     for node in graph.node:
         for name in filter(None, node.output):
-            if name in makers or name in given:
+            if name in makers or name in supplied:
                 other = _told(makers[name]) if name in makers else "an input or a constant"
                 raise FrontendError(
                     f"{where}: {_told(node)} computes {name!r}, which {other} is too; rename one of them"
                 )
             makers[name] = node
-    known = outer | given | makers.keys()
-    reads = {name: set(_reads(node)) for name, node in makers.items()}
+    known = outer | supplied | makers.keys()
     for node in graph.node:
         for name in filter(None, node.input):
             if name not in known:
                 raise FrontendError(f"{where}: {_told(node)} reads {name!r}, which nothing computes")
-        for inner in _inner(node):
+        for inner in inner_graphs(node):
             _require_producers(inner, known, where)
     for output in graph.output:
         if output.name not in known:
             raise FrontendError(f"{where}: output {output.name!r} is computed by nothing")
     try:
-        TopologicalSorter({name: found & makers.keys() for name, found in reads.items()}).prepare()
+        TopologicalSorter({name: reads(node) & makers.keys() for name, node in makers.items()}).prepare()
     except CycleError as err:
         cycle = " <- ".join(_told(makers[name]) for name in err.args[1][:NAMES_SHOWN])
         raise FrontendError(f"{where}: nodes wait for each other: {cycle}") from err
 
 
-def _reads(node: NodeProto) -> Iterator[str]:
-    """Names of the values that a node reads, and the nodes inside it."""
-    yield from node.input
-    for graph in _inner(node):
-        yield from (value.name for value in graph.output)
-        for inside in graph.node:
-            yield from _reads(inside)
-
-
 def _require_calls(proto: ModelProto, where: str) -> None:
     """Functions of the model are called with no more than they take and give."""
     functions = {(function.domain, function.name): function for function in proto.functions}
-    for node in (node for graph in _graphs(proto.graph) for node in graph.node) if functions else ():
+    for node in (node for graph in all_graphs(proto.graph) for node in graph.node) if functions else ():
         function = functions.get((node.domain, node.op_type))
         if function is None:
             continue
