@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import onnx.inliner
 import onnx_ir as ir
 from onnx_ir.passes import common
 
@@ -17,6 +16,7 @@ from edgesparse.frontend.canonical import canonicalise
 from edgesparse.frontend.cleanup import clean_up, tidy
 from edgesparse.frontend.fitting import require_fitting
 from edgesparse.frontend.fold import require_room
+from edgesparse.frontend.functions import inline_functions
 from edgesparse.frontend.fuse import drop_leftovers, fuse_patterns
 from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.read import Source, read
@@ -118,7 +118,7 @@ def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings |
     fix_inputs(model, input_shapes, bind)
     forget_shapes(model)
     convert_opset(model)
-    return resolve_dilated(clean_up(resolve_dilated(_inline_functions(model))))
+    return resolve_dilated(clean_up(resolve_dilated(inline_functions(model))))
 
 
 @contextmanager
@@ -143,13 +143,6 @@ def _shape_by_definition(model: ir.Model) -> ir.Model:
     expanded = expand_functions(model, lambda node: "no shape" if (node.domain, node.op_type) in shapeless else None)
     written_out = infer_shapes(clean_up(expanded))
     return model if shapeless_nodes(written_out) else written_out  # else errors would name nodes nobody wrote
-
-
-def _inline_functions(model: ir.Model) -> ir.Model:
-    if not model.functions:
-        return model
-    inlined: ir.Model = ir.from_proto(onnx.inliner.inline_local_functions(ir.to_proto(model), convert_version=True))
-    return inlined
 
 
 def _share_constants(model: ir.Model) -> ir.Model:

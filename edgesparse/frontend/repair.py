@@ -19,7 +19,7 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` with what it means written as the standard wants it; `model` itself where it is so already.
 
     The standard domain has its empty name, nodes come in order, dimensions below zero are unknown, and outputs without
-    a type have the one that inference finds.
+    a type have the one that inference finds. A function under the name of an operator of the standard is left out.
     """
     if not _wants_repair(model):
         return model
@@ -36,6 +36,8 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
     for nodes in _node_lists(copy):
         for node in nodes:
             node.domain = _domain(node.domain)
+    for function in _hidden(copy):
+        copy.functions.remove(function)
     for graph in all_graphs(copy.graph):
         _sort(graph)
     _add_types(copy)
@@ -47,6 +49,8 @@ def _wants_repair(model: onnx.ModelProto) -> bool:
         return True
     if any(node.domain == STANDARD for nodes in _node_lists(model) for node in nodes):
         return True
+    if _hidden(model):
+        return True
     graphs = list(all_graphs(model.graph))
     values = (value for graph in graphs for value in (*graph.input, *graph.output, *graph.value_info))
     if any(size.dim_value < 0 for value in values for size in value.type.tensor_type.shape.dim):
@@ -56,6 +60,13 @@ def _wants_repair(model: onnx.ModelProto) -> bool:
 
 def _domain(name: str) -> str:
     return "" if name == STANDARD else name
+
+
+def _hidden(model: onnx.ModelProto) -> list[onnx.FunctionProto]:
+    """Functions with the name of a standard operator: nodes of that name are the operator."""
+    imports = {_domain(entry.domain): entry.version for entry in model.opset_import}
+    standard = [function for function in model.functions if not _domain(function.domain)]
+    return [function for function in standard if onnx.defs.has(function.name, imports.get("", 1), "")]
 
 
 def _node_lists(model: onnx.ModelProto) -> Iterator[Iterable[onnx.NodeProto]]:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from edgesparse.errors import FrontendError
+from edgesparse.frontend.functions import require_calls, require_few_nodes
 from edgesparse.frontend.repair import lacks_shape
 from edgesparse.frontend.scopes import all_graphs, given, inner_graphs, reads
 from edgesparse.inputs import said
@@ -38,12 +39,13 @@ def require_wellformed(proto: ModelProto, where: str) -> None:
         for node in graph.node:
             _require_parts(node, where)
     _require_producers(proto.graph, frozenset(), where)
-    _require_calls(proto, where)
+    require_calls(proto, where)
     try:
         with _typed(proto.graph.output):
             onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as err:
         raise FrontendError(f"{where}: invalid ONNX: {_finding(err)}") from err
+    require_few_nodes(proto, where)
 
 
 @contextmanager
@@ -185,20 +187,6 @@ def _require_producers(graph: GraphProto, outer: frozenset[str], where: str) -> 
     except CycleError as err:
         cycle = " <- ".join(_told(makers[name]) for name in err.args[1][:NAMES_SHOWN])
         raise FrontendError(f"{where}: nodes wait for each other: {cycle}") from err
-
-
-def _require_calls(proto: ModelProto, where: str) -> None:
-    """Functions of the model are called with no more than they take and give."""
-    functions = {(function.domain, function.name): function for function in proto.functions}
-    for node in (node for graph in all_graphs(proto.graph) for node in graph.node) if functions else ():
-        function = functions.get((node.domain, node.op_type))
-        if function is None:
-            continue
-        for kind, got, most in (("reads", node.input, function.input), ("computes", node.output, function.output)):
-            if len(got) > len(most):
-                raise FrontendError(
-                    f"{where}: {_told(node)} {kind} {len(got)} values, expected at most the {len(most)} of its function"
-                )
 
 
 def _finding(err: Exception) -> str:
