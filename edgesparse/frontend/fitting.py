@@ -214,6 +214,19 @@ def _quantized(node: ir.Node, shapes: list[Shape | None]) -> str | None:
     return f"scales have the shape {list(scale)}, expected one, or one for each index of axis {axis} of {list(x)}"
 
 
+def _offset(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """One zero point for all inputs, and one for all weights or one a channel."""
+    x, w, of_x, of_w = (*shapes, None, None)[:4]
+    if x is None or w is None or not x or not w:
+        return None
+    product = node.op_type == "MatMulInteger"
+    rows, columns = (x[-2:-1], w[-1:]) if product else ((), w[:1])
+    for zero, many, what in ((of_x, rows, "inputs"), (of_w, columns, "weights")):
+        if zero is not None and prod(zero) != 1 and (not product or len(zero) == 1) and zero != many:
+            return f"zero points of the {what} have the shape {list(zero)}, expected one, or {list(many)}"
+    return None
+
+
 def _summed(node: ir.Node, shapes: list[Shape | None]) -> str | None:
     """CumSum runs along an axis of its input."""
     axis = constant(node.inputs[1])
@@ -245,7 +258,9 @@ def _broadcasts(shape: Shape, to: Shape) -> bool:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("Conv", "ConvInteger", "ConvTranspose", "QLinearConv"), _convolution),
+    **dict.fromkeys(("Conv", "ConvTranspose", "QLinearConv"), _convolution),
+    "ConvInteger": lambda node, shapes: _convolution(node, shapes) or _offset(node, shapes),
+    "MatMulInteger": _offset,
     **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), _channels),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _normalized),
     **dict.fromkeys(GATES, _recurrent),

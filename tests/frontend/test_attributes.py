@@ -45,6 +45,9 @@ WRONG = {
     "ReverseSequence <time_axis = 1, batch_axis = 1> (x, lengths)": "time_axis is 1 and batch_axis 1, expected 0 and 1",
     "RotaryEmbedding (x, cache, cache, positions)": "positions have the shape [1, 1], expected [1, 4]",
     "QuantizeLinear (x, three, bytes)": "scales have the shape [3], expected one, or one for each index of axis 1",
+    "MatMulInteger (wide_bytes, tall_bytes, bytes)": "zero points of the inputs have the shape [3], expected",
+    "MatMulInteger (wide_bytes, tall_bytes, , bytes)": "zero points of the weights have the shape [3], expected",
+    "ConvInteger (image_bytes, tap_bytes, , bytes)": "zero points of the weights have the shape [3], expected",
     "DequantizeLinear (wide_bytes, three)": "scales have the shape [3], expected one, or one for each index of axis 1",
 }
 CONSTANTS = {
@@ -54,6 +57,9 @@ CONSTANTS = {
     "three": np.ones(3, np.float32),
     "bytes": np.zeros(3, np.int8),
     "wide_bytes": np.zeros((2, 8), np.int8),
+    "tall_bytes": np.zeros((8, 4), np.int8),
+    "image_bytes": np.zeros((1, 1, 4, 4), np.uint8),
+    "tap_bytes": np.zeros((1, 1, 2, 2), np.int8),
     "sizes": np.array([-1, 5]),
     "scales": np.array([1, 1, -1, 1], np.float32),
     "target": np.array([4, 2]),
