@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx import FunctionProto, ModelProto, NodeProto
 
 from edgesparse.errors import FrontendError
-from edgesparse.frontend.scopes import all_graphs, inner_graphs
+from edgesparse.frontend.scopes import all_graphs, all_nodes, inner_graphs
 from edgesparse.nodes import called
 
 MOST_NODES = 100_000
@@ -78,17 +78,10 @@ def inline_functions(model: ir.Model) -> ir.Model:
 def _write_defaults(proto: ModelProto) -> None:
     """Give calls the attributes that they leave to the function: onnx inlines without them."""
     functions = _by_key(proto)
-    lists = [graph.node for graph in all_graphs(proto.graph)]
-    for function in proto.functions:
-        lists += [function.node, *(graph.node for node in function.node for graph in _inside(node))]
-    for node in (node for nodes in lists for node in nodes):
+    for node in all_nodes(proto):
         function = functions.get(_key(node), FunctionProto())
         held = {attribute.name for attribute in node.attribute}
         node.attribute.extend(default for default in function.attribute_proto if default.name not in held)
-
-
-def _inside(node: NodeProto) -> Iterable[onnx.GraphProto]:
-    return (graph for inner in inner_graphs(node) for graph in all_graphs(inner))
 
 
 def _by_key(proto: ModelProto) -> dict[Key, FunctionProto]:

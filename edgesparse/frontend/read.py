@@ -15,6 +15,7 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.repair import repaired
+from edgesparse.frontend.sparse import densified
 from edgesparse.frontend.wellformed import require_wellformed
 from edgesparse.inputs import content, said
 from edgesparse.signatures import ONNX
@@ -105,7 +106,7 @@ def _parse(path: Path) -> onnx.ModelProto:
 
 
 def _from_checked(proto: onnx.ModelProto, where: str) -> ir.Model:
-    proto = repaired(proto)
+    proto = repaired(densified(proto, where))
     require_wellformed(proto, where)
     try:
         model: ir.Model = ir.from_proto(proto)

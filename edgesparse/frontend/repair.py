@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 
 import onnx
 
 from edgesparse import reference
 from edgesparse.errors import OnnxRuntimeError
-from edgesparse.frontend.scopes import all_graphs, reads
+from edgesparse.frontend.scopes import all_graphs, all_nodes, reads
 
 STANDARD = "ai.onnx"
 """The long name of the domain whose name is empty."""
@@ -33,9 +32,8 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
             for size in value.type.tensor_type.shape.dim:
                 if size.dim_value < 0:
                     size.Clear()
-    for nodes in _node_lists(copy):
-        for node in nodes:
-            node.domain = _domain(node.domain)
+    for node in all_nodes(copy):
+        node.domain = _domain(node.domain)
     for function in _hidden(copy):
         copy.functions.remove(function)
     for graph in all_graphs(copy.graph):
@@ -47,7 +45,7 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
 def _wants_repair(model: onnx.ModelProto) -> bool:
     if any(entry.domain == STANDARD for entry in model.opset_import):
         return True
-    if any(node.domain == STANDARD for nodes in _node_lists(model) for node in nodes):
+    if any(node.domain == STANDARD for node in all_nodes(model)):
         return True
     if _hidden(model):
         return True
@@ -67,11 +65,6 @@ def _hidden(model: onnx.ModelProto) -> list[onnx.FunctionProto]:
     imports = {_domain(entry.domain): entry.version for entry in model.opset_import}
     standard = [function for function in model.functions if not _domain(function.domain)]
     return [function for function in standard if onnx.defs.has(function.name, imports.get("", 1), "")]
-
-
-def _node_lists(model: onnx.ModelProto) -> Iterator[Iterable[onnx.NodeProto]]:
-    yield from (graph.node for graph in all_graphs(model.graph))
-    yield from (function.node for function in model.functions)
 
 
 def _is_sorted(graph: onnx.GraphProto) -> bool:

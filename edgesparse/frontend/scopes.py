@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onnx import GraphProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto
 
 
 def inner_graphs(node: NodeProto) -> Iterator[GraphProto]:
@@ -21,6 +21,14 @@ def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
     for node in graph.node:
         for inner in inner_graphs(node):
             yield from all_graphs(inner)
+
+
+def all_nodes(model: ModelProto) -> Iterator[NodeProto]:
+    """The nodes of `model`, of the graphs inside them, and of its functions."""
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        for node in nodes:
+            yield node
+            yield from (each for inner in inner_graphs(node) for graph in all_graphs(inner) for each in graph.node)
 
 
 def given(graph: GraphProto) -> set[str]:
