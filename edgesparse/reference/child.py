@@ -25,6 +25,9 @@ import numpy as np
 INFERENCE_BYTES = 1 << 30
 """Memory that the inference of shapes may take: onnx writes out the numbers that a Range counts."""
 
+INFERENCE_SECONDS = 120
+"""After which this process ends if it still infers: onnx lets no other thread see that the parent is gone."""
+
 
 def send(connection: Connection, message: object) -> None:
     """Send any message; arrays in it are not copied into the pickle."""
@@ -109,7 +112,8 @@ class _Sessions:
 
 @contextmanager
 def _bounded(room_bytes: int) -> Iterator[None]:
-    """Let this process have no more than `room_bytes` beyond the memory that it has, where the system tells that."""
+    """Let this process have a time, and no more than `room_bytes` beyond the memory that it has where that is told."""
+    signal.alarm(INFERENCE_SECONDS)
     limits = resource.getrlimit(resource.RLIMIT_AS)
     held = Path("/proc/self/statm")
     if held.exists():
@@ -120,6 +124,7 @@ def _bounded(room_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
+        signal.alarm(0)
 
 
 def _end_with_parent(fd: int) -> None:
