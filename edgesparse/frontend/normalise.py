@@ -33,6 +33,7 @@ from edgesparse.frontend.shapes import (
 )
 from edgesparse.frontend.support import Supports, expand_functions, name_nodes
 from edgesparse.frontend.transposes import place_transposes
+from edgesparse.frontend.types import require_types
 from edgesparse.frontend.windows import resolve_dilated
 
 IR_VERSION = 9
@@ -80,6 +81,7 @@ def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bi
     names = [[value.name for value in values] for values in (model.graph.inputs, model.graph.outputs)]
     with _silenced("onnx_ir", "onnxscript"):
         model = infer_shapes(_prepare(model, input_shapes, bind))
+        require_types(model)
         require_fitting(model)
         require_defined(model)
         require_room(model)

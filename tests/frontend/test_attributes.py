@@ -54,6 +54,7 @@ CONSTANTS = {
     "window": np.ones((1, 4, 5, 1), np.float32),
     "taps": np.ones((4, 1, 3, 3), np.float32),
     "four": np.ones(4, np.float32),
+    "pads": np.ones(8, np.int64),
     "three": np.ones(3, np.float32),
     "bytes": np.zeros(3, np.int8),
     "wide_bytes": np.zeros((2, 8), np.int8),
@@ -96,7 +97,7 @@ def test_words_are_attributes_of_the_operator(operator, attribute):
     assert onnx.defs.get_schema(operator).attributes[attribute].type == onnx.defs.OpSchema.AttrType.STRING
 
 
-@pytest.mark.parametrize("call", ['Resize <mode = "cube"> (x, , four)', 'Pad <mode = "mirror"> (x, four)'])
+@pytest.mark.parametrize("call", ['Resize <mode = "cube"> (x, , four)', 'Pad <mode = "mirror"> (x, pads)'])
 def test_unknown_words_are_told_with_those_that_are_known(call):
     with pytest.raises(FrontendError, match=r"mode is '\w+', expected one of c\w+,"):
         load(network(call))
