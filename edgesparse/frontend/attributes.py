@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterator
 import onnx_ir as ir
 
 from edgesparse.errors import FrontendError
-from edgesparse.frontend.shapes import static_shape
+from edgesparse.frontend.shapes import MOST, static_shape
 from edgesparse.nodes import told
-
-MOST = 1 << 31
-"""Sizes and distances stay below."""
 
 _POOLS = ("AveragePool", "LpPool", "MaxPool")
 _WEIGHTED = ("Conv", "ConvInteger", "ConvTranspose", "QLinearConv")
@@ -103,10 +100,11 @@ def _pool(node: ir.Node, shape: tuple[int, ...]) -> Iterator[str]:
     yield from _at_least("p", 1, 2)(node, shape)
 
 
-def _transposed(node: ir.Node, shape: tuple[int, ...]) -> Iterator[str]:
-    sizes = tuple(node.attributes.get_ints("output_shape", ()))[2 - len(shape) :]
-    if sizes and (len(sizes) != len(shape) - 2 or any(got < size for got, size in zip(sizes, shape[2:], strict=True))):
-        yield f"output_shape is {list(sizes)}, expected sizes of the image's {list(shape[2:])} and above"
+def size_problems(node: ir.Node, shape: tuple[int, ...]) -> Iterator[str]:
+    """What is wrong with the output_shape of a transposed convolution."""
+    sizes, rank = list(node.attributes.get_ints("output_shape", ())), len(shape) - 2
+    if sizes and (len(sizes) not in (rank, rank + 2) or not all(0 < size < MOST for size in sizes)):
+        yield f"output_shape is {sizes}, expected {rank} sizes of 1 or more"
 
 
 def _permutation(node: ir.Node, shape: tuple[int, ...]) -> Iterator[str]:
@@ -146,7 +144,7 @@ _RULES: dict[str, Callable[[ir.Node, tuple[int, ...]], Iterator[str]]] = {
     **dict.fromkeys(_POOLS, _pool),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _blocks),
     **dict.fromkeys(("GlobalLpPool",), _at_least("p", 1, 2)),
-    "ConvTranspose": _transposed,
+    "ConvTranspose": size_problems,
     "GroupNormalization": _channel_groups,
     "LRN": _at_least("size", 1, 0),
     "Transpose": _permutation,

@@ -34,7 +34,7 @@ from edgesparse.frontend.shapes import (
 from edgesparse.frontend.support import Supports, expand_functions, name_nodes
 from edgesparse.frontend.transposes import place_transposes
 from edgesparse.frontend.types import require_types
-from edgesparse.frontend.windows import resolve_dilated
+from edgesparse.frontend.windows import resolve_padding
 
 IR_VERSION = 9
 """The file version that belongs to opset 20; from 4 on, initializers need not be inputs too."""
@@ -120,7 +120,7 @@ def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings |
     fix_inputs(model, input_shapes, bind)
     forget_shapes(model)
     convert_opset(model)
-    return resolve_dilated(clean_up(resolve_dilated(inline_functions(model))))
+    return resolve_padding(clean_up(resolve_padding(inline_functions(model))))
 
 
 @contextmanager

@@ -192,15 +192,6 @@ def _upsample_scales(node: ir.Node) -> None:
     _set_input(node, 1, _constant(node, scales))
 
 
-def _half_pixel_for_nearest(node: ir.Node) -> None:
-    """Resize below 13: floor((x + 0.5) / scale) is "half_pixel" rounded half up."""
-    transform, rounding = "coordinate_transformation_mode", "nearest_mode"
-    get = node.attributes.get_string
-    if get(transform) == "tf_half_pixel_for_nn" and get(rounding) == "floor":
-        node.attributes[transform] = ir.AttrString(transform, "half_pixel")
-        node.attributes[rounding] = ir.AttrString(rounding, "round_prefer_ceil")
-
-
 def _dropout(node: ir.Node) -> None:
     """Dropout below 12: the ratio is an attribute; the mask is false, as ONNX Runtime has it."""
     x = node.inputs[0]
@@ -280,7 +271,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "Dropout": (Rule(12, _dropout),),
     "GridSample": (Rule(20, _renamed("mode", {"bilinear": "linear", "bicubic": "cubic"})),),
     "Pad": (Rule(11, _pad_amounts),),
-    "Resize": (Rule(11, _upsample), Rule(13, _half_pixel_for_nearest)),
+    "Resize": (Rule(11, _upsample),),
     "RoiAlign": (Rule(16, _default("coordinate_transformation_mode", "output_half_pixel")),),
     "Scatter": (Rule(11, _named("ScatterElements")),),
     "Slice": (Rule(10, _to_inputs("starts", "ends", "axes")),),

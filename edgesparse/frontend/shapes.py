@@ -12,7 +12,7 @@ from onnx_ir.passes.common import _c_api_utils
 
 from edgesparse import reference
 from edgesparse.errors import FrontendError, OnnxRuntimeError
-from edgesparse.frontend.fold import GROWING
+from edgesparse.frontend.fold import GROWING, constant
 from edgesparse.frontend.remedies import shape_remedy
 from edgesparse.nodes import told
 
@@ -29,6 +29,9 @@ IMAGE, SEQUENCE = 224, 128
 SAME_SHAPE = ("Not",)
 """Operators whose output has the shape of the input, although onnx has no inference for them."""
 
+
+MOST = 1 << 31
+"""Sizes, distances and scales stay below."""
 
 OPSET = 20
 """The oldest opset the later stages meet; newer models keep theirs."""
@@ -148,15 +151,46 @@ def _freeze(graph: ir.Graph, value: ir.Value, array: np.ndarray) -> None:
     graph.register_initializer(value)
 
 
-def forget_shapes(model: ir.Model) -> None:
-    """Drop every shape that is not an input's or a constant's: they may speak of dimensions no longer dynamic."""
-    for node in model.graph:
+def forget_shapes(model: ir.Model, behind: ir.Node | None = None) -> None:
+    """Drop every shape that is not an input's or a constant's, from the outputs of `behind` on: they may be others."""
+    nodes = list(model.graph)
+    for node in nodes[nodes.index(behind) if behind is not None else 0 :]:
         for value in node.outputs:
             value.shape = None
 
 
 def infer_shapes(model: ir.Model) -> ir.Model:
-    """Infer what shapes and types are still missing, by the operators' own definitions."""
+    """Infer what shapes and types are still missing, by the operators' own definitions, and sizes as ONNX Runtime."""
+    _infer(model)
+    while (node := _wrongly_resized(model)) is not None:
+        size = _resized(node)
+        forget_shapes(model, behind=node)
+        node.outputs[0].shape = ir.Shape(size or ())
+        _infer(model)
+    return model
+
+
+def _wrongly_resized(model: ir.Model) -> ir.Node | None:
+    """The first Resize whose size onnx infers otherwise: it multiplies in double precision."""
+    resizes = (node for node in model.graph if node.op_type == "Resize" and not node.domain)
+    return next((node for node in resizes if _resized(node) not in (None, static_shape(node.outputs[0]))), None)
+
+
+def _resized(node: ir.Node) -> tuple[int, ...] | None:
+    """The output shape of a Resize by constant scales: float32 products cut off, as ONNX Runtime has them."""
+    shape, scales = static_shape(node.inputs[0]), constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if shape is None or scales is None or not np.all((scales > 0) & (scales < MOST)):
+        return None
+    axes = node.attributes.get_ints("axes", range(len(shape)))
+    if len(axes) != scales.size or not all(-len(shape) <= axis < len(shape) for axis in axes):
+        return None
+    sizes = list(shape)
+    for axis, scale in zip(axes, scales.astype(np.float32).ravel(), strict=True):
+        sizes[axis] = int(np.float32(sizes[axis]) * scale)
+    return tuple(sizes)
+
+
+def _infer(model: ir.Model) -> None:
     version = model.opset_imports.get("", POOL_OPSET)
     if version >= OPSET:
         model.opset_imports[""] = max(version, POOL_OPSET)
@@ -173,7 +207,6 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     for node in model.graph:
         if node.op_type in SAME_SHAPE and not node.domain and node.inputs[0] is not None:
             node.outputs[0].shape = node.outputs[0].shape or node.inputs[0].shape
-    return model
 
 
 def _take_shapes(model: ir.Model, inferred: ir.Model) -> None:

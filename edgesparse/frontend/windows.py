@@ -1,7 +1,7 @@
 """Write out the windows of convolutions and poolings: kernel_shape, strides, dilations, pads.
 
 Where the standard and ONNX Runtime differ, ONNX Runtime is followed: SAME padding of a dilated pool is that of a window
-that is not dilated, and no output_shape is overruled by auto_pad.
+that is not dilated, no output_shape is overruled by auto_pad, and SAME makes no transposed convolution larger.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgesparse.errors import FrontendError
+from edgesparse.frontend.attributes import size_problems, window_problems
 from edgesparse.frontend.shapes import forget_shapes, infer_shapes, static_shape
 
 POOLS = ("MaxPool", "AveragePool", "LpPool")
@@ -18,17 +19,32 @@ WINDOWED = ("Conv", "ConvInteger", "ConvTranspose", *POOLS)
 SAME = ("SAME_UPPER", "SAME_LOWER")
 
 
-def resolve_dilated(model: ir.Model) -> ir.Model:
-    """Resolve SAME padding of dilated windows, whose output shapes onnx infers wrong; shapes are inferred anew."""
+def resolve_padding(model: ir.Model) -> ir.Model:
+    """Write out the windows whose output shapes onnx infers wrong; shapes are inferred anew.
+
+    These are dilated windows under SAME, and transposed convolutions whose padding follows from a size.
+    """
     for node in list(model.graph):
-        get = node.attributes
-        if node.domain or node.op_type not in WINDOWED or get.get_string("auto_pad", "") not in SAME:
-            continue
-        if node.op_type != "ConvTranspose" and set(get.get_ints("dilations") or (1,)) != {1}:
+        if not node.domain and node.op_type in WINDOWED and _is_misread(node):
             infer_shapes(model)
-            explicit_window(node)
+            if _fits(node):
+                explicit_window(node)
             forget_shapes(model)
     return model
+
+
+def _is_misread(node: ir.Node) -> bool:
+    get = node.attributes
+    if node.op_type == "ConvTranspose" and "output_shape" in get:
+        return True
+    dilated = node.op_type == "ConvTranspose" or set(get.get_ints("dilations") or (1,)) != {1}
+    return dilated and get.get_string("auto_pad", "") in SAME
+
+
+def _fits(node: ir.Node) -> bool:
+    """Whether the attributes are ones that a window has; what is wrong with others is told once shapes are known."""
+    data = static_shape(node.inputs[0])
+    return data is not None and not any(window_problems(node, data[2:])) and not any(size_problems(node, data))
 
 
 def explicit_window(node: ir.Node) -> None:
@@ -51,12 +67,13 @@ def explicit_window(node: ir.Node) -> None:
     spans = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
     if node.op_type == "ConvTranspose":
         extra = get.get_ints("output_padding") or (0,) * rank
-        if auto in SAME or "output_shape" in get:
-            if out is None:
-                return
-            zipped = zip(data[2:], out[2:], strides, spans, extra, strict=True)
+        wanted = tuple(get.get_ints("output_shape", ()))[-rank:]
+        if auto in SAME or wanted:
+            sizes = wanted or [size * stride for size, stride in zip(data[2:], strides, strict=True)]
+            zipped = zip(data[2:], sizes, strides, spans, extra, strict=True)
             totals = [stride * (i - 1) + e + span - o for i, o, stride, span, e in zipped]
-            extra = tuple(e + max(0, -total) for e, total in zip(extra, totals, strict=True))
+            if wanted:
+                extra = tuple(e + max(0, -total) for e, total in zip(extra, totals, strict=True))
             pads = _split_pads([max(0, total) for total in totals], more_first=auto != "SAME_UPPER")
         get.pop("output_shape", None)
         get["output_padding"] = ir.AttrInt64s("output_padding", tuple(extra))

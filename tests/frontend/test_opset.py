@@ -19,6 +19,12 @@ SAME = {
         """g (float[1,1,9,5] x) => (float[1,1,H,W] y)
         { s = Constant<value=float[4]{1,1,0.6,1.7}>() y = Resize<mode="nearest">(x, s) }""",
     ),
+    "resize_cubic_by_half_pixels": (
+        11,
+        """g (float[1,1,9,5] x) => (float[1,1,6,8] y) <float[0] r = {}, float[4] s = {1,1,0.7,1.7}>
+        { y = Resize<mode="cubic", coordinate_transformation_mode="tf_half_pixel_for_nn", nearest_mode="floor">(x, r, s)
+        }""",
+    ),
     "clip_limits_infinity": (7, "g (float[4] x) => (float[4] y) { z = Exp(x) i = Exp(z) y = Clip(i) }"),
     "softmax_over_several_axes": (11, "g (float[2,3,4] x) => (float[2,3,4] y) { y = Softmax<axis=-2>(x) }"),
     "mask_of_dropout": (10, "g (float[2,3] x) => (float[2,3] y, bool[2,3] m) { y, m = Dropout(x) }"),

@@ -186,7 +186,7 @@ FAULTS: dict[str, Fault] = {
     "old Resize with new defaults": _fault(
         ["Resize", "Upsample"],
         (opset.RULES, "Upsample", (opset.RULES["Upsample"][0], opset.Rule(11, _todays_defaults))),
-        (opset.RULES, "Resize", (opset.Rule(11, _todays_defaults), opset.RULES["Resize"][1])),
+        (opset.RULES, "Resize", (opset.Rule(11, _todays_defaults),)),
     ),
     "old Hardmax along one axis": _fault(["Hardmax"], (opset.RULES, "Hardmax", ())),
     "a window behind the image": _fault(["AveragePool", "MaxPool"], (shapes, "POOL_OPSET", shapes.OPSET)),

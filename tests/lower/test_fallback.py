@@ -44,6 +44,14 @@ GROUPS = {
         { a = Neg(x) b = Gather<axis=0>(a, i) y = Relu(b) }""",
     "resize_without_roi": """g (float[1,2,5,6] x) => (float[1,2,10,9] y)
         <float[0] roi = {}, float[4] scales = {1.0, 1.0, 2.0, 1.5}> { y = Resize<mode="linear">(x, roi, scales) }""",
+    "resize_to_the_nearest": """g (float[1,2,5,7] x) => (float[1,2,9,4] y) <int64[4] sizes = {1,2,9,4}>
+        { y = Resize<nearest_mode="round_prefer_ceil", coordinate_transformation_mode="asymmetric">(x, , , sizes) }""",
+    "resize_crops_one_axis": """g (float[1,2,5,7] x) => (float[1,2,6,7] y)
+        <float[8] roi = {0,0,0.1,-0.2,1,1,0.8,1.2}, float[4] scales = {1.0, 1.0, 1.3, 1.0}>
+        { y = Resize<mode="cubic", coordinate_transformation_mode="tf_crop_and_resize">(x, roi, scales) }""",
+    "resize_crops_nothing": """g (float[1,2,5,7] x) => (float[1,2,5,7] y)
+        <float[8] roi = {0,0,0.1,-0.2,1,1,0.8,1.2}, float[4] scales = {1.0, 1.0, 1.0, 1.0}>
+        { y = Resize<mode="linear", coordinate_transformation_mode="tf_crop_and_resize">(x, roi, scales) }""",
     "sum_of_nothing": "g (float[2,0] x) => (float[2] y) <int64[1] a = {1}> { y = ReduceSum<keepdims=0>(x, a) }",
     "power": "g (float[3,9] x) => (float[3,9] y) <float two = {2.0}> { y = Pow(x, two) }",
     "half": "g (float16[4,50] x) => (float16[4,50] y) { a = Tanh(x) y = Mul(a, x) }",

@@ -45,7 +45,9 @@ def resize(e: Expression) -> te.Tensor:
     outside: list[tuple[int, te.Tensor]] = []
     value = data
     work = "float64" if data.dtype == "float64" else "float32"
-    for number, axis in enumerate(_axes(e.node)):
+    axes = _axes(e.node)
+    resized = any(axis.scale != 1.0 or axis.size != axis.result for axis in axes)  # else ONNX Runtime copies, uncropped
+    for number, axis in enumerate(axes if resized else ()):
         taps = taps_of(e.node, axis)
         if extrapolates and taps.outside.any():
             outside.append((number, e.table(taps.outside.astype(np.int8))))
@@ -129,7 +131,7 @@ def taps_of(node: ir.Node, axis: _Axis) -> Taps:
     get = node.attributes
     mode = get.get_string("mode", "nearest")
     transform = get.get_string("coordinate_transformation_mode", "half_pixel")
-    kept = transform != "tf_crop_and_resize" or mode == "nearest"  # ONNX Runtime crops no axis that it only copies
+    kept = transform != "tf_crop_and_resize" or mode != "linear"  # only there ONNX Runtime crops an axis of scale 1
     if axis.scale == 1.0 and axis.size == axis.result and kept:
         same = np.arange(axis.size)[:, None]
         return Taps(same, np.ones_like(same, np.float64), np.zeros(axis.size, bool))
@@ -137,7 +139,7 @@ def taps_of(node: ir.Node, axis: _Axis) -> Taps:
     outside = (x < 0) | (x > axis.size - 1)
     if mode == "nearest":
         rounding = get.get_string("nearest_mode", "round_prefer_floor")
-        places = _ROUNDINGS[rounding](x).astype(np.int64)[:, None]
+        places = _ROUNDINGS[rounding](x.astype(np.float64)).astype(np.int64)[:, None]
         return Taps(np.clip(places, 0, axis.size - 1), np.ones(places.shape), outside)
     shrink = min(axis.scale, 1.0) if get.get_int("antialias", 0) else 1.0
     coefficient = get.get_float("cubic_coeff_a", -0.75)
@@ -153,9 +155,12 @@ def taps_of(node: ir.Node, axis: _Axis) -> Taps:
     return Taps(np.clip(places, 0, axis.size - 1), weights, outside)
 
 
+_TIE = 0.5 + 1e-6
+"""What counts as half way, as in ONNX Runtime: places are rounded when they are computed."""
+
 _ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "round_prefer_floor": lambda x: np.ceil(x - _TIE),
+    "round_prefer_ceil": lambda x: np.floor(x + _TIE),
     "floor": np.floor,
     "ceil": np.ceil,
 }
