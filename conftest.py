@@ -6,6 +6,7 @@ They read nothing of the user's: their home, and that of what they start, is an 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,9 @@ HOME = tempfile.TemporaryDirectory(prefix="home-", dir=CACHE)
 for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
     os.environ.pop(variable, None)
 os.environ |= {"HOME": HOME.name, "ZIG_GLOBAL_CACHE_DIR": str(CACHE / "zig")}  # zig builds its libc once a checkout
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

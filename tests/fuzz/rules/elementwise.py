@@ -30,9 +30,10 @@ def unary(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, g.operand(dtype, within=DOMAINS.get(op)))
 
 
-@rule("Elu LeakyRelu ThresholdedRelu Selu HardSigmoid Gelu Swish Shrink IsInf", "elementwise")
+@rule("Celu Elu LeakyRelu ThresholdedRelu Selu HardSigmoid Gelu Swish Shrink IsInf", "elementwise")
 def tuned(g: Graph, op: str, dtype: str) -> None:
     numbers = {
+        "Celu": ("alpha",),
         "Elu": ("alpha",),
         "LeakyRelu": ("alpha",),
         "ThresholdedRelu": ("alpha",),
