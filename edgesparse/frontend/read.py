@@ -23,6 +23,9 @@ from edgesparse.signatures import ONNX
 if TYPE_CHECKING:
     import torch
 
+MOST_SAID = 400
+"""Characters of what a library says: a location can be of any length."""
+
 FACTORY = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 
 Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model | torch.nn.Module | torch.export.ExportedProgram"
@@ -97,12 +100,24 @@ def _parse(path: Path) -> onnx.ModelProto:
     try:
         proto.ParseFromString(data)
     except DecodeError as err:
-        raise FrontendError(f"{path}: not an ONNX model, or cut short: {said(err)}") from err
+        instead = "but text" if _is_text(data) else "or cut short"
+        raise FrontendError(
+            f"{path}: not an ONNX model, {instead}; expected an .onnx or .pt2 file, or package.module:function"
+        ) from err
     try:
         load_external_data_for_model(proto, str(path.parent))
-    except (onnx.checker.ValidationError, OSError, ValueError) as err:
-        raise FrontendError(f"{path}: external data cannot be loaded: {said(err)}") from err
+    except (onnx.checker.ValidationError, OSError, RuntimeError, ValueError) as err:
+        why = said(err)
+        why = why if len(why) <= MOST_SAID else f"{why[:MOST_SAID]}..."
+        raise FrontendError(f"{path}: external data cannot be loaded: {why}") from err
     return proto
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return not any(sign < " " and not sign.isspace() for sign in data.decode())
+    except UnicodeDecodeError:
+        return data.startswith((b"\xff\xfe", b"\xfe\xff"))
 
 
 def _from_checked(proto: onnx.ModelProto, where: str) -> ir.Model:

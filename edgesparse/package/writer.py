@@ -30,7 +30,7 @@ def write(program: Program, manifest: Mapping[str, Any], path: Path, report: byt
     """
     path = Path(path)
     chunks = list(_chunks(program, manifest, report))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.stem[:32]}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
             for chunk in chunks:

@@ -58,7 +58,7 @@ def written(path: Path) -> Iterator[Path]:
 
     Raises: PackageError: the system refuses to write.
     """
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:32]}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -178,7 +178,12 @@ class Pruning:
             )
         if pruning.permute:
             check_permute([pruning.pattern, *(own["pattern"] for own in pruning.layers.values() if "pattern" in own)])
-        return pruning if pruning.makes_zeros or pruning.structured is not None else None
+        if pruning.makes_zeros or pruning.structured is not None:
+            return pruning
+        idle = [name for name in ("calibration", "skip") if getattr(pruning, name)]
+        if idle:
+            raise PruneError(f"{' and '.join(idle)} say how to prune, and nothing how much; give sparsity, such as 0.9")
+        return None
 
     @classmethod
     def recorded(cls, record: Mapping[str, Any]) -> Pruning:

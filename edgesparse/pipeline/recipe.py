@@ -35,7 +35,8 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
     file = Path(path)
     try:
-        root = yaml.compose(content(file, "a recipe", RecipeError).decode(), Loader=yaml.SafeLoader)
+        text = content(file, "a recipe", RecipeError, remedy="write the options as YAML, such as sparsity: 0.9")
+        root = yaml.compose(text.decode(), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as err:
         raise RecipeError(f"{file}: is not a text file; expected YAML") from err
     except yaml.MarkedYAMLError as err:

@@ -26,13 +26,16 @@ def _proto(opset=20):
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"\x00\xff not a model", "not an ONNX model"),
+        (b"\x00\xff not a model", "not an ONNX model, or cut short; expected an .onnx"),
+        (b"sparsity: 0.9\nskip: [head]\n", "not an ONNX model, but text; expected an .onnx or .pt2 file"),
+        (b'{"layers": [1, 2]}', "not an ONNX model, but text; expected"),
+        ("Netz".encode("utf-16"), "not an ONNX model, but text; expected"),
         (_proto().SerializeToString()[:-20], "not an ONNX model|invalid ONNX"),
         (onnx.ModelProto(ir_version=9).SerializeToString(), "no graph with outputs"),
         (_proto(99).SerializeToString(), "opset 99 is not supported; expected 1 to"),
         (_proto().SerializeToString().replace(b"Relu", b"Rulu"), "invalid ONNX: No Op registered for Rulu"),
     ],
-    ids=["empty", "noise", "truncated", "no graph", "future opset", "unknown operator"],
+    ids=["empty", "noise", "YAML", "JSON", "UTF-16", "truncated", "no graph", "future opset", "unknown operator"],
 )
 def test_bad_file_is_one_line(tmp_path, content, message):
     path = tmp_path / "bad.onnx"
@@ -77,6 +80,21 @@ def test_external_data_elsewhere_is_refused(tmp_path, location):
 
     with pytest.raises(FrontendError, match="external data cannot be loaded"):
         read(folder / "m.onnx")
+
+
+@pytest.mark.parametrize("entry", [{"location": "x" * 5000}, {"location": "w.bin", "offset": "abc"}])
+def test_a_place_of_external_data_that_is_none_is_one_short_line(tmp_path, entry):
+    proto = _proto()
+    tensor = proto.graph.initializer.add(name="w", dims=[4], data_type=onnx.TensorProto.FLOAT)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in entry.items():
+        tensor.external_data.add(key=key, value=value)
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+
+    with pytest.raises(FrontendError, match="external data cannot be loaded") as caught:
+        read(tmp_path / "m.onnx")
+
+    assert len(str(caught.value)) < 1000
 
 
 def test_initializers_listed_as_inputs_leave_the_signature():

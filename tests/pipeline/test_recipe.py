@@ -105,6 +105,9 @@ def test_files_that_are_no_text_or_not_there_are_named(tmp_path):
 
     with pytest.raises(RecipeError, match="bytes.yaml: is not a text file"):
         edgesparse.read_recipe(tmp_path / "bytes.yaml")
+    (tmp_path / "model.yaml").write_bytes(b"\x08\x09\x12\x00")
+    with pytest.raises(RecipeError, match="is an ONNX model, expected a recipe; remedy: write the options as YAML"):
+        edgesparse.read_recipe(tmp_path / "model.yaml")
     with pytest.raises(RecipeError, match="no.yaml: cannot be read: No such file"):
         edgesparse.read_recipe(tmp_path / "no.yaml")
     with pytest.raises(RecipeError, match="odd.yaml: not YAML: unacceptable character"):
@@ -173,6 +176,7 @@ def test_an_artifact_records_the_options_of_its_layers(model, tmp_path):
     ("options", "reason"),
     [
         ({}, "nothing says how much to prune"),
+        ({"calibration": "no.npz", "skip": ["[("]}, "calibration and skip say how to prune, and nothing how much"),
         (
             {"layers": {"tail*": {"sparsity": 0.5}}},
             "layers: 'tail*' matches no layer that can be pruned; there are stem",
