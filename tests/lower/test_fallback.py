@@ -44,6 +44,8 @@ GROUPS = {
         { a = Neg(x) b = Gather<axis=0>(a, i) y = Relu(b) }""",
     "resize_without_roi": """g (float[1,2,5,6] x) => (float[1,2,10,9] y)
         <float[0] roi = {}, float[4] scales = {1.0, 1.0, 2.0, 1.5}> { y = Resize<mode="linear">(x, roi, scales) }""",
+    "max_of_padding": """g (double[1,2,5,4] x) => (double[1,2,2,1] y, int64[1,2,2,1] i)
+        { y, i = MaxPool<kernel_shape=[2,2], dilations=[5,5], pads=[1,1,1,1], storage_order=1>(x) }""",
     "resize_to_the_nearest": """g (float[1,2,5,7] x) => (float[1,2,9,4] y) <int64[4] sizes = {1,2,9,4}>
         { y = Resize<nearest_mode="round_prefer_ceil", coordinate_transformation_mode="asymmetric">(x, , , sizes) }""",
     "resize_crops_one_axis": """g (float[1,2,5,7] x) => (float[1,2,6,7] y)

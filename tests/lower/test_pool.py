@@ -16,6 +16,7 @@ CASES = {
     "max_ceil": single("MaxPool", [random((1, 3, 15, 16))], kernel_shape=[3, 2], strides=[2, 3], ceil_mode=1),
     "max_negative": single("MaxPool", [-np.abs(random((1, 2, 5, 9)))], kernel_shape=[3, 3], pads=[1] * 4),
     "max_dilated": single("MaxPool", [random((1, 2, 12, 17))], kernel_shape=[3, 3], dilations=[2, 2]),
+    "max_of_padding": single("MaxPool", [random((1, 2, 5, 4))], kernel_shape=[2, 2], dilations=[5, 5], pads=[1] * 4),
     "max_1d": single("MaxPool", [random((2, 3, 33))], kernel_shape=[3], strides=[2], pads=[1, 0]),
     "max_stride_3": single("MaxPool", [random((1, 2, 20, 33))], kernel_shape=[3, 3], strides=[3, 3]),
     "max_13x13": single("MaxPool", [random((1, 2, 20, 20))], kernel_shape=[13, 13], pads=[6] * 4),

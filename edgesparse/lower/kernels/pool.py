@@ -17,6 +17,9 @@ from edgesparse.lower.nodes import ints, tensor
 from edgesparse.targets import Target
 from edgesparse.windows import window_of
 
+LOWEST = float(np.finfo(np.float32).min)
+"""The maximum of no pixel, and of -inf, as in ONNX Runtime."""
+
 
 def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
     """Lower pooling over one or two spatial axes, with a window or global; None for any other node.
@@ -45,14 +48,14 @@ def max_pool(window: Window, target: Target) -> Kernel:
 
     Over-read: x, below 64 bytes.
     """
-    stencil = Stencil(window, window.batch * window.channels, target, fill=float("-inf"))
+    stencil = Stencil(window, window.batch * window.channels, target, fill=LOWEST)
     lanes, size = stencil.lanes, window.height * window.width
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
         def fold(image: Expr) -> Fold:
             return Fold(
                 x0=T.bind(image * size),
-                start=lambda: lanes.splat(float("-inf")),
+                start=lambda: lanes.splat(LOWEST),
                 step=lambda acc, _, value: maximum(acc, value),
                 finish=lambda acc, _: acc,
                 join=maximum,

@@ -174,7 +174,10 @@ _ARG_ATTRIBUTES = (("keepdims", 1), ("select_last_index", 0))
 
 
 def max_pool_with_indices(e: Expression) -> tuple[te.Tensor, te.Tensor]:
-    """Maxima and where they are, counted over the whole input, row-major or column-major."""
+    """Maxima and where they are, counted over the whole input, row-major or column-major.
+
+    The maximum of no pixel is the lowest finite number, at place -1 of every axis, as in ONNX Runtime.
+    """
     data, out = e.input(0), tensor(e.node.outputs[0])
     sizes, spatial = [int(size) for size in data.shape[2:]], len(data.shape) - 2
     window = ints(e.node, "kernel_shape")
@@ -207,9 +210,15 @@ def max_pool_with_indices(e: Expression) -> tuple[te.Tensor, te.Tensor]:
         return larger((there, value), axis=taps)
 
     place, value = te.compute(out.shape, element, "max_pool")
-    return te.compute(out.shape, lambda *at: value(*at), "maxima"), te.compute(
-        out.shape, lambda *at: place(*at), "places"
-    )
+
+    def maximum(*at: Expr) -> Expr:
+        return tirx.Select(place(*at) >= 0, value(*at), tirx.min_value(dtype))
+
+    def where(*at: Expr) -> Expr:
+        before = ((at[0] * data.shape[1] + at[1]) * prod(sizes) - sum(weights)).astype("int64")
+        return tirx.Select(place(*at) >= 0, place(*at), before)
+
+    return te.compute(out.shape, maximum, "maxima"), te.compute(out.shape, where, "places")
 
 
 def _expand(e: Expression) -> te.Tensor:
