@@ -143,33 +143,39 @@ NAN_GUARD = RewriteRule(_guarded_softmax, _unguarded, _is_product)
 
 
 @cache
-def _gelu_rules() -> RewriteRuleSet:
+def _families() -> tuple[tuple[int, str, RewriteRuleSet], ...]:
+    """Rules, the first opset that has what they write, and the rarest operator of what they look for."""
     divided = [_gelu_divided, _gelu_half_erf_divided, _gelu_half_x_divided]
     multiplied = [_gelu_multiplied, _gelu_half_erf_multiplied, _gelu_half_x_multiplied]
-    written = [RewriteRule(source, _gelu, _is_gelu(math.sqrt(2))) for source in divided]
-    written += [RewriteRule(source, _gelu, _is_gelu(math.sqrt(0.5))) for source in multiplied]
-    written += [RewriteRule(source, _gelu_by_tanh, _is_tanh_gelu) for source in (_tanh_gelu, _tanh_gelu_half_x)]
-    return RewriteRuleSet(written, commute=True)
-
-
-@cache
-def _hardswish_rules() -> RewriteRuleSet:
-    sources = (_hardswish, _hardswish_late, _hardswish_divided, _hardswish_late_divided)
-    written = [RewriteRule(source, _to_hardswish, _is_hardswish) for source in sources]
-    written.append(RewriteRule(_hardswish_by_sigmoid, _to_hardswish, _is_sigmoid_of_hardswish))
-    return RewriteRuleSet(written, commute=True)
+    by_erf = [RewriteRule(source, _gelu, _is_gelu(math.sqrt(2))) for source in divided]
+    by_erf += [RewriteRule(source, _gelu, _is_gelu(math.sqrt(0.5))) for source in multiplied]
+    by_tanh = [RewriteRule(source, _gelu_by_tanh, _is_tanh_gelu) for source in (_tanh_gelu, _tanh_gelu_half_x)]
+    clipped = (_hardswish, _hardswish_late, _hardswish_divided, _hardswish_late_divided)
+    by_clip = [RewriteRule(source, _to_hardswish, _is_hardswish) for source in clipped]
+    by_sigmoid = [RewriteRule(_hardswish_by_sigmoid, _to_hardswish, _is_sigmoid_of_hardswish)]
+    return (
+        (HARDSWISH_OPSET, "Clip", RewriteRuleSet(by_clip, commute=True)),
+        (HARDSWISH_OPSET, "HardSigmoid", RewriteRuleSet(by_sigmoid, commute=True)),
+        (GELU_OPSET, "Erf", RewriteRuleSet(by_erf, commute=True)),
+        (GELU_OPSET, "Pow", RewriteRuleSet(by_tanh, commute=True)),
+    )
 
 
 def fuse_patterns(model: ir.Model) -> None:
     """Write Gelu, HardSwish, Clip and LayerNormalization as single operators, in place, where the opset has them."""
     opset = model.opset_imports.get("", 0)
     _fuse_clips(model.graph)
-    if opset >= HARDSWISH_OPSET:
-        _hardswish_rules().apply_to_model(model)
     if opset >= LAYERNORM_OPSET:
         fuse_layer_norms(model)
-    if opset >= GELU_OPSET:
-        _gelu_rules().apply_to_model(model)
+    for since, operator, rules in _families():
+        if opset >= since:
+            _apply(rules, model, operator)
+
+
+def _apply(rules: RewriteRuleSet, model: ir.Model, operator: str) -> None:
+    """Apply rules to a model with that operator: in one without, to try them at every node takes long for nothing."""
+    if any(node.op_type == operator for node in model.graph.all_nodes()):
+        rules.apply_to_model(model)
 
 
 def _fuse_clips(graph: ir.Graph) -> None:
@@ -206,4 +212,4 @@ def _bound(node: ir.Node | None) -> tuple[ir.Value, np.ndarray] | None:
 def drop_leftovers(model: ir.Model) -> None:
     """Remove what the other passes uncover, in place: transposes of transposes, guards against NaN that cannot be."""
     merge_transposes(model.graph)
-    RewriteRuleSet([NAN_GUARD]).apply_to_model(model)
+    _apply(RewriteRuleSet([NAN_GUARD]), model, "IsNaN")
