@@ -188,12 +188,9 @@ def _rotated(node: ir.Node, shapes: list[Shape | None]) -> str | None:
     expected = (batch, steps)
     if sines is not None and sines != cosines:
         return f"cosines have the shape {list(cosines)} and sines {list(sines)}, expected the same"
-    if len(shapes) > 3 and positions is not None:
-        return (
-            None
-            if positions == expected
-            else f"positions have the shape {list(positions)}, expected [{batch}, {steps}]"
-        )
+    if positions is not None:
+        fits = positions == expected
+        return None if fits else f"positions have the shape {list(positions)}, expected [{batch}, {steps}]"
     if len(cosines) == 3 and cosines[:2] != expected:
         return f"cosines have the shape {list(cosines)}, expected [{batch}, {steps}, ...]"
     return None

@@ -162,18 +162,21 @@ def forget_shapes(model: ir.Model, behind: ir.Node | None = None) -> None:
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Infer what shapes and types are still missing, by the operators' own definitions, and sizes as ONNX Runtime."""
     _infer(model)
-    while (node := _wrongly_resized(model)) is not None:
-        size = _resized(node)
+    while (found := _wrongly_resized(model)) is not None:
+        node, shape = found
         forget_shapes(model, behind=node)
-        node.outputs[0].shape = ir.Shape(size or ())
+        node.outputs[0].shape = ir.Shape(shape)
         _infer(model)
     return model
 
 
-def _wrongly_resized(model: ir.Model) -> ir.Node | None:
-    """The first Resize whose size onnx infers otherwise: it multiplies in double precision."""
-    resizes = (node for node in model.graph if node.op_type == "Resize" and not node.domain)
-    return next((node for node in resizes if _resized(node) not in (None, static_shape(node.outputs[0]))), None)
+def _wrongly_resized(model: ir.Model) -> tuple[ir.Node, tuple[int, ...]] | None:
+    """The first Resize whose shape onnx infers otherwise, multiplying in double precision; and the shape it has."""
+    for node in model.graph:
+        shape = _resized(node) if node.op_type == "Resize" and not node.domain else None
+        if shape is not None and shape != static_shape(node.outputs[0]):
+            return node, shape
+    return None
 
 
 def _resized(node: ir.Node) -> tuple[int, ...] | None:

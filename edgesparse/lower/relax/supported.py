@@ -139,7 +139,7 @@ def _unblocked(node: ir.Node) -> str | None:
 
 
 def _quantize(node: ir.Node) -> str | None:
-    return _unblocked(node) if _is_real(node) else "of integers, cast them to float before"
+    return _of_floats(node) or _unblocked(node)
 
 
 def _is_real(node: ir.Node) -> bool:
@@ -151,7 +151,7 @@ def _real(node: ir.Node) -> str | None:
     return None if _is_real(node) else "logarithms of integers, cast them to float before"
 
 
-def _erf(node: ir.Node) -> str | None:
+def _of_floats(node: ir.Node) -> str | None:
     return None if _is_real(node) else "of integers, cast them to float before"
 
 
@@ -189,7 +189,7 @@ _CONDITIONS: dict[str, Callable[[ir.Node], str | None]] = {
     "BatchNormalization": _batch_normalization,
     "DequantizeLinear": _unblocked,
     "Dropout": _dropout,
-    "Erf": _erf,
+    "Erf": _of_floats,
     "Gemm": _gemm,
     "GridSample": _grid_sample,
     "GroupNormalization": _group_normalization,
