@@ -1,4 +1,4 @@
-"""Write what can be said in several ways in one way: Gemm, Sum, reshapes, paddings, order of operands."""
+"""Write what can be said in several ways in one way: Gemm, Sum, norms, reshapes, paddings, order of operands."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from edgesparse.frontend.shapes import static_shape
 from edgesparse.frontend.windows import WINDOWED, explicit_window, global_pool
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "Cast", "Expand")
+
+NORMS = ("LayerNormalization", "RMSNormalization")
 
 JOINING = ("Concat", "Max", "Mean", "Min")
 """Operators of any number of operands."""
@@ -32,6 +34,8 @@ def canonicalise(model: ir.Model) -> None:
             _split_sum(model.graph, node)
         elif node.op_type in JOINING:
             _narrow(model.graph, node)
+        elif node.op_type in NORMS:
+            _plain_norm(model.graph, node)
         elif node.op_type in RESHAPES:
             _plain_reshape(model.graph, node)
         elif node.op_type in ("Add", "Mul") and constant(node.inputs[0]) is not None:
@@ -146,6 +150,29 @@ def _narrow(graph: ir.Graph, node: ir.Node) -> None:
     if node.op_type == "Mean":
         steps.append(_scaled(graph, values[0], 1 / len(node.inputs), f"{node.name}_mean", out))
     replace(graph, node, steps)
+
+
+def _plain_norm(graph: ir.Graph, node: ir.Node) -> None:
+    """A gain or bias that is not one number for each normalised element becomes a Mul or an Add behind it."""
+    x, *parameters = node.inputs
+    shape, out = static_shape(x), node.outputs[0]
+    if x is None or x.dtype is None or shape is None:
+        return
+    normal = shape[node.attributes.get_int("axis", -1) :]
+    if all(static_shape(value) in (normal, None) for value in parameters):
+        return
+    node.resize_inputs(2)
+    node.replace_input_with(1, add_constant(graph, np.ones(normal, x.dtype.numpy()), f"{node.name}_ones"))
+    steps: list[ir.Node] = []
+    for op, value in zip(("Mul", "Add"), parameters, strict=False):
+        if value is not None:
+            last = steps[-1].outputs[0] if steps else out
+            steps.append(_step(op, [last, value], f"{node.name}_{op.lower()}", out))
+    last = steps[-1].outputs[0]
+    node.append(steps)
+    out.replace_all_uses_with(last, replace_graph_outputs=True)
+    steps[0].replace_input_with(0, out)
+    out.name, last.name = f"{out.name}_normalised", out.name
 
 
 def _plain_reshape(graph: ir.Graph, node: ir.Node) -> None:

@@ -30,6 +30,18 @@ def test_every_way_to_write_it_is_recognised(square, divide):
     assert ops(normal) == ["LayerNormalization"]
 
 
+@pytest.mark.parametrize("shape", [(4, 1), (4, 4), (1, 4), (4, 1, 4), (1,), ()], ids=str)
+def test_a_gain_of_other_axes_stands_behind_the_norm(shape):
+    for axis, outputs in itertools.product((-1, 1), ("y", "y, m, s")):
+        body = f"{outputs} = LayerNormalization <axis = {axis}> (x, g, b)"
+        normal = normal_of(
+            f"g (float[4, 4, 4] x) => ({outputs}) {{ {body} }}", g=floats(*shape), b=floats(*shape, seed=1)
+        )
+
+        whole = shape == (4,) * -(axis if axis < 0 else axis - 3)
+        assert ops(normal) == ["LayerNormalization", *(["Mul", "Add"] if not whole else [])]
+
+
 @pytest.mark.parametrize("axes", [(2,), (-2, -1), (1, 2), (0, 1, 2)])
 @pytest.mark.parametrize("shape", [(4,), (1, 4), (4, 1), (4, 4), (1, 4, 4), (4, 1, 1), (1,), (1, 1, 1), ()], ids=str)
 def test_the_gain_goes_in_where_it_is_of_the_normalised_axes_and_stays_behind_elsewhere(axes, shape):

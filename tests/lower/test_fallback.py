@@ -46,11 +46,25 @@ GROUPS = {
         <float[0] roi = {}, float[4] scales = {1.0, 1.0, 2.0, 1.5}> { y = Resize<mode="linear">(x, roi, scales) }""",
     "max_of_padding": """g (double[1,2,5,4] x) => (double[1,2,2,1] y, int64[1,2,2,1] i)
         { y, i = MaxPool<kernel_shape=[2,2], dilations=[5,5], pads=[1,1,1,1], storage_order=1>(x) }""",
+    "max_pool_of_minus_infinity": """g (float[1,2,5,4,3] x) => (float[1,2,4,3,2] y) <float i = {-inf}>
+        { z = Mul(x, x) w = Sub(i, z) y = MaxPool<kernel_shape=[2,2,2]>(w) }""",
+    "steps_beyond_the_axis": """g (float[2,7] x) => (float[1,1] y)
+        <int64[2] s = {-1,2}, int64[2] e = {-9,9}, int64[2] a = {0,1},
+         int64[2] t = {-9223372036854775808,9223372036854775807}> { y = Slice(x, s, e, a, t) }""",
+    "resize_to_the_same_size": """g (float[1,2,3,33] x) => (float[1,2,3,42] y) <float[4] scales = {1.0, 1.0, 1.3, 1.3}>
+        { y = Resize<mode="cubic", antialias=1>(x, , scales) }""",
+    "resize_of_nothing": """g (float[1,2,7,6] x) => (float[1,2,7,6] y) <float[4] scales = {1.0, 1.0, 1.1, 1.0}>
+        { y = Resize<mode="linear">(x, , scales) }""",
+    "resize_symmetric": """g (float[1,2,3,5] x) => (float[1,2,1,5] y) <int64[4] sizes = {1,2,1,5}>
+        { y = Resize<nearest_mode="floor", coordinate_transformation_mode="half_pixel_symmetric">(x, , , sizes) }""",
     "resize_to_the_nearest": """g (float[1,2,5,7] x) => (float[1,2,9,4] y) <int64[4] sizes = {1,2,9,4}>
         { y = Resize<nearest_mode="round_prefer_ceil", coordinate_transformation_mode="asymmetric">(x, , , sizes) }""",
     "resize_crops_one_axis": """g (float[1,2,5,7] x) => (float[1,2,6,7] y)
         <float[8] roi = {0,0,0.1,-0.2,1,1,0.8,1.2}, float[4] scales = {1.0, 1.0, 1.3, 1.0}>
         { y = Resize<mode="cubic", coordinate_transformation_mode="tf_crop_and_resize">(x, roi, scales) }""",
+    "resize_crops_what_it_resizes": """g (float[1,2,5,7] x) => (float[1,2,6,7] y)
+        <float[8] roi = {0,0,0.1,-0.2,1,1,0.8,1.2}, int64[4] sizes = {1,2,6,7}>
+        { y = Resize<mode="linear", coordinate_transformation_mode="tf_crop_and_resize">(x, roi, , sizes) }""",
     "resize_crops_nothing": """g (float[1,2,5,7] x) => (float[1,2,5,7] y)
         <float[8] roi = {0,0,0.1,-0.2,1,1,0.8,1.2}, float[4] scales = {1.0, 1.0, 1.0, 1.0}>
         { y = Resize<mode="linear", coordinate_transformation_mode="tf_crop_and_resize">(x, roi, scales) }""",

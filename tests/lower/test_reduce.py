@@ -19,6 +19,7 @@ CASES = {
     "global_mean": single("GlobalAveragePool", [random((2, 37, 7, 7))]),
     "global_mean_1d": single("GlobalAveragePool", [random((2, 3, 129))]),
     "global_max": single("GlobalMaxPool", [-np.abs(random((1, 5, 9, 9)))]),
+    "global_max_of_minus_infinity": single("GlobalMaxPool", [np.full((1, 5, 3, 3), -np.inf, np.float32)]),
     "mean_last": single("ReduceMean", [random((3, 5, 33))], constants=axes(-1)),
     "mean_attribute": single("ReduceMean", [random((3, 5, 33))], opset=13, axes=[1, 2], keepdims=0),
     "mean_channels_last": single("ReduceMean", [random((2, 7, 7, 70))], constants=axes(1, 2), keepdims=0),

@@ -59,21 +59,31 @@ def _layer_norm(c: Choice) -> Node | None:
     axis = -1 if c["axis"] is None else axis_of(c)
     if axis is None or not c.rank:
         return None
-    shape = c.shape()[axis:]
-    scale = c.data((1,) * (len(shape) - 1) + shape[-1:] if c["scale"] == "last" else shape)
+    scale = _scale(c, axis)
     said = attributes(c, "axis", "epsilon", "stash_type")
     return Node(
         [c.data(), scale, c.data(scale.shape) if c["bias"] else None], said, frozenset(c["constant"]), c["outputs"]
     )
 
 
+def _scale(c: Choice, axis: int) -> np.ndarray:
+    """One number for each element that is normalised together, or for each of some other axes."""
+    shape = tuple(c.shape())
+    normal = shape[axis:]
+    shapes = {
+        "full": normal,
+        "last": (*[1] * (len(normal) - 1), *normal[-1:]),
+        "other": (*shape[:-1], 1),
+        "every": shape,
+    }
+    return c.data(shapes[c["scale"]])
+
+
 def _rms_norm(c: Choice) -> Node | None:
     axis = -1 if c["axis"] is None else axis_of(c)
     if axis is None or not c.rank:
         return None
-    shape = c.shape()[axis:]
-    scale = c.data((1,) * (len(shape) - 1) + shape[-1:] if c["scale"] == "last" else shape)
-    return Node([c.data(), scale], attributes(c, "axis", "epsilon", "stash_type"), frozenset(c["constant"]))
+    return Node([c.data(), _scale(c, axis)], attributes(c, "axis", "epsilon", "stash_type"), frozenset(c["constant"]))
 
 
 def _channels(c: Choice) -> int:
@@ -180,7 +190,7 @@ OPERATORS = [
             "rank": RANKS,
             "axis": (None, *AXIS),
             "bias": (True, False),
-            "scale": ("full", "last"),
+            "scale": ("full", "last", "other", "every"),
             "stash_type": (None, 1),
             "outputs": (1, 3),
             **_NORM,
@@ -189,7 +199,13 @@ OPERATORS = [
     ),
     Operator(
         "RMSNormalization",
-        {"rank": RANKS, "axis": (None, *AXIS), "scale": ("full", "last"), "stash_type": (None, 1), **_NORM},
+        {
+            "rank": RANKS,
+            "axis": (None, *AXIS),
+            "scale": ("full", "last", "other", "every"),
+            "stash_type": (None, 1),
+            **_NORM,
+        },
         _rms_norm,
     ),
     Operator(

@@ -10,15 +10,12 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.operands import operand, output_count
-from edgesparse.lower.kernels.reduce import lower_reduce
+from edgesparse.lower.kernels.reduce import LOWEST, lower_reduce
 from edgesparse.lower.kernels.stencil import Fold, Stencil, fits
 from edgesparse.lower.kernels.vectors import add, maximum
 from edgesparse.lower.nodes import ints, tensor
 from edgesparse.targets import Target
 from edgesparse.windows import window_of
-
-LOWEST = float(np.finfo(np.float32).min)
-"""The maximum of no pixel, and of -inf, as in ONNX Runtime."""
 
 
 def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
 import onnx_ir as ir
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
@@ -34,10 +35,13 @@ class Reduction:
         return {"sum": lambda: a + b, "max": lambda: T.max(a, b), "min": lambda: T.min(a, b)}[self.name]()
 
 
+LOWEST = float(np.finfo(np.float32).min)
+"""The maximum of no pixel, and of -inf, as in ONNX Runtime."""
+
 _INFINITY = float("inf")
 _REDUCTIONS = {
     "GlobalAveragePool": Reduction("sum", 0.0, mean=True),
-    "GlobalMaxPool": Reduction("max", -_INFINITY),
+    "GlobalMaxPool": Reduction("max", LOWEST),
     "ReduceMean": Reduction("sum", 0.0, mean=True),
     "ReduceSum": Reduction("sum", 0.0),
     "ReduceMax": Reduction("max", -_INFINITY),

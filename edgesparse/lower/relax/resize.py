@@ -46,7 +46,7 @@ def resize(e: Expression) -> te.Tensor:
     value = data
     work = "float64" if data.dtype == "float64" else "float32"
     axes = _axes(e.node)
-    resized = any(axis.scale != 1.0 or axis.size != axis.result for axis in axes)  # else ONNX Runtime copies, uncropped
+    resized = any(axis.size != axis.result for axis in axes)  # else ONNX Runtime copies, whatever the scale or region
     for number, axis in enumerate(axes if resized else ()):
         taps = taps_of(e.node, axis)
         if extrapolates and taps.outside.any():
@@ -131,8 +131,8 @@ def taps_of(node: ir.Node, axis: _Axis) -> Taps:
     get = node.attributes
     mode = get.get_string("mode", "nearest")
     transform = get.get_string("coordinate_transformation_mode", "half_pixel")
-    kept = transform != "tf_crop_and_resize" or mode != "linear"  # only there ONNX Runtime crops an axis of scale 1
-    if axis.scale == 1.0 and axis.size == axis.result and kept:
+    antialias = get.get_int("antialias", 0) != 0
+    if axis.size == axis.result and (axis.scale == 1.0 or (antialias and mode != "nearest")):  # nor is it cropped
         same = np.arange(axis.size)[:, None]
         return Taps(same, np.ones_like(same, np.float64), np.zeros(axis.size, bool))
     x = _coordinates(axis, transform)
@@ -141,7 +141,7 @@ def taps_of(node: ir.Node, axis: _Axis) -> Taps:
         rounding = get.get_string("nearest_mode", "round_prefer_floor")
         places = _ROUNDINGS[rounding](x.astype(np.float64)).astype(np.int64)[:, None]
         return Taps(np.clip(places, 0, axis.size - 1), np.ones(places.shape), outside)
-    shrink = min(axis.scale, 1.0) if get.get_int("antialias", 0) else 1.0
+    shrink = min(axis.scale, 1.0) if antialias else 1.0
     coefficient = get.get_float("cubic_coeff_a", -0.75)
     kernel, radius = (_triangle, 1) if mode == "linear" else ((lambda d: _cubic(d, coefficient)), 2)
     reach = int(np.ceil(radius / shrink))
@@ -180,7 +180,8 @@ def _coordinates(axis: _Axis, transform: str) -> np.ndarray:
         case "tf_half_pixel_for_nn":
             return (at + half) / scale
         case "half_pixel_symmetric":
-            return size / 2 * (1 - result / (scale * size)) + (at + half) / scale - half
+            shift = size / 2 * (1 - result / (scale * size))
+            return (shift + (at + 0.5).astype(np.float64) / scale - 0.5).astype(np.float32)
         case "tf_crop_and_resize":
             start, end = (np.float32(place) for place in axis.roi)
             if axis.result > 1:

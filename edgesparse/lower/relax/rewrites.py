@@ -44,6 +44,24 @@ def _space_to_depth(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[st
     return [b.reshape(b("Transpose", split, perm=order), [n, c * size * size, h // size, w // size])]
 
 
+def _slice(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Steps as TVM can count with: one as long as the axis takes one element, as longer ones do."""
+    steps = constant(node.inputs[4]) if len(inputs) > 4 else None
+    if steps is None:
+        return [b("Slice", *inputs)]
+    most = max(shape_of(node.inputs[0]), default=1) + 1
+    return [b("Slice", *inputs[:4], b.constant(np.clip(steps, -most, most)))]
+
+
+def _max_pool(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """The maximum of -inf is the lowest finite number, as in ONNX Runtime."""
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    result = b("MaxPool", *inputs, **attributes)
+    if dtype_of(node.inputs[0]) != np.float32:
+        return [result]
+    return [b("Max", result, b.constant(np.array(np.finfo(np.float32).min)))]
+
+
 def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     """Small constant exponents are products; mixed and integer operands go through a float that holds them.
 
@@ -297,6 +315,7 @@ REWRITES: dict[str, Rewrite] = {
     "IsInf": _is_inf,
     "LRN": _lrn,
     "LpNormalization": _lp_normalization,
+    "MaxPool": _max_pool,
     "MeanVarianceNormalization": _mean_variance,
     "Mod": _mod,
     "Pow": _pow,
@@ -305,6 +324,7 @@ REWRITES: dict[str, Rewrite] = {
     "Shape": _shape,
     "Shrink": _shrink,
     "Size": _shape,
+    "Slice": _slice,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,
     "Swish": _swish,
