@@ -75,7 +75,7 @@ def pruning(command: Command) -> Command:
         click.option("--resume", is_flag=True, help="Go on with a search that was interrupted."),
         click.option(
             "--method",
-            help="Which weights go first: magnitude, wanda or sparsegpt, which is the default with calibration.",
+            help="How weights are chosen: magnitude, wanda, sparsegpt, or admm, the default where there are samples.",
         ),
         click.option(
             "--allocation",
@@ -87,6 +87,12 @@ def pruning(command: Command) -> Command:
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
         click.option("--calibration", type=FILE, help="An .npz with samples of every input, by its name."),
         click.option("--reconstruct", is_flag=True, help="Fit the weights that stay to the samples."),
+        click.option(
+            "--match",
+            default="dense",
+            show_default=True,
+            help="What the outputs of a layer are fitted to: those of the dense network, or its own.",
+        ),
         click.option("--permute", is_flag=True, help="With N:M, reorder channels before, so that more can stay."),
         click.option(
             "--structured",

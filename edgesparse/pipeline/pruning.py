@@ -66,6 +66,7 @@ class PruningOptions(TypedDict, total=False):
     skip: Sequence[str]
     calibration: Calibration
     reconstruct: bool
+    match: str
     permute: bool
     layers: Mapping[str, LayerOptions]
     latency: str | None
@@ -86,12 +87,14 @@ class Pruning:
 
     Args:
         sparsity: share of the prunable weights to remove; None where each layer or the pattern says it.
-        method: which weights go first, and what becomes of the others; where none is given, sparsegpt with calibration.
+        method: which weights go first, and what becomes of the others; where none is given, admm with calibration.
         allocation: how layers share the sparsity.
         pattern: block RxQ of weights that go together, or N:M along the input channels.
         skip: shell patterns on the names of layers that stay dense.
         calibration: samples by input name, or the .npz file that holds them.
         reconstruct: choose the values of the weights that stay anew, so that outputs change least.
+        match: where weights that stay change, what a layer's outputs should be on the samples: those of the "dense"
+            network, or what its "own" dense weights give on what the network pruned so far brings.
         permute: for N:M, reorder channels before, where no output changes by it, so that more magnitude stays.
         layers: options for single layers, by shell pattern on their names; the first pattern that matches counts.
         latency: choose densities so that the compiled model takes so long, such as "8ms".
@@ -116,6 +119,7 @@ class Pruning:
     skip: tuple[str, ...] = ()
     calibration: Calibration = None
     reconstruct: bool = False
+    match: str = "dense"
     permute: bool = False
     layers: Mapping[str, LayerOptions] = field(default_factory=dict)
     latency: str | None = None
@@ -130,10 +134,11 @@ class Pruning:
     multiple: int = MULTIPLE
 
     def __post_init__(self) -> None:
-        from edgesparse.prune import ALLOCATIONS, METHODS, check_shrink, named, pattern_called
+        from edgesparse.prune import ALLOCATIONS, MATCHES, METHODS, check_shrink, named, pattern_called
 
         named(METHODS, self.method, "method")
         named(ALLOCATIONS, self.allocation, "allocation")
+        named(dict.fromkeys(MATCHES), self.match, "match")
         _check_share(self.sparsity, "sparsity")
         _check_share(self.structured, "structured")
         pattern_called(self.pattern)
@@ -167,7 +172,7 @@ class Pruning:
         if given.get("multiple") is None:
             given["multiple"] = lanes
         if given.get("method") is None:
-            given["method"] = "magnitude" if given.get("calibration") is None else "sparsegpt"
+            given["method"] = "magnitude" if given.get("calibration") is None else "admm"
         pruning = cls.recorded(given)
         asked = [name for name in AMOUNTS if getattr(pruning, name) is not None]
         if len(asked) > 1:
@@ -309,6 +314,7 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
         "method": pruning.method,
         "calibration": arrays,
         "reconstruct": pruning.reconstruct,
+        "match": pruning.match,
     }
     for density, how in passes(smaller, pruning):
         result = prune_weights(pruned, density, **how, **common)

@@ -4,7 +4,7 @@ from edgesparse.prune.allocation import ALLOCATIONS
 from edgesparse.prune.choose import prunable
 from edgesparse.prune.methods import METHODS
 from edgesparse.prune.permutation import Permuted, check_permute, permute
-from edgesparse.prune.pruning import Pruned, named, pattern_called, prune, prune_alone
+from edgesparse.prune.pruning import MATCHES, Pruned, named, pattern_called, prune, prune_alone
 from edgesparse.prune.report import GroupReport, LayerReport, PruneReport, ShrunkReport, merged, with_gains
 from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured import IMPORTANCE, KINDS, Shrunk, check_shrink, shrink
@@ -13,6 +13,7 @@ __all__ = [
     "ALLOCATIONS",
     "IMPORTANCE",
     "KINDS",
+    "MATCHES",
     "METHODS",
     "GroupReport",
     "LayerReport",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgesparse.prune.admm import admm
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
-from edgesparse.prune.moments import output_error
+from edgesparse.prune.moments import Moments
 from edgesparse.prune.reconstruct import reconstruct as reconstructed
 from edgesparse.prune.sparsegpt import sparsegpt
 from edgesparse.prune.wanda import wanda
@@ -20,11 +21,13 @@ class Method:
     """`prune(w[M, K], keep, second[G, K, K])` gives the pruned matrix; zeros that are there stay zeros.
 
     `second` is the mean of x x^T over the inputs that calibration samples bring to each of the G groups of rows; only a
-    `calibrated` method asks for it.
+    `calibrated` method asks for it. One that `updates` changes the weights that stay: it starts from those that fit the
+    layer's outputs best, and least squares choose the values that stay.
     """
 
     prune: Callable[[np.ndarray, Keep, np.ndarray], np.ndarray]
     calibrated: bool = True
+    updates: bool = False
 
 
 def by_magnitude(weight: np.ndarray, keep: Keep, _second: np.ndarray | None = None) -> np.ndarray:
@@ -33,17 +36,21 @@ def by_magnitude(weight: np.ndarray, keep: Keep, _second: np.ndarray | None = No
 
 
 def prune_matrix(
-    dense: np.ndarray, keep: Keep, method: Method, second: np.ndarray, *, reconstruct: bool
+    dense: np.ndarray, keep: Keep, method: Method, seen: Moments, *, reconstruct: bool
 ) -> tuple[np.ndarray, float]:
-    """Prune a weight [M, K] by what is known of its inputs, and say how far its outputs move; see Method."""
-    sparse = method.prune(dense, keep, second)
-    if reconstruct:
-        sparse = reconstructed(dense, sparse, second)
-    return sparse, output_error(dense, sparse, second)
+    """Prune a weight [M, K] by what is known of its inputs and outputs, and say how far its outputs move."""
+    updates = reconstruct or (method.updates and seen.cross is not None)
+    goal = seen.goal(dense) if updates else dense
+    sparse = method.prune(goal, keep, seen.second)
+    if updates:
+        sparse = reconstructed(goal, sparse, seen.second)
+    sparse = sparse.astype(dense.dtype)
+    return sparse, seen.error(dense, sparse)
 
 
 METHODS = {
     "magnitude": Method(by_magnitude, calibrated=False),
     "wanda": Method(wanda),
-    "sparsegpt": Method(sparsegpt),
+    "sparsegpt": Method(sparsegpt, updates=True),
+    "admm": Method(admm, updates=True),
 }

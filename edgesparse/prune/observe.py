@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from math import prod
-from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse import reference
-from edgesparse.errors import OnnxRuntimeError, PruneError
-from edgesparse.prune.moments import MomentSum
+from edgesparse.errors import PruneError
+from edgesparse.prune.carry import Arrays, Stop, carry
+from edgesparse.prune.moments import Moments, MomentSum
 from edgesparse.prune.samples import Samples
+from edgesparse.prune.site import Bias, Site, site_of
 from edgesparse.prune.unfold import Convolution, Geometry, Product, Sampling, same_pads
 from edgesparse.sparsity.weights import WeightRef
-
-BATCH = 16
-PASSES = 16
-"""How often the samples run: each time, later layers see what was pruned before."""
-MOMENT_BYTES = 1 << 30
-
-Read = TypeVar("Read", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -49,6 +41,32 @@ class Operand:
         if isinstance(geometry, Convolution) and self.auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             geometry = replace(geometry, pads=same_pads(x.shape[2:], geometry, upper=self.auto_pad == "SAME_UPPER"))
         return geometry.rows(x, sampling)
+
+    def outputs(self, y: np.ndarray, sampling: Sampling) -> np.ndarray:
+        """Outputs at the positions of `rows`, [G, P, M / G]."""
+        return self.geometry.outputs(y, self.k, sampling)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A layer as samples see it: what it reads, and where its outputs are matched if that can be said."""
+
+    operand: Operand
+    site: Site | None
+
+    def goal(self, mine: Arrays, dense: Arrays, sampling: Sampling) -> np.ndarray:
+        """What the layer should give, [G, P, M / G], so that it makes up for a residual that is not the dense one."""
+        assert self.site is not None
+        y, residual = dense[self.site.output], self.site.residual
+        if residual is not None and dense[residual].shape == y.shape:
+            y = y + (dense[residual] - mine[residual])
+        return self.operand.outputs(y, sampling)
+
+
+def read_of(ref: WeightRef, graph: ir.Graph) -> Read | str:
+    """A layer as samples see it, or why they do not."""
+    found = operand_of(ref, graph)
+    return found if isinstance(found, str) else Read(found, site_of(ref))
 
 
 def operand_of(ref: WeightRef, graph: ir.Graph) -> Operand | str:
@@ -80,29 +98,64 @@ def _convolution(ref: WeightRef) -> Convolution:
     )
 
 
-def second_moments(
-    model: ir.Model, samples: Samples, operands: Mapping[str, Sequence[Operand]], passes: int | None = None
-) -> Iterator[dict[str, np.ndarray]]:
-    """Second moments [G, K, K] of what each tensor is multiplied with, some tensors at a time, in order.
+def observe(
+    model: ir.Model, samples: Samples, reads: Mapping[str, Sequence[Read]], dense: ir.Model | None = None
+) -> Iterator[tuple[str, Moments]]:
+    """The moments of the layers of each tensor in order, through `model` as it is by then.
 
-    The samples run anew for every part, through `model` as it is by then: what was pruned in one part is seen by the
-    next (Frantar and Alistarh 2023, section 3.3).
+    What becomes of a weight before the next is asked for is seen by all behind it (Frantar and Alistarh 2023, section
+    3.3).
 
     Args:
-        operands: of all layers that share a tensor, by its name.
-        passes: parts, at most, or more where moments are large; PASSES by default.
+        reads: of all layers that share a tensor, by its name, in graph order.
+        dense: the network whose outputs the layers should give, where moments of these are wanted too. What is added
+            to them on their way counts: what it differs by there, a layer is to make up for.
 
-    Raises: PruneError: ONNX Runtime cannot run the model on the samples, or what a layer reads is not finite.
+    Raises: PruneError: ONNX Runtime cannot run a model on the samples, or what a layer reads is not finite.
     """
-    for part in parts(operands, lambda operand: operand.groups * operand.k**2 * 8, passes or PASSES):
-        sums = {operand: MomentSum(operand.groups, operand.k) for tensor in part for operand in operands[tensor]}
-        for sampling, arrays in _activations(model, samples, sorted({operand.value for operand in sums})):
-            for operand, total in sums.items():
-                total.add(operand.rows(arrays[operand.value], sampling))
-        seconds = {tensor: MomentSum.mean([sums[operand] for operand in operands[tensor]]) for tensor in part}
-        for tensor, second in seconds.items():
-            check_finite(tensor, second)
-        yield seconds
+    itself = dense is model  # then nothing is pruned meanwhile
+    stops = [_stop(of, match=dense is not None, final=itself) for of in reads.values()]
+    goals = None if itself or dense is None else carry(dense, samples, [_goals(of) for of in reads.values()])
+    for (tensor, of), batches in zip(reads.items(), carry(model, samples, stops), strict=True):
+        sums = [MomentSum(read.operand.groups, read.operand.k) for read in of]
+        matched = dense is not None and all(read.site is not None for read in of)
+        for (sampling, mine), theirs in _together(batches, next(goals) if goals else None):
+            for read, total in zip(of, sums, strict=True):
+                goal = read.goal(mine, theirs, sampling) if matched else None
+                total.add(read.operand.rows(mine[read.operand.value], sampling), goal)
+        moments = MomentSum.mean(sums, centred=bias_of(of) is not None)
+        check_finite(tensor, moments.second)
+        yield tensor, moments
+
+
+Batches = Iterator[tuple[Sampling, Arrays]]
+
+
+def _together(mine: Batches, dense: Batches | None) -> Iterator[tuple[tuple[Sampling, Arrays], Arrays]]:
+    """The batches of a network and of the dense one, which is the same where none is given."""
+    if dense is None:
+        return ((batch, batch[1]) for batch in mine)
+    return ((batch, arrays) for batch, (_, arrays) in zip(mine, dense, strict=True))
+
+
+def bias_of(layers: Sequence[Read]) -> Bias | None:
+    """The bias that can take up what the means differ by; layers that share a weight have none."""
+    return layers[0].site.bias if len(layers) == 1 and layers[0].site else None
+
+
+def _stop(layers: Sequence[Read], *, match: bool, final: bool) -> Stop:
+    """What to see of the network that is pruned: the inputs of the first layer are `final` in any event."""
+    first, *others = (read.operand.value for read in layers)
+    if match and final:
+        goals = _goals(layers)
+        return Stop((first, *others, *goals.final))
+    residuals = [read.site.residual for read in layers if match and read.site and read.site.residual]
+    return Stop((first,), (*others, *residuals))
+
+
+def _goals(layers: Sequence[Read]) -> Stop:
+    sites = [read.site for read in layers if read.site]
+    return Stop(tuple(name for site in sites for name in (site.output, site.residual) if name))
 
 
 def check_finite(weight: str, second: np.ndarray) -> None:
@@ -115,43 +168,3 @@ def check_finite(weight: str, second: np.ndarray) -> None:
             f"calibration: what is multiplied with {weight} is infinite, not a number, or too large to square; "
             "leave out the samples that cause it"
         )
-
-
-def parts(
-    reads: Mapping[str, Sequence[Read]], size_bytes: Callable[[Read], int], passes: int = PASSES
-) -> list[list[str]]:
-    """Weights that are looked at together: neighbours that read the same always are.
-
-    Args:
-        reads: what each weight is multiplied with.
-        size_bytes: of the moments of one of those.
-        passes: groups, at most, or more where moments are large.
-    """
-    each = max(1, -(-len({tuple(of) for of in reads.values()}) // passes))
-    groups: list[list[str]] = [[]]
-    seen: set[tuple[Read, ...]] = set()
-    for weight, of in reads.items():
-        needed = sum(size_bytes(read) for read in {*of, *chain(*seen)})
-        if tuple(of) not in seen and seen and (len(seen) == each or needed > MOMENT_BYTES):
-            groups.append([])
-            seen = set()
-        seen.add(tuple(of))
-        groups[-1].append(weight)
-    return groups
-
-
-def _activations(
-    model: ir.Model, samples: Samples, values: Sequence[str]
-) -> Iterator[tuple[Sampling, dict[str, np.ndarray]]]:
-    inputs = {value.name for value in model.graph.inputs}
-    wanted = [name for name in values if name not in inputs]
-    try:
-        session = reference.Session(model, wanted, threads=0) if wanted else None
-        first = 0
-        for feed in samples.feeds(BATCH):
-            batch = min(BATCH, len(samples) - first) if samples.batchable else 1
-            taken = session.run({name: feed[name] for name in session.inputs}) if session else {}
-            yield Sampling(len(samples), first, batch), {**feed, **taken}
-            first += batch
-    except OnnxRuntimeError as err:
-        raise PruneError(f"calibration: {err}") from err

@@ -15,13 +15,18 @@ from edgesparse.prune.choose import Density, checked_density, density_by_tensor,
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.prune.methods import METHODS, Method, by_magnitude, prune_matrix
-from edgesparse.prune.observe import Operand, operand_of, second_moments
+from edgesparse.prune.moments import Moments
+from edgesparse.prune.observe import Read, bias_of, observe, read_of
 from edgesparse.prune.report import LayerReport, PruneReport
 from edgesparse.prune.samples import Samples, check_samples
+from edgesparse.prune.site import Bias, store_bias
 from edgesparse.sparsity.patterns import Pattern, parse_pattern
 from edgesparse.sparsity.weights import WeightRef, find_weights
 
 ARRIVED_SPARSE = 0.99
+MATCHES = ("dense", "own")
+"""What the outputs of a layer should be: those of the dense network, or what its own dense weights give on the inputs
+that the network pruned so far brings."""
 T = TypeVar("T")
 
 
@@ -43,6 +48,7 @@ def prune(
     skip: Sequence[str] = (),
     calibration: Mapping[str, np.ndarray] | None = None,
     reconstruct: bool = False,
+    match: str = "dense",
 ) -> Pruned:
     """Return a copy of `model` in which a share `density` of the prunable weights is left.
 
@@ -60,6 +66,7 @@ def prune(
         skip: shell patterns on node or tensor names.
         calibration: samples by input name, as `check_samples` wants them.
         reconstruct: choose the values of the weights that stay anew, so that the layer's outputs change least.
+        match: a name in MATCHES: what the outputs of a layer whose weights change should be.
 
     Raises: PruneError: a value out of range, an unknown name, a `skip` that matches nothing, a density that the
         pattern does not have, samples that do not fit or are missing, or nothing to prune.
@@ -69,16 +76,16 @@ def prune(
     how, allocate = named(METHODS, method, "method"), named(ALLOCATIONS, allocation, "allocation")
     pruned = model.clone()
     samples = _samples(pruned, method, calibration, reconstruct=reconstruct)
+    named(dict.fromkeys(MATCHES), match, "match")
     refs = find_weights(pruned)
     reasons = reasons_to_stay(refs, skip, shape, density)
     chosen = [ref for ref in _unique(refs) if reasons[ref.tensor] is None]
     shares = density_by_tensor(refs, density) if isinstance(density, Mapping) else density
     keeps = _keeps(chosen, shares, allocate, shape)
     results: dict[str, _Result] = {}
-    for ref, second, note in _seen(pruned, [ref for ref in refs if ref.tensor in keeps], samples):
-        sparse, error = _sparse(ref.to_matrix(ref.array()), keeps[ref.tensor], how, second, reconstruct=reconstruct)
-        _store(ref.value, ref.from_matrix(sparse))
-        results[ref.tensor] = _Result(int(np.count_nonzero(sparse)), error, note)
+    dense = model if match == "dense" and (how.updates or reconstruct) else None
+    for layer in _seen(pruned, [ref for ref in refs if ref.tensor in keeps], samples, dense):
+        results[layer.ref.tensor] = layer.prune(keeps[layer.ref.tensor], how, reconstruct=reconstruct)
     rows = tuple(_row(ref, reasons[ref.tensor], results.get(ref.tensor)) for ref in _unique(refs))
     asked = density if isinstance(density, float) else None
     return Pruned(pruned, PruneReport(asked, method, allocation, pattern, rows))
@@ -112,12 +119,12 @@ def prune_alone(
     refs = [ref for ref in find_weights(model) if ref.tensor in tensors]
     keeps = [_keeps(_unique(refs), dict.fromkeys(tensors, share), uniform, shape) for share in densities]
     found: list[dict[str, np.ndarray]] = [{} for _ in densities]
-    for ref, second, _ in _seen(model, refs, samples, passes=1):
-        dense = ref.to_matrix(ref.array())
+    for layer in _seen(model, refs, samples, model):
+        ref, dense = layer.ref, layer.matrix
         for arrays, keep in zip(found, keeps, strict=True):
             matrix = dense
             if ref.tensor in keep:
-                matrix, _ = _sparse(dense, keep[ref.tensor], how, second, reconstruct=reconstruct)
+                matrix, _ = layer.pruned(keep[ref.tensor], how, reconstruct=reconstruct)
             arrays[ref.tensor] = ref.from_matrix(matrix)
     return found
 
@@ -176,44 +183,64 @@ class _Result:
     note: str | None = None
 
 
-def _seen(
-    model: ir.Model, refs: Sequence[WeightRef], samples: Samples | None, passes: int | None = None
-) -> Iterator[tuple[WeightRef, np.ndarray | None, str | None]]:
-    """A layer for each tensor, the second moments of what all layers with it read, and a note where these are unknown.
+@dataclass(frozen=True)
+class _Seen:
+    """A layer for each tensor, and what samples say of all layers with it; `note` says why nothing."""
 
-    What becomes of a weight before the next is asked for counts in later passes; see `second_moments`.
+    ref: WeightRef
+    moments: Moments | None
+    bias: Bias | None
+    note: str | None
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The weight [M, K] as it is."""
+        return self.ref.to_matrix(self.ref.array())
+
+    def pruned(self, keep: Keep, method: Method, *, reconstruct: bool) -> tuple[np.ndarray, float | None]:
+        """The weight [M, K] pruned, by magnitude where nothing more is known, and how far its outputs move."""
+        if self.moments is None:
+            return by_magnitude(self.matrix, keep), None
+        return prune_matrix(self.matrix, keep, method, self.moments, reconstruct=reconstruct)
+
+    def prune(self, keep: Keep, method: Method, *, reconstruct: bool) -> _Result:
+        """Put the pruned weight, and the bias that goes with it, into the model."""
+        sparse, error = self.pruned(keep, method, reconstruct=reconstruct)
+        _store(self.ref.value, self.ref.from_matrix(sparse))
+        offset = self.moments.bias(sparse) if self.moments else None
+        if offset is not None and self.bias is not None:
+            store_bias(self.bias, offset, self.ref.value)
+        return _Result(int(np.count_nonzero(sparse)), error, self.note)
+
+
+def _seen(
+    model: ir.Model, refs: Sequence[WeightRef], samples: Samples | None, dense: ir.Model | None
+) -> Iterator[_Seen]:
+    """Each tensor in graph order, and what is known of the layers with it; see `observe`.
+
+    What becomes of a weight before the next is asked for counts for those behind it.
     """
     first = {ref.tensor: ref for ref in _unique(refs)}
     unseen: dict[str, str | None] = dict.fromkeys(first)
     if samples is not None:
-        operands, unseen = _operands(refs, model.graph)
-        for seconds in second_moments(model, samples, operands, passes):
-            for tensor, second in seconds.items():
-                yield first[tensor], second, None
+        reads, unseen = _reads(refs, model.graph)
+        for tensor, moments in observe(model, samples, reads, dense):
+            yield _Seen(first[tensor], moments, bias_of(reads[tensor]), None)
     for tensor, note in unseen.items():
-        yield first[tensor], None, note
+        yield _Seen(first[tensor], None, None, note)
 
 
-def _sparse(
-    dense: np.ndarray, keep: Keep, method: Method, second: np.ndarray | None, *, reconstruct: bool
-) -> tuple[np.ndarray, float | None]:
-    """A weight [M, K] pruned, by magnitude where nothing more is known, and how far its outputs move."""
-    if second is None:
-        return by_magnitude(dense, keep), None
-    return prune_matrix(dense, keep, method, second, reconstruct=reconstruct)
-
-
-def _operands(refs: Sequence[WeightRef], graph: ir.Graph) -> tuple[dict[str, list[Operand]], dict[str, str | None]]:
-    """What the layers of each tensor read, and of which tensors that cannot be said."""
-    operands: dict[str, list[Operand]] = {}
+def _reads(refs: Sequence[WeightRef], graph: ir.Graph) -> tuple[dict[str, list[Read]], dict[str, str | None]]:
+    """The layers of each tensor as samples see them, and of which tensors they do not."""
+    reads: dict[str, list[Read]] = {}
     unseen: dict[str, str | None] = {}
     for ref in refs:
-        found = operand_of(ref, graph)
+        found = read_of(ref, graph)
         if isinstance(found, str):
             unseen[ref.tensor] = f"by magnitude: {found}"
         else:
-            operands.setdefault(ref.tensor, []).append(found)
-    return {tensor: of for tensor, of in operands.items() if tensor not in unseen}, unseen
+            reads.setdefault(ref.tensor, []).append(found)
+    return {tensor: of for tensor, of in reads.items() if tensor not in unseen}, unseen
 
 
 def _store(value: ir.Value, array: np.ndarray) -> None:

@@ -76,13 +76,28 @@ class Convolution:
         Shapes: x [B, C, *spatial], the result [groups, P, C / groups * kernel].
         """
         windows, rank = self.windows(x), len(self.kernel)
-        places, k = windows.shape[1 : 1 + rank], prod(windows.shape[1 + rank :]) // self.groups
-        chosen = [sampling.choose(prod(places), k, sample=at) for at in range(len(x))]
-        if chosen and chosen[0] is not None:
-            sample = np.repeat(np.arange(len(x)), len(chosen[0]))
-            flat = np.concatenate([index for index in chosen if index is not None])
-            windows = windows[(sample, *np.unravel_index(flat, places))]
-        return windows.reshape(-1, self.groups, k).swapaxes(0, 1)
+        k = prod(windows.shape[1 + rank :]) // self.groups
+        return self._chosen(windows, k, sampling).reshape(-1, self.groups, k).swapaxes(0, 1)
+
+    def outputs(self, y: np.ndarray, k: int, sampling: Sampling) -> np.ndarray:
+        """Outputs at the positions whose inputs `rows` gives, for rows of `k`.
+
+        Shapes: y [B, M, *positions], the result [groups, P, M / groups].
+        """
+        channels = y.shape[1] // self.groups
+        chosen = self._chosen(np.moveaxis(y, 1, -1), k, sampling)
+        return chosen.reshape(-1, self.groups, channels).swapaxes(0, 1)
+
+    def _chosen(self, every: np.ndarray, k: int, sampling: Sampling) -> np.ndarray:
+        """Of [B, *positions, ...] those that are looked at, of all samples one after another."""
+        places = every.shape[1 : 1 + len(self.kernel)]
+        chosen = [sampling.choose(prod(places), k, sample=at) for at in range(len(every))]
+        if not chosen or chosen[0] is None:
+            return every
+        sample = np.repeat(np.arange(len(every)), len(chosen[0]))
+        flat = np.concatenate([index for index in chosen if index is not None])
+        looked_at: np.ndarray = every[(sample, *np.unravel_index(flat, places))]
+        return looked_at
 
 
 @dataclass(frozen=True)
@@ -105,11 +120,19 @@ class Product:
 
         Shapes: x [..., P, K], or [..., K, P] with `columns`; the result [G, P', K], G counting `batch`.
         """
-        x = x[None] if x.ndim == 1 else x
-        x = x.swapaxes(-1, -2) if self.columns else x
-        k = x.shape[-1]
+        return self._chosen(x, self.inputs(x), sampling)
+
+    def outputs(self, y: np.ndarray, k: int, sampling: Sampling) -> np.ndarray:
+        """Outputs at the positions whose inputs `rows` gives, for rows of `k`.
+
+        Shapes: y [..., P, M], or [..., M, P] with `columns`; the result [G, P', M].
+        """
+        return self._chosen(y, k, sampling)
+
+    def _chosen(self, x: np.ndarray, k: int, sampling: Sampling) -> np.ndarray:
+        x = x[None] if x.ndim == 1 else x.swapaxes(-1, -2) if self.columns else x
         x = np.broadcast_to(x, (*np.broadcast_shapes(x.shape[:-2], self.batch), *x.shape[-2:]))
-        rows = x.reshape(-1, prod(self.batch), x.shape[-2], k).swapaxes(0, 1).reshape(prod(self.batch), -1, k)
+        rows = x.reshape(-1, prod(self.batch), *x.shape[-2:]).swapaxes(0, 1).reshape(prod(self.batch), -1, x.shape[-1])
         chosen = sampling.choose(rows.shape[1], k)
         return rows if chosen is None else rows[:, chosen]
 

@@ -47,6 +47,7 @@ class Session:
         model: Model,
         outputs: Iterable[str] | None = None,
         *,
+        given: Mapping[str, np.dtype] | None = None,
         threads: int = 1,
         optimised: bool = False,
         limit_s: float = LIMIT_S,
@@ -57,6 +58,8 @@ class Session:
             model: the path of a file, or a model in memory.
             outputs: values of the main graph to return; nothing that they do not need is computed. By default the
                 outputs of the model.
+            given: element types of values of the main graph that are fed, in place of what computes them. Only with
+                `outputs`.
             threads: that one operator may use; 0: as many as cores.
             optimised: let ONNX Runtime rewrite the model, as its users would to measure its speed.
             limit_s: how long opening it may take, and each run.
@@ -67,7 +70,7 @@ class Session:
         self._number = next(_numbers)
         self._limit_s = limit_s
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._request = (self._source(model, outputs), threads, optimised)
+        self._request = (self._source(model, outputs, given or {}), threads, optimised)
         self._home: Process | None = None
         self.inputs: list[str]
         self.outputs: list[str]
@@ -97,7 +100,7 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _source(self, model: Model, outputs: Iterable[str] | None) -> str | np.ndarray:
+    def _source(self, model: Model, outputs: Iterable[str] | None, given: Mapping[str, np.dtype]) -> str | np.ndarray:
         if isinstance(model, str | Path) and outputs is None:
             return str(Path(model).absolute())
         import onnx_ir as ir
@@ -108,7 +111,7 @@ class Session:
             if outputs is None:
                 return np.frombuffer(model.SerializeToString(), np.uint8)
             model = ir.from_proto(model)
-        return self._serialized(model if outputs is None else computing(model, outputs))
+        return self._serialized(model if outputs is None else computing(model, outputs, given))
 
     def _serialized(self, model: ir.Model) -> str | np.ndarray:
         import onnx_ir as ir
@@ -175,13 +178,26 @@ def process_id() -> int:
         return held.pid
 
 
-def computing(model: ir.Model, outputs: Iterable[str]) -> ir.Model:
-    """A copy of `model` that computes the values `outputs` of its main graph, and nothing that they do not need."""
+def computing(model: ir.Model, outputs: Iterable[str], given: Mapping[str, np.dtype]) -> ir.Model:
+    """A copy of `model` that computes the values `outputs` of its main graph, and nothing that they do not need.
+
+    Args: given: element types of values that are inputs of it, instead of being computed.
+    """
+    import onnx_ir as ir
     from onnx_ir.passes import common
 
     part = model.clone()
     values = {value.name: value for value in (*part.graph.inputs, *part.graph.initializers.values())}
     values |= {value.name: value for node in part.graph for value in node.outputs}
     part.graph.outputs[:] = [values[name] for name in outputs]
+    for name, dtype in given.items():
+        if values[name].is_graph_input():
+            continue
+        fed = ir.Value(name=name, type=ir.TensorType(ir.DataType.from_numpy(dtype)))
+        values[name].replace_all_uses_with(fed)
+        values[name].name = None
+        part.graph.inputs.append(fed)
     common.RemoveUnusedNodesPass()(part)
+    if given:
+        part.graph.inputs[:] = [value for value in part.graph.inputs if value.uses()]
     return part

@@ -19,8 +19,8 @@ from edgesparse.prune.allocation import ALLOCATIONS, Layer, uniform, unit_counts
 from edgesparse.prune.choose import checked_density
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.methods import METHODS, by_magnitude, prune_matrix
-from edgesparse.prune.moments import MomentSum
-from edgesparse.prune.observe import check_finite, parts
+from edgesparse.prune.moments import Moments, MomentSum
+from edgesparse.prune.observe import check_finite
 from edgesparse.prune.pruning import named
 from edgesparse.prune.unfold import Convolution, Geometry, Product, Sampling
 from edgesparse.torch.masks import Masks
@@ -28,6 +28,10 @@ from edgesparse.torch.weights import CONVOLUTIONS, ModuleWeight
 
 Batch: TypeAlias = torch.Tensor | Sequence[Any] | Mapping[str, Any]
 """What the module is called with: one tensor, arguments in order, or arguments by name."""
+
+PASSES = 16
+"""How often the batches run: each time, later layers see what was pruned before."""
+MOMENT_BYTES = 1 << 30
 
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -80,9 +84,9 @@ def oneshot(
     with _evaluating(module), torch.no_grad():
         watched = _Watched(module, kept, {name: masks.weights[name] for name in keeps})
         for part in watched.parts():
-            for name, second in watched.second_moments(part).items():
+            for name, seen in watched.moments(part).items():
                 dense = _matrix(masks, name)
-                sparse, errors[name] = prune_matrix(dense, keeps[name], how, second, reconstruct=reconstruct)
+                sparse, errors[name] = prune_matrix(dense, keeps[name], how, seen, reconstruct=reconstruct)
                 _store(masks, name, sparse)
         for name in [name for name, error in errors.items() if error is None]:
             _store(masks, name, by_magnitude(_matrix(masks, name), keeps[name]))
@@ -139,11 +143,17 @@ class _Watched:
         """Weights in the order in which they run first, cut into parts that are pruned together."""
         order: dict[str, None] = {}
         self._run(self.weights, lambda name, *_: order.setdefault(name))
-        reads = {name: [self.weights[name]] for name in order}
-        return parts(reads, lambda weight: weight.k**2 * 8)
+        each = max(1, -(-len(order) // PASSES))
+        parts: list[list[str]] = [[]]
+        for name in order:
+            needed = sum(self.weights[other].k ** 2 * 8 for other in (*parts[-1], name))
+            if parts[-1] and (len(parts[-1]) == each or needed > MOMENT_BYTES):
+                parts.append([])
+            parts[-1].append(name)
+        return parts
 
-    def second_moments(self, part: Sequence[str]) -> dict[str, np.ndarray]:
-        """The mean of x x^T over the inputs of each weight, [G, K, K]; see `edgesparse.prune.methods.Method`."""
+    def moments(self, part: Sequence[str]) -> dict[str, Moments]:
+        """What the batches say of the inputs of each weight."""
         sums: dict[str, list[MomentSum]] = {}
 
         def see(name: str, layer: nn.Module, at: int, operands: list[torch.Tensor]) -> None:
@@ -152,10 +162,12 @@ class _Watched:
                 total.add(x)
 
         self._run(part, see)
-        seconds = {name: np.concatenate([MomentSum.mean([of]) for of in totals]) for name, totals in sums.items()}
+        seconds = {
+            name: np.concatenate([MomentSum.mean([of]).second for of in totals]) for name, totals in sums.items()
+        }
         for name, second in seconds.items():
             check_finite(name, second)
-        return seconds
+        return {name: Moments(second) for name, second in seconds.items()}
 
     def _sampling(self, at: int) -> Sampling:
         return Sampling(sum(self._sizes), sum(self._sizes[:at]), self._sizes[at])
@@ -175,6 +187,11 @@ class _Watched:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _joined(parts: Sequence[Moments]) -> Moments:
+    """Of ranges of rows one after another."""
+    return Moments(np.concatenate([part.second for part in parts]))
 
 
 def _sees(layer: nn.Module) -> bool:

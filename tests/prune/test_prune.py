@@ -92,7 +92,7 @@ def test_a_skip_that_matches_nothing_lists_the_layers():
         ({"density": 0.0}, "density must be above 0 and at most 1"),
         ({"density": 1.5}, "density must be above 0"),
         ({"density": float("nan")}, "density must be above 0"),
-        ({"density": 0.5, "method": "magic"}, "method 'magic' is unknown; expected one of magnitude"),
+        ({"density": 0.5, "method": "magic"}, "method 'magic' is unknown; expected one of admm, magnitude"),
         (
             {"density": 0.5, "allocation": "fair"},
             "allocation 'fair' is unknown; .* erk, global, lamp, uniform",
