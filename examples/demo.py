@@ -25,6 +25,7 @@ from models import digits  # noqa: E402
 
 FOLDER = ROOT / "build" / "demo"
 SPARSITY = 0.9
+SAMPLES = 512
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,11 @@ def main() -> None:
     _say("training on scikit-learn's digits (8x8 pixels, 1198 images to learn from, 599 held out)")
     digits.write(FOLDER)
     dense, sparse = FOLDER / "digits.onnx", FOLDER / "digits-sparse.onnx"
-    _say(f"pruning {SPARSITY:.0%} of the weights by magnitude, then training on with the zeros held")
-    edgesparse.prune(dense, sparse, sparsity=SPARSITY)
+    images, *_ = digits.load_data()
+    _say(f"pruning {SPARSITY:.0%} of the weights by {SAMPLES} images without labels")
+    report = edgesparse.prune(dense, sparse, sparsity=SPARSITY, calibration={"image": images[:SAMPLES]})
+    (scores,) = report.agreement
+    _say(f"{scores.top1:.1%} of {scores.samples} images held out get the dense answer; training on with the zeros held")
     digits.finetune(sparse, sparse)
     _say("compiling both for this machine, and measuring each in turns with ONNX Runtime on the same file")
     rows = [_measure("dense", dense), _measure("pruned", sparse)]

@@ -37,7 +37,7 @@ class Variants:
         if density == 1:
             return self.dense()
         path = self._path(f"{density:g}-{pattern}")
-        edgesparse.prune(self.dense(), path, sparsity=1 - density, pattern=pattern)
+        edgesparse.prune(self.dense(), path, sparsity=1 - density, allocation="uniform", pattern=pattern)
         return path
 
     def older(self, model: Path) -> Path:

@@ -36,10 +36,11 @@ TURN = 10  # inferences in a row
 Runs = Mapping[str, Run]
 
 
-def asked(speedups: Sequence[float], densities: Sequence[float]) -> dict[str, dict[str, float]]:
+def asked(speedups: Sequence[float], densities: Sequence[float]) -> dict[str, dict[str, Any]]:
     """Options of `edgesparse.prune` by the name of a run."""
     searched = {f"{SEARCHED}-{speedup:g}": {"speedup": speedup} for speedup in speedups}
-    return {DENSE: {}, **searched, **{f"{UNIFORM}-{share:g}": {"sparsity": 1 - share} for share in densities}}
+    uniform = {f"{UNIFORM}-{share:g}": {"sparsity": 1 - share, "allocation": UNIFORM} for share in densities}
+    return {DENSE: {}, **searched, **uniform}
 
 
 def measured_us(artifacts: Mapping[str, Path], seconds: float) -> dict[str, float]:
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(results.path.with_suffix(".md").read_text())
 
 
-def make(options: argparse.Namespace, chosen: Mapping[str, dict[str, float]], results: Results) -> None:
+def make(options: argparse.Namespace, chosen: Mapping[str, dict[str, Any]], results: Results) -> None:
     """Prune, compile and score what `results` do not have yet."""
     train, test = (cifar.load(options.data / DATA, split) for split in ("train", "test"))
     images, _ = next(train.some(options.calibration).batches(options.calibration))
@@ -152,8 +153,8 @@ def make(options: argparse.Namespace, chosen: Mapping[str, dict[str, float]], re
         if name == DENSE:
             shutil.copy(options.model, path)
         else:
-            how: dict[str, Any] = {**amount, "method": options.method, "calibration": samples, "resume": resume}
-            edgesparse.prune(options.model, path, progress=say, **how)
+            how: dict[str, Any] = {"method": options.method, "match": "own", "calibration": samples, "resume": resume}
+            edgesparse.prune(options.model, path, progress=say, **amount, **how)
             resume = resume or "speedup" in amount  # budgets of one model share what is learned of it
         results.add(name, {**amount, **judged(path, test.some(options.images))})
 

@@ -73,7 +73,9 @@ def sweep(
         if name != DENSE:
             method, _, pattern = name.rpartition("-")
             density, shape = PATTERNS[pattern]
-            pruned = prune(pruned, density, method=method, pattern=shape, skip=skip, calibration=calibration).model
+            pruned = prune(
+                pruned, density, method=method, match="own", pattern=shape, skip=skip, calibration=calibration
+            ).model
         seconds = time.perf_counter() - started
         ir.save(pruned, path)
         results.add(name, {"score": score(path), "seconds": seconds, **deploy(path, inputs).facts})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, 
 
 if TYPE_CHECKING:
     from edgesparse.prune import PruneReport, ShrunkReport
+
+NAMES_SHOWN = 4
 
 
 @click.command("prune")
@@ -34,6 +37,7 @@ def prune_command(model: Path, output: Path, input_shapes: Any, as_json: bool, *
         _tell_groups(output, report.shrunk)
     if report.layers or report.shrunk is None:
         _tell_layers(output, report)
+    _tell_outputs(report)
 
 
 def _tell_groups(output: Path, shrunk: ShrunkReport) -> None:
@@ -61,7 +65,7 @@ def _tell_layers(output: Path, report: PruneReport) -> None:
             "" if layer.output_error is None else f"{layer.output_error:.1e}",
             layer.note or "",
         )
-        for layer in report.layers
+        for layer in (*report.layers, *report.others)
     ]
     click.echo(table(("layer", "op", "weight", "density", "error", "note"), rows))
     click.echo(
@@ -99,6 +103,8 @@ def compile_command(
     )
     if report.pruning is not None:
         _tell(report.pruning.search)
+        _tell_left(report.pruning)
+        _tell_outputs(report.pruning)
     if report.witness is not None:
         seen = report.witness
         click.echo(f"against ONNX Runtime: import {seen.imported}, code {seen.code} ({seen.seconds:.1f} s)")
@@ -169,6 +175,9 @@ def explain_command(model: Path, target: str, input_shapes: Any, as_json: bool, 
         f"{report.threads} thread(s), predicted for {report.target} (calibration {report.origin}: {report.source})"
     )
     _tell(report.search)
+    if report.pruning is not None:
+        _tell_left(report.pruning)
+        _tell_outputs(report.pruning)
     if report.other_ops:
         click.echo("without weights: " + ", ".join(f"{count} {op}" for op, count in report.other_ops.items()))
     for note in report.notes:
@@ -189,6 +198,30 @@ def _tell(found: pipeline.SearchReport | None) -> None:
         click.echo(f"score {score:.6g}, dense {found.candidates[0].score:.6g}; {', '.join(map(str, found.files))}")
     if found.judged_by == "weights":
         click.echo("without calibration samples, densities go by the error of the weights alone")
+
+
+def _tell_left(report: PruneReport) -> None:
+    """Say which weights were not pruned, by the reason."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for row in (*report.layers, *report.others):
+        if not row.prunable:
+            reasons[row.note or ""].append(row.node)
+    for reason, nodes in reasons.items():
+        more = f" and {len(nodes) - NAMES_SHOWN} more" if len(nodes) > NAMES_SHOWN else ""
+        click.echo(f"not pruned: {', '.join(nodes[:NAMES_SHOWN])}{more} ({reason})")
+
+
+def _tell_outputs(report: PruneReport) -> None:
+    """Say how near the outputs are to the dense model's, or that nobody knows."""
+    for each in report.agreement:
+        told = [
+            "" if each.top1 is None else f"the same answer in {each.top1:.1%}",
+            "" if each.cosine is None else f"cosine {each.cosine:.4f}",
+            "" if each.relative_error is None else f"relative error {each.relative_error:.3f}",
+        ]
+        click.echo(f"{each.output} against dense, {each.samples} samples held out: {', '.join(filter(None, told))}")
+    for line in (report.warning or "").splitlines():
+        click.echo(f"warning: {line}", err=True)
 
 
 COMMANDS = (prune_command, compile_command, explain_command, tune_command)

@@ -79,13 +79,15 @@ def pruning(command: Command) -> Command:
         ),
         click.option(
             "--allocation",
-            default="uniform",
-            show_default=True,
-            help="How layers share it: uniform, global, erk or lamp.",
+            help="How layers share it: lamp, which is the default, uniform, global or erk.",
         ),
         click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together, or N:M."),
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
-        click.option("--calibration", type=FILE, help="An .npz with samples of every input, by its name."),
+        click.option(
+            "--calibration",
+            type=FILE,
+            help="An .npz with some hundred samples of every input, by its name; without labels.",
+        ),
         click.option("--reconstruct", is_flag=True, help="Fit the weights that stay to the samples."),
         click.option(
             "--match",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from edgesparse import targets
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, name_of, silent
 from edgesparse.pipeline.files import require_writable
-from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
+from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, judged
 from edgesparse.pipeline.reports import CompileReport, WitnessReport
 from edgesparse.pipeline.samples import samples
 from edgesparse.plan import LayerPlan
@@ -70,6 +70,7 @@ def compile(
     goal = Goal.beside(path.parent, model, device, threads, input_shapes)
     chosen, found = settled(source, wanted, goal, progress)
     pruned, report = apply_pruning(source, chosen, progress)
+    report = judged(report, source, pruned, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     program, plans = lowered(normal, device, progress)
     told = _witnessed(model, pruned, normal, program, chosen, progress) if witness else None

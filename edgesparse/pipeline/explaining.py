@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from edgesparse import targets
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, name_of, silent
 from edgesparse.pipeline.compiling import normalised
 from edgesparse.pipeline.files import require_writable, written
-from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning
+from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, judged
 from edgesparse.pipeline.searching import Goal, SearchReport, settled
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import PAGE
 from edgesparse.targets import Target
+
+if TYPE_CHECKING:
+    from edgesparse.prune import PruneReport
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class ExplainReport:
     fixed: tuple[FixedLayer, ...]
     other_ops: dict[str, int]
     search: SearchReport | None = None
+    pruning: PruneReport | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -85,7 +89,7 @@ def explain(
     source = frontend.read(model, example_inputs, frontend.blank(model, input_shapes))
     goal = Goal.beside(Path(), model, device, threads, input_shapes)
     chosen, found = settled(source, Pruning.of(pruning, device.lanes), goal, progress)
-    pruned, _ = apply_pruning(source, chosen, progress)
+    pruned, zeros = apply_pruning(source, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     progress("predicting times")
     plans = schedule.plan(normal, device, threads)
@@ -103,6 +107,7 @@ def explain(
         fixed=fixed,
         other_ops=dict(Counter(node.op_type for node in rest if str(node.name) not in names).most_common()),
         search=found,
+        pruning=judged(zeros, source, pruned, chosen, progress),
         notes=frontend.remarks(source, input_shapes),
     )
     if html:

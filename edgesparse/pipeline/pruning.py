@@ -14,7 +14,7 @@ from edgesparse import targets
 from edgesparse.errors import InternalError, PruneError
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
 from edgesparse.pipeline.files import require_writable, written
-from edgesparse.pipeline.samples import Calibration, samples
+from edgesparse.pipeline.samples import Calibration, parted, samples
 from edgesparse.signatures import ONNX
 from edgesparse.targets import Target
 
@@ -43,6 +43,12 @@ LISTS = ("skip", "kinds")
 
 KINDS = ("channels", "heads", "neurons")
 """What can be taken out whole."""
+
+UNSEEN = """pruned without samples: nobody has seen what the outputs have become, and little may be left of the accuracy
+give some hundred inputs, without labels (--calibration samples.npz): they choose the weights, and show what is left"""
+
+TOO_FEW = """none of the samples could be held out: nobody has seen what the outputs have become
+give more inputs, some hundred, without labels (--calibration samples.npz)"""
 
 MULTIPLE = 8
 """What dimensions are rounded to where no target says it."""
@@ -88,7 +94,7 @@ class Pruning:
     Args:
         sparsity: share of the prunable weights to remove; None where each layer or the pattern says it.
         method: which weights go first, and what becomes of the others; where none is given, admm with calibration.
-        allocation: how layers share the sparsity.
+        allocation: how layers share the sparsity; lamp where none is given.
         pattern: block RxQ of weights that go together, or N:M along the input channels.
         skip: shell patterns on the names of layers that stay dense.
         calibration: samples by input name, or the .npz file that holds them.
@@ -173,6 +179,8 @@ class Pruning:
             given["multiple"] = lanes
         if given.get("method") is None:
             given["method"] = "magnitude" if given.get("calibration") is None else "admm"
+        if given.get("allocation") is None:
+            given["allocation"] = "lamp"
         pruning = cls.recorded(given)
         asked = [name for name in AMOUNTS if getattr(pruning, name) is not None]
         if len(asked) > 1:
@@ -286,8 +294,9 @@ def prune(
     progress("writing the model")
     with written(Path(output)) as temporary:
         ir.save(pruned, temporary)
-    assert report is not None
-    return replace(report, search=found)
+    told = judged(report, source, pruned, wanted, progress)
+    assert told is not None
+    return replace(told, search=found)
 
 
 def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) -> tuple[ir.Model, PruneReport | None]:
@@ -303,7 +312,7 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
     from edgesparse.prune import merged, permute, with_gains
     from edgesparse.prune import prune as prune_weights
 
-    arrays = samples(pruning.calibration)
+    arrays, _ = parted(samples(pruning.calibration))
     pruned, report, gains = smaller, None, dict[str, float]()
     if pruning.permute:
         progress("reordering channels")
@@ -315,6 +324,7 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
         "calibration": arrays,
         "reconstruct": pruning.reconstruct,
         "match": pruning.match,
+        "dense": pruned,
     }
     for density, how in passes(smaller, pruning):
         result = prune_weights(pruned, density, **how, **common)
@@ -337,10 +347,25 @@ def without_units(model: ir.Model, pruning: Pruning, progress: Progress) -> tupl
         kinds=pruning.kinds,
         multiple=pruning.multiple,
         skip=pruning.skip,
-        calibration=samples(pruning.calibration),
+        calibration=parted(samples(pruning.calibration))[0],
     )
     _check_onnx(result.model, "taking out channels")
     return result.model, result.report
+
+
+def judged(
+    report: PruneReport | None, dense: ir.Model, pruned: ir.Model, pruning: Pruning | None, progress: Progress
+) -> PruneReport | None:
+    """The report with how near the outputs are to the dense model's, on the samples held out; or why nobody knows."""
+    from edgesparse.prune import compare_outputs
+
+    if report is None or pruning is None:
+        return None
+    _, held_out = parted(samples(pruning.calibration))
+    if held_out is None:
+        return replace(report, warning=UNSEEN if pruning.calibration is None else TOO_FEW)
+    progress("comparing with the dense model")
+    return replace(report, agreement=compare_outputs(dense, pruned, held_out))
 
 
 def _check_onnx(model: ir.Model, stage: str) -> None:

@@ -10,6 +10,7 @@ from edgesparse.errors import PruneError
 from edgesparse.inputs import arrays
 
 EXPECTED = "an .npz file with calibration samples by input name"
+SHARE_HELD_OUT, LEAST_HELD_OUT = 5, 32
 Calibration: TypeAlias = str | Path | Mapping[str, Any] | None
 """Samples by input name, the .npz file that holds them, or none."""
 
@@ -25,6 +26,24 @@ def samples(calibration: Calibration) -> Mapping[str, Any] | None:
     if not isinstance(loaded, Mapping):
         raise PruneError(f"{calibration}: got one array without a name, expected {EXPECTED}")
     return loaded
+
+
+def parted(given: Mapping[str, Any] | None) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """The samples that pruning sees, and those that it is judged on: every so many-th of them.
+
+    A fifth is held out, or 32 if that is more, but no more than half; nothing of a single sample, nor of arrays that do
+    not hold equally many.
+    """
+    import numpy as np
+
+    counts = {len(array) if np.ndim(array) else 0 for array in (given or {}).values()}
+    count = counts.pop() if len(counts) == 1 else 0
+    held = min(max(count // SHARE_HELD_OUT, LEAST_HELD_OUT), count // 2)
+    if given is None or held == 0:
+        return given, None
+    out = np.zeros(count, bool)
+    out[np.arange(held) * count // held] = True
+    return tuple({name: np.asarray(array)[of] for name, array in given.items()} for of in (~out, out))  # type: ignore
 
 
 def first_of(given: Mapping[str, Any] | None, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from edgesparse import targets
 from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.overrides import by_node
 from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning, apply_pruning, without_units
-from edgesparse.pipeline.samples import samples
+from edgesparse.pipeline.samples import parted, samples
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
 
     own = by_node(model, pruning.layers)
     layers, levels = search.searchable(model, pruning.pattern, (*pruning.skip, *map(escape, own)))
-    arrays = samples(pruning.calibration)
+    arrays, _ = parted(samples(pruning.calibration))
     given = None if arrays is None else check_samples(model, arrays)
     feeds = given.feeds(BATCH) if given else ()
 

@@ -1,5 +1,6 @@
 """Turn weights into zeros, or take channels, heads and neurons out: ONNX in, ONNX out."""
 
+from edgesparse.prune.agreement import Agreement, compare_outputs
 from edgesparse.prune.allocation import ALLOCATIONS
 from edgesparse.prune.choose import prunable
 from edgesparse.prune.methods import METHODS
@@ -15,6 +16,7 @@ __all__ = [
     "KINDS",
     "MATCHES",
     "METHODS",
+    "Agreement",
     "GroupReport",
     "LayerReport",
     "Permuted",
@@ -25,6 +27,7 @@ __all__ = [
     "check_permute",
     "check_samples",
     "check_shrink",
+    "compare_outputs",
     "merged",
     "named",
     "pattern_called",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+
+import onnx_ir as ir
 
 from edgesparse.errors import PruneError
 from edgesparse.sparsity.patterns import Pattern
-from edgesparse.sparsity.weights import WEIGHT_INPUT, WeightRef, readers
+from edgesparse.sparsity.weights import FLOATS, WEIGHT_INPUT, WeightRef, readers, stored_array
 
 Density = float | Mapping[str, float] | None
 """Over all prunable weights, by the name of a node, or left to the pattern."""
@@ -15,6 +17,15 @@ Density = float | Mapping[str, float] | None
 NAMES_SHOWN = 30
 SAME_DENSITY = 0.005
 """How far a density may be from the one that a pattern fixes: 0.667 is meant for 2:3."""
+LEAST_WEIGHT = 256
+"""Elements of a constant from which on it is named as a weight."""
+OF_NO_LAYER = {
+    "LSTM": "recurrent weights",
+    "GRU": "recurrent weights",
+    "RNN": "recurrent weights",
+    "Gather": "a table of Gather",
+}
+"""Why weights stay that are no layer's, by the operator that reads them."""
 BY_CUSTOM = ("first convolution", "depthwise convolution")
 """Reasons to stay dense that a density by name overrules."""
 
@@ -83,6 +94,18 @@ def _reasons(
             reason = _of_named(ref, reason) if ref.tensor in tensors else "no density by its name"
         reasons[ref.tensor] = reasons.get(ref.tensor) or reason or pattern.misfit(ref.m, ref.k, ref.window)
     return reasons
+
+
+def never_pruned(model: ir.Model, refs: Sequence[WeightRef]) -> Iterator[tuple[ir.Value, ir.Node, str]]:
+    """Weights that are no layer's among `refs`: each with the first node that reads it, and why it stays."""
+    known = {ref.tensor for ref in refs}
+    for value in model.graph.initializers.values():
+        array = None if value.name in known or value.dtype not in FLOATS else stored_array(value)
+        if array is None or array.ndim < 2 or array.size < LEAST_WEIGHT:
+            continue
+        reader = next(iter(readers(value)), None)
+        if reader is not None:
+            yield value, reader, OF_NO_LAYER.get(reader.op_type, f"{reader.op_type} reads it")
 
 
 def _check_names(refs: Sequence[WeightRef], skip: Sequence[str], named: Sequence[str] | set[str]) -> None:

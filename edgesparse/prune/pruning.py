@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from edgesparse.errors import PruneError
 from edgesparse.prune.allocation import ALLOCATIONS, Allocation, Layer, uniform, unit_counts
-from edgesparse.prune.choose import Density, checked_density, density_by_tensor, reasons_to_stay
+from edgesparse.prune.choose import Density, checked_density, density_by_tensor, never_pruned, reasons_to_stay
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.prune.methods import METHODS, Method, by_magnitude, prune_matrix
@@ -21,7 +21,7 @@ from edgesparse.prune.report import LayerReport, PruneReport
 from edgesparse.prune.samples import Samples, check_samples
 from edgesparse.prune.site import Bias, store_bias
 from edgesparse.sparsity.patterns import Pattern, parse_pattern
-from edgesparse.sparsity.weights import WeightRef, find_weights
+from edgesparse.sparsity.weights import WeightRef, find_weights, stored_array
 
 ARRIVED_SPARSE = 0.99
 MATCHES = ("dense", "own")
@@ -49,6 +49,7 @@ def prune(
     calibration: Mapping[str, np.ndarray] | None = None,
     reconstruct: bool = False,
     match: str = "dense",
+    dense: ir.Model | None = None,
 ) -> Pruned:
     """Return a copy of `model` in which a share `density` of the prunable weights is left.
 
@@ -67,6 +68,7 @@ def prune(
         calibration: samples by input name, as `check_samples` wants them.
         reconstruct: choose the values of the weights that stay anew, so that the layer's outputs change least.
         match: a name in MATCHES: what the outputs of a layer whose weights change should be.
+        dense: the dense network, where `model` has been pruned in part already; `model` by default.
 
     Raises: PruneError: a value out of range, an unknown name, a `skip` that matches nothing, a density that the
         pattern does not have, samples that do not fit or are missing, or nothing to prune.
@@ -83,12 +85,13 @@ def prune(
     shares = density_by_tensor(refs, density) if isinstance(density, Mapping) else density
     keeps = _keeps(chosen, shares, allocate, shape)
     results: dict[str, _Result] = {}
-    dense = model if match == "dense" and (how.updates or reconstruct) else None
-    for layer in _seen(pruned, [ref for ref in refs if ref.tensor in keeps], samples, dense):
+    goals = (dense or model) if match == "dense" and (how.updates or reconstruct) else None
+    for layer in _seen(pruned, [ref for ref in refs if ref.tensor in keeps], samples, goals):
         results[layer.ref.tensor] = layer.prune(keeps[layer.ref.tensor], how, reconstruct=reconstruct)
     rows = tuple(_row(ref, reasons[ref.tensor], results.get(ref.tensor)) for ref in _unique(refs))
     asked = density if isinstance(density, float) else None
-    return Pruned(pruned, PruneReport(asked, method, allocation, pattern, rows))
+    others = tuple(_other(value, node, why) for value, node, why in never_pruned(pruned, refs))
+    return Pruned(pruned, PruneReport(asked, method, allocation, pattern, rows, others=others))
 
 
 def prune_alone(
@@ -262,6 +265,14 @@ def _store(value: ir.Value, array: np.ndarray) -> None:
 
 def _unique(refs: Sequence[WeightRef]) -> list[WeightRef]:
     return list({ref.tensor: ref for ref in reversed(refs)}.values())[::-1]
+
+
+def _other(value: ir.Value, node: ir.Node, note: str) -> LayerReport:
+    array = stored_array(value)
+    assert array is not None
+    nnz = int(np.count_nonzero(array))
+    name, tensor = node.name or str(node.outputs[0].name), str(value.name)
+    return LayerReport(name, node.op_type, tensor, array.shape, array.size, nnz, nnz, prunable=False, note=note)
 
 
 def _row(ref: WeightRef, reason: str | None, result: _Result | None) -> LayerReport:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgesparse.prune.agreement import Agreement
+
 
 @dataclass(frozen=True)
 class LayerReport:
@@ -79,6 +81,10 @@ class ShrunkReport:
 class PruneReport:
     """All layers with weights, and what was asked for; `density` is None where it was asked for by layer.
 
+    `others` are weights that no method prunes, such as recurrent ones, each with a note that says why.
+    `agreement` is that of each output with the dense model's, on samples held out from pruning; `warning` says what
+    nobody knows where there are none.
+
     `search` says how densities were found, where a budget of latency or accuracy was asked for.
     `shrunk` says what was taken out before; where nothing else was asked for, `layers` is empty.
     """
@@ -90,6 +96,9 @@ class PruneReport:
     layers: tuple[LayerReport, ...]
     search: Any = None
     shrunk: ShrunkReport | None = None
+    others: tuple[LayerReport, ...] = ()
+    agreement: tuple[Agreement, ...] = ()
+    warning: str | None = None
 
     @property
     def prunable_density(self) -> float:

@@ -68,15 +68,20 @@ def _operand(add: ir.Node, value: ir.Value) -> ir.Value | None:
 
 
 def store_bias(bias: Bias, offset: np.ndarray, like: ir.Value) -> None:
-    """Put `offset` [M] where the bias of the layer with the weight `like` is, or add it to one behind the layer."""
-    node = bias.node
+    """Put `offset` [M] where the bias of the layer with the weight `like` is, or add it to one behind the layer.
+
+    A bias that nothing else reads keeps its name; another stays as it is, beside one of this layer's own.
+    """
+    node, weight = bias.node, stored_array(like)
+    assert weight is not None
     held = node.inputs[bias.at] if len(node.inputs) > bias.at else None
     old = None if held is None else stored_array(held)
     if old is not None:
         offset = offset.reshape(old.shape) + (0.0 if bias.inside else old)
-    weight = stored_array(like)
-    assert weight is not None
     array = np.ascontiguousarray(offset, weight.dtype)
+    if held is not None and held.is_initializer() and len(held.uses()) == 1 and not held.is_graph_output():
+        held.const_value = ir.tensor(array, name=held.name)
+        return
     if len(node.inputs) <= bias.at:
         node.resize_inputs(bias.at + 1)
     graph = node.graph
@@ -88,5 +93,3 @@ def store_bias(bias: Bias, offset: np.ndarray, like: ir.Value) -> None:
     value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
     graph.register_initializer(value)
     node.replace_input_with(bias.at, value)
-    if held is not None and held.is_initializer() and not held.uses() and not held.is_graph_output():
-        del graph.initializers[str(held.name)]

@@ -189,11 +189,6 @@ class _Watched:
                 handle.remove()
 
 
-def _joined(parts: Sequence[Moments]) -> Moments:
-    """Of ranges of rows one after another."""
-    return Moments(np.concatenate([part.second for part in parts]))
-
-
 def _sees(layer: nn.Module) -> bool:
     return isinstance(layer, (*CONVOLUTIONS, nn.Linear, nn.MultiheadAttention))
 

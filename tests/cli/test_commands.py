@@ -100,6 +100,24 @@ def test_prune_with_samples_says_what_each_layer_loses(command, model):
     assert errors["stem"] is None
     assert 0 < errors["body"] < 1 and 0 < errors["head"] < 1
     assert report["prunable_density"] == 0.5
+    assert [(each["output"], each["samples"]) for each in report["agreement"]] == [("scores", 6)]
+    assert report["warning"] is None
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize("words", [("prune", "-o", "s.onnx"), ("compile",), ("explain",)])
+def test_who_prunes_sees_what_it_did_and_what_was_left(command, model, words):
+    name, *rest = words
+    seen = command(name, model, *rest, "--sparsity", "0.5", "--calibration", "images.npz", "--match", "own")
+    blind = command(name, model, *rest, "--sparsity", "0.5")
+
+    (told,) = (line for line in seen.stdout.splitlines() if line.startswith("scores against dense, 6 samples held out"))
+    assert "the same answer in " in told and "cosine 0.9" in told and "relative error 0." in told
+    assert "warning" not in seen.stderr
+    warned = [line for line in blind.stderr.splitlines() if not line.endswith(" ...")]
+    assert [line[:8] for line in warned] == ["warning:", "warning:"]
+    assert "accuracy" in blind.stderr and "--calibration samples.npz" in blind.stderr
+    assert "first convolution" in seen.stdout and "stem" in seen.stdout
 
 
 @pytest.mark.usefixtures("images")

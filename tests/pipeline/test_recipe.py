@@ -151,7 +151,7 @@ def test_an_error_in_a_recipe_is_one_line(command, model, tmp_path):
         ({"layers": {"head": {"sparsity": 0.75}}}, (432, 4608, 40)),
         ({"sparsity": 0.5, "layers": {"*": {"sparsity": 0.75}}}, (432, 1152, 40)),
         ({"sparsity": 0.5, "layers": {"body": {"sparsity": 0.75}, "*": {"skip": True}}}, (432, 1152, 160)),
-        ({"sparsity": 0.5, "layers": {"stem": {"sparsity": 0.75}}}, (108, 2304, 80)),
+        ({"sparsity": 0.5, "allocation": "uniform", "layers": {"stem": {"sparsity": 0.75}}}, (108, 2304, 80)),
         ({"pattern": "2:4", "layers": {"body_weight": {"sparsity": 0.75, "pattern": "4x1"}}}, (432, 1152, 80)),
         ({"sparsity": 0.75, "layers": {"body": {"pattern": "2:4"}}}, (432, 2304, 40)),
         ({"sparsity": 0.75, "layers": {"body": {"pattern": "4x1"}}}, (432, 1152, 40)),

@@ -60,11 +60,11 @@ def test_a_layer_is_fitted_to_the_dense_outputs_on_pruned_inputs(method):
     found = weights(prune(source, {"first": 0.4, "second": 0.4}, method=method, calibration={"x": x}).model)
 
     dense = weights(source)
-    first = np.maximum(x @ found["w1"] + found["w1_bias"], 0)
+    first = np.maximum(x @ found["w1"] + found["b1"], 0)
     goal = np.maximum(x @ dense["w1"] + dense["b1"], 0) @ dense["w2"] + dense["b2"]
     expected, bias = least_squares(first, goal, found["w2"].T != 0, dense["w2"].T)
     np.testing.assert_allclose(found["w2"].T, expected, atol=2e-4)
-    np.testing.assert_allclose(found["w2_bias"], bias, atol=2e-3)
+    np.testing.assert_allclose(found["b2"], bias, atol=2e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -75,11 +75,11 @@ def test_a_layer_makes_up_for_the_residual_it_meets(method):
     found = weights(prune(source, {"first": 0.3, "second": 0.5}, method=method, calibration={"x": x}).model)
 
     dense = weights(source)
-    mine = np.maximum(x @ found["w1"] + found["w1_bias"], 0)
+    mine = np.maximum(x @ found["w1"] + found["b1"], 0)
     theirs = np.maximum(x @ dense["w1"] + dense["b1"], 0)
     expected, bias = least_squares(mine, theirs @ dense["w2"] + theirs - mine, found["w2"].T != 0, dense["w2"].T)
     np.testing.assert_allclose(found["w2"].T, expected, atol=2e-4)
-    np.testing.assert_allclose(found["w2_bias"], bias + dense["b2"], atol=2e-3)
+    np.testing.assert_allclose(found["b2"], bias + dense["b2"], atol=2e-3)
 
 
 def test_a_convolution_without_a_bias_gets_one_and_keeps_the_mean_of_its_channels():

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed; the extra t
 image_format = pytest.importorskip("PIL.Image", reason="pillow is not installed; the extra bench has it")
 
 from bench.pruning import cifar as bench  # noqa: E402
+from bench.pruning import oneshot  # noqa: E402
 from models import cifar  # noqa: E402
 from models.cifar import Images, Recipe  # noqa: E402
 
@@ -185,6 +186,22 @@ def test_every_run_leaves_what_it_should_and_is_done_once(place, capsys):
     half = found["half-macs"]
     assert macs(place / "out" / "half-macs.onnx") == half["macs"] < 0.6 * found["dense"]["macs"]
     assert half["density"] == 1
+
+
+def test_one_shot_runs_leave_points_lost_by_method_and_shape(place, capsys):
+    runs = ["magnitude-90", "sparsegpt-own-50", "admm-2of4"]
+    command = ["--data", place, "--model", place / "net.onnx", "--calibration", 8, "--runs", ",".join(runs)]
+
+    oneshot.main([*map(str, command), "-o", str(place / "oneshot.json")])
+
+    found = json.loads((place / "oneshot.json").read_text())
+    table = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert list(found) == ["dense", *runs]
+    assert [len(row) for row in table] == [len(oneshot.SHAPES) + 2] * 4
+    lost = 100 * (found["dense"]["accuracy"] - found["admm-2of4"]["accuracy"])
+    assert table[3][1 + list(oneshot.SHAPES).index("2of4")] == f"{lost:.1f}"
+    with pytest.raises(SystemExit):
+        oneshot.main([*map(str, command), "--runs", "magic-50"])
 
 
 def test_runs_that_are_not_known_are_refused(place, capsys):

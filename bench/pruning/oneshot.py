@@ -1,0 +1,147 @@
+"""Prune a trained network for CIFAR-10 in one shot by every method: what each step of them brings.
+
+    python -m bench.pruning.oneshot --data DIR --model resnet20.onnx
+
+DIR holds cifar10_jpeg_dev.npz, as `models/cifar.py` reads it. Images of the training set, without their labels, are all
+that a method sees; accuracy is that of ONNX Runtime on the test images. A run that is in the output already, with the
+same settings, is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from bench.pruning.cifar import DATA, DENSE, say
+from bench.pruning.results import Results, Run
+from edgesparse import frontend, reference
+from edgesparse.prune import prune
+from models import cifar
+from models.cifar import Images
+
+METHODS: dict[str, dict[str, Any]] = {
+    "magnitude": {"method": "magnitude"},
+    "wanda": {"method": "wanda"},
+    "sparsegpt-own": {"method": "sparsegpt", "match": "own"},
+    "sparsegpt": {"method": "sparsegpt"},
+    "admm": {"method": "admm"},
+}
+SHAPES: dict[str, tuple[float | None, str]] = {
+    "50": (0.5, "1x1"),
+    "70": (0.3, "1x1"),
+    "80": (0.2, "1x1"),
+    "90": (0.1, "1x1"),
+    "2of4": (None, "2:4"),
+    "1x4-50": (0.5, "1x4"),
+    "1x4-70": (0.3, "1x4"),
+}
+"""Density and pattern by what the name of a run ends with."""
+
+WORDS = {
+    "magnitude": "the largest weights",
+    "wanda": "Wanda",
+    "sparsegpt-own": "SparseGPT, fitted to each layer's own outputs (`--match own`)",
+    "sparsegpt": "SparseGPT, fitted to the dense network's outputs, biases and residuals included",
+    "admm": "ADMM: mask and weights together",
+}
+BATCH = 200
+
+
+def accuracy(model: ir.Model, images: Images) -> float:
+    """Share of `images` that a model gets right, by ONNX Runtime."""
+    right, fixed = 0, model.graph.inputs[0].shape[0]  # type: ignore[index]
+    with reference.Session(model, threads=0, optimised=True) as session:
+        for x, labels in images.batches(fixed if isinstance(fixed, int) else BATCH):
+            (scores,) = session.run({session.inputs[0]: x.contiguous().numpy()}).values()
+            right += int((scores.argmax(axis=1) == labels.numpy()).sum())
+    return right / len(images)
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the one that holds ONNX Runtime."""
+    fields = Path(f"/proc/{reference.process_id()}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], allocation: str) -> tuple[ir.Model, float]:
+    """The pruned model of a run, and the CPU seconds that it took."""
+    method = max((known for known in METHODS if name.startswith(f"{known}-")), key=len)
+    density, pattern = SHAPES[name.removeprefix(f"{method}-")]
+    started = cpu_seconds()
+    given = samples if method != "magnitude" else None
+    pruned = prune(model, density, pattern=pattern, allocation=allocation, calibration=given, **METHODS[method]).model
+    return pruned, cpu_seconds() - started
+
+
+def table(runs: Mapping[str, Run]) -> str:
+    """Points of accuracy lost, a row a method."""
+    dense = runs[DENSE]["accuracy"]
+
+    def cell(method: str, shape: str) -> str:
+        run = runs.get(f"{method}-{shape}")
+        return "" if run is None else f"{100 * (dense - run['accuracy']):.1f}"
+
+    def seconds(method: str) -> str:
+        found = [run["cpu_seconds"] for name, run in runs.items() if name in {f"{method}-{shape}" for shape in SHAPES}]
+        return f"{np.median(found):.0f}" if found else ""
+
+    lines = ["| points lost | " + " | ".join([*SHAPES, "CPU s"]) + " |", "|---|" + "---|" * (len(SHAPES) + 1)]
+    for method, words in WORDS.items():
+        cells = [cell(method, shape) for shape in SHAPES]
+        if any(cells):
+            lines.append("| " + " | ".join([words, *cells, seconds(method)]) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do the runs that the command line asks for and the output does not have yet."""
+    names = [f"{method}-{shape}" for method in METHODS for shape in SHAPES]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=f"the folder of {DATA}")
+    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a trained ONNX model")
+    parser.add_argument("--runs", default=",".join(names), help="some of %(default)s")
+    parser.add_argument("--calibration", type=int, default=512, help="images")
+    parser.add_argument("--allocation", default="lamp")
+    parser.add_argument("-o", "--output", type=Path, default=Path("build/pruning/oneshot.json"))
+    options = parser.parse_args(arguments)
+    chosen = options.runs.split(",")
+    if unknown := [name for name in chosen if name not in names]:
+        parser.error(f"--runs: {unknown[0]!r} is unknown; expected some of {', '.join(names)}")
+    settings = {"model": options.model.name, "calibration": options.calibration, "allocation": options.allocation}
+    results = Results(options.output, settings)
+    train, test = (cifar.load(options.data / DATA, split) for split in ("train", "test"))
+    model = frontend.read(options.model)
+    images, _ = next(train.some(options.calibration).batches(options.calibration))
+    samples = {str(model.graph.inputs[0].name): images.contiguous().numpy()}
+    if not results.done(DENSE):
+        results.add(DENSE, {"accuracy": accuracy(model, test), "images": len(test)})
+    for name in chosen:
+        if not results.done(name):
+            say(name)
+            pruned, seconds = one_shot(model, name, samples, options.allocation)
+            results.add(name, {"accuracy": accuracy(pruned, test), "cpu_seconds": seconds})
+        write(results)
+    print(results.path.with_suffix(".md").read_text())
+
+
+def write(results: Results) -> None:
+    """Write the table of all runs next to the JSON."""
+    dense = results.runs[DENSE]
+    error = 100 * (dense["accuracy"] * (1 - dense["accuracy"]) / dense["images"]) ** 0.5
+    settings = results.settings
+    words = (
+        f"Dense {dense['accuracy']:.1%} of {dense['images']} test images, standard error {error:.1f} points; one seed; "
+        f"{settings['calibration']} training images without labels; densities by {settings['allocation']}."
+    )
+    results.path.with_suffix(".md").write_text(f"{table(results.runs)}\n\n{words}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Agreement of a pruned model with the dense one, output by output, on samples that pruning did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse import reference
+from edgesparse.errors import OnnxRuntimeError, PruneError
+from edgesparse.prune.samples import check_samples
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near an output of the pruned model is to the dense one's, on so many `samples`.
+
+    `top1` is the share of rows whose largest element is the same, for outputs [rows, classes]; of elements that are
+    equal, for integers; 0 where the shape is another. `cosine` is the mean over samples, `relative_error` the norm of
+    the difference over that of the dense output, over all samples.
+    """
+
+    output: str
+    samples: int
+    top1: float | None
+    cosine: float | None
+    relative_error: float | None
+
+
+def compare_outputs(dense: ir.Model, pruned: ir.Model, arrays: Mapping[str, np.ndarray]) -> tuple[Agreement, ...]:
+    """Compare all outputs of two models with the same inputs.
+
+    Args: arrays: samples by input name, as `check_samples` wants them.
+
+    Raises: PruneError: the samples do not fit, or ONNX Runtime cannot run a model on them.
+    """
+    samples = check_samples(dense, arrays)
+    names = [str(value.name) for value in dense.graph.outputs]
+    sums = {name: _Sums() for name in names}
+    try:
+        with reference.Session(dense, names, threads=0) as one, reference.Session(pruned, names, threads=0) as other:
+            for feeds in samples.feeds(BATCH):
+                exact, found = one.run(feeds), other.run(feeds)
+                count = len(next(iter(feeds.values()))) if samples.batchable else 1
+                for name in exact.keys() & found.keys():
+                    sums[name].add(exact[name], found[name], count)
+    except OnnxRuntimeError as err:
+        raise PruneError(f"calibration: {err}") from err
+    return tuple(total.of(name, len(samples)) for name, total in sums.items() if total.seen)
+
+
+@dataclass
+class _Sums:
+    """What adds up over the samples."""
+
+    seen: bool = False
+    same: list[np.ndarray] = field(default_factory=list)
+    cosines: list[np.ndarray] = field(default_factory=list)
+    off: float = 0.0
+    energy: float = 0.0
+
+    def add(self, exact: np.ndarray, found: np.ndarray, samples: int) -> None:
+        """Take in an output of as many samples."""
+        self.seen = True
+        if exact.shape != found.shape:
+            self.same.append(np.zeros(1, bool))
+            return
+        if exact.dtype.kind != "f":
+            self.same.append((exact == found).reshape(-1))
+            return
+        if exact.ndim == 2 and exact.shape[1] > 1:
+            self.same.append(exact.argmax(axis=1) == found.argmax(axis=1))
+        by_sample = samples if exact.shape[:1] == (samples,) else 1
+        one, other = (array.astype(np.float64).reshape(by_sample, -1) for array in (exact, found))
+        norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        dots = (one * other).sum(axis=1)
+        self.cosines.append(np.divide(dots, norms, out=np.ones_like(dots), where=norms > 0))
+        self.off += float(np.square(other - one).sum())
+        self.energy += float(np.square(one).sum())
+
+    def of(self, output: str, samples: int) -> Agreement:
+        """What they come to."""
+        top1 = float(np.concatenate(self.same).mean()) if self.same else None
+        if not self.cosines:
+            return Agreement(output, samples, top1, None, None)
+        error = (self.off / self.energy) ** 0.5 if self.energy > 0 else float(self.off > 0)
+        return Agreement(output, samples, top1, float(np.concatenate(self.cosines).mean()), error)
