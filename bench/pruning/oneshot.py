@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import onnx_ir as ir
 from bench.pruning.cifar import DATA, DENSE, say
 from bench.pruning.results import Results, Run
 from edgesparse import frontend, reference
-from edgesparse.prune import prune
+from edgesparse.prune import prune, shrink
 from models import cifar
 from models.cifar import Images
 
@@ -44,13 +44,25 @@ SHAPES: dict[str, tuple[float | None, str]] = {
 }
 """Density and pattern by what the name of a run ends with."""
 
+MEASURES: dict[str, dict[str, Any]] = {
+    "l2": {"importance": "l2"},
+    "l2-refit": {"importance": "l2", "refit": True},
+    "output-refit": {"importance": "output", "refit": True},
+}
+SHARES = {"macs-30": 0.3, "macs-50": 0.5}
+"""Of the multiply-accumulates that go as channels, by what the name of a run ends with."""
+
 WORDS = {
     "magnitude": "the largest weights",
     "wanda": "Wanda",
     "sparsegpt-own": "SparseGPT, fitted to each layer's own outputs (`--match own`)",
     "sparsegpt": "SparseGPT, fitted to the dense network's outputs, biases and residuals included",
     "admm": "ADMM: mask and weights together",
+    "l2": "channels of the smallest norm",
+    "l2-refit": "and the layers fitted to the dense network's outputs",
+    "output-refit": "channels that outputs lose least by, and fitted (`--structured`, with samples)",
 }
+BOTH = ((METHODS, SHAPES), (MEASURES, SHARES))
 BATCH = 200
 
 
@@ -72,15 +84,20 @@ def cpu_seconds() -> float:
 
 def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], allocation: str) -> tuple[ir.Model, float]:
     """The pruned model of a run, and the CPU seconds that it took."""
-    method = max((known for known in METHODS if name.startswith(f"{known}-")), key=len)
-    density, pattern = SHAPES[name.removeprefix(f"{method}-")]
-    started = cpu_seconds()
+    method = max((known for known in WORDS if name.startswith(f"{known}-")), key=len)
+    shape = name.removeprefix(f"{method}-")
     given = samples if method != "magnitude" else None
-    pruned = prune(model, density, pattern=pattern, allocation=allocation, calibration=given, **METHODS[method]).model
+    started = cpu_seconds()
+    if shape in SHARES:
+        pruned = shrink(model, SHARES[shape], multiple=1, calibration=given, **MEASURES[method]).model
+    else:
+        density, pattern = SHAPES[shape]
+        how: dict[str, Any] = {"pattern": pattern, "allocation": allocation, **METHODS[method]}
+        pruned = prune(model, density, calibration=given, **how).model
     return pruned, cpu_seconds() - started
 
 
-def table(runs: Mapping[str, Run]) -> str:
+def table(runs: Mapping[str, Run], methods: Iterable[str], shapes: Sequence[str]) -> str:
     """Points of accuracy lost, a row a method."""
     dense = runs[DENSE]["accuracy"]
 
@@ -89,20 +106,20 @@ def table(runs: Mapping[str, Run]) -> str:
         return "" if run is None else f"{100 * (dense - run['accuracy']):.1f}"
 
     def seconds(method: str) -> str:
-        found = [run["cpu_seconds"] for name, run in runs.items() if name in {f"{method}-{shape}" for shape in SHAPES}]
+        found = [run["cpu_seconds"] for name, run in runs.items() if name in {f"{method}-{shape}" for shape in shapes}]
         return f"{np.median(found):.0f}" if found else ""
 
-    lines = ["| points lost | " + " | ".join([*SHAPES, "CPU s"]) + " |", "|---|" + "---|" * (len(SHAPES) + 1)]
-    for method, words in WORDS.items():
-        cells = [cell(method, shape) for shape in SHAPES]
+    lines = ["| points lost | " + " | ".join([*shapes, "CPU s"]) + " |", "|---|" + "---|" * (len(shapes) + 1)]
+    for method in methods:
+        cells = [cell(method, shape) for shape in shapes]
         if any(cells):
-            lines.append("| " + " | ".join([words, *cells, seconds(method)]) + " |")
+            lines.append("| " + " | ".join([WORDS[method], *cells, seconds(method)]) + " |")
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do the runs that the command line asks for and the output does not have yet."""
-    names = [f"{method}-{shape}" for method in METHODS for shape in SHAPES]
+    names = [f"{method}-{shape}" for methods, shapes in BOTH for method in methods for shape in shapes]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=f"the folder of {DATA}")
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a trained ONNX model")
@@ -140,7 +157,8 @@ def write(results: Results) -> None:
         f"Dense {dense['accuracy']:.1%} of {dense['images']} test images, standard error {error:.1f} points; one seed; "
         f"{settings['calibration']} training images without labels; densities by {settings['allocation']}."
     )
-    results.path.with_suffix(".md").write_text(f"{table(results.runs)}\n\n{words}\n")
+    tables = "\n\n".join(table(results.runs, methods, [*shapes]) for methods, shapes in BOTH)
+    results.path.with_suffix(".md").write_text(f"{tables}\n\n{words}\n")
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ def pruning(command: Command) -> Command:
             help="Share of the multiply-accumulates to take away as whole channels, heads and neurons, first of all.",
         ),
         click.option(
-            "--importance", default="l2", show_default=True, help="Which of those go first: l1, l2, bn or activation."
+            "--importance",
+            help="Which of those go first: l1, l2, bn, activation, or output, the default where there are samples.",
         ),
         click.option(
             "--kinds",

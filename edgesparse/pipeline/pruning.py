@@ -111,7 +111,7 @@ class Pruning:
         resume: go on with the partial results of a search that was interrupted.
         ray: address of a Ray cluster that shares the sweep over layers and densities.
         structured: share of the multiply-accumulates to take away before as whole channels, heads and neurons.
-        importance: which of those go first.
+        importance: which of those go first; where none is given, output with calibration, else l2.
         kinds: of channels, heads and neurons, those that may go.
         multiple: what is left of a dimension is a multiple of this.
 
@@ -179,6 +179,8 @@ class Pruning:
             given["multiple"] = lanes
         if given.get("method") is None:
             given["method"] = "magnitude" if given.get("calibration") is None else "admm"
+        if given.get("importance") is None:
+            given["importance"] = "l2" if given.get("calibration") is None else "output"
         if given.get("allocation") is None:
             given["allocation"] = "lamp"
         pruning = cls.recorded(given)
@@ -340,6 +342,7 @@ def without_units(model: ir.Model, pruning: Pruning, progress: Progress) -> tupl
     from edgesparse.prune import shrink
 
     progress("taking out what matters least")
+    arrays, _ = parted(samples(pruning.calibration))
     result = shrink(
         model,
         pruning.structured,
@@ -347,7 +350,8 @@ def without_units(model: ir.Model, pruning: Pruning, progress: Progress) -> tupl
         kinds=pruning.kinds,
         multiple=pruning.multiple,
         skip=pruning.skip,
-        calibration=parted(samples(pruning.calibration))[0],
+        calibration=arrays,
+        refit=arrays is not None,
     )
     _check_onnx(result.model, "taking out channels")
     return result.model, result.report

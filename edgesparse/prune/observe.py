@@ -49,24 +49,36 @@ class Operand:
 
 @dataclass(frozen=True)
 class Read:
-    """A layer as samples see it: what it reads, and where its outputs are matched if that can be said."""
+    """A layer as samples see it: what it reads, and where its outputs are matched if that can be said.
+
+    `kept` are the channels that are left of the dense network's outputs; None for all.
+    """
 
     operand: Operand
     site: Site | None
+    kept: np.ndarray | None = None
 
     def goal(self, mine: Arrays, dense: Arrays, sampling: Sampling) -> np.ndarray:
         """What the layer should give, [G, P, M / G], so that it makes up for a residual that is not the dense one."""
         assert self.site is not None
         y, residual = dense[self.site.output], self.site.residual
         if residual is not None and dense[residual].shape == y.shape:
-            y = y + (dense[residual] - mine[residual])
+            y = self._left(y) + (self._left(dense[residual]) - mine[residual])
+        else:
+            y = self._left(y)
         return self.operand.outputs(y, sampling)
 
+    def _left(self, y: np.ndarray) -> np.ndarray:
+        return y if self.kept is None else np.take(y, self.kept, axis=self.operand.geometry.channels)
 
-def read_of(ref: WeightRef, graph: ir.Graph) -> Read | str:
-    """A layer as samples see it, or why they do not."""
-    found = operand_of(ref, graph)
-    return found if isinstance(found, str) else Read(found, site_of(ref))
+
+def read_of(ref: WeightRef, graph: ir.Graph, kept: Mapping[str, np.ndarray] | None = None) -> Read | str:
+    """A layer as samples see it, or why they do not.
+
+    Args: kept: which channels of values are left, by name; all by default.
+    """
+    found, site = operand_of(ref, graph), site_of(ref)
+    return found if isinstance(found, str) else Read(found, site, (kept or {}).get(site.output) if site else None)
 
 
 def operand_of(ref: WeightRef, graph: ir.Graph) -> Operand | str:

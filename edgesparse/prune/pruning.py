@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,11 +15,9 @@ from edgesparse.prune.choose import Density, checked_density, density_by_tensor,
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.prune.methods import METHODS, Method, by_magnitude, prune_matrix
-from edgesparse.prune.moments import Moments
-from edgesparse.prune.observe import Read, bias_of, observe, read_of
 from edgesparse.prune.report import LayerReport, PruneReport
 from edgesparse.prune.samples import Samples, check_samples
-from edgesparse.prune.site import Bias, store_bias
+from edgesparse.prune.seen import Seen, seen, unique
 from edgesparse.sparsity.patterns import Pattern, parse_pattern
 from edgesparse.sparsity.weights import WeightRef, find_weights, stored_array
 
@@ -81,14 +79,16 @@ def prune(
     named(dict.fromkeys(MATCHES), match, "match")
     refs = find_weights(pruned)
     reasons = reasons_to_stay(refs, skip, shape, density)
-    chosen = [ref for ref in _unique(refs) if reasons[ref.tensor] is None]
+    chosen = [ref for ref in unique(refs) if reasons[ref.tensor] is None]
     shares = density_by_tensor(refs, density) if isinstance(density, Mapping) else density
     keeps = _keeps(chosen, shares, allocate, shape)
     results: dict[str, _Result] = {}
     goals = (dense or model) if match == "dense" and (how.updates or reconstruct) else None
-    for layer in _seen(pruned, [ref for ref in refs if ref.tensor in keeps], samples, goals):
-        results[layer.ref.tensor] = layer.prune(keeps[layer.ref.tensor], how, reconstruct=reconstruct)
-    rows = tuple(_row(ref, reasons[ref.tensor], results.get(ref.tensor)) for ref in _unique(refs))
+    for layer in seen(pruned, [ref for ref in refs if ref.tensor in keeps], samples, goals):
+        sparse, error = _pruned(layer, keeps[layer.ref.tensor], how, reconstruct=reconstruct)
+        layer.put(sparse)
+        results[layer.ref.tensor] = _Result(int(np.count_nonzero(sparse)), error, layer.note)
+    rows = tuple(_row(ref, reasons[ref.tensor], results.get(ref.tensor)) for ref in unique(refs))
     asked = density if isinstance(density, float) else None
     others = tuple(_other(value, node, why) for value, node, why in never_pruned(pruned, refs))
     return Pruned(pruned, PruneReport(asked, method, allocation, pattern, rows, others=others))
@@ -120,14 +120,14 @@ def prune_alone(
     shape, how = pattern_called(pattern), named(METHODS, method, "method")
     samples = _samples(model, method, calibration, reconstruct=reconstruct)
     refs = [ref for ref in find_weights(model) if ref.tensor in tensors]
-    keeps = [_keeps(_unique(refs), dict.fromkeys(tensors, share), uniform, shape) for share in densities]
+    keeps = [_keeps(unique(refs), dict.fromkeys(tensors, share), uniform, shape) for share in densities]
     found: list[dict[str, np.ndarray]] = [{} for _ in densities]
-    for layer in _seen(model, refs, samples, model):
+    for layer in seen(model, refs, samples, model):
         ref, dense = layer.ref, layer.matrix
         for arrays, keep in zip(found, keeps, strict=True):
             matrix = dense
             if ref.tensor in keep:
-                matrix, _ = layer.pruned(keep[ref.tensor], how, reconstruct=reconstruct)
+                matrix, _ = _pruned(layer, keep[ref.tensor], how, reconstruct=reconstruct)
             arrays[ref.tensor] = ref.from_matrix(matrix)
     return found
 
@@ -186,85 +186,11 @@ class _Result:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A layer for each tensor, and what samples say of all layers with it; `note` says why nothing."""
-
-    ref: WeightRef
-    moments: Moments | None
-    bias: Bias | None
-    note: str | None
-
-    @property
-    def matrix(self) -> np.ndarray:
-        """The weight [M, K] as it is."""
-        return self.ref.to_matrix(self.ref.array())
-
-    def pruned(self, keep: Keep, method: Method, *, reconstruct: bool) -> tuple[np.ndarray, float | None]:
-        """The weight [M, K] pruned, by magnitude where nothing more is known, and how far its outputs move."""
-        if self.moments is None:
-            return by_magnitude(self.matrix, keep), None
-        return prune_matrix(self.matrix, keep, method, self.moments, reconstruct=reconstruct)
-
-    def prune(self, keep: Keep, method: Method, *, reconstruct: bool) -> _Result:
-        """Put the pruned weight, and the bias that goes with it, into the model."""
-        sparse, error = self.pruned(keep, method, reconstruct=reconstruct)
-        _store(self.ref.value, self.ref.from_matrix(sparse))
-        offset = self.moments.bias(sparse) if self.moments else None
-        if offset is not None and self.bias is not None:
-            store_bias(self.bias, offset, self.ref.value)
-        return _Result(int(np.count_nonzero(sparse)), error, self.note)
-
-
-def _seen(
-    model: ir.Model, refs: Sequence[WeightRef], samples: Samples | None, dense: ir.Model | None
-) -> Iterator[_Seen]:
-    """Each tensor in graph order, and what is known of the layers with it; see `observe`.
-
-    What becomes of a weight before the next is asked for counts for those behind it.
-    """
-    first = {ref.tensor: ref for ref in _unique(refs)}
-    unseen: dict[str, str | None] = dict.fromkeys(first)
-    if samples is not None:
-        reads, unseen = _reads(refs, model.graph)
-        for tensor, moments in observe(model, samples, reads, dense):
-            yield _Seen(first[tensor], moments, bias_of(reads[tensor]), None)
-    for tensor, note in unseen.items():
-        yield _Seen(first[tensor], None, None, note)
-
-
-def _reads(refs: Sequence[WeightRef], graph: ir.Graph) -> tuple[dict[str, list[Read]], dict[str, str | None]]:
-    """The layers of each tensor as samples see them, and of which tensors they do not."""
-    reads: dict[str, list[Read]] = {}
-    unseen: dict[str, str | None] = {}
-    for ref in refs:
-        found = read_of(ref, graph)
-        if isinstance(found, str):
-            unseen[ref.tensor] = f"by magnitude: {found}"
-        else:
-            reads.setdefault(ref.tensor, []).append(found)
-    return {tensor: of for tensor, of in reads.items() if tensor not in unseen}, unseen
-
-
-def _store(value: ir.Value, array: np.ndarray) -> None:
-    tensor = ir.tensor(np.ascontiguousarray(array), name=value.name)
-    node = value.producer()
-    if node is None:
-        value.const_value = tensor
-        return
-    constant = ir.node("Constant", [], attributes={"value": tensor}, name=node.name)
-    output, result = constant.outputs[0], node.outputs[0]
-    output.type, output.shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
-    node.append(constant)
-    result.replace_all_uses_with(output)
-    name, graph = result.name, node.graph
-    assert graph is not None
-    graph.remove(node, safe=True)
-    output.name = name
-
-
-def _unique(refs: Sequence[WeightRef]) -> list[WeightRef]:
-    return list({ref.tensor: ref for ref in reversed(refs)}.values())[::-1]
+def _pruned(layer: Seen, keep: Keep, method: Method, *, reconstruct: bool) -> tuple[np.ndarray, float | None]:
+    """The weight [M, K] pruned, by magnitude where nothing more is known, and how far its outputs move."""
+    if layer.moments is None:
+        return by_magnitude(layer.matrix, keep), None
+    return prune_matrix(layer.matrix, keep, method, layer.moments, reconstruct=reconstruct)
 
 
 def _other(value: ir.Value, node: ir.Node, note: str) -> LayerReport:

@@ -49,6 +49,11 @@ class Convolution:
     groups: int = 1
     pad_mode: Literal["constant", "reflect", "edge", "wrap"] = "constant"  # as numpy.pad calls them
 
+    @property
+    def channels(self) -> int:
+        """The axis of the outputs that the rows of w make."""
+        return 1
+
     def inputs(self, x: np.ndarray) -> int:
         """Channels of x [B, C, *spatial]."""
         return int(x.shape[1])
@@ -106,6 +111,11 @@ class Product:
 
     batch: tuple[int, ...] = ()
     columns: bool = False
+
+    @property
+    def channels(self) -> int:
+        """The axis of the outputs that the rows of w make."""
+        return -2 if self.columns else -1
 
     def inputs(self, x: np.ndarray) -> int:
         """Inputs in each row or column of x."""

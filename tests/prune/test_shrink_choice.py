@@ -96,7 +96,10 @@ def test_layers_that_are_skipped_stay_whole():
     [
         ({"removed": 1.0}, "removed must be at least 0 and below 1, got 1.0"),
         ({"removed": -0.1}, "removed must be at least 0 and below 1, got -0.1"),
-        ({"importance": "luck"}, "importance 'luck' is unknown; expected one of activation, bn, l1, l2, taylor"),
+        (
+            {"importance": "luck"},
+            "importance 'luck' is unknown; expected one of activation, bn, l1, l2, output, taylor",
+        ),
         ({"kinds": ["tails"]}, "kinds tails; expected some of channels, heads, neurons"),
         ({"kinds": []}, "kinds are empty; expected some of channels, heads, neurons"),
         ({"multiple": 0}, "multiple must be at least 1, got 0"),

@@ -189,7 +189,7 @@ def test_every_run_leaves_what_it_should_and_is_done_once(place, capsys):
 
 
 def test_one_shot_runs_leave_points_lost_by_method_and_shape(place, capsys):
-    runs = ["magnitude-90", "sparsegpt-own-50", "admm-2of4"]
+    runs = ["magnitude-90", "sparsegpt-own-50", "admm-2of4", "output-refit-macs-30"]
     command = ["--data", place, "--model", place / "net.onnx", "--calibration", 8, "--runs", ",".join(runs)]
 
     oneshot.main([*map(str, command), "-o", str(place / "oneshot.json")])
@@ -197,7 +197,8 @@ def test_one_shot_runs_leave_points_lost_by_method_and_shape(place, capsys):
     found = json.loads((place / "oneshot.json").read_text())
     table = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert list(found) == ["dense", *runs]
-    assert [len(row) for row in table] == [len(oneshot.SHAPES) + 2] * 4
+    zeros, channels = len(oneshot.SHAPES) + 2, len(oneshot.SHARES) + 2
+    assert [len(row) for row in table] == [zeros] * 4 + [channels] * 2
     lost = 100 * (found["dense"]["accuracy"] - found["admm-2of4"]["accuracy"])
     assert table[3][1 + list(oneshot.SHAPES).index("2of4")] == f"{lost:.1f}"
     with pytest.raises(SystemExit):

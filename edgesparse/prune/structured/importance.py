@@ -11,7 +11,8 @@ import onnx_ir as ir
 from edgesparse import reference
 from edgesparse.errors import PruneError
 from edgesparse.prune.samples import check_samples
-from edgesparse.prune.structured.flow import Flow, Use
+from edgesparse.prune.structured.atoms import Labels
+from edgesparse.prune.structured.flow import Flow, Layer, Use
 from edgesparse.prune.structured.groups import Group
 
 Arrays = Mapping[str, np.ndarray]
@@ -93,20 +94,50 @@ def activation(evidence: Evidence, groups: list[Group]) -> list[np.ndarray]:
     Source: Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference",
     arXiv:1611.06440, whose activation criterion is the mean; the square does not let signs cancel.
     """
+    total, roots = np.zeros(len(evidence.flow.atoms)), evidence.flow.atoms.roots()
+    for _, labels, _, square in _read(evidence, "activation"):
+        np.add.at(total, roots[labels], square)
+    return _by_unit(groups, total)
+
+
+def output(evidence: Evidence, groups: list[Group]) -> list[np.ndarray]:
+    """What the outputs of the layers that read a unit lose without it, if biases make up for the mean.
+
+    That is the variance of what is read times the squares of the weights that read it, as a share of the layer's sum of
+    these; summed over the layers. It sees both sides: what makes a unit by the variance, what reads it by the weights.
+
+    Raises: PruneError: there are no samples, or they do not fit the model.
+    Source: An et al. 2024, "Fluctuation-based Adaptive Structured Pruning for Large Language Models",
+    arXiv:2312.11983.
+    """
+    flow, total, roots = evidence.flow, np.zeros(len(evidence.flow.atoms)), evidence.flow.atoms.roots()
+    for layer, labels, mean, square in _read(evidence, "output"):
+        axis = next((at for at, along in enumerate(layer.weight.labels) if along is labels), None)
+        if axis is None:
+            continue
+        weight = _array(flow, layer.weight) ** 2
+        lost = (square - mean**2) * weight.sum(tuple(at for at in range(weight.ndim) if at != axis))
+        if lost.sum() > 0:
+            np.add.at(total, roots[labels], lost / lost.sum())
+    return _by_unit(groups, total)
+
+
+def _read(evidence: Evidence, name: str) -> list[tuple[Layer, Labels, np.ndarray, np.ndarray]]:
+    """Each layer, the labels along the axis that it sums over, and mean and mean square of each over all samples."""
     if evidence.calibration is None:
-        raise PruneError("importance activation needs calibration samples: give arrays by input name")
-    flow, total = evidence.flow, np.zeros(len(evidence.flow.atoms))
+        raise PruneError(f"importance {name} needs calibration samples: give arrays by input name")
+    flow = evidence.flow
     read = [(layer, labels) for layer in flow.layers if (labels := flow.axes(layer.data)[layer.axis]) is not None]
     samples = check_samples(evidence.model, evidence.calibration)
-    session = reference.Session(evidence.model, sorted({str(layer.data.name) for layer, _ in read}), threads=0)
-    roots = flow.atoms.roots()
-    for feeds in samples.feeds():
-        values = session.run(feeds)
-        for layer, labels in read:
-            squares = values[str(layer.data.name)].astype(np.float64) ** 2
-            others = tuple(axis for axis in range(squares.ndim) if axis != layer.axis)
-            np.add.at(total, roots[labels], squares.mean(others) / len(samples))
-    return _by_unit(groups, total)
+    sums = [np.zeros((2, len(labels))) for _, labels in read]
+    with reference.Session(evidence.model, sorted({str(layer.data.name) for layer, _ in read}), threads=0) as session:
+        for feeds in samples.feeds():
+            values = session.run(feeds)
+            for (layer, _), total in zip(read, sums, strict=True):
+                array = values[str(layer.data.name)].astype(np.float64)
+                others = tuple(axis for axis in range(array.ndim) if axis != layer.axis)
+                total += np.stack([array.mean(others), (array**2).mean(others)]) / len(samples)
+    return [(layer, labels, *total) for (layer, labels), total in zip(read, sums, strict=True)]
 
 
 IMPORTANCE: dict[str, Importance] = {
@@ -115,6 +146,7 @@ IMPORTANCE: dict[str, Importance] = {
     "bn": batch_norm,
     "taylor": taylor,
     "activation": activation,
+    "output": output,
 }
 """Measures of importance by name."""
 

@@ -11,11 +11,13 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgesparse.errors import PruneError
 from edgesparse.prune.report import GroupReport, ShrunkReport
+from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured.constants import take_constants
 from edgesparse.prune.structured.flow import Flow
 from edgesparse.prune.structured.follow import follow
 from edgesparse.prune.structured.groups import KINDS, Group, Sizes, find_groups
 from edgesparse.prune.structured.importance import IMPORTANCE, Evidence
+from edgesparse.prune.structured.refit import refit as fit
 from edgesparse.prune.structured.select import select
 
 
@@ -37,6 +39,7 @@ def shrink(
     skip: Sequence[str] = (),
     calibration: Mapping[str, np.ndarray] | None = None,
     gradients: Mapping[str, np.ndarray] | None = None,
+    refit: bool = False,
 ) -> Shrunk:
     """Return a copy of `model` without the channels, heads and neurons that matter least.
 
@@ -52,6 +55,7 @@ def shrink(
         skip: shell patterns on names of layers or weights, whose dimensions stay.
         calibration: samples by input name, as `check_samples` wants them.
         gradients: of the loss by the name of the initializer, where the importance wants them.
+        refit: fit the layers to what `model` gives on the samples.
 
     Raises: PruneError: a value out of range, an unknown name, a `skip` that matches nothing, or nothing can go.
     """
@@ -65,8 +69,12 @@ def shrink(
     scores = IMPORTANCE[importance](Evidence(shrunk, flow, calibration, gradients), free)
     before, after = Sizes(flow), Sizes(flow)
     gone = select(free, scores, after, removed, multiple)
-    left = {id(group): len(group.units) - len(units) for group, units in zip(free, gone, strict=True)}
-    _apply(flow, np.concatenate([np.zeros(0, np.int64), *gone]))
+    units = np.concatenate([np.zeros(0, np.int64), *gone])
+    kept = _kept(flow, units)
+    left = {id(group): len(group.units) - len(lost) for group, lost in zip(free, gone, strict=True)}
+    _apply(flow, units)
+    if refit and calibration is not None:
+        fit(shrunk, model, kept, check_samples(model, calibration))
     every = range(len(flow.layers))
     rows = tuple(_row(flow, group, left.get(id(group), len(group.units)), before, after) for group in groups)
     report = ShrunkReport(
@@ -97,6 +105,18 @@ def _why(groups: Sequence[Group], multiple: int) -> str:
     )
     listed = list(reasons)
     return "".join([": " if listed else "", "; ".join(listed[:3]), "; ..." if len(listed) > 3 else ""])
+
+
+def _kept(flow: Flow, gone: np.ndarray) -> dict[str, np.ndarray]:
+    """Which channels stay of what a layer makes, by the name of the value."""
+    stays = ~np.isin(flow.atoms.roots(), gone)
+    kept = {}
+    for layer in flow.layers:
+        value = layer.node.outputs[0]
+        labels = flow.axes(value)[1 if "Conv" in layer.node.op_type else -2 if layer.weight.index == 0 else -1]
+        if labels is not None:
+            kept[str(value.name)] = np.flatnonzero(stays[labels])
+    return kept
 
 
 def _apply(flow: Flow, gone: np.ndarray) -> None:
