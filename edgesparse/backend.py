@@ -108,7 +108,7 @@ class EdgesparseRep(BackendRep):  # type: ignore[misc]
 
     def _compile(self, free: dict[str, np.ndarray], bind: dict[str, np.ndarray]) -> edgesparse_runtime.Model:
         shapes = {name: array.shape for name, array in free.items()}
-        normal = frontend.load(self._model, shapes, bind, supports=supports)
+        normal = frontend.load(frontend.bound(frontend.read(self._model), bind), shapes, supports)
         frontend.unsupported(normal, supports)
         program, _ = lowered(normal, self._target, silent)
         return edgesparse_runtime.Model(serialize(program, {}))

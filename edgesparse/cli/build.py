@@ -23,13 +23,16 @@ NAMES_SHOWN = 4
 @click.option("-o", "--output", required=True, type=options.FILE, help="The ONNX file to write.")
 @options.target
 @options.input_shapes
+@options.bind
 @options.pruning
 @options.threads
 @options.as_json
-def prune_command(model: Path, output: Path, input_shapes: Any, as_json: bool, **chosen: Any) -> None:
+def prune_command(model: Path, output: Path, input_shapes: Any, bind: Any, as_json: bool, **chosen: Any) -> None:
     """Write a copy of MODEL with weights set to zero or taken out; it stays an ordinary ONNX file."""
     with progress() as stage:
-        report = pipeline.prune(model, output, input_shapes=dict(input_shapes), progress=stage, **chosen)
+        report = pipeline.prune(
+            model, output, input_shapes=dict(input_shapes), bind=dict(bind), progress=stage, **chosen
+        )
     if as_json:
         print_json(report)
         return
@@ -79,16 +82,19 @@ def _tell_layers(output: Path, report: PruneReport) -> None:
 @options.target
 @click.option("-o", "--output", type=options.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
 @options.input_shapes
+@options.bind
 @options.pruning
 @options.threads
 @options.witness
 @options.as_json
 def compile_command(
-    model: Path, target: str, output: Path | None, input_shapes: Any, as_json: bool, **chosen: Any
+    model: Path, target: str, output: Path | None, input_shapes: Any, bind: Any, as_json: bool, **chosen: Any
 ) -> None:
     """Compile MODEL into one file that the runtime executes; zeros in it become speed."""
     with progress() as stage:
-        report = pipeline.compile(model, target, output, input_shapes=dict(input_shapes), progress=stage, **chosen)
+        report = pipeline.compile(
+            model, target, output, input_shapes=dict(input_shapes), bind=dict(bind), progress=stage, **chosen
+        )
     if as_json:
         print_json(report)
         return
@@ -142,14 +148,17 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
 @click.argument("model", type=options.FILE)
 @options.target
 @options.input_shapes
+@options.bind
 @options.pruning
 @options.threads
 @click.option("--html", type=options.FILE, help="Also write the report to this file, as one page.")
 @options.as_json
-def explain_command(model: Path, target: str, input_shapes: Any, as_json: bool, **chosen: Any) -> None:
+def explain_command(model: Path, target: str, input_shapes: Any, bind: Any, as_json: bool, **chosen: Any) -> None:
     """Say how each layer of MODEL would run, what dense and sparse would take, and why."""
     with progress() as stage:
-        report = pipeline.explain(model, target, input_shapes=dict(input_shapes), progress=stage, **chosen)
+        report = pipeline.explain(
+            model, target, input_shapes=dict(input_shapes), bind=dict(bind), progress=stage, **chosen
+        )
     if as_json:
         print_json(report)
         return

@@ -192,6 +192,25 @@ def merged(files: tuple[InputFile, ...]) -> dict[str, np.ndarray] | list[np.ndar
     return {str(name): array for name, array in pairs}
 
 
+class Binding(click.ParamType[Any]):
+    """NAME=16000."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Split the name from the value."""
+        name, separator, text = str(value).rpartition("=")
+        if not separator or not name or not text:
+            self.fail(f"got {value!r}, expected a name and a value such as rate=16000", param, ctx)
+        return name, text
+
+
+bind = click.option(
+    "--bind",
+    type=Binding(),
+    multiple=True,
+    help="Make an input a constant: a number, numbers with commas between them, true, false or an .npy file.",
+)
 input_shapes = click.option(
     "--input-shape",
     "input_shapes",

@@ -1,5 +1,6 @@
 """Read ONNX and PyTorch models and bring them to one normal form."""
 
+from edgesparse.frontend.binding import Bindings, bound
 from edgesparse.frontend.fold import is_random
 from edgesparse.frontend.inspect import ModelSummary, Signature, describe
 from edgesparse.frontend.normalise import load, normalise
@@ -8,11 +9,13 @@ from edgesparse.frontend.remarks import remarks
 from edgesparse.frontend.support import expand_functions, unsupported
 
 __all__ = [
+    "Bindings",
     "Examples",
     "ModelSummary",
     "Signature",
     "Source",
     "blank",
+    "bound",
     "describe",
     "expand_functions",
     "is_pytorch",

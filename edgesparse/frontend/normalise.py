@@ -22,7 +22,6 @@ from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.read import Source, read
 from edgesparse.frontend.recurrent import expand_recurrent
 from edgesparse.frontend.shapes import (
-    Bindings,
     InputShapes,
     fix_inputs,
     forget_shapes,
@@ -54,7 +53,6 @@ PASSES: tuple[Callable[[ir.Model], None], ...] = (
 def load(
     source: Source,
     input_shapes: InputShapes | None = None,
-    bind: Bindings | None = None,
     supports: Supports | None = None,
 ) -> ir.Model:
     """Read and normalise a model: what `read` and `normalise` say.
@@ -63,24 +61,23 @@ def load(
         supports: why a node cannot be compiled, or None; operators it refuses are written out by ONNX's own
             definition of them where there is one. Use `unsupported` afterwards to report what is left.
     """
-    model = normalise(read(source), input_shapes, bind)
+    model = normalise(read(source), input_shapes)
     if supports is not None and any(supports(node) is not None for node in model.graph.all_nodes()):
         model = normalise(expand_functions(model, supports))
     return model
 
 
-def normalise(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bindings | None = None) -> ir.Model:
+def normalise(model: ir.Model, input_shapes: InputShapes | None = None) -> ir.Model:
     """Return `model` in the normal form described in this room's README; `model` itself is not changed.
 
     Args:
         input_shapes: full static shapes by input name; other batch sizes become 1.
-        bind: inputs frozen to constants, for inputs that decide shapes.
 
-    Raises: FrontendError: `input_shapes` or `bind` do not fit, or a shape depends on data.
+    Raises: FrontendError: `input_shapes` do not fit, or a shape depends on data.
     """
     names = [[value.name for value in values] for values in (model.graph.inputs, model.graph.outputs)]
     with _silenced("onnx_ir", "onnxscript"):
-        model = infer_shapes(_prepare(model, input_shapes, bind))
+        model = infer_shapes(_prepare(model, input_shapes))
         require_types(model)
         require_fitting(model)
         require_defined(model)
@@ -107,7 +104,7 @@ def _require_names(model: ir.Model, names: Sequence[Sequence[str | None]]) -> No
             raise InternalError(f"normalising renamed {list(given)} to {kept}")
 
 
-def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings | None) -> ir.Model:
+def _prepare(model: ir.Model, input_shapes: InputShapes | None) -> ir.Model:
     """A copy of `model` with a static signature, no functions, no constant expressions and no constant branches."""
     try:
         model = model.clone()
@@ -117,7 +114,7 @@ def _prepare(model: ir.Model, input_shapes: InputShapes | None, bind: Bindings |
     name_nodes(model)
     common.RemoveInitializersFromInputsPass()(model)
     require_tensors(model)
-    fix_inputs(model, input_shapes, bind)
+    fix_inputs(model, input_shapes)
     forget_shapes(model)
     convert_opset(model)
     return resolve_padding(clean_up(resolve_padding(inline_functions(model))))

@@ -25,25 +25,43 @@ REMEDIES = {
 }
 
 
+_DECIDING = {
+    **dict.fromkeys(("ConstantOfShape", "If"), (0,)),
+    **dict.fromkeys(
+        ("CenterCropPad", "Expand", "OneHot", "Pad", "Reshape", "Split", "Squeeze", "Tile", "TopK", "Unsqueeze"), (1,)
+    ),
+    "Range": (0, 1, 2),
+    "Resize": (2, 3),
+    "Slice": (1, 2, 3, 4),
+}
+"""Operands that decide the shape, or which branch: where they are constant, it is known."""
+
+
 def remedy(node: ir.Node) -> str:
     """What to do about `node`, which has no lowering."""
     if node.domain not in ("", "ai.onnx"):
         return "export the model with standard operators"
-    return REMEDIES.get(node.op_type, GENERAL)
+    return _binding(node) or REMEDIES.get(node.op_type, GENERAL)
 
 
 def shape_remedy(node: ir.Node) -> str:
     """What to do about `node`, whose outputs have sizes that only a run tells."""
-    if node.op_type == "If" and node.inputs[0] is not None:
-        deciding = ", ".join(repr(name) for name in sorted(_sources(node.inputs[0])))
-        return f"export the model for one value of {deciding}: that chooses between the branches"
-    if node.op_type in REMEDIES:
-        return REMEDIES[node.op_type]
-    return "where an input decides the shape, make it a constant of the model; else end the model before it"
+    return _binding(node) or REMEDIES.get(node.op_type, GENERAL)
 
 
-def _sources(value: ir.Value) -> set[str]:
-    """Names of the graph inputs that `value` is computed from."""
+def _binding(node: ir.Node) -> str | None:
+    """How to bind the inputs that decide what `node` does; None where data decide it."""
+    decide = _DECIDING.get(node.op_type, ())
+    read = [node.inputs[place] for place in decide if place < len(node.inputs)]
+    inputs = {each.name: each for value in read if value is not None for each in _sources(value)}
+    if not inputs or any(value.dtype is None or value.dtype.is_floating_point() for value in inputs.values()):
+        return None
+    options = " ".join(f"--bind {name}=VALUE" for name in sorted(map(str, inputs)))
+    return f"if it is always the same, give {options}"
+
+
+def _sources(value: ir.Value) -> set[ir.Value]:
+    """The graph inputs that `value` is computed from."""
     seen: set[ir.Value] = set()
     pending = [value]
     while pending:
@@ -52,4 +70,4 @@ def _sources(value: ir.Value) -> set[str]:
             seen.add(value)
             producer = value.producer()
             pending += [read for read in (producer.inputs if producer else ()) if read is not None]
-    return {value.name or "" for value in seen if value.is_graph_input()}
+    return {value for value in seen if value.is_graph_input()}

@@ -21,7 +21,6 @@ NODES_SHOWN = 5
 _INFERENCE = re.compile(r"\(op_type:\w+, node name: (?P<name>.*?)\): \[\w+\] (?P<why>[^\n]*)")
 
 InputShapes = Mapping[str, Sequence[int]]
-Bindings = Mapping[str, np.ndarray]
 
 IMAGE, SEQUENCE = 224, 128
 """Sizes to suggest."""
@@ -40,35 +39,35 @@ POOL_OPSET = 22
 """From here on no window of a pool with ceil_mode starts behind the image, as in ONNX Runtime whatever the opset."""
 
 
-def fix_inputs(model: ir.Model, input_shapes: InputShapes | None = None, bind: Bindings | None = None) -> None:
+def fix_inputs(model: ir.Model, input_shapes: InputShapes | None = None) -> None:
     """Give every input of `model` a static shape, in place.
 
     Args:
         input_shapes: full shapes by input name; a named dimension (such as "batch") that is fixed for one input
             is fixed for all. Batch sizes that nobody fixes become 1: see `assumed_batches`.
-        bind: inputs frozen to constants: they leave the signature.
 
-    Raises: FrontendError: unknown name, wrong rank or dtype, a conflict with a static dimension, unknown rank, or a
+    Raises: FrontendError: unknown name, wrong rank, a conflict with a static dimension, unknown rank, or a
         size that nobody fixes and that is no batch size.
     """
-    graph = model.graph
-    inputs = {value.name or "": value for value in graph.inputs}
-    input_shapes, bind = dict(input_shapes or {}), dict(bind or {})
-    for name in [*input_shapes, *bind]:
+    inputs = {value.name or "": value for value in model.graph.inputs}
+    input_shapes = dict(input_shapes or {})
+    for name in input_shapes:
         if name not in inputs:
             raise FrontendError(f"no input is named {name!r}; the model has {', '.join(map(repr, inputs)) or 'none'}")
-    known = _named_dimensions(inputs, {**input_shapes, **{name: array.shape for name, array in bind.items()}})
-    free = {name: value for name, value in inputs.items() if name not in input_shapes and name not in bind}
+    known = named_dimensions(inputs, input_shapes)
+    free = {name: value for name, value in inputs.items() if name not in input_shapes}
     known |= dict.fromkeys(_batch_names(free.values()) - known.keys(), 1)
     _require_sizes(free, known)
     for name, value in inputs.items():
-        if name in bind:
-            _freeze(graph, value, bind[name])
-        elif isinstance(value.type, ir.TensorType):
+        if isinstance(value.type, ir.TensorType):
             value.shape = ir.Shape(_static(value, input_shapes.get(name), known))
 
 
-def _named_dimensions(inputs: Mapping[str, ir.Value], shapes: InputShapes) -> dict[str, int]:
+def named_dimensions(inputs: Mapping[str, ir.Value], shapes: InputShapes) -> dict[str, int]:
+    """The sizes of named dimensions that full shapes of some inputs tell.
+
+    Raises: FrontendError: a shape does not fit its input, or another.
+    """
     known: dict[str, int] = {}
     for name, given in shapes.items():
         shape = inputs[name].shape
@@ -103,7 +102,7 @@ def assumed_batches(model: ir.Model, input_shapes: InputShapes | None = None) ->
     """Inputs whose first size is not known and is taken as 1: the batch size."""
     shapes = input_shapes or {}
     inputs = {value.name or "": value for value in model.graph.inputs if value.name not in model.graph.initializers}
-    known = _named_dimensions(inputs, {name: shape for name, shape in shapes.items() if name in inputs})
+    known = named_dimensions(inputs, {name: shape for name, shape in shapes.items() if name in inputs})
     free = ((name, value.shape) for name, value in inputs.items() if name not in shapes)
     return tuple(name for name, shape in free if shape and _is_unknown(shape[0], known))
 
@@ -140,15 +139,6 @@ def _likely(value: ir.Value, known: Mapping[str, int]) -> list[int]:
     usual = IMAGE if len(shape) >= 4 and value.dtype is not None and value.dtype.is_floating_point() else SEQUENCE
     sizes = [size if isinstance(size, int) else known.get(str(size.value), usual) for size in shape]
     return [1 if _is_unknown(size, known) and not at else sizes[at] for at, size in enumerate(shape)]
-
-
-def _freeze(graph: ir.Graph, value: ir.Value, array: np.ndarray) -> None:
-    tensor = ir.tensor(np.asarray(array), name=value.name)
-    if value.dtype is not None and tensor.dtype != value.dtype:
-        raise FrontendError(f"input {value.name!r} is {value.dtype}; it cannot be bound to {tensor.dtype}")
-    graph.inputs.remove(value)
-    value.const_value, value.shape = tensor, ir.Shape(np.shape(array))
-    graph.register_initializer(value)
 
 
 def forget_shapes(model: ir.Model, behind: ir.Node | None = None) -> None:

@@ -17,12 +17,33 @@ Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model | torch.nn.Module |
 Examples: TypeAlias = "torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any] | None"
 """Inputs to trace a PyTorch module with: the only one, all in order, or all by the names that `forward` gives them."""
 InputShapes = Mapping[str, Sequence[int]]
+Bindings = Mapping[str, Any]
+"""Values by the names of inputs, which become constants: see `frontend.bound`."""
 Progress = Callable[[str], None]
 """Called with a few words when a stage begins."""
 
 
 def silent(stage: str) -> None:
     """Report no progress."""
+
+
+def read(model: Source, examples: Examples, input_shapes: InputShapes | None, bind: Bindings | None) -> ir.Model:
+    """The model as it is, but for inputs that are bound.
+
+    Raises: FrontendError: it cannot be read, or inputs cannot be bound.
+    """
+    from edgesparse import frontend
+
+    source = frontend.read(model, examples, frontend.blank(model, input_shapes))
+    return frontend.bound(source, bind) if bind else source
+
+
+def as_compiled(source: ir.Model, manifest: Mapping[str, Any]) -> ir.Model:
+    """A model with the inputs bound that were bound when an artifact was compiled from it."""
+    from edgesparse import frontend
+
+    values = manifest.get("bind")
+    return frontend.bound(source, values) if values and isinstance(values, Mapping) else source
 
 
 def name_of(model: Source) -> str:

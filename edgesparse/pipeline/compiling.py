@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from edgesparse import targets
-from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, name_of, silent
+from edgesparse.pipeline.arguments import Bindings, Examples, InputShapes, Progress, Source, name_of, read, silent
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, judged
 from edgesparse.pipeline.reports import CompileReport, WitnessReport
@@ -35,6 +35,7 @@ def compile(
     *,
     example_inputs: Examples = None,
     input_shapes: InputShapes | None = None,
+    bind: Bindings | None = None,
     threads: int = 1,
     witness: bool = True,
     progress: Progress = silent,
@@ -49,6 +50,7 @@ def compile(
         example_inputs: what to trace a PyTorch module with; their shapes become the model's.
         input_shapes: full shapes by input name; only batch sizes may be left out, which become 1. A PyTorch module
             that comes with no example inputs is traced with float32 inputs of these shapes.
+        bind: values of inputs that become constants: arrays, numbers, or text such as "16000" or "3,224,224".
         threads: that a budget of latency holds for; the artifact runs with any number.
         witness: run the model before and after and compare; see `pipeline/witness.py`.
         pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
@@ -66,16 +68,18 @@ def compile(
     require_writable(path, ARTIFACT, (model, target, pruning.get("calibration")))
     wanted = Pruning.of(pruning, device.lanes)
     progress("reading the model")
-    source = frontend.read(model, example_inputs, frontend.blank(model, input_shapes))
+    source = read(model, example_inputs, input_shapes, bind)
     goal = Goal.beside(path.parent, model, device, threads, input_shapes)
     chosen, found = settled(source, wanted, goal, progress)
     pruned, report = apply_pruning(source, chosen, progress)
     report = judged(report, source, pruned, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     program, plans = lowered(normal, device, progress)
-    told = _witnessed(model, pruned, normal, program, chosen, progress) if witness else None
+    as_it_is = chosen is None and not bind and isinstance(model, str | Path) and not frontend.is_pytorch(model)
+    users: Path | ir.Model = Path(model) if as_it_is else pruned  # type: ignore[arg-type]
+    told = _witnessed(users, normal, program, chosen, progress) if witness else None
     summary = frontend.describe(pruned)
-    manifest = _manifest(model, source, device, chosen, plans)
+    manifest = _manifest(model, source, device, chosen, plans) | {"bind": _values(source, bind)}
     progress("writing the artifact")
     write(program, manifest | {"parameters": summary.parameters, "nonzeros": summary.nonzeros}, path)
     return CompileReport(
@@ -96,16 +100,14 @@ def compile(
 
 
 def _witnessed(
-    model: Source, pruned: ir.Model, normal: ir.Model, program: Program, pruning: Pruning | None, progress: Progress
+    model: Path | ir.Model, normal: ir.Model, program: Program, pruning: Pruning | None, progress: Progress
 ) -> WitnessReport:
-    """Compare the user's own file, or what pruning and the export of PyTorch made of it, with what was compiled."""
-    from edgesparse import frontend
+    """Compare the user's own file, or what was made of it before it was normalised, with what was compiled."""
     from edgesparse.pipeline.witness import Judged, witness
 
     progress("comparing with ONNX Runtime")
-    as_it_is = pruning is None and isinstance(model, str | Path) and not frontend.is_pytorch(model)
     given = samples(pruning.calibration) if pruning is not None else None
-    return witness(Judged(Path(model) if as_it_is else pruned, normal, given), program)  # type: ignore[arg-type]
+    return witness(Judged(model, normal, given), program)
 
 
 def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Progress) -> ir.Model:
@@ -139,6 +141,12 @@ def lowered(
     lower.require_known(target)
     progress(f"generating code for {target.name}")
     return lower.lower(normal, target, plans, expose=expose), tuple(plans.values())
+
+
+def _values(source: ir.Model, bind: Bindings | None) -> dict[str, Any]:
+    """What inputs are bound to, for the manifest."""
+    constants = {name: source.graph.initializers[name].const_value for name in bind or ()}
+    return {name: tensor.numpy().tolist() for name, tensor in constants.items() if tensor is not None}
 
 
 def default_output(model: Source, target: Target) -> Path:

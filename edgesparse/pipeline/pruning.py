@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from edgesparse import targets
 from edgesparse.errors import InternalError, PruneError
-from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
+from edgesparse.pipeline.arguments import Bindings, Examples, InputShapes, Progress, Source, read, silent
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.pipeline.samples import Calibration, parted, samples
 from edgesparse.signatures import ONNX
@@ -30,7 +30,7 @@ BUDGETS = ("latency", "speedup", "max_accuracy_drop")
 AMOUNTS = ("sparsity", *BUDGETS)
 """Fields of `Pruning` that say how much to prune; only one of them can."""
 
-OTHER_OPTIONS = ("target", "output", "example_inputs", "input_shapes", "threads", "witness", "html", "progress")
+OTHER_OPTIONS = ("target", "output", "example_inputs", "input_shapes", "bind", "threads", "witness", "html", "progress")
 """What the functions that take the options of `Pruning` take besides."""
 
 NOT_RECORDED = (*BUDGETS, "eval", "resume", "ray")
@@ -263,6 +263,7 @@ def prune(
     target: str | Target = targets.HOST,
     example_inputs: Examples = None,
     input_shapes: InputShapes | None = None,
+    bind: Bindings | None = None,
     threads: int = 1,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
@@ -270,7 +271,7 @@ def prune(
     """Write a copy of a model with zeros among its weights, or with fewer of them, in ONNX.
 
     Args:
-        model, example_inputs: as for `compile`.
+        model, example_inputs, bind: as for `compile`.
         target, input_shapes, threads: what a budget of latency holds for, as for `compile`.
         pruning: the options of `Pruning`; something that says how much, such as `sparsity` or `structured`, at least.
 
@@ -278,7 +279,6 @@ def prune(
     """
     import onnx_ir as ir
 
-    from edgesparse import frontend
     from edgesparse.pipeline.searching import Goal, settled
 
     wanted = Pruning.of(pruning)
@@ -286,7 +286,7 @@ def prune(
         raise PruneError("nothing says how much to prune; give sparsity or structured, such as 0.9")
     require_writable(Path(output), ONNX, (model, target, pruning.get("calibration")))
     progress("reading the model")
-    source = frontend.read(model, example_inputs, frontend.blank(model, input_shapes))
+    source = read(model, example_inputs, input_shapes, bind)
     found = None
     if wanted.searches:
         device = target if isinstance(target, Target) else targets.load(target)

@@ -22,6 +22,7 @@ class _Recipe(PruningOptions, total=False):
 
     target: str | Path
     input_shapes: Mapping[str, Sequence[int]]
+    bind: Mapping[str, int | float | bool | str | Sequence[int | float | bool]]
     threads: int
     witness: bool
 
@@ -118,8 +119,9 @@ class _Reader:
             self._require(node, "mapping", name)
             item = get_args(hint)[1]
             return {key: self.value(value, item, f"{name}.{key}") for key, value in self.entries(node)}
-        if kind is Sequence:
-            return self._items(node, get_args(hint)[0], name)
+        lists = [option for option in options if get_origin(option) is Sequence]
+        if lists and (node.id == "sequence" or len(options) == 1):
+            return self._items(node, get_args(lists[0])[0], name)
         if not _is_scalar(node):
             raise self.fail(node, f"{name}: got a {_kind(node)}, expected {_words(options)}")
         return self._scalar(node, options, name)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgesparse.pipeline.arguments import Examples, Source, name_of
+from edgesparse.pipeline.arguments import Examples, Source, as_compiled, name_of
 from edgesparse.pipeline.reports import ArtifactSummary, TensorSummary
 from edgesparse.signatures import ARTIFACT, kind_of
 
@@ -104,14 +104,17 @@ def _onnx_file(model: Source | None, examples: Examples, artifact: Path) -> Iter
 
     from edgesparse import frontend, measure
 
-    if model is None or (isinstance(model, str | Path) and not frontend.is_pytorch(model)):
-        yield None if model is None else Path(model)
+    if model is None:
+        yield None
+        return
+    with measure.open_artifact(artifact) as opened:
+        feeds, manifest = measure.feeds_for(opened.inputs, None), opened.manifest
+    if isinstance(model, str | Path) and not frontend.is_pytorch(model) and not manifest.get("bind"):
+        yield Path(model)
         return
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / f"{Path(name_of(model)).stem}.onnx"
-        with measure.open_artifact(artifact) as opened:
-            feeds = measure.feeds_for(opened.inputs, None)
-        ir.save(frontend.read(model, examples, feeds), path)
+        ir.save(as_compiled(frontend.read(model, examples, feeds), manifest), path)
         yield path
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse import targets
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import said
-from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, silent
+from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, as_compiled, silent
 from edgesparse.pipeline.compiling import digest, lowered, normalised
 from edgesparse.pipeline.pruning import Pruning, apply_pruning
 from edgesparse.pipeline.reports import VerifyReport
@@ -59,7 +59,7 @@ def verify(
         feeds = measure.feeds_for(opened.inputs, inputs or first_of(given, shapes))
         actual = opened.run(feeds)
     progress("reading the model")
-    source = frontend.read(model, example_inputs, feeds)
+    source = as_compiled(frontend.read(model, example_inputs, feeds), manifest)
     pruned, _ = apply_pruning(source, recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
     expected = reference.evaluate(pruned, feeds)

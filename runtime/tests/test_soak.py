@@ -26,7 +26,7 @@ WRAPPED = (
 REFUSALS = {"ES_ERR_IO", "ES_ERR_NO_MEMORY", "ES_ERR_THREAD", "ES_ERR_EXECUTE"}
 LIMIT_MIB = {"none": 16, "address": 0, "thread": 0}  # a sanitizer needs terabytes of addresses
 DURATIONS = [
-    4,
+    15,
     pytest.param(int(os.environ.get("EDGESPARSE_SOAK_SECONDS", "900")), marks=pytest.mark.slow(part="soak"), id="long"),
 ]
 

@@ -49,6 +49,30 @@ def test_version_is_the_same_everywhere():
     assert f"edgesparse {version}" == PRODUCER
 
 
+def test_a_bound_input_is_no_longer_asked_for_and_verify_and_bench_bind_it_too(command, tmp_path):
+    text = """<ir_version: 9, opset_import: ["" : 20]>
+        g (float[2, 6] x, int64[2] sizes, bool flip) => (float[a, b] y) {
+            r = Reshape (x, sizes)
+            y = If (flip) <then_branch = t () => (float[a, b] n) { n = Neg (r) },
+                           else_branch = e () => (float[a, b] i) { i = Identity (r) }>
+        }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", np.arange(12, dtype=np.float32).reshape(2, 6))
+
+    for recipe in ("", "bind: {sizes: [3, 4], flip: true}"):
+        (tmp_path / "r.yaml").write_text(recipe)
+        chosen = () if recipe else ("--bind", "sizes=3,4", "--bind", "flip=true")
+        result(command("compile", "m.onnx", "-o", "m.esp", "--recipe", "r.yaml", "--json", *chosen))
+        ran = command("run", "m.esp", "--input", "x.npy", "--output", "y.npz")
+        assert ran.returncode == 0, ran.stderr
+        np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], -np.arange(12).reshape(3, 4))
+        assert all(each["agrees"] for each in result(command("verify", "m.esp", "--model", "m.onnx", "--json"))["outputs"])
+
+    for wrong, message in (("sizes", "expected a name and a value"), ("flip=2", "cannot be bound to int64 2")):
+        failed = command("compile", "m.onnx", "--bind", wrong)
+        assert failed.returncode in (1, 2) and message in failed.stderr
+
+
 def test_targets_lists_and_shows(command):
     names = [target["name"] for target in result(command("targets", "--json"))["targets"]]
     shown = result(command("targets", "show", "rpi5", "--json"))

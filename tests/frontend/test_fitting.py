@@ -132,7 +132,7 @@ def test_a_branch_that_an_input_chooses_names_the_input():
     }"""
     constants = {"known": np.array(16000), "zero": np.array([0]), "two": np.array([2])}
 
-    with pytest.raises(FrontendError, match="If 'y'.*remedy: export the model for one value of 'rate'"):
+    with pytest.raises(FrontendError, match="If 'y'.*remedy: if it is always the same, give --bind rate=VALUE"):
         load(model(text, **constants))
 
 
