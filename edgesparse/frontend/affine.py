@@ -1,7 +1,8 @@
 """Fold BatchNormalization and per-channel constants into the weights beside them.
 
 A chain of BatchNormalization, Mul, Div, Add and Sub with constants is one affine map `x * scale + shift`. It goes into
-the layer before it, else into the layer after it where that is exact (no padding), else it becomes Mul and Add.
+the layer before it, else into the layer after it where that is exact (no padding). Where it goes into no weights it
+stays as it is, since each step rounds, but for BatchNormalization, which becomes Mul and Add.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.shapes import static_shape
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
+
+CANCELS = float(1 << 16)
+"""A shift so many times as large as what is left when another is taken off, or as the weights, is there to round."""
 
 HOISTED_INTO = ("MatMul", "Conv", "Add", "Mul")
 """Where a hoisted factor stops: producers it can be folded into, or travel further through."""
@@ -58,7 +62,7 @@ def fold_affine(model: ir.Model) -> None:
             continue
         done.update(chain.nodes)
         if not (_fold_backward(graph, chain) or _fold_forward(graph, chain)):
-            _shorten(graph, chain)
+            _write_out(graph, chain)
 
 
 def hoist_factors(model: ir.Model) -> None:
@@ -126,6 +130,8 @@ def _chain_from(node: ir.Node) -> Chain | None:
         joined = affine.then(following[1])
         if not (_is_moderate(affine, dtype) and _is_moderate(following[1], dtype) and _holds(joined, dtype)):
             break
+        if _outweighs(affine.shift * following[1].scale, joined.shift, joined.scale):
+            break
         affine = joined
         nodes.append(reader)
     return Chain(source, tuple(nodes), affine)
@@ -136,6 +142,11 @@ def _is_moderate(affine: Affine, dtype: np.dtype) -> bool:
     most = float(np.sqrt(np.finfo(dtype).max))
     numbers = np.abs(np.concatenate([affine.scale.ravel(), affine.shift.ravel()]))
     return bool(((numbers == 0) | ((1 / most <= numbers) & (numbers <= most))).all())
+
+
+def _outweighs(shift: np.ndarray, *rest: np.ndarray) -> bool:
+    """Whether a shift leaves nothing but roundings of the rest."""
+    return bool(np.abs(shift).max(initial=0.0) > CANCELS * max(np.abs(each).max(initial=0.0) for each in rest))
 
 
 def _holds(affine: Affine, dtype: np.dtype) -> bool:
@@ -282,13 +293,15 @@ def _fold_forward(graph: ir.Graph, chain: Chain) -> bool:
     return True
 
 
-def _shorten(graph: ir.Graph, chain: Chain) -> None:
-    """Write `chain` as at most one Mul and one Add, unless it is that already; nothing where it changes nothing."""
-    kinds = [node.op_type for node in chain.nodes]
-    idle = (chain.affine.scale == 1).all() and (chain.affine.shift == 0).all()
-    if not idle and kinds in (["Mul"], ["Add"], ["Mul", "Add"]):
-        return
-    _emit(graph, chain, chain.affine)
+def _write_out(graph: ir.Graph, chain: Chain) -> None:
+    """Write each BatchNormalization of `chain` as Mul and Add, and drop steps that change nothing."""
+    for node in chain.nodes:
+        found = _affine(node)
+        assert found is not None
+        source, affine = found
+        idle = (affine.scale == 1).all() and (affine.shift == 0).all()
+        if idle or node.op_type == "BatchNormalization":
+            _emit(graph, Chain(source, (node,), affine), affine)
 
 
 def _emit(graph: ir.Graph, chain: Chain, affine: Affine) -> None:
@@ -313,6 +326,8 @@ def _replace_weights(
     original = layer.inputs[1]
     assert original is not None
     if not all(_fits(array, dtype) for array in (weight, bias) if array is not None):
+        return False
+    if bias is not None and _outweighs(bias, weight):
         return False
     layer.replace_input_with(1, add_constant(graph, weight.astype(dtype), f"{original.name}_folded"))
     if bias is None:

@@ -153,14 +153,22 @@ def _narrow(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _plain_norm(graph: ir.Graph, node: ir.Node) -> None:
-    """A gain or bias that is not one number for each normalised element becomes a Mul or an Add behind it."""
-    x, *parameters = node.inputs
-    shape, out = static_shape(x), node.outputs[0]
+    """A norm of one result, whose gain is one number for each normalised element and is followed by all else."""
+    x = node.inputs[0]
+    shape = static_shape(x)
     if x is None or x.dtype is None or shape is None:
         return
-    normal = shape[node.attributes.get_int("axis", -1) :]
+    axis = node.attributes.get_int("axis", -1) % max(1, len(shape))
+    _write_statistics(graph, node, list(range(axis, len(shape))))
+    _split_parameters(graph, node, shape[axis:])
+
+
+def _split_parameters(graph: ir.Graph, node: ir.Node, normal: tuple[int, ...]) -> None:
+    """A gain or bias that is not one number for each normalised element becomes a Mul or an Add behind it."""
+    (x, *parameters), out = node.inputs, node.outputs[0]
     if all(static_shape(value) in (normal, None) for value in parameters):
         return
+    assert x is not None and x.dtype is not None
     node.resize_inputs(2)
     node.replace_input_with(1, add_constant(graph, np.ones(normal, x.dtype.numpy()), f"{node.name}_ones"))
     steps: list[ir.Node] = []
@@ -173,6 +181,37 @@ def _plain_norm(graph: ir.Graph, node: ir.Node) -> None:
     out.replace_all_uses_with(last, replace_graph_outputs=True)
     steps[0].replace_input_with(0, out)
     out.name, last.name = f"{out.name}_normalised", out.name
+
+
+def _write_statistics(graph: ir.Graph, node: ir.Node, axes: list[int]) -> None:
+    """Mean and 1 / deviation, where they are asked for, by operators of their own; in two passes, as the norm."""
+    x, asked = node.inputs[0], [value for value in node.outputs[1:] if value.uses() or value.is_graph_output()]
+    if not asked:
+        return
+    like, steps = asked[0], list[ir.Node]()
+
+    def step(op: str, *inputs: ir.Value | None, **attributes: object) -> ir.Value:
+        steps.append(_step(op, [*inputs], f"{node.name}_statistics_{len(steps)}", like, **attributes))
+        steps[-1].outputs[0].shape = None
+        return steps[-1].outputs[0]
+
+    def held(number: object, dtype: object) -> ir.Value:
+        return add_constant(graph, np.array(number, dtype), f"{node.name}_{len(steps)}")  # type: ignore[call-overload]
+
+    assert like.dtype is not None
+    over, epsilon = held(axes, np.int64), held(node.attributes.get_float("epsilon", 1e-5), like.dtype.numpy())
+    wide = x if x is not None and x.dtype == like.dtype else step("Cast", x, to=int(like.dtype))
+    mean = step("ReduceMean", wide, over)
+    deviation = step("Sub", wide, mean)
+    variance = step("ReduceMean", step("Mul", deviation, deviation), over)
+    inverse = step("Reciprocal", step("Sqrt", step("Add", variance, epsilon)))
+    node.append(steps)
+    for old, new in zip(node.outputs[1:], (mean, inverse), strict=False):
+        if old in asked:
+            new.type, new.shape = old.type, old.shape
+            old.replace_all_uses_with(new, replace_graph_outputs=True)
+            old.name, new.name = f"{old.name}_left", old.name
+    node.resize_outputs(1)
 
 
 def _plain_reshape(graph: ir.Graph, node: ir.Node) -> None:

@@ -17,7 +17,7 @@ from edgesparse.frontend.cleanup import clean_up, tidy
 from edgesparse.frontend.fitting import require_fitting
 from edgesparse.frontend.fold import require_room
 from edgesparse.frontend.functions import inline_functions
-from edgesparse.frontend.fuse import drop_leftovers, fuse_patterns
+from edgesparse.frontend.fuse import fuse_patterns
 from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.read import Source, read
 from edgesparse.frontend.recurrent import expand_recurrent
@@ -31,7 +31,7 @@ from edgesparse.frontend.shapes import (
     shapeless_nodes,
 )
 from edgesparse.frontend.support import Supports, expand_functions, name_nodes
-from edgesparse.frontend.transposes import place_transposes
+from edgesparse.frontend.transposes import join_transposes, place_transposes
 from edgesparse.frontend.types import require_types
 from edgesparse.frontend.windows import resolve_padding
 
@@ -46,7 +46,7 @@ PASSES: tuple[Callable[[ir.Model], None], ...] = (
     fold_affine,
     canonicalise,
     fold_affine,
-    drop_leftovers,
+    join_transposes,
 )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 import onnx.inliner
 import onnx_ir as ir
@@ -12,6 +13,9 @@ from edgesparse.frontend.recurrent import why_kept
 from edgesparse.frontend.remedies import remedy
 
 NAMES_SHOWN = 10
+
+_ASIDE = "edgesparse.aside"
+"""A domain for operators that are not to be written out."""
 
 _KEPT = frozenset({("", "ReduceLogSum"), ("", "ReduceLogSumExp")})
 """Refused for integers, where ONNX Runtime computes something else than what ONNX defines."""
@@ -50,15 +54,36 @@ def expand_functions(model: ir.Model, supports: Supports) -> ir.Model:
 
     Operators without such a definition stay. The result is not normalised.
     """
-    refused = {(node.domain, node.op_type) for node in model.graph.all_nodes() if supports(node) is not None} - _KEPT
-    proto: onnx.ModelProto = ir.to_proto(model) if refused else None
+    nodes = [node for node in model.graph.all_nodes() if supports(node) is not None]
+    refused = {(node.domain, node.op_type) for node in nodes} - _KEPT
+    if not refused:
+        return model
+    proto = _without_others(model, refused, set(nodes))
     for operator in sorted(refused):
         try:
             proto = onnx.inliner.inline_selected_functions(proto, [operator], inline_schema_functions=True)
         except RuntimeError:  # onnx cannot write out some definitions where an optional input is absent
             continue
-    expanded: ir.Model = ir.from_proto(proto) if refused else model
+    expanded: ir.Model = ir.from_proto(proto)
+    for node in expanded.graph.all_nodes():
+        node.domain = node.domain.removeprefix(_ASIDE)
+    expanded.opset_imports.pop(_ASIDE, None)
     return expanded
+
+
+def _without_others(model: ir.Model, operators: Collection[tuple[str, str]], nodes: Collection[ir.Node]) -> Any:
+    """The proto of `model`, in which only `nodes` are of these operators: onnx writes out every one."""
+    others = [
+        node for node in model.graph.all_nodes() if (node.domain, node.op_type) in operators and node not in nodes
+    ]
+    for node in others:
+        node.domain = _ASIDE + node.domain
+    model.opset_imports[_ASIDE] = 1
+    proto = ir.to_proto(model)
+    for node in others:
+        node.domain = node.domain.removeprefix(_ASIDE)
+    del model.opset_imports[_ASIDE]
+    return proto
 
 
 def name_nodes(model: ir.Model) -> None:

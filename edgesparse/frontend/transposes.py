@@ -83,6 +83,11 @@ def _take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     old.name, copy.outputs[0].name = f"{name}_replaced", name
 
 
+def join_transposes(model: ir.Model) -> None:
+    """Make one of transposes that follow one another, in place: other passes bring them together."""
+    merge_transposes(model.graph)
+
+
 def merge_transposes(graph: ir.Graph) -> bool:
     """Two transposes in a row are one, or none; returns whether there were any."""
     merged = False

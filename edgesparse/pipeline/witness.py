@@ -30,7 +30,18 @@ AGREES = "agrees"
 MOST_BYTES = 1 << 32
 """Memory of a model's values beyond which nobody runs it while it is compiled."""
 
-CHOOSING = ("ArgMax", "ArgMin", "GlobalMaxPool", "Hardmax", "LogSoftmax", "MaxPool", "ReduceMax", "ReduceMin", "TopK")
+CHOOSING = (
+    "ArgMax",
+    "ArgMin",
+    "GlobalMaxPool",
+    "Hardmax",
+    "LogSoftmax",
+    "MaxPool",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMin",
+    "TopK",
+)
 """Operators for which no standard tells what they choose among numbers and NaN."""
 
 MOVES = 8

@@ -66,7 +66,9 @@ def test_a_bound_input_is_no_longer_asked_for_and_verify_and_bench_bind_it_too(c
         ran = command("run", "m.esp", "--input", "x.npy", "--output", "y.npz")
         assert ran.returncode == 0, ran.stderr
         np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], -np.arange(12).reshape(3, 4))
-        assert all(each["agrees"] for each in result(command("verify", "m.esp", "--model", "m.onnx", "--json"))["outputs"])
+        assert all(
+            each["agrees"] for each in result(command("verify", "m.esp", "--model", "m.onnx", "--json"))["outputs"]
+        )
 
     for wrong, message in (("sizes", "expected a name and a value"), ("flip=2", "cannot be bound to int64 2")):
         failed = command("compile", "m.onnx", "--bind", wrong)

@@ -182,6 +182,42 @@ def test_floats_are_not_taken_for_real_numbers() -> None:
         np.testing.assert_array_equal(results[name], expected)
 
 
+def test_float64_is_computed_in_float64() -> None:
+    """Reductions over long and short rows, and what is made of them."""
+    text = """g (double[3,8] x, double[3,100] z) => (double[3,1] a, double[3,1] b, double[3,8] c, double[3,100] d)
+        <int64[1] last = {1}>
+        { a = ReduceMax(x, last) b = ReduceSum(z, last) c = Softmax(x) d = LpNormalization(z) }"""
+    model = parsed(text)
+    feeds = {name: 1e300 * array for name, array in random_feeds(model).items()} | {
+        "z": np.random.default_rng(0).random((3, 100))
+    }
+
+    results = run_calls(lowered(model), feeds)
+
+    for name, expected in judged(model, feeds).items():
+        np.testing.assert_allclose(results[name], expected, rtol=1e-13)
+
+
+SPECIAL = """g (float[9] x, float[9] z) => (bool[9] a, bool[9] b, float[9] c, float[9] d, float[9] e, float f, float h)
+    <float none = {nan}, int64[1] over = {0}, float top = {inf}, int64[1] two = {5}, int64[1] five = {7}> {
+    less = Less(x, z) a = Not(less) greater = Greater(x, z) more = Not(greater) b = Or(more, less)
+    c = Max(x, none) d = Sign(x) e = Acosh(x) kept = Slice(x, two, five) q = Abs(kept)
+    inverse = Min(q, top) f = ReduceLogSumExp<keepdims=0>(inverse, over) low = Neg(inverse)
+    h = ReduceLogSumExp<keepdims=0>(low, over)
+}"""
+
+
+def test_comparisons_and_functions_of_what_is_no_number_or_infinite() -> None:
+    model = parsed(SPECIAL)
+    special = np.array([0, -0.0, 1, -1, np.nan, np.inf, -np.inf, 3e38, 1e-45], np.float32)
+    feeds = {"x": special, "z": np.roll(special, 2)}
+
+    results = run_calls(lowered(model), feeds)
+
+    for name, expected in judged(model, feeds).items():
+        np.testing.assert_allclose(results[name], expected, rtol=1e-6, atol=1e-6)
+
+
 ROOTS = """g (float[9] x, double[9] z) => (float[9] a, double[9] b) <float half = {0.5}, double wide = {0.5}>
     { a = Pow(x, half) b = Pow(z, wide) }"""
 

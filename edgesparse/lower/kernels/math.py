@@ -84,7 +84,7 @@ def splat(value: float | Expr, like: Expr) -> Expr:
 def hold(value: Expr) -> Expr:
     """Compute a value here, once. A `T.bind` alone does not: TVM copies its expression into every use."""
     lanes = lanes_of(value)
-    place = T.alloc_buffer((lanes,), "int32" if "int" in str(value.ty.dtype) else "float32", scope="global")
+    place = T.alloc_buffer((lanes,), str(value.ty.dtype).partition("x")[0], scope="global")
     index = 0 if lanes == 1 else T.ramp(0, 1, lanes)
     T.buffer_store(place, value, [index])
     return T.bind(place[index])

@@ -81,8 +81,12 @@ def _cast_like(_: relax.BlockBuilder, inputs: Sequence[relax.Expr], _a: Mapping[
 
 
 def _sign(bb: relax.BlockBuilder, inputs: Sequence[relax.Expr], _: Mapping[str, Any]) -> relax.Expr:
-    dtype = str(inputs[0].ty.dtype)
-    return relax.op.minimum(inputs[0], relax.const(1, dtype)) if dtype[0] == "u" else relax.op.sign(inputs[0])
+    """The sign of NaN is NaN, and 0 in half precision, as in ONNX Runtime."""
+    x, dtype = inputs[0], str(inputs[0].ty.dtype)
+    if dtype.startswith("u"):
+        return relax.op.minimum(x, relax.const(1, dtype))
+    sign = relax.op.sign(x)
+    return relax.op.where(relax.op.isnan(x), x, sign) if dtype in ("float32", "float64") else sign
 
 
 def _pairwise(operator: Callable[[relax.Expr, relax.Expr], relax.Expr]) -> Converter:

@@ -9,6 +9,7 @@ how memory is walked.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 
 import tvm
 import tvm_ffi
@@ -19,7 +20,6 @@ from edgesparse.lower.relax.exact import COMPARISONS, exact
 
 _WRAPPED = (tirx.Add, tirx.Sub, tirx.Mul)
 _FOLDED = (*_WRAPPED, tirx.Max, tirx.Min)
-_COMPARED = (tirx.EQ, tirx.NE, tirx.LT, tirx.LE, tirx.GT, tirx.GE)
 _DIVIDED = (tirx.Div, tirx.Mod, tirx.FloorDiv, tirx.FloorMod)
 
 
@@ -56,7 +56,7 @@ def define_value(value: Expr) -> Expr:
     rules = [
         (_WRAPPED, on_data(_combine)),
         (_DIVIDED, on_data(_divide)),
-        (_COMPARED, on_data(_compare)),
+        (COMPARISONS, on_data(_compare)),
         ((tirx.Max, tirx.Min), on_data(_extreme)),
         (tirx.Cast, on_data(_cast)),
         ((tirx.LShift, tirx.RShift), on_data(_shift)),
@@ -130,7 +130,7 @@ def _compare(node: Expr) -> Expr:
     """TVM 0.27 compares booleans as if they were floats."""
     if _is_bool(node.a):
         return type(node)(_byte(node.a), _byte(node.b))
-    return exact(node) if _is_float(node.a) and isinstance(node, COMPARISONS) else node
+    return exact(node) if _is_float(node.a) else node
 
 
 def _extreme(node: Expr) -> Expr:
@@ -140,10 +140,9 @@ def _extreme(node: Expr) -> Expr:
     if not _is_float(node):
         return node
     beats = tirx.GT if isinstance(node, tirx.Max) else tirx.LT
-    if isinstance(b, tirx.FloatImm):
-        return tirx.Select(beats(b, a), b, a)
-    if isinstance(a, tirx.FloatImm):
-        return tirx.Select(beats(a, b), a, b)
+    for number, value in ((b, a), (a, b)):
+        if isinstance(number, tirx.FloatImm):
+            return number if isnan(number.value) else tirx.Select(beats(number, value), number, value)
     return tirx.Select(tirx.Or(beats(a, b), tirx.isnan(a)), a, b)
 
 

@@ -12,8 +12,8 @@ from tvm import tirx
 from tvm.ir import Call, Expr, Op
 
 ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div)
-COMPARISONS = (tirx.EQ, tirx.NE, tirx.LE, tirx.GE)
-"""Of a value with itself, that may be NaN, their results are open."""
+COMPARISONS = (tirx.EQ, tirx.NE, tirx.LT, tirx.LE, tirx.GT, tirx.GE)
+"""Of NaN all but one are false: what is not less need not be greater or equal."""
 
 _PURE = 1  # CallEffectKind.Pure
 _NODES: dict[str, type] = {f"tirx.exact_{node.__name__.lower()}": node for node in (*ARITHMETIC, *COMPARISONS)}

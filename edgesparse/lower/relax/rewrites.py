@@ -103,6 +103,8 @@ def _reduce(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     axes = axes or list(range(len(shape)))
 
     def fold(kind: str, value: str) -> str:
+        if kind == "ReduceLogSumExp":
+            return _log_sum_exp(value, np.promote_types(dtype, np.float32), axes, shape_of(node.outputs[0]), b)
         return b(kind, value, b.constant(np.array(axes, np.int64)), keepdims=int(keep))
 
     if dtype == np.float16:
@@ -124,6 +126,23 @@ def _reduce(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
             return [b.cast(b("Sqrt", squares), dtype)]
         case _:
             return [fold(kind, x)]
+
+
+def _log_sum_exp(value: str, dtype: np.dtype, axes: Sequence[int], result: Sequence[int], b: Builder) -> str:
+    """max + log(sum(exp(x - max))), with 0 for a maximum that is infinite."""
+    over = b.constant(np.array(axes, np.int64))
+    zero, infinity = (b.constant(np.array(number, dtype)) for number in (0, np.inf))
+    highest = b("ReduceMax", value, over, keepdims=1)
+    highest = b("Where", b("Equal", b("Abs", highest), infinity), zero, highest)
+    total = b("ReduceSum", b("Exp", b("Sub", value, highest)), over, keepdims=1)
+    return b.reshape(b("Add", b("Log", total), highest), result)
+
+
+def _acosh(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """No number below 1, where TVM's formula has some."""
+    x, work = _at_least_float32(node, inputs, b)
+    one, none = (b.constant(np.array(number, work)) for number in (1, np.nan))
+    return _as_result(node, b("Where", b("Less", x, one), none, b("Acosh", x)), work, b)
 
 
 def _at_least_float32(node: ir.Node, inputs: Sequence[str], b: Builder) -> tuple[str, np.dtype]:
@@ -308,6 +327,7 @@ _REDUCTIONS = names(
 REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(_REDUCTIONS, _reduce),
+    "Acosh": _acosh,
     **dict.fromkeys(("Celu", "Elu", "Selu"), _elu),
     "ConvInteger": _conv_integer,
     "Dropout": _dropout,
