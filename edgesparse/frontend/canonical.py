@@ -38,6 +38,8 @@ def canonicalise(model: ir.Model) -> None:
             _plain_norm(model.graph, node)
         elif node.op_type in RESHAPES:
             _plain_reshape(model.graph, node)
+        elif node.op_type == "Pad":
+            _read_value_if_constant(node)
         elif node.op_type in ("Add", "Mul") and constant(node.inputs[0]) is not None:
             _swap_operands(node)
         elif node.op_type in WINDOWED:
@@ -46,6 +48,12 @@ def canonicalise(model: ir.Model) -> None:
         if node.graph is not None and node.op_type == "MatMul":
             _flatten_weight(model.graph, node)
     common.AddDefaultAttributesPass()(model)
+
+
+def _read_value_if_constant(node: ir.Node) -> None:
+    """Padding that repeats the tensor reads no value."""
+    if node.attributes.get_string("mode", "constant") != "constant" and len(node.inputs) > 2:
+        node.replace_input_with(2, None)
 
 
 def replace(graph: ir.Graph, node: ir.Node, steps: list[ir.Node]) -> None:

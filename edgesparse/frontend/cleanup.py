@@ -181,6 +181,8 @@ def _share_results(graph: ir.Graph) -> bool:
     known: dict[object, ir.Node] = {}
     found = False
     for node in list(graph):
+        if node.op_type == "Identity" and not node.domain:  # what is left of them gives outputs of the graph
+            continue
         if is_random(node) or any(attribute.type.name.startswith("GRAPH") for attribute in node.attributes.values()):
             continue
         attributes = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -152,7 +152,7 @@ def forget_shapes(model: ir.Model, behind: ir.Node | None = None) -> None:
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Infer what shapes and types are still missing, by the operators' own definitions, and sizes as ONNX Runtime."""
     _infer(model)
-    while (found := _wrongly_resized(model)) is not None:
+    while (found := _wrongly_shaped(model)) is not None:
         node, shape = found
         forget_shapes(model, behind=node)
         node.outputs[0].shape = ir.Shape(shape)
@@ -160,10 +160,11 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     return model
 
 
-def _wrongly_resized(model: ir.Model) -> tuple[ir.Node, tuple[int, ...]] | None:
-    """The first Resize whose shape onnx infers otherwise, multiplying in double precision; and the shape it has."""
+def _wrongly_shaped(model: ir.Model) -> tuple[ir.Node, tuple[int, ...]] | None:
+    """The first node whose shape onnx infers otherwise, or not at all; and the shape it has."""
     for node in model.graph:
-        shape = _resized(node) if node.op_type == "Resize" and not node.domain else None
+        own = _OWN_SHAPES.get(node.op_type) if not node.domain else None
+        shape = own(node) if own is not None else None
         if shape is not None and shape != static_shape(node.outputs[0]):
             return node, shape
     return None
@@ -181,6 +182,15 @@ def _resized(node: ir.Node) -> tuple[int, ...] | None:
     for axis, scale in zip(axes, scales.astype(np.float32).ravel(), strict=True):
         sizes[axis] = int(np.float32(sizes[axis]) * scale)
     return tuple(sizes)
+
+
+def _picked(node: ir.Node) -> tuple[int, ...] | None:
+    """The shape of a GatherND of one element, which onnx does not infer."""
+    data, indices = (static_shape(value) for value in node.inputs)
+    return () if data is not None and indices == (len(data),) else None
+
+
+_OWN_SHAPES: dict[str, Callable[[ir.Node], tuple[int, ...] | None]] = {"GatherND": _picked, "Resize": _resized}
 
 
 def _infer(model: ir.Model) -> None:

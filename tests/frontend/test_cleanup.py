@@ -60,6 +60,13 @@ def test_what_looks_idle_but_is_not_stays_right(step, constants):
     np.testing.assert_array_equal(ort_run(load(source), {"x": x})[0], ort_run(source, {"x": x})[0])
 
 
+@pytest.mark.parametrize("mode", ["edge", "reflect", "wrap"])
+def test_padding_that_repeats_the_tensor_reads_no_value(mode):
+    text = f'g (float[3, 3] x, float[1] v) => (y) {{ h = Squeeze (v) y = Pad <mode = "{mode}"> (x, pads, h) }}'
+
+    assert ops(normal_of(text, pads=np.array([1, 0, 0, 2]))) == ["Pad"]
+
+
 def test_shape_arithmetic_is_folded():
     text = """g (float[2, 3, 4] x) => (float[2, 12] y) {
         s = Shape (x) n = Gather (s, zero) u = Unsqueeze (n, zeros) r = Concat <axis = 0> (u, rest)
@@ -199,6 +206,7 @@ NAMES = {
     "an output that does nothing to another": "{ y = Neg (x) z = Mul (y, one) }",
     "an output is an input": "{ y = Neg (x) z = Identity (x) }",
     "an output is a constant": "{ y = Neg (x) z = Identity (one) }",
+    "outputs are one input": "{ y = Identity (x) z = Cast <to = 1> (x) }",
     "two outputs are the same": "{ y = Neg (x) z = Neg (x) }",
     "an output goes through reshapes of another": "{ y = Neg (x) r = Reshape (y, flat) z = Reshape (r, back) }",
     "an output goes through transposes of another": "{ y = Neg (x) t = Transpose (y) z = Transpose (t) }",

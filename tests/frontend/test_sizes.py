@@ -49,3 +49,12 @@ def test_scaled_sizes_are_products_in_single_precision(opset: int) -> None:
 
     right = reference.evaluate(model, {f"x{size}": np.ones((1, 1, size), np.float32) for size in sizes})
     assert {value.name: tuple(value.shape or ()) for value in found} == {name: a.shape for name, a in right.items()}
+
+
+@pytest.mark.parametrize("opset", [11, 12, 13])
+def test_one_element_that_is_gathered_has_no_axes(opset: int) -> None:
+    sweep = Sweep({"x": IMAGE})
+    sweep.add(f"GatherND (x, {sweep.put(np.array([0, 3, -1, 2]))})", "Neg (_)")
+    sweep.add(f"GatherND (x, {sweep.put(np.array([0, 3, 1]))})", "Neg (_)")
+
+    sweep.check(opset)

@@ -1,19 +1,19 @@
 """Fuzz edgesparse with random graphs.
 
 Usage: python -m tests.fuzz [--seconds S] [--graphs N] [--seed N] [--fault NAME] [--only NAME ...]
-                         [--witness SHARE] [--table] [--json FILE] [--again FOLDER]
+                         [--witness SHARE] [--report FILE] [--again FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 from tests.fuzz.campaign import Campaign, examined, newest_opset, read_finding
 from tests.fuzz.coverage import Coverage
+from tests.fuzz.report import report
 from tests.fuzz.subject import Subject
 
 CACHE = Path(__file__).parents[2] / "build" / "fuzz-models"
@@ -28,15 +28,14 @@ def main() -> int:
     parser.add_argument("--fault", help="a fault to put back, see faults.py")
     parser.add_argument("--only", nargs="*", default=(), help="operators, patterns, kinds of invalid models")
     parser.add_argument("--witness", type=float, default=0.25, help="share of models compiled with a witness")
-    parser.add_argument("--table", action="store_true", help="print the table of coverage, and end")
-    parser.add_argument("--json", type=Path, help="write the table of coverage to a file")
+    parser.add_argument("--report", type=Path, help="write what all runs add up to, and end")
     parser.add_argument("--again", type=Path, help="judge a finding again")
     options = parser.parse_args()
     if options.again:
         return _again(options.again, options.fault)
     coverage = Coverage(newest_opset(), CACHE / "coverage.json" if options.fault is None else None, options.only)
-    if options.table:
-        print(coverage.table())
+    if options.report:
+        options.report.write_text(report(coverage, options.report))
         return 0
     seconds = 60.0 if options.seconds is None and options.graphs is None else options.seconds
     put_back = options.fault is not None
@@ -58,14 +57,13 @@ def main() -> int:
         print("interrupted", file=sys.stderr)
     finally:
         campaign.close()
+        coverage.judged.update(campaign.tally.counts())
         coverage.save()
     for title, counts in (("refused", campaign.tally.refused), ("not judged", campaign.tally.unjudged)):
         for reason, count in counts.most_common():
             print(f"{title:>10s} {count:5d}  {reason}")
     print(coverage.summary())
     print(campaign.tally.line())
-    if options.json:
-        options.json.write_text(json.dumps(coverage.json(), indent=1))
     return int(bool(campaign.tally.findings))
 
 

@@ -21,10 +21,11 @@ from tests.fuzz.model import Model, random_form
 from tests.fuzz.shrink import Sample, shrink
 from tests.fuzz.subject import Arrays, Job, Result, Subject, can_emulate
 
-COMPONENTS = 8
+COMPONENTS = 12
+OTHER_WAYS = 0.15  # share of models that are also pruned, or emulated
 PATTERNS = ("1x1", "4x1")
 WITNESS = "this is our fault"
-DENIALS = ("invalid ONNX", "cannot generate code")
+DENIALS = ("invalid ONNX", "cannot generate code", "TVM cannot compile", "TVM takes")
 """What must not be said of a model that ONNX Runtime runs."""
 
 
@@ -69,6 +70,7 @@ class Tally:
 
     graphs: int = 0
     right: int = 0
+    others: Counter[str] = field(default_factory=Counter)  # right in another way too: pruned, emulated
     refused: Counter[str] = field(default_factory=Counter)
     unjudged: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
@@ -79,6 +81,12 @@ class Tally:
             f"{self.graphs} graphs: {self.right} right, {sum(self.refused.values())} refused, "
             f"{sum(self.unjudged.values())} not judged, {len(self.findings)} findings"
         )
+
+    def counts(self) -> Counter[str]:
+        """All counts by name."""
+        found = Counter({"graphs": self.graphs, "right": self.right, "findings": len(self.findings)})
+        named = {"also right": self.others, "refused": self.refused, "not judged": self.unjudged}
+        return found + Counter({f"{name}: {key}": n for name, counts in named.items() for key, n in counts.items()})
 
 
 class Campaign:
@@ -129,8 +137,8 @@ class Campaign:
         if model.components:
             self.tally.graphs += len(model.components)
             judged = self._examine(model, Way(witness=bool(rng.random() < self._witness)))
-            others = [Way(prune=str(rng.choice(PATTERNS)))] if rng.random() < 0.25 else []
-            others += [Way("rpi4")] if rng.random() < 0.25 and can_emulate() else []
+            others = [Way(prune=str(rng.choice(PATTERNS)))] if rng.random() < OTHER_WAYS else []
+            others += [Way("rpi4")] if rng.random() < OTHER_WAYS and can_emulate() else []
             for way in others:
                 if judged:
                     self._examine(model.only(judged), way)
@@ -143,7 +151,7 @@ class Campaign:
         for at in range(COMPONENTS):
             wish = self.coverage.wish(rng, opset)
             component = draw(rng, opset, wish, f"g{at}.", taken)
-            for operator, why in component.denied if component else [(op, "nothing") for op in wish.operators]:
+            for operator, why in component.denied if component else [(op, "nothing") for op, _ in wish.uses]:
                 self.coverage.deny(operator, opset, wish.dtype, why)
             if component is not None:
                 components.append(component)
@@ -167,14 +175,21 @@ class Campaign:
                 self.tally.right += len(model.components)
                 for component in model.components:
                     self.coverage.record(component.cells)
+            else:
+                self.tally.others[way.prune or way.target] += len(model.components)
             return list(model.components)
         return self._isolate(model, way, found)
 
     def _refused(self, model: Model, way: Way, result: Result) -> list[Component]:
         """Put what is refused apart, and judge the others together."""
         if way.prune is not None:
-            return list(model.components)
+            return []
         if len(model.components) == 1:
+            if self._turns_on_form(model, way):
+                text = f"only in this form: {result.text}"
+                finding = Finding("denied", text, Sample(model.proto(), model.feeds), way)
+                self._keep(finding, shrinks=False)
+                return []
             self.tally.refused[_reason(result.text)] += way.plain
             if way.plain:
                 self.coverage.record(model.components[0].cells)
@@ -182,14 +197,22 @@ class Campaign:
         accepted, right = [], []
         for component in model.components:
             alone = model.only([component])
-            job = replace(_job(alone.proto(), alone.feeds, (), way), compiles=False)
-            if self._subject.do(job).status == "ran":
+            if self._is_read(alone, way):
                 accepted.append(component)
             else:
                 right += self._examine(alone, way)
         if len(accepted) == len(model.components):
             return right + self._split(model, way)
         return right + (self._examine(model.only(accepted), way) if accepted else [])
+
+    def _turns_on_form(self, model: Model, way: Way) -> bool:
+        """Whether the same is accepted where the file says it plainly."""
+        plain = replace(model, form=model.form.plain())
+        return not self._is_read(model, way) and self._is_read(plain, way)
+
+    def _is_read(self, model: Model, way: Way) -> bool:
+        job = replace(_job(model.proto(), model.feeds, (), way), compiles=False)
+        return self._subject.do(job).status == "ran"
 
     def _split(self, model: Model, way: Way) -> list[Component]:
         half = len(model.components) // 2
@@ -268,7 +291,17 @@ def _is_finding(refusal: str) -> bool:
 
 
 def _job(proto: onnx.ModelProto, feeds: Arrays, twins: Sequence[tuple[str, np.ndarray]], way: Way) -> Job:
-    return Job(proto.SerializeToString(), feeds, tuple(twins), target=way.target, prune=way.prune, witness=way.witness)
+    sizes = {v.name: v.type.tensor_type.shape.dim for v in proto.graph.input if v.name in feeds}
+    shapes = {name: feeds[name].shape for name, dims in sizes.items() if any(dim.dim_value < 1 for dim in dims)}
+    return Job(
+        proto.SerializeToString(),
+        feeds,
+        tuple(twins),
+        target=way.target,
+        prune=way.prune,
+        witness=way.witness,
+        input_shapes=shapes,
+    )
 
 
 def _twins(model: Model) -> tuple[tuple[str, np.ndarray], ...]:

@@ -9,17 +9,18 @@ import onnx
 
 from tests.fuzz.graph import Cell, Graph, Untamed, Value
 from tests.fuzz.names import Names
-from tests.fuzz.rules import PATTERNS, RULES
+from tests.fuzz.rules import PATTERNS, RULES, Rule
+from tests.fuzz.rules.making import Near
 
 TRIES = 3
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a component should hold: uses of some operators in a row, for a type of elements; then a pattern."""
+    """What a component should hold: operators in a row, each next to a family, for a type; then a pattern."""
 
     dtype: str
-    operators: tuple[str, ...]
+    uses: tuple[tuple[str, str], ...]
     pattern: str | None = None
 
 
@@ -47,23 +48,22 @@ def draw(rng: np.random.Generator, opset: int, wish: Wish, prefix: str, taken: s
     graph = Graph(rng, opset, Names(rng, taken, prefix))
     graph.square = graph.chance(0.2)
     denied = []
-    for operator in wish.operators:
-        why = _try(graph, RULES[operator].ranks, RULES[operator].draw, operator, wish.dtype)
+    for operator, family in wish.uses:
+        why = _try(graph, RULES[operator], operator, wish.dtype, Near(family))
         if why is not None:
             denied.append((operator, why))
     if wish.pattern is not None:
-        rule = PATTERNS[wish.pattern]
-        _try(graph, rule.ranks, rule.draw, wish.pattern, "float32")
+        _try(graph, PATTERNS[wish.pattern], wish.pattern, "float32")
     return _finished(graph, denied) if graph.nodes else None
 
 
-def _try(graph: Graph, ranks, draw, operator: str, dtype: str) -> str | None:  # type: ignore[no-untyped-def]
+def _try(graph: Graph, rule: Rule, operator: str, dtype: str, near: Near | None = None) -> str | None:
     """Draw a use; why that did not succeed, or None."""
     why = None
     for _ in range(TRIES):
-        graph.rank = int(graph.choose(ranks))
+        graph.rank, graph.near = int(graph.choose(rule.ranks)), near
         try:
-            draw(graph, operator, dtype)
+            rule.draw(graph, operator, dtype)
         except Untamed as err:
             why = str(err)
             if "find an implementation" in why:

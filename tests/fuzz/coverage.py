@@ -1,15 +1,16 @@
-"""Which uses of operators were judged how often: a table kept over runs, which the generator fills where it is empty.
+"""Which uses of operators were judged how often: tables kept over runs, which the generator fills where they are empty.
 
-Two tables together say it: operator x version x type, and operator x what makes its first input.
+Three tables say it: operator x version, operator x type of elements, and operator x what makes one of its inputs.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,27 +18,24 @@ import onnx
 from tests.fuzz.component import Wish
 from tests.fuzz.graph import DTYPES, TYPED, Cell, version_of
 from tests.fuzz.rules import PATTERNS, RULES
+from tests.fuzz.rules.making import family_of, neighbours
 
 ENOUGH = 5
-GIVE_UP = 4  # draws of a cell, none of which ONNX Runtime judged
+GIVE_UP = 4  # draws of a use, none of which ONNX Runtime judged
 OLDEST = 7
-FAMILIES = ("input", "constant", *sorted({rule.family for rule in RULES.values()}))
+MADE_FROM_NOTHING = frozenset({"Constant", "ConstantOfShape", "Range"})
 
 Use = tuple[str, int, str]  # operator, version, type
-Pair = tuple[str, str]  # operator, family of what makes its first input
-
-
-def family_of(maker: str) -> str:
-    """What a maker of values counts as."""
-    return RULES[maker].family if maker in RULES else maker
+Key = tuple[Any, ...]
+"""A cell of a table, without the table's name."""
 
 
 class Coverage:
-    """The table.
+    """The tables.
 
     Args:
         newest: the newest opset to draw.
-        path: where it is kept over runs.
+        path: where they are kept over runs.
         only: operators, patterns and kinds of invalid models to draw, where not all are.
     """
 
@@ -46,21 +44,30 @@ class Coverage:
         self._only = frozenset(only)
         self._path = path
         self.uses: Counter[Use] = Counter()
-        self.pairs: Counter[Pair] = Counter()
-        self.cells: Counter[tuple[str, int, str, str]] = Counter()
+        self.pairs: Counter[tuple[str, str]] = Counter()  # operator, family of what makes an input
         self.denied: Counter[Use] = Counter()
-        self.drawn: Counter[str] = Counter()  # operators, patterns and kinds of invalid models, in this run
+        self.judged: Counter[str] = Counter()  # graphs, by what became of them
         self.why: dict[str, str] = {}
+        self._drawn: Counter[Any] = Counter()  # in this run
         if path is not None and path.exists():
             self._read(json.loads(path.read_text()))
 
-    def record(self, cells: tuple[Cell, ...]) -> None:
+    @property
+    def versions(self) -> Counter[Key]:
+        """Uses by operator and version."""
+        return _summed(self.uses, 0, 1)
+
+    @property
+    def types(self) -> Counter[Key]:
+        """Uses by operator and type."""
+        return _summed(self.uses, 0, 2)
+
+    def record(self, cells: Iterable[Cell]) -> None:
         """Count uses that were judged, or refused by an error of ours."""
         for cell in cells:
-            family = family_of(cell.beside)
             self.uses[cell.operator, cell.version, cell.dtype] += 1
-            self.pairs[cell.operator, family] += 1
-            self.cells[cell.operator, cell.version, cell.dtype, family] += 1
+            for family in {family_of(maker) for maker in cell.beside}:
+                self.pairs[cell.operator, family] += 1
 
     def deny(self, operator: str, opset: int, dtype: str, why: str) -> None:
         """Count a draw that ONNX Runtime would not judge."""
@@ -69,24 +76,27 @@ class Coverage:
         self.why["/".join(map(str, use))] = why[:200]
 
     def wish(self, rng: np.random.Generator, opset: int) -> Wish:
-        """What the table lacks at an opset: a type, and operators for it in a row."""
-        here = self._at[opset]
-        lacking = {dtype: sum(self._lacks(use) for use in uses) + 0.5 for dtype, uses in here.items()}
-        dtype = str(rng.choice(list(lacking), p=_shares(list(lacking.values()))))
-        operators: list[str] = []
-        beside = "input"
-        for _ in range(int(rng.integers(2, 6))):
-            want = [self._want(use, beside) for use in here[dtype]]
-            use = here[dtype][int(rng.choice(len(want), p=_shares(want)))]
-            operators.append(use[0])
-            beside = RULES[use[0]].family
-        self.drawn.update(operators)
-        return Wish(dtype, tuple(operators), self.least(PATTERNS) if rng.random() < 0.3 else None)
+        """What the tables lack at an opset: a type, and operators for it in a row, each next to what it lacks."""
+        versions, types = self.versions, self.types
+        wants = {dtype: [self._want(use, versions, types) for use in uses] for dtype, uses in self._at[opset].items()}
+        dtype = str(rng.choice(list(wants), p=_shares([sum(want) for want in wants.values()])))
+        chosen = rng.choice(len(wants[dtype]), int(rng.integers(2, 6)), p=_shares(wants[dtype]))
+        uses = [self._at[opset][dtype][int(at)] for at in chosen]
+        self._drawn.update([*uses, *(use[0] for use in uses)])
+        row = tuple((use[0], self._neighbour(rng, use[0], dtype)) for use in uses)
+        return Wish(dtype, row, self.least(PATTERNS) if rng.random() < 0.3 else None)
+
+    def _neighbour(self, rng: np.random.Generator, operator: str, dtype: str) -> str:
+        families = list(neighbours([dtype]))
+        lacks = [self._lacks("pair", (operator, family), self.pairs) + 0.05 for family in families]
+        family = str(rng.choice(families, p=_shares(lacks)))
+        self._drawn["pair", operator, family] += 1
+        return family
 
     def least(self, names: Iterable[str]) -> str | None:
         """What was drawn least of some patterns or kinds of invalid models; None where they are not asked for."""
-        name = min(self._chosen(names), key=lambda name: self.drawn[name], default=None)
-        self.drawn.update([name] if name else [])
+        name = min(self._chosen(names), key=lambda name: self._drawn["", name], default=None)
+        self._drawn.update([("", name)] if name else [])
         return name
 
     def _chosen(self, names: Iterable[str]) -> list[str]:
@@ -94,63 +104,64 @@ class Coverage:
 
     def opset(self, rng: np.random.Generator) -> int:
         """An opset, rather one where much is lacking."""
-        lacking = [sum(map(self._lacks, self._uses_at(opset))) + 5.0 for opset in self._at]
-        return int(rng.choice(list(self._at), p=_shares(lacking)))
+        versions = self.versions
+        wants = [
+            5.0 + sum(max(0, ENOUGH - versions[key]) for key in _keys(self._uses_at(opset), 0, 1)) for opset in self._at
+        ]
+        return int(rng.choice(list(self._at), p=_shares(wants)))
 
-    def lacking(self) -> tuple[list[Use], list[Use]]:
-        """Uses that were judged less than ENOUGH times, and those that ONNX Runtime never judged."""
-        every = sorted({use for opset in self._at for use in self._uses_at(opset)})
-        unjudged = [use for use in every if not self.uses[use] and self.denied[use] >= GIVE_UP]
-        return [use for use in every if self.uses[use] < ENOUGH and use not in set(unjudged)], unjudged
+    def _uses_at(self, opset: int) -> list[Use]:
+        return [use for uses in self._at[opset].values() for use in uses]
 
-    def total(self) -> int:
-        """Uses that the table has room for."""
-        return len({use for opset in self._at for use in self._uses_at(opset)})
+    def state(self) -> dict[str, tuple[list[Key], list[Key], list[Key]]]:
+        """By table: cells with ENOUGH uses, with less, and those that ONNX Runtime never judged."""
+        every = {use for opset in self._at for use in self._uses_at(opset)}
+        open_uses = {use for use in every if self.uses[use] or self.denied[use] < GIVE_UP}
+        tables = {
+            "version": (self.versions, _keys(every, 0, 1), _keys(open_uses, 0, 1)),
+            "type": (self.types, _keys(every, 0, 2), _keys(open_uses, 0, 2)),
+            "neighbour": (self.pairs, *(self._pairs_of(uses) for uses in (every, open_uses))),
+        }
+        found = {}
+        for name, (counts, cells, can) in tables.items():
+            full = [cell for cell in sorted(can) if counts[cell] >= ENOUGH]
+            found[name] = full, sorted(can - set(full)), sorted(cells - can)
+        return found
+
+    def _pairs_of(self, uses: Collection[Use]) -> set[Key]:
+        types: dict[str, set[str]] = {}
+        for operator, _, dtype in uses:
+            types.setdefault(operator, set()).add(dtype)
+        return {
+            (operator, family)
+            for operator, dtypes in types.items()
+            for family in (neighbours(sorted(dtypes)) if operator not in MADE_FROM_NOTHING else ())
+        }
 
     def summary(self) -> str:
-        """A line on how full the table is."""
-        lacking, unjudged = self.lacking()
-        full = self.total() - len(lacking) - len(unjudged)
-        wanted = [(operator, family) for operator in RULES for family in FAMILIES]
-        pairs = sum(self.pairs[pair] >= ENOUGH for pair in wanted)
-        return (
-            f"operator x version x type: {full} of {self.total()} cells hold {ENOUGH} or more, {len(lacking)} less, "
-            f"{len(unjudged)} ONNX Runtime does not run; operator x neighbour: {pairs} of {len(wanted)}; "
-            f"{len(self.cells)} different cells of all four"
+        """How full the tables are."""
+        return "\n".join(
+            f"operator x {name}: {len(full)} of {len(full) + len(lacking)} cells hold {ENOUGH} or more; "
+            f"{len(never)} ONNX Runtime does not run"
+            for name, (full, lacking, never) in self.state().items()
         )
-
-    def table(self) -> str:
-        """The table by operator and version: how often each type was judged."""
-        lines = [f"{'operator':28s} {'since':>5s} " + " ".join(f"{name:>7s}" for name in DTYPES)]
-        rows = sorted({use[:2] for use in self.uses} | {use[:2] for o in self._at for use in self._uses_at(o)})
-        for operator, version in rows:
-            counts = [self.uses[operator, version, name] for name in DTYPES]
-            lines.append(f"{operator:28s} {version:5d} " + " ".join(f"{n or '.':>7}" for n in counts))
-        lines.append(f"\n{'operator':28s} " + " ".join(f"{name[:8]:>8s}" for name in FAMILIES))
-        for operator in sorted(RULES):
-            counts = [self.pairs[operator, family] for family in FAMILIES]
-            lines.append(f"{operator:28s} " + " ".join(f"{n or '.':>8}" for n in counts))
-        return "\n".join([*lines, self.summary()])
 
     def json(self) -> dict[str, object]:
         """All counts, for a file."""
-        return {
-            "uses": [[*use, n] for use, n in sorted(self.uses.items())],
-            "pairs": [[*pair, n] for pair, n in sorted(self.pairs.items())],
-            "cells": [[*cell, n] for cell, n in sorted(self.cells.items())],
-            "denied": [[*use, n] for use, n in sorted(self.denied.items())],
-            "why": self.why,
-        }
+        counters = {name: getattr(self, name) for name in ("uses", "pairs", "denied")}
+        tables = {name: [[*key, n] for key, n in sorted(counts.items())] for name, counts in counters.items()}
+        return {**tables, "judged": dict(self.judged), "why": self.why}
 
     def save(self) -> None:
-        """Keep the table for the next run."""
+        """Keep the tables for the next run."""
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text(json.dumps(self.json()))
 
     def _read(self, kept: dict) -> None:  # type: ignore[type-arg]
-        for name in ("uses", "pairs", "cells", "denied"):
+        for name in ("uses", "pairs", "denied"):
             getattr(self, name).update({tuple(key): n for *key, n in kept[name]})
+        self.judged.update(kept["judged"])
         self.why.update(kept["why"])
 
     @cached_property
@@ -164,21 +175,21 @@ class Coverage:
             found[opset] = {dtype: uses for dtype, uses in found[opset].items() if uses}
         return {opset: uses for opset, uses in found.items() if uses}
 
-    def _uses_at(self, opset: int) -> list[Use]:
-        return [use for uses in self._at[opset].values() for use in uses]
-
-    def _lacks(self, use: Use) -> float:
+    def _want(self, use: Use, versions: Counter[Key], types: Counter[Key]) -> float:
+        """How much a use is wanted: what was drawn often and lacks still comes later."""
         if not self.uses[use] and self.denied[use] >= GIVE_UP:
             return 0.0
-        return float(max(0, ENOUGH - self.uses[use]))
+        operator, version, dtype = use
+        lacks = max(0, ENOUGH - versions[operator, version]) + max(0, ENOUGH - types[operator, dtype])
+        pairs = sum(
+            self._lacks("pair", (operator, family), self.pairs)
+            for family in neighbours([dtype])
+            if operator not in MADE_FROM_NOTHING
+        )
+        return float((lacks + 0.3 * pairs) / (1 + self._drawn[use] / 4) + 0.2) / (1 + self._drawn[operator])
 
-    def _want(self, use: Use, beside: str) -> float:
-        """How much a use is wanted: operators that were drawn least come first."""
-        lacking = 2 * self._lacks(use) + self._lacks_pair((use[0], beside)) + 0.2
-        return lacking / (1 + self.drawn[use[0]]) ** 2
-
-    def _lacks_pair(self, pair: Pair) -> float:
-        return float(max(0, ENOUGH - self.pairs[pair]))
+    def _lacks(self, table: str, cell: Key, counts: Counter[Key]) -> float:
+        return float(max(0, ENOUGH - counts[cell])) / (1 + self._drawn[(table, *cell)] / 5)
 
 
 def types_of(operator: str, opset: int) -> list[str]:
@@ -193,6 +204,17 @@ def types_of(operator: str, opset: int) -> list[str]:
     return [dtype for dtype in DTYPES if dtype in {names.get(text, text) for text in texts}]
 
 
-def _shares(weights: list[float]) -> np.ndarray:
+def _summed(uses: Counter[Use], *places: int) -> Counter[Key]:
+    found: Counter[Key] = Counter()
+    for use, count in uses.items():
+        found[tuple(use[at] for at in places)] += count
+    return found
+
+
+def _keys(uses: Iterable[Use], *places: int) -> set[Key]:
+    return {tuple(use[at] for at in places) for use in uses}
+
+
+def _shares(weights: Sequence[float]) -> np.ndarray:
     array = np.array(weights)
     return array / array.sum()

@@ -149,7 +149,8 @@ def _negative_sizes(
     model: onnx.ModelProto, repaired: Callable[..., onnx.ModelProto] = read.repaired
 ) -> onnx.ModelProto:
     found = repaired(model)
-    for old, new in zip(model.graph.output, found.graph.output, strict=True):
+    before, after = ([*m.graph.input, *m.graph.output] for m in (model, found))
+    for old, new in zip(before, after, strict=True):
         sizes = zip(old.type.tensor_type.shape.dim, new.type.tensor_type.shape.dim, strict=False)
         for given, size in sizes:
             if given.dim_value < 0:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -75,7 +75,17 @@ class Cell:
     operator: str
     version: int
     dtype: str
-    beside: str  # what makes the first input: "input", "constant" or an operator
+    beside: tuple[str, ...]  # what makes its inputs: "input", "constant" or operators
+
+
+class Near(Protocol):
+    """What an operand is to be made by."""
+
+    def holds(self, value: Value) -> bool:
+        """Whether a value is."""
+
+    def make(self, g: Graph, dtype: str, shape: tuple[int, ...], within: tuple[float, float] | None) -> Value | None:
+        """A new value that is, or None."""
 
 
 @dataclass(eq=False)
@@ -86,6 +96,7 @@ class Graph:
         rank: of new inputs that nobody gives a shape.
         twins: inputs by name with other arrays that hold an index or a divisor which nothing allows.
         truths: what outputs hold by the arithmetic itself, where ONNX Runtime leaves it to the processor.
+        near: what the next operand is to be made by.
     """
 
     rng: np.random.Generator
@@ -99,6 +110,7 @@ class Graph:
     cells: list[Cell] = field(default_factory=list)
     twins: list[tuple[str, np.ndarray]] = field(default_factory=list)
     truths: dict[str, np.ndarray] = field(default_factory=dict)
+    near: Near | None = None
     _hidden: list[Value] = field(default_factory=list)
 
     # Draws.
@@ -169,26 +181,40 @@ class Graph:
         ranks: Sequence[int] | None = None,
         within: tuple[float, float] | None = None,
         fits: Callable[[Value], bool] = lambda value: True,
+        otherwise: Callable[[], Sequence[int]] | None = None,
     ) -> Value:
-        """A value of the graph that fits, the latest before others, else a new one."""
+        """A value of the graph that fits, the latest before others, else a new one.
+
+        Args:
+            otherwise: draws the shape of a new one.
+        """
 
         def usable(value: Value) -> bool:
-            if value.dtype != dtype or value.array.size == 0 or not fits(value) or value.name in self.truths:
+            if value.dtype != dtype or value.array.size == 0 or value.name in self.truths:
                 return False
             if shape is not None and value.shape != tuple(shape):
                 return False
             if ranks is not None and value.rank not in ranks:
                 return False
-            return within is None or bool(((value.array >= within[0]) & (value.array <= within[1])).all())
+            if within is not None and not ((value.array >= within[0]) & (value.array <= within[1])).all():
+                return False
+            return fits(value)
 
+        near, self.near = self.near, None
         found = [value for value in self.values if usable(value)]
-        if found and self.chance(0.85):
+        close = [value for value in found if near is not None and near.holds(value)]
+        if close:
+            return self.choose(close)
+        if near is None and found and self.chance(0.85):
             computed = [value for value in found if value.maker not in ("input", "constant")]
             return computed[-1] if computed and self.chance(0.7) else self.choose(found)
-        if shape is None:
+        if shape is None and otherwise is not None:
+            shape = otherwise()
+        elif shape is None:
             rank = self.rank if ranks is None or self.rank in ranks else self.choose(list(ranks))
             shape = self.shape(rank)
-        return self.new(dtype, shape, within)
+        made = near.make(self, dtype, tuple(shape), within) if near is not None else None
+        return made if made is not None and usable(made) else self.new(dtype, shape, within)
 
     def parameter(self, array: Any, dtype: str | None = None) -> Value:
         """A small tensor that says how an operator works; nothing else reads it."""
@@ -234,9 +260,9 @@ class Graph:
         node.output[:] = [final.get(name, "") for name in made]
         node.name = self.names.node(results[0].name)
         self.nodes.append(node)
-        first = next((value for value in inputs if value), None)
         typed = ([*inputs, results[0]])[TYPED.get(op, 0)] or results[0]
-        self.cells.append(Cell(op, version_of(op, self.opset), typed.dtype, first.maker if first else "constant"))
+        beside = tuple(value.maker for value in inputs if value and value not in self._hidden)
+        self.cells.append(Cell(op, version_of(op, self.opset), typed.dtype, beside))
         return results
 
     def _require_tame(self, node: onnx.NodeProto, inputs: Sequence[Value | None], arrays: list[np.ndarray]) -> None:

@@ -20,6 +20,7 @@ class Form:
     shuffled: bool = False
     declared: bool = False  # shapes of the values inside
     unknown: str = ""  # what dimensions of outputs are, if anything: "minus one", "named", "untyped"
+    open: str = ""  # the same of inputs, whose shapes are then given with the file: "minus one", "named"
     listed: bool = False  # constants are inputs too
     constant_nodes: bool = False
     seed: int = 0
@@ -36,6 +37,7 @@ def random_form(rng: np.random.Generator) -> Form:
         shuffled=bool(rng.random() < 0.2),
         declared=bool(rng.random() < 0.3),
         unknown=str(rng.choice(["minus one", "named", "untyped"])) if rng.random() < 0.4 else "",
+        open=str(rng.choice(["minus one", "named"])) if rng.random() < 0.2 else "",
         listed=bool(rng.random() < 0.15),
         constant_nodes=bool(rng.random() < 0.2),
         seed=int(rng.integers(1 << 30)),
@@ -70,13 +72,14 @@ class Model:
         nodes = [node for component in self.components for node in component.nodes]
         constants = {name: a for component in self.components for name, a in component.constants.items()}
         outputs = [name for component in self.components for name in component.outputs]
-        as_nodes = [n for n in constants if form.constant_nodes and n not in outputs and rng.random() < 0.5]
+        movable = [name for name, array in constants.items() if name not in outputs and array.size]
+        as_nodes = [name for name in movable if form.constant_nodes and rng.random() < 0.5]
         nodes = [*(_constant_node(name, constants.pop(name)) for name in as_nodes), *nodes]
         if form.shuffled:
             nodes = [nodes[int(at)] for at in rng.permutation(len(nodes))]
         made = {name: a for component in self.components for name, a in component.shapes.items()}
         known = {**made, **self.feeds, **constants}
-        inputs = [_info(name, array) for name, array in self.feeds.items()]
+        inputs = [_info(name, array, form.open) for name, array in self.feeds.items()]
         if form.listed:
             inputs += [_info(name, array) for name, array in constants.items()]
         results = [_info(name, known[name], form.unknown if name in made else "") for name in outputs]
@@ -100,7 +103,7 @@ def _info(name: str, array: np.ndarray, unknown: str = "") -> onnx.ValueInfoProt
         return helper.make_empty_tensor_value_info(name)
     dims: list[int | str] = list(array.shape)
     if unknown:
-        dims = [-1 if unknown == "minus one" else f"d{at}" for at in range(len(dims))]
+        dims = [-1 if unknown == "minus one" else f"{name}_{at}" for at in range(len(dims))]
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), dims)
 
 

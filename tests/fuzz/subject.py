@@ -18,6 +18,7 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 CPU_LIMIT_S = 60.0
+MEMORY_LIMIT_BYTES = 8 << 30
 PATIENCE = 15  # times the limit of CPU time that is waited, on a machine that others use
 EMULATORS = {"aarch64": "qemu-aarch64", "armv7": "qemu-arm"}
 
@@ -31,6 +32,7 @@ class Job:
         target: "host", or one whose programs an emulator runs.
         prune: the pattern to prune with before, if any.
         witness: compile with the compiler's own witnesses.
+        input_shapes: of inputs for which the file leaves sizes open.
     """
 
     model: bytes
@@ -41,6 +43,7 @@ class Job:
     prune: str | None = None
     compiles: bool = True  # else it is only normalised
     witness: bool = False
+    input_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Subject:
 
 def _serve(connection: Connection, fault: str | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if fault is not None:
@@ -145,14 +149,16 @@ def _examined(job: Job, folder: Path) -> Result:
         from edgesparse.frontend import read
         from edgesparse.pipeline.compiling import normalised
 
-        normalised(read(path), None, lambda text: None)
+        normalised(read(path), job.input_shapes, lambda text: None)
         return Result("ran")
     pruned = None
     if job.prune is not None:
         dense, path = path, folder / "pruned.onnx"
-        edgesparse.prune(dense, path, sparsity=0.8, pattern=job.prune)
+        edgesparse.prune(dense, path, sparsity=0.8, pattern=job.prune, input_shapes=job.input_shapes)
         pruned = path.read_bytes()
-    artifact = edgesparse.compile(path, job.target, folder / "model.esp", witness=job.witness).artifact
+    artifact = edgesparse.compile(
+        path, job.target, folder / "model.esp", input_shapes=job.input_shapes, witness=job.witness
+    ).artifact
     if job.target != "host":
         return Result("ran", runs=[_emulated(artifact, job, folder)], pruned=pruned)
     return Result("ran", pruned=pruned, **_run(artifact, job))

@@ -89,7 +89,7 @@ def divisor(g: Graph, dtype: str, shape: tuple[int, ...]) -> Value:
 
 
 @rule("Add Sub Mul Div And Or Xor BitwiseAnd BitwiseOr BitwiseXor", "elementwise")
-@rule("Equal Greater GreaterOrEqual Less LessOrEqual", "compare")
+@rule("Equal Greater GreaterOrEqual Less LessOrEqual", "elementwise")
 def binary(g: Graph, op: str, dtype: str) -> None:
     a = g.operand(dtype)
     shape = beside(g, a)
@@ -164,7 +164,7 @@ def clip(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, *(limit if there else None for limit, there in zip(limits, present, strict=True)))
 
 
-@rule("Cast", "cast")
+@rule("Cast", "elementwise")
 def cast(g: Graph, op: str, dtype: str) -> None:
     to = g.choose(DTYPES)
     x = wild(g, dtype) if np.dtype(dtype).kind == "f" and g.chance(0.3) else g.operand(dtype)
@@ -172,7 +172,7 @@ def cast(g: Graph, op: str, dtype: str) -> None:
     settle_cast(g, x, made[0])
 
 
-@rule("CastLike", "cast")
+@rule("CastLike", "elementwise")
 def cast_like(g: Graph, op: str, dtype: str) -> None:
     x = wild(g, dtype) if np.dtype(dtype).kind == "f" and g.chance(0.3) else g.operand(dtype)
     made = g.apply(op, x, g.new(g.choose(DTYPES), g.shape(1)))
@@ -194,7 +194,7 @@ def settle_cast(g: Graph, x: Value, made: Value) -> None:
         g.truths[made.name] = right
 
 
-@rule("BitCast", "cast")
+@rule("BitCast", "elementwise")
 def bit_cast(g: Graph, op: str, dtype: str) -> None:
     same = [name for name in DTYPES if np.dtype(name).itemsize == np.dtype(dtype).itemsize and name != "bool"]
     to = g.choose([name for name in same if name[0] != "f"] or same)

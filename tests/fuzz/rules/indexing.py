@@ -23,7 +23,7 @@ def indices(g: Graph, shape: tuple[int, ...], extent: int | list[int], *, unique
     return value
 
 
-@rule("Gather", "index", ranks=(1, 2, 3, 4))
+@rule("Gather", "moving", ranks=(1, 2, 3, 4))
 def gather(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4))
     axis = g.axis(x.rank)
@@ -32,7 +32,7 @@ def gather(g: Graph, op: str, dtype: str) -> None:
     )
 
 
-@rule("GatherElements", "index", ranks=(1, 2, 3, 4))
+@rule("GatherElements", "moving", ranks=(1, 2, 3, 4))
 def gather_elements(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4))
     axis = g.axis(x.rank)
@@ -41,7 +41,7 @@ def gather_elements(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, indices(g, tuple(shape), x.shape[axis]), axis=axis)
 
 
-@rule("GatherND", "index", ranks=(1, 2, 3, 4))
+@rule("GatherND", "moving", ranks=(1, 2, 3, 4))
 def gather_nd(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4))
     batch = 1 if g.opset >= 12 and x.rank > 1 and g.chance(0.3) else 0
@@ -51,7 +51,7 @@ def gather_nd(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, picks, batch_dims=batch or None)
 
 
-@rule("ScatterElements", "index", ranks=(1, 2, 3, 4))
+@rule("ScatterElements", "moving", ranks=(1, 2, 3, 4))
 def scatter_elements(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4))
     axis = g.axis(x.rank)
@@ -63,7 +63,7 @@ def scatter_elements(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, picks, g.operand(dtype, tuple(shape)), axis=axis, reduction=reduction)
 
 
-@rule("ScatterND", "index", ranks=(1, 2, 3, 4))
+@rule("ScatterND", "moving", ranks=(1, 2, 3, 4))
 def scatter_nd(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4))
     depth = int(g.rng.integers(1, x.rank + 1))
@@ -73,7 +73,7 @@ def scatter_nd(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, picks, g.operand(dtype, (count, *x.shape[depth:])), reduction=reduction)
 
 
-@rule("OneHot", "index", ranks=(0, 1, 2, 3))
+@rule("OneHot", "moving", ranks=(0, 1, 2, 3))
 def one_hot(g: Graph, op: str, dtype: str) -> None:
     depth = g.choose([1, 3, 7])
     kind = g.choose(["int64", "int32", "float32"])

@@ -26,9 +26,9 @@ def number(g: Graph, right: float, near: float = 0.15) -> Value:
 
 def read_on(g: Graph, value: Value) -> None:
     """Now and then another node reads a value in the middle of a pattern, or it is an output."""
-    if g.chance(0.1):
+    if g.chance(0.04):
         g.apply("Neg", value)
-    elif g.chance(0.05):
+    elif g.chance(0.02):
         g.outputs.append(value)
 
 
@@ -88,7 +88,13 @@ def hard_swish(g: Graph, op: str, dtype: str) -> None:
 
 @pattern("LayerNormalization", ranks=(2, 3, 4))
 def layer_norm(g: Graph, op: str, dtype: str) -> None:
-    x = g.operand(F32, ranks=(2, 3, 4), fits=lambda v: v.shape[-1] > 1)
+    alike, side = g.chance(0.5), g.choose([2, 4, 7])  # the last two axes, so that they can be confused
+    x = g.operand(
+        F32,
+        ranks=(2, 3, 4),
+        fits=lambda v: v.shape[-1] > 1 and (not alike or v.shape[-1] == v.shape[-2]),
+        otherwise=lambda: [*g.shape(g.choose([0, 1, 2]), 60), side if alike else g.size(), side],
+    )
     axes = g.choose([[-1], [-1], [-1], [x.rank - 1], [x.rank - 2], [-2, -1]])
     if g.opset < 11:
         axes = [axis % x.rank for axis in axes]
@@ -106,7 +112,8 @@ def layer_norm(g: Graph, op: str, dtype: str) -> None:
 def gain(g: Graph, x: Value) -> tuple[int, ...]:
     """The shape of a gain or shift of the last axis; or of another, of several, or of one element."""
     last = (x.shape[-1],)
-    return g.choose([last, last, last, (1,), (*x.shape[-2:-1], 1), x.shape[-2:], (1, *last), ()])
+    column = (*x.shape[-2:-1], 1)
+    return g.choose([last, last, last, (1,), column, column, x.shape[-2:], (1, *last), ()])
 
 
 @pattern("Attention", ranks=(3, 4))
@@ -236,8 +243,11 @@ def quantized(g: Graph, op: str, dtype: str) -> None:
 
 @pattern("Chain", ranks=(2, 3))
 def chain(g: Graph, op: str, dtype: str) -> None:
-    """Integer powers of integer powers: constants and types must not blow up."""
-    kind = g.choose(["int32", "int64", F32])
-    x = g.operand(kind, within=(-2, 2))
-    for _ in range(g.choose([2, 3, 4])):
-        x = one(g, "Pow", x, g.constant(np.array(2, kind)))
+    """One operator many times over: what is computed from it must not blow up."""
+    kind, op = g.choose(["int32", "int64", F32]), "Pow"
+    if kind == F32:
+        op = g.choose(["Pow", "Tan", "Asinh", "Atanh"])
+    x = g.operand(kind, within=(-1, 1) if kind != F32 else (-0.2, 0.2))
+    two = [g.constant(np.array(2, kind))] if op == "Pow" else []
+    for _ in range(g.choose([2, 4, 8, 24])):
+        x = one(g, op, x, *two)

@@ -129,7 +129,7 @@ EQUATIONS = (
 )
 
 
-@rule("Einsum", "product", ranks=(2, 3))
+@rule("Einsum", "weighted", ranks=(2, 3))
 def einsum(g: Graph, op: str, dtype: str) -> None:
     equation = g.choose(EQUATIONS)
     sizes = {letter: g.choose([1, 2, 3, 5, 7]) for letter in "bhijkd"}

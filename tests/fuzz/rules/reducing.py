@@ -12,7 +12,7 @@ from tests.fuzz.rules.shaping import with_axes
 @rule(
     "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
     "ReduceSumSquare",
-    "reduction",
+    "axis",
 )
 def reduce(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, within=(0.2, 9.0) if op == "ReduceLogSum" else None)
@@ -22,7 +22,7 @@ def reduce(g: Graph, op: str, dtype: str) -> None:
     with_axes(g, op, x, axes or None, since=since, keepdims=g.choose([0, 1, None]), **empty)
 
 
-@rule("ArgMax ArgMin", "reduction")
+@rule("ArgMax ArgMin", "axis")
 def arg(g: Graph, op: str, dtype: str) -> None:
     x = extreme(g, dtype) if g.chance(0.4) else g.operand(dtype)
     last = g.choose([0, 1, None]) if g.opset >= 12 else None
@@ -42,14 +42,14 @@ def extreme(g: Graph, dtype: str) -> Value:
     return g.input(np.asarray(array, dtype))
 
 
-@rule("CumSum CumProd", "reduction", ranks=(1, 2, 3, 4, 5))
+@rule("CumSum CumProd", "axis", ranks=(1, 2, 3, 4, 5))
 def cumulate(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4, 5))
     axis = g.parameter(g.axis(x.rank), g.choose(["int32", "int64"]))
     g.apply(op, x, axis, exclusive=g.choose([0, 1, None]), reverse=g.choose([0, 1, None]))
 
 
-@rule("TopK", "reduction", ranks=(1, 2, 3, 4))
+@rule("TopK", "axis", ranks=(1, 2, 3, 4))
 def top(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4))
     axis = g.axis(x.rank)
@@ -61,19 +61,19 @@ def top(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, g.parameter([k], "int64"), outputs=2, axis=axis, **sides)
 
 
-@rule("Softmax LogSoftmax Hardmax", "norm", ranks=(1, 2, 3, 4))
+@rule("Softmax LogSoftmax Hardmax", "axis", ranks=(1, 2, 3, 4))
 def softmax(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4))
     g.apply(op, x, axis=g.axis(x.rank) if g.chance(0.7) else None)
 
 
-@rule("LpNormalization", "norm", ranks=(1, 2, 3, 4))
+@rule("LpNormalization", "axis", ranks=(1, 2, 3, 4))
 def lp_norm(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4))
     g.apply(op, x, axis=g.axis(x.rank) if g.chance(0.8) else None, p=g.choose([1, 2, None]))
 
 
-@rule("LayerNormalization RMSNormalization", "norm", ranks=(1, 2, 3, 4))
+@rule("LayerNormalization RMSNormalization", "axis", ranks=(1, 2, 3, 4))
 def layer_norm(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4))
     axis = g.axis(x.rank) if g.chance(0.6) else None
@@ -84,7 +84,7 @@ def layer_norm(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, *gains, axis=axis, epsilon=1e-3 if g.chance(0.5) else None)
 
 
-@rule("GroupNormalization", "norm", ranks=(3, 4))
+@rule("GroupNormalization", "axis", ranks=(3, 4))
 def group_norm(g: Graph, op: str, dtype: str) -> None:
     groups = g.choose([1, 2, 3])
     shape = (g.choose([1, 2]), groups * g.choose([1, 2, 4]), *(g.choose([1, 3, 5]) for _ in range(g.choose([1, 2]))))
@@ -93,7 +93,7 @@ def group_norm(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, g.operand(dtype, shape), *gains, num_groups=groups)
 
 
-@rule("InstanceNormalization", "norm", ranks=(3, 4, 5))
+@rule("InstanceNormalization", "axis", ranks=(3, 4, 5))
 def instance_norm(g: Graph, op: str, dtype: str) -> None:
     spatial = (1,) * g.choose([1, 2]) if g.chance(0.3) else tuple(g.size() for _ in range(g.choose([1, 2])))
     x = g.operand(dtype, (g.choose([1, 2]), g.choose([1, 3, 8]), *(min(s, 9) for s in spatial)))
@@ -101,7 +101,7 @@ def instance_norm(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, *gains, epsilon=1e-3 if g.chance(0.5) else None)
 
 
-@rule("BatchNormalization", "norm", ranks=(2, 3, 4, 5))
+@rule("BatchNormalization", "axis", ranks=(2, 3, 4, 5))
 def batch_norm(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(2, 3, 4, 5))
     statistics(g, op, x)
@@ -113,13 +113,13 @@ def statistics(g: Graph, op: str, x: Value) -> None:
     g.apply(op, x, *(g.constant(array) for array in arrays), epsilon=1e-3 if g.chance(0.5) else None)
 
 
-@rule("LRN", "norm", ranks=(3, 4))
+@rule("LRN", "axis", ranks=(3, 4))
 def lrn(g: Graph, op: str, dtype: str) -> None:
     numbers = {n: float(g.rng.uniform(0.1, 1.0)) for n in ("alpha", "beta", "bias") if g.chance(0.5)}
     g.apply(op, g.operand(dtype, ranks=(3, 4)), size=g.choose([1, 2, 3, 5]), **numbers)
 
 
-@rule("MeanVarianceNormalization", "norm", ranks=(3, 4))
+@rule("MeanVarianceNormalization", "axis", ranks=(3, 4))
 def mean_variance(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(3, 4))
     g.apply(op, x, axes=sorted(a % x.rank for a in g.axes(x.rank)) if x.rank != 4 or g.chance(0.5) else None)

@@ -10,7 +10,7 @@ from tests.fuzz.rules.elementwise import require
 from tests.fuzz.rules.registry import rule
 
 
-@rule("Reshape", "view")
+@rule("Reshape", "moving")
 def reshape(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype)
     shape = factors(g, x.array.size)
@@ -33,13 +33,13 @@ def factors(g: Graph, size: int) -> list[int]:
     return shape
 
 
-@rule("Flatten", "view")
+@rule("Flatten", "moving")
 def flatten(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype)
     g.apply(op, x, axis=g.axis(x.rank + 1) if g.chance(0.8) and x.rank else None)
 
 
-@rule("Squeeze", "view")
+@rule("Squeeze", "moving")
 def squeeze(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, fits=lambda v: 1 in v.shape)
     if 1 not in x.shape:
@@ -49,7 +49,7 @@ def squeeze(g: Graph, op: str, dtype: str) -> None:
     with_axes(g, op, x, chosen if g.chance(0.8) else None)
 
 
-@rule("Unsqueeze", "view")
+@rule("Unsqueeze", "moving")
 def unsqueeze(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(0, 1, 2, 3, 4))
     count = 2 if x.rank < 4 and g.chance(0.3) else 1
@@ -67,13 +67,13 @@ def with_axes(
     return g.apply(op, x, None if axes is None else g.parameter(axes, "int64"), **attributes)
 
 
-@rule("Transpose", "view")
+@rule("Transpose", "moving")
 def transpose(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype)
     g.apply(op, x, perm=[int(a) for a in g.rng.permutation(x.rank)] if x.rank and g.chance(0.85) else None)
 
 
-@rule("Concat", "shaping", ranks=(1, 2, 3, 4, 5))
+@rule("Concat", "moving", ranks=(1, 2, 3, 4, 5))
 def concat(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4, 5))
     axis = g.axis(x.rank)
@@ -86,7 +86,7 @@ def concat(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, *operands, axis=axis)
 
 
-@rule("Split", "shaping", ranks=(1, 2, 3, 4, 5))
+@rule("Split", "moving", ranks=(1, 2, 3, 4, 5))
 def split(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4, 5))
     axis = g.axis(x.rank)
@@ -100,7 +100,7 @@ def split(g: Graph, op: str, dtype: str) -> None:
         g.apply(op, x, outputs=len(parts), axis=axis, split=parts)
 
 
-@rule("Slice", "shaping", ranks=(1, 2, 3, 4, 5))
+@rule("Slice", "moving", ranks=(1, 2, 3, 4, 5))
 def slices(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4, 5))
     axes = g.axes(x.rank)
@@ -125,13 +125,13 @@ def slices(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, *(g.parameter(part, kind) for part in (starts, ends, *optional)))
 
 
-@rule("Tile", "shaping", ranks=(1, 2, 3, 4, 5))
+@rule("Tile", "moving", ranks=(1, 2, 3, 4, 5))
 def tile(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4, 5))
     g.apply(op, x, g.parameter(g.rng.integers(1, 4, x.rank), "int64"))
 
 
-@rule("Pad", "shaping", ranks=(1, 2, 3, 4, 5))
+@rule("Pad", "moving", ranks=(1, 2, 3, 4, 5))
 def pad(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(1, 2, 3, 4, 5))
     modes = ["constant", "constant", "reflect", "edge"] + (["wrap"] if g.opset >= 19 else [])
@@ -157,7 +157,7 @@ def pad(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, g.parameter(pads, "int64"), value, axes, mode=mode)
 
 
-@rule("DepthToSpace SpaceToDepth", "shaping", ranks=(4,))
+@rule("DepthToSpace SpaceToDepth", "moving", ranks=(4,))
 def depth(g: Graph, op: str, dtype: str) -> None:
     block = g.choose([1, 2, 3])
     batch, channels, height, width = g.choose([1, 2]), g.choose([1, 2, 3]), g.choose([1, 2, 5]), g.choose([1, 3, 4])
@@ -169,7 +169,7 @@ def depth(g: Graph, op: str, dtype: str) -> None:
         g.apply(op, g.operand(dtype, (batch, channels, height * block, width * block)), blocksize=block)
 
 
-@rule("Expand", "shaping")
+@rule("Expand", "moving")
 def expand(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype)
     shape = [g.choose([1, 2, 3]) if size == 1 else g.choose([1, size]) for size in x.shape]
@@ -180,13 +180,13 @@ def expand(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, g.parameter(shape, "int64"))
 
 
-@rule("Trilu", "shaping", ranks=(2, 3, 4))
+@rule("Trilu", "moving", ranks=(2, 3, 4))
 def trilu(g: Graph, op: str, dtype: str) -> None:
     k = g.parameter(int(g.rng.integers(-4, 5)), "int64") if g.chance(0.7) else None
     g.apply(op, g.operand(dtype, ranks=(2, 3, 4)), k, upper=g.choose([0, 1, None]))
 
 
-@rule("Shape Size", "sizes")
+@rule("Shape Size", "moving")
 def sizes(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype)
     if op == "Shape" and g.opset >= 15 and g.chance(0.5) and x.rank > 1:
@@ -195,14 +195,14 @@ def sizes(g: Graph, op: str, dtype: str) -> None:
         g.apply(op, x)
 
 
-@rule("ConstantOfShape", "made")
+@rule("ConstantOfShape", "moving")
 def constant_of_shape(g: Graph, op: str, dtype: str) -> None:
     value = helper.make_tensor("value", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), [1], [1])
     made = g.apply(op, g.parameter(g.shape(most=500), "int64"), value=value)[0]
     mixed(g, made)
 
 
-@rule("Constant", "made")
+@rule("Constant", "moving")
 def constant(g: Graph, op: str, dtype: str) -> None:
     array = g.array(dtype, g.shape(most=200))
     made = g.apply(op, value=numpy_tensor(array))[0]
@@ -222,21 +222,21 @@ def numpy_tensor(array: np.ndarray) -> object:
     return helper.make_tensor("value", kind, array.shape, array.tobytes(), raw=True)
 
 
-@rule("Range", "made")
+@rule("Range", "moving")
 def ranged(g: Graph, op: str, dtype: str) -> None:
     start, step = g.choose([0, 1, -2]), g.choose([1, 2, -1])
     made = g.apply(op, *(g.parameter(n, dtype) for n in (start, start + step * g.choose([1, 3, 7, 9]), step)))[0]
     mixed(g, made)
 
 
-@rule("EyeLike", "made", ranks=(2,))
+@rule("EyeLike", "moving", ranks=(2,))
 def eye(g: Graph, op: str, dtype: str) -> None:
     to = g.choose(["float32", "int32", "int64", None])
     kind = None if to is None else helper.np_dtype_to_tensor_dtype(np.dtype(to))
     g.apply(op, g.operand(dtype, ranks=(2,)), k=g.choose([None, 0, 1, -2]), dtype=kind)
 
 
-@rule("ReverseSequence", "index", ranks=(2, 3, 4))
+@rule("ReverseSequence", "moving", ranks=(2, 3, 4))
 def reverse_sequence(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, ranks=(2, 3, 4))
     time = g.choose([0, 1])

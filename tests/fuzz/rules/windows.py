@@ -9,21 +9,16 @@ from tests.fuzz.rules.elementwise import require
 from tests.fuzz.rules.registry import rule
 
 
-def image(g: Graph, dtype: str, channels: int | None = None, dims: tuple[int, ...] = (1, 2, 3)) -> Value:
+def image(g: Graph, dtype: str, dims: tuple[int, ...] = (1, 2, 3)) -> Value:
     """A value [batch, channels, spatial...]; a spatial size is one now and then."""
 
-    def fits(value: Value) -> bool:
-        return channels is None or value.shape[1] == channels
-
-    ranks = [2 + d for d in dims]
-    found = g.operand(dtype, ranks=ranks, fits=fits) if channels is None else None
-    if found is None or found.shape[0] > 3:
+    def shape() -> list[int]:
         spatial = g.choose(dims)
         top = {1: 33, 2: 9, 3: 5}[spatial]
         sizes = [1 if g.chance(0.1) else min(g.size(), top) for _ in range(spatial)]
-        shape = (g.choose([1, 1, 2]), channels or g.choose([1, 2, 3, 7, 8]), *sizes)
-        found = g.operand(dtype, shape)
-    return found
+        return [g.choose([1, 1, 2]), g.choose([1, 2, 3, 7, 8]), *sizes]
+
+    return g.operand(dtype, ranks=[2 + d for d in dims], fits=lambda value: value.shape[0] <= 3, otherwise=shape)
 
 
 def window(
@@ -76,7 +71,7 @@ def global_pool(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, image(g, dtype), p=g.choose([1, 2, 3]) if op == "GlobalLpPool" else None)
 
 
-@rule("Upsample", "resize", ranks=(3, 4))
+@rule("Upsample", "window", ranks=(3, 4))
 def upsample(g: Graph, op: str, dtype: str) -> None:
     x = image(g, dtype, dims=(2,))
     mode = g.choose(["nearest", "linear"])
@@ -88,7 +83,7 @@ def upsample(g: Graph, op: str, dtype: str) -> None:
         g.apply(op, x, g.parameter(scales, "float32"), mode=mode)
 
 
-@rule("Resize", "resize", ranks=(3, 4))
+@rule("Resize", "window", ranks=(3, 4))
 def resize(g: Graph, op: str, dtype: str) -> None:
     x = image(g, dtype, dims=(1, 2))
     dims = x.rank - 2
@@ -120,7 +115,7 @@ def resize(g: Graph, op: str, dtype: str) -> None:
         g.apply(op, x, roi, g.parameter(scales, "float32"), **attributes)
 
 
-@rule("AffineGrid", "resize", ranks=(3,))
+@rule("AffineGrid", "window", ranks=(3,))
 def affine_grid(g: Graph, op: str, dtype: str) -> None:
     batch, dims = g.choose([1, 2]), g.choose([2, 2, 3])
     sizes = [batch, 2, *(int(g.choose([1, 3, 5])) for _ in range(dims))]
@@ -128,7 +123,7 @@ def affine_grid(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, theta, g.parameter(sizes, "int64"), align_corners=g.choose([0, 1, None]))
 
 
-@rule("GridSample", "resize", ranks=(4,))
+@rule("GridSample", "window", ranks=(4,))
 def grid_sample(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, (g.choose([1, 2]), g.choose([1, 3]), g.choose([1, 4, 5]), g.choose([1, 3, 7])))
     grid = g.new(dtype, (x.shape[0], g.choose([1, 3]), g.choose([2, 5]), 2), (-1.2, 1.2))
@@ -138,7 +133,7 @@ def grid_sample(g: Graph, op: str, dtype: str) -> None:
     g.apply(op, x, grid, mode=mode, padding_mode=padding, align_corners=g.choose([0, 1, None]))
 
 
-@rule("RoiAlign", "resize", ranks=(4,))
+@rule("RoiAlign", "window", ranks=(4,))
 def roi_align(g: Graph, op: str, dtype: str) -> None:
     x = g.operand(dtype, (g.choose([1, 2]), g.choose([1, 3]), g.choose([5, 8]), g.choose([5, 9])))
     count = g.choose([1, 3])
