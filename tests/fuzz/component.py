@@ -81,8 +81,8 @@ def _finished(graph: Graph, denied: list[tuple[str, str]]) -> Component:
     truths = {name: array for name, array in graph.truths.items() if any(v.name == name for v in outputs)}
     kept = [v for v in values.values() if v.maker in ("input", "constant") and (v.name in read or graph.chance(0.03))]
     inputs = {v.name: v.array for v in kept if v.maker == "input"}
-    if graph.chance(0.08) and kept:
-        outputs.insert(int(graph.rng.integers(len(outputs) + 1)), graph.choose(kept))
+    if graph.chance(0.08) and any(v.array.size for v in kept):
+        outputs.insert(int(graph.rng.integers(len(outputs) + 1)), graph.choose([v for v in kept if v.array.size]))
     return Component(
         nodes=tuple(graph.nodes),
         inputs=inputs,
