@@ -81,7 +81,7 @@ class Model:
         known = {**made, **self.feeds, **constants}
         inputs = [_info(name, array, form.open) for name, array in self.feeds.items()]
         if form.listed:
-            inputs += [_info(name, array) for name, array in constants.items()]
+            inputs += [_info(name, array) for name, array in constants.items() if array.size]
         results = [_info(name, known[name], form.unknown if name in made else "") for name in outputs]
         graph = helper.make_graph(
             nodes,
