@@ -134,8 +134,8 @@ class _Witness:
         differences = measure.compare_all(actual, self.expected)
         for difference in differences:
             if not difference.agrees and not self._as_unsteady(difference, actual):
-                if (choice := self._choice_of_nan()) is not None:
-                    return f"not judged: {choice} chooses among numbers and NaN", 0.0
+                if (undefined := self._undefined()) is not None:
+                    return f"not judged: {undefined}", 0.0
                 raise WitnessError(
                     f"{what} changed output {difference.name!r} (max error {difference.max_error:.2g}"
                     f"{': ' + difference.note if difference.note else ''}): this is our fault, please report it"
@@ -143,21 +143,19 @@ class _Witness:
         errors = [difference.max_error for difference in differences if difference.agrees]
         return AGREES, max(errors, default=0.0)
 
-    def _choice_of_nan(self) -> str | None:
-        """A node that chooses among numbers and NaN on these inputs."""
-        import numpy as np
-
+    def _undefined(self) -> str | None:
+        """What a node does on these inputs that no standard defines."""
         from edgesparse import reference
 
-        nodes = [node for node in self._judged.normal.graph if node.op_type in CHOOSING and not node.domain]
-        names = {str(node.inputs[0].name): called(node.op_type, node.name, ()) for node in nodes if node.inputs[0]}
+        nodes = [node for node in self._judged.normal.graph if _may_be_undefined(node)]
+        read = {node: str(value.name) for node in nodes if (value := node.inputs[0]) is not None}
+        names = set(read.values()) - set(self.feeds)
         try:
-            values = reference.evaluate(self._judged.normal, self.feeds, names, threads=0) if names else {}
+            computed = reference.evaluate(self._judged.normal, self.feeds, names, threads=0) if names else {}
         except OnnxRuntimeError:
             return None
-        return next(
-            (names[name] for name, array in values.items() if array.dtype.kind == "f" and np.isnan(array).any()), None
-        )
+        values = {**self.feeds, **computed}
+        return next(filter(None, (_what_is_undefined(node, values[name]) for node, name in read.items())), None)
 
     def _as_unsteady(self, difference: Difference, actual: Arrays) -> bool:
         """Whether an output differs by no more than it does when the inputs move by one unit in their last place."""
@@ -171,6 +169,27 @@ class _Witness:
         with np.errstate(invalid="ignore", over="ignore"):
             spread = max(_distance(each, expected) for each in moved)
             return _distance(got, expected) <= spread
+
+
+def _may_be_undefined(node: ir.Node) -> bool:
+    return not node.domain and node.op_type in (*CHOOSING, "Cast")
+
+
+def _what_is_undefined(node: ir.Node, operand: np.ndarray) -> str | None:
+    """What a choice or a cast does with an operand, if no standard defines it."""
+    import numpy as np
+
+    who = called(node.op_type, node.name, ())
+    if operand.dtype.kind != "f":
+        return None
+    if node.op_type != "Cast":
+        return f"{who} chooses among numbers and NaN" if np.isnan(operand).any() else None
+    to = dtype_of(node.outputs[0])
+    if not to.startswith(("int", "uint")):
+        return None
+    limits = np.iinfo(to)
+    held = (operand.astype(np.float64) > limits.min - 1) & (operand.astype(np.float64) < limits.max + 1)
+    return None if held.all() else f"{who} casts numbers that {to} does not hold"
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -74,6 +74,19 @@ def test_what_is_random_or_unknown_to_onnx_runtime_is_not_judged_and_not_refused
         assert seen.imported.startswith("not judged: ONNX Runtime cannot open")
 
 
+@pytest.mark.parametrize("made", ["x", "h"])
+def test_numbers_that_a_type_does_not_hold_are_not_judged(made, tmp_path):
+    """ONNX Runtime makes of a negative number what the processor makes of it, we make 0."""
+    source = model(
+        f"g (float[64] x) => (float[64] h, uint8[64] y) {{ h = Mul (x, x) n = Neg ({made}) y = Cast <to = 2> (n) }}"
+    )
+
+    seen = edgesparse.compile(source, output=tmp_path / "out.esp").witness
+
+    assert seen.imported == "agrees"
+    assert seen.code == "not judged: Cast 'y' casts numbers that uint8 does not hold"
+
+
 def test_a_choice_among_numbers_and_nan_is_not_judged(tmp_path):
     """ONNX Runtime takes another NaN, or none, with another shape of the same numbers."""
     source = model("g (float[400] x) => (float[400] y, int64[1] z) { y = Sqrt (x) z = ArgMax (y) }")
