@@ -200,7 +200,7 @@ def _dropout(node: ir.Node) -> None:
         return
     mask = node.outputs[1]
     if _is_used(mask):
-        nothing = _before(node, "Expand", _constant(node, np.zeros(1, np.bool_)), _before(node, "Shape", x))
+        nothing = _before(node, "Expand", _constant(node, np.zeros((), np.bool_)), _before(node, "Shape", x))
         kind = mask.dtype if mask.dtype is not None else ir.DataType.BOOL
         name, computed = mask.name, _before(node, "Cast", nothing, to=int(kind))
         computed.type, computed.shape = mask.type, mask.shape

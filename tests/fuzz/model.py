@@ -33,8 +33,8 @@ class Form:
 def random_form(rng: np.random.Generator) -> Form:
     """A form; most are plain in most ways."""
     return Form(
-        domain="ai.onnx" if rng.random() < 0.15 else "",
-        shuffled=bool(rng.random() < 0.2),
+        domain="ai.onnx" if rng.random() < 0.3 else "",
+        shuffled=bool(rng.random() < 0.4),
         declared=bool(rng.random() < 0.3),
         unknown=str(rng.choice(["minus one", "named", "untyped"])) if rng.random() < 0.4 else "",
         open=str(rng.choice(["minus one", "named"])) if rng.random() < 0.2 else "",

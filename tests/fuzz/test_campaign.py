@@ -10,15 +10,7 @@ from tests.fuzz.faults import FAULTS
 
 OPSET = 22
 GRAPHS = 300  # of a part of the slow campaign
-UNSEEN = (
-    "a call of another version of TVM",
-    "a gain of another axis",
-    "a mean of another type",
-    "dimensions of minus one",
-    "expressions that grow",
-    "outputs with other names",
-    "the bias of the first channel",
-)
+UNSEEN = ("a gain of another axis",)
 PARTS = 10
 
 

@@ -1,4 +1,4 @@
-"""GridSample, RoiAlign and ScatterElements against ONNX Runtime: many forms in a model, and what compiling costs."""
+"""Sampling and scattering against ONNX Runtime: many forms in a model, and what compiling costs."""
 
 from __future__ import annotations
 
@@ -112,3 +112,19 @@ def test_scattering_fewer_elements_than_an_axis_has(dtype, tmp_path):
 
     for name, array in reference.evaluate(model_of(nodes, feeds), feeds).items():
         np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
+def test_grids_of_every_size_are_right(tmp_path):
+    """One place between aligned corners too, where the definition divides by zero."""
+    feeds, nodes = {}, []
+    for at, sizes in enumerate(([2, 1, 1, 4], [2, 1, 4, 1], [2, 1, 1, 1], [2, 1, 3, 5], [2, 1, 1, 3, 2])):
+        feeds[f"theta{at}"] = random((2, len(sizes) - 2, len(sizes) - 1))
+        nodes.append(helper.make_node("Constant", [], [f"sizes{at}"], value_ints=sizes))
+        for aligned in (0, 1):
+            name = f"grid{at}_{aligned}"
+            nodes.append(helper.make_node("AffineGrid", [f"theta{at}", f"sizes{at}"], [name], align_corners=aligned))
+
+    got, _ = compiled(nodes, feeds, tmp_path)
+
+    for name, array in reference.evaluate(model_of(nodes, feeds), feeds).items():
+        np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -36,6 +36,17 @@ def _is_inf(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     return [found[0] if len(found) == 1 else b("Or", *found)]
 
 
+def _affine_grid(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """A matrix of places, the last axis first, times theta; one place between aligned corners is the last of them."""
+    dtype, result = dtype_of(node.inputs[0]), shape_of(node.outputs[0])
+    sizes, aligned = result[1:-1], node.attributes.get_int("align_corners", 0) != 0
+    ends = [(1 if aligned else 1 - 1 / size) for size in sizes]
+    axes = [np.linspace(-end if size > 1 else end, end, size) for end, size in zip(ends, sizes, strict=True)]
+    places = [place.ravel() for place in reversed(np.meshgrid(*axes, indexing="ij"))]
+    base = b.constant(np.stack([*places, np.ones_like(places[0])], axis=-1).astype(dtype))
+    return [b.reshape(b("MatMul", base, b("Transpose", inputs[0], perm=[0, 2, 1])), result)]
+
+
 def _space_to_depth(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     n, c, h, w = shape_of(node.inputs[0])
     size = node.attributes.get_int("blocksize", 1)
@@ -329,6 +340,7 @@ REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(_REDUCTIONS, _reduce),
     "Acosh": _acosh,
     **dict.fromkeys(("Celu", "Elu", "Selu"), _elu),
+    "AffineGrid": _affine_grid,
     "ConvInteger": _conv_integer,
     "Dropout": _dropout,
     "DynamicQuantizeLinear": _dynamic_quantize,

@@ -15,7 +15,7 @@ from edgesparse.lower.relax.rewrites import REWRITES
 
 IMPORTED = names(
     """
-    Abs Acos Acosh Add AffineGrid And Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift BitwiseAnd
+    Abs Acos Acosh Add And Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift BitwiseAnd
     BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos
     Cosh DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Equal Erf Exp Floor
     Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
