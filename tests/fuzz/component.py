@@ -90,10 +90,19 @@ def _finished(graph: Graph, denied: list[tuple[str, str]]) -> Component:
         shapes={v.name: v.array for v in made},
         outputs=tuple(_unique(outputs)),
         cells=tuple(graph.cells),
-        twins=tuple(twin for twin in graph.twins if twin[0] in inputs),
+        twins=tuple(twin for twin in graph.twins if twin[0] in inputs and twin[0] in _computed_with(graph, outputs)),
         truths=truths,
         denied=tuple(denied),
     )
+
+
+def _computed_with(graph: Graph, outputs: list[Value]) -> set[str]:
+    """The values whose elements decide an output; those of which only a shape or a type is read may go."""
+    found = {value.name for value in outputs}
+    for node in reversed(graph.nodes):
+        if found & set(node.output) and node.op_type not in ("EyeLike", "Shape", "Size"):
+            found |= set(node.input[:1] if node.op_type == "CastLike" else node.input)
+    return found
 
 
 def _unique(values: list[Value]) -> list[str]:

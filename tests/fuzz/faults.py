@@ -162,7 +162,7 @@ def _power_in_floats(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[s
     """Integers raised in float64 and in one expression, however often."""
     result = rewrites.dtype_of(node.outputs[0])
     if result.kind == "f":
-        return [b("Pow", *inputs)]
+        return [b("Pow", inputs[0], b.cast(inputs[1], result))]
     power = b("Pow", b.cast(inputs[0], np.float64), b.cast(inputs[1], np.float64))
     return [b.cast(b("Round", power), result)]
 
