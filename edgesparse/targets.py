@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -192,6 +193,9 @@ _KEYS: dict[str, dict[str, tuple[type, bool]]] = {
     "memory": {"l1d_bytes": (int, True), "l2_bytes": (int, True), "bandwidth_bytes_per_s": (int, False)},
     "cpu": {"cores": (int, True), "clock_hz": (int, False)},
 }
+_NAME = re.compile(r"\w[\w.-]*")
+"""Of a target: files are called by it."""
+
 _CORE = {fact.name: (int, fact.default is MISSING) for fact in fields(Core)}
 _TYPE_NAMES = {int: "a positive integer", str: "a string", list: "a list of strings", dict: "a table"}
 
@@ -208,6 +212,8 @@ def _parse(table: Mapping[str, Any], where: str) -> Target:
     for section, keys in _KEYS.items():
         facts |= _read_section(table, section, keys, where)
     _check_codegen(facts, where)
+    if not _NAME.fullmatch(facts["name"]):
+        raise TargetError(f"{where}: name: got {facts['name']!r}, expected letters, digits, '.', '_' and '-'")
     if "core" in table:
         facts["core"] = Core(**_read_section(table, "core", _CORE, where))
     del facts["schema"]

@@ -138,6 +138,7 @@ def test_target_can_be_a_file_of_the_user(tmp_path):
         ('requires = ["neon"]', 'requires = ["avx2"]', "codegen.requires: got 'avx2', expected names among"),
         ('requires = ["neon"]', "requires = [1]", "codegen.requires: got [1], expected a list of strings"),
         ("vector_bits = 128", "vector_bits = 100", "simd.vector_bits: got 100, expected a multiple of 32"),
+        ('name = "rpi4"', 'name = "../rpi4"', "name: got '../rpi4', expected letters"),
         ("load_ports = 1", "", "core.load_ports: missing, expected a positive integer"),
         ("load_ports = 1", "load_port = 1", "core.load_port: no such key, did you mean 'load_ports'?"),
         ("[simd]", "[smd]", "smd: no such key, did you mean 'simd'?"),

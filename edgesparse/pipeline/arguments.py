@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -48,4 +49,4 @@ def as_compiled(source: ir.Model, manifest: Mapping[str, Any]) -> ir.Model:
 
 def name_of(model: Source) -> str:
     """What reports call a model: the name of its file or factory, or "model"."""
-    return Path(model).name if isinstance(model, str | Path) else "model"
+    return os.fsencode(Path(model).name).decode(errors="replace") if isinstance(model, str | Path) else "model"

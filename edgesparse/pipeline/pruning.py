@@ -30,6 +30,9 @@ BUDGETS = ("latency", "speedup", "max_accuracy_drop")
 AMOUNTS = ("sparsity", *BUDGETS)
 """Fields of `Pruning` that say how much to prune; only one of them can."""
 
+IDLE = ("calibration", "skip", "method", "reconstruct", "ray", "resume")
+"""Options that do nothing where nothing says how much to prune."""
+
 OTHER_OPTIONS = ("target", "output", "example_inputs", "input_shapes", "bind", "threads", "witness", "html", "progress")
 """What the functions that take the options of `Pruning` take besides."""
 
@@ -195,7 +198,7 @@ class Pruning:
             check_permute([pruning.pattern, *(own["pattern"] for own in pruning.layers.values() if "pattern" in own)])
         if pruning.makes_zeros or pruning.structured is not None:
             return pruning
-        idle = [name for name in ("calibration", "skip") if getattr(pruning, name)]
+        idle = [name for name in IDLE if dict[str, Any](options).get(name)]
         if idle:
             raise PruneError(f"{' and '.join(idle)} say how to prune, and nothing how much; give sparsity, such as 0.9")
         return None

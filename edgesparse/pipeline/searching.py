@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
+from edgesparse.errors import SearchError
 from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.overrides import by_node
 from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning, apply_pruning, without_units
@@ -29,6 +30,7 @@ SAMPLES = 128  # that the calibration loss is measured on, of those that are giv
 BATCH = 64  # samples of an inference, where the model allows it
 SECONDS = 3.0  # how long a candidate is measured, the dense model with it
 TURN = 5  # runs in a row
+MOST_THREADS = 64  # of a session of the runtime
 RUNS = 50  # that its kernel calls are timed in
 
 
@@ -46,7 +48,12 @@ class Goal:
     def beside(
         cls, folder: Path, model: Source, target: Target, threads: int, input_shapes: InputShapes | None
     ) -> Goal:
-        """Files go to MODEL.search and MODEL.pareto.json in `folder`."""
+        """Files go to MODEL.search and MODEL.pareto.json in `folder`.
+
+        Raises: SearchError: threads beyond what a session has.
+        """
+        if not 1 <= threads <= MOST_THREADS:
+            raise SearchError(f"threads: got {threads}, expected 1 to {MOST_THREADS}")
         name = Path(model).stem if isinstance(model, str | Path) else "model"
         return cls(target, threads, input_shapes, folder / f"{name}.search", folder / f"{name}.pareto.json")
 

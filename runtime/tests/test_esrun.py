@@ -61,6 +61,34 @@ def test_outputs_go_where_they_are_named(esrun, folder, host):
     np.testing.assert_allclose(np.load(folder / "named.npy"), sample.outputs["s"], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("model.esp", "model.esp: is read; name another file to write"),
+        ("./x.npy", "x.npy: is read; name another file to write"),
+        ("linked.npy", "linked.npy: is read; name another file to write"),
+        ("notes.npy", "notes.npy: holds something else than an .npy file; remove it, or name another file to write"),
+        ("notes.npz", "notes.npz: holds something else than an .npz file; remove it, or name another file to write"),
+        ("short.npy", "short.npy: holds something else than an .npy file"),
+        ("empty.npy", None),
+        ("old.npy", None),
+    ],
+)
+def test_an_output_replaces_neither_an_input_nor_another_kind_of_file(esrun, folder, output, message):
+    for name, text in (("notes.npy", "notes"), ("notes.npz", "notes"), ("short.npy", "n"), ("empty.npy", "")):
+        (folder / name).write_text(text)
+    (folder / "linked.npy").hardlink_to(folder / "x.npy")
+    np.save(folder / "old.npy", np.zeros(3))
+    before = (folder / output).read_bytes()
+
+    result = esrun("--input", f"x={folder}/x.npy", "--output", f"{folder}/{output}")
+
+    assert (result.returncode, (folder / output).read_bytes() == before) == (
+        (0, False) if message is None else (1, True)
+    )
+    assert message is None or (message in result.stderr and result.stderr.count("\n") == 1)
+
+
 def test_model_alone_prints_its_signature(esrun):
     result = esrun("--check")
 

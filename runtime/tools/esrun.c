@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "edgesparse.h"
@@ -252,6 +253,53 @@ static bool ends_with(const char *text, const char *end)
     return size >= strlen(end) && strcmp(text + size - strlen(end), end) == 0;
 }
 
+static bool same_file(const char *path, const struct stat *file)
+{
+    struct stat other;
+    return stat(path, &other) == 0 && other.st_dev == file->st_dev && other.st_ino == file->st_ino;
+}
+
+/* An output replaces neither what is read nor a file of another kind. */
+static void require_writable(const char *path, const options *chosen, const job *work)
+{
+    struct stat file;
+    if (stat(path, &file) != 0 || !S_ISREG(file.st_mode)) {
+        return; /* nothing is lost there */
+    }
+    bool is_read = same_file(chosen->model, &file);
+    for (size_t i = 0; i < chosen->input_count; i++) {
+        size_t index;
+        is_read = is_read || same_file(split_target(chosen->inputs[i], work->input_infos,
+                                                    work->input_count, &index),
+                                       &file);
+    }
+    if (is_read) {
+        fatal("%s: is read; name another file to write", path);
+    }
+    const bool zipped = ends_with(path, ".npz");
+    const char *const magic = zipped ? "PK" : "\x93NUMPY";
+    char head[sizeof "\x93NUMPY" - 1];
+    FILE *const held = fopen(path, "rb");
+    const size_t size = held == NULL ? 0 : fread(head, 1, strlen(magic), held);
+    if (held != NULL) {
+        fclose(held);
+    }
+    if (size > 0 && (size < strlen(magic) || memcmp(head, magic, size) != 0)) {
+        fatal("%s: holds something else than %s; remove it, or name another file to write", path,
+              zipped ? "an .npz file" : "an .npy file");
+    }
+}
+
+static void require_outputs(const options *chosen, const job *work)
+{
+    for (size_t i = 0; i < chosen->output_count; i++) {
+        size_t index;
+        require_writable(split_target(chosen->outputs[i], work->output_infos, work->output_count,
+                                      &index),
+                         chosen, work);
+    }
+}
+
 static void write_outputs(const options *chosen, const job *work)
 {
     for (size_t i = 0; i < chosen->output_count; i++) {
@@ -291,6 +339,7 @@ int main(int count, char **arguments)
         print_signature(chosen.model, work.model);
         return 0;
     }
+    require_outputs(&chosen, &work);
     read_inputs(&chosen, &work);
 
     if (chosen.repeat > 0) {

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import edgesparse
-from edgesparse.errors import PruneError, RecipeError
+from edgesparse.errors import PruneError, RecipeError, SearchError
 from tests.cli.models import classifier
 
 WHOLE = """
@@ -176,6 +176,7 @@ def test_an_artifact_records_the_options_of_its_layers(model, tmp_path):
     ("options", "reason"),
     [
         ({}, "nothing says how much to prune"),
+        ({"method": "wanda", "resume": True}, "method and resume say how to prune, and nothing how much"),
         ({"calibration": "no.npz", "skip": ["[("]}, "calibration and skip say how to prune, and nothing how much"),
         (
             {"layers": {"tail*": {"sparsity": 0.5}}},
@@ -204,3 +205,9 @@ def test_an_array_without_a_name_is_no_calibration(model, tmp_path):
 
     with pytest.raises(PruneError, match="got one array without a name, expected an .npz file"):
         edgesparse.prune(model, tmp_path / "out.onnx", sparsity=0.5, calibration=tmp_path / "samples.npy")
+
+
+def test_threads_that_no_session_has_are_refused(model, tmp_path):
+    for threads in (0, 65):
+        with pytest.raises(SearchError, match=f"threads: got {threads}, expected 1 to 64"):
+            edgesparse.compile(model, output=tmp_path / "a.esp", threads=threads)

@@ -81,7 +81,7 @@ def _made(where: str, module_name: str, attribute: str) -> Any:
             if err.name is None or not f"{module_name}.".startswith(f"{err.name}."):
                 raise FrontendError(f"{where}: importing {module_name} failed: {reason(err)}") from err
             raise FrontendError(f"{where}: there is no module {err.name!r}, here or installed") from err
-        except Exception as err:
+        except (Exception, SystemExit) as err:
             raise FrontendError(f"{where}: importing {module_name} failed: {reason(err)}") from err
         factory = getattr(holder, attribute, None)
         if not callable(factory):
@@ -92,7 +92,7 @@ def _made(where: str, module_name: str, attribute: str) -> Any:
             return factory
         try:
             made = factory()
-        except Exception as err:
+        except (Exception, SystemExit) as err:
             raise FrontendError(f"{where}: the factory failed: {reason(err)}") from err
     pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module)
     if not pair and not isinstance(made, torch.nn.Module | ExportedProgram):

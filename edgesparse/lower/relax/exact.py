@@ -6,6 +6,8 @@ but that it is pure and that vectors may go through it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import tvm
 import tvm_ffi
 from tvm import tirx
@@ -16,7 +18,7 @@ COMPARISONS = (tirx.EQ, tirx.NE, tirx.LT, tirx.LE, tirx.GT, tirx.GE)
 """Of NaN all but one are false: what is not less need not be greater or equal."""
 
 _PURE = 1  # CallEffectKind.Pure
-_NODES: dict[str, type] = {f"tirx.exact_{node.__name__.lower()}": node for node in (*ARITHMETIC, *COMPARISONS)}
+_NODES: dict[str, Any] = {f"tirx.exact_{node.__name__.lower()}": node for node in (*ARITHMETIC, *COMPARISONS)}
 _NAMES = {node: name for name, node in _NODES.items()}
 
 for _name in _NODES:
@@ -31,10 +33,27 @@ def exact(node: Expr) -> Expr:
 
 
 def plain(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    """`func` with the operators that calls stand for."""
+    """`func` with the operators that calls stand for; only sums of products, which are one operator, may be fused."""
 
     def restore(call: Call) -> Expr:
-        node = _NODES.get(str(call.op.name)) if isinstance(call.op, Op) else None
-        return call if node is None else node(*call.args)
+        node = _node(call)
+        if node is None:
+            return call
+        made = node(*call.args)
+        return _rounded(made) if isinstance(made, tirx.Mul) else made
 
-    return func.with_body(tvm_ffi.structural_map(func.body, (Call, restore)))
+    def accumulate(total: tirx.Add) -> Expr:
+        return tirx.Add(total.a, tirx.Mul(*total.b.args)) if _node(total.b) is tirx.Mul else total
+
+    body = tvm_ffi.structural_map(func.body, (tirx.Add, accumulate))
+    return func.with_body(tvm_ffi.structural_map(body, (Call, restore)))
+
+
+def _node(value: Expr) -> Any:
+    """The operator that a call stands for, or None."""
+    return _NODES.get(str(value.op.name)) if isinstance(value, Call) and isinstance(value.op, Op) else None
+
+
+def _rounded(product: Expr) -> Expr:
+    """A product that LLVM does not fuse with the addition behind it."""
+    return tirx.call_llvm_pure_intrin(product.ty.dtype, "llvm.arithmetic.fence", product)

@@ -67,8 +67,8 @@ class Model:
         self._session = ctypes.c_void_p()
         self._lock = threading.RLock()  # a signal handler may close the model whose run it interrupts
         _models.add(self)
-        if not 1 <= threads <= 64:
-            raise EdgesparseRuntimeError(f"threads: got {threads}, expected 1 to 64", "ES_ERR_ARGUMENT")
+        if not isinstance(threads, int) or not 1 <= threads <= 64:
+            raise EdgesparseRuntimeError(f"threads: got {threads!r}, expected 1 to 64", "ES_ERR_ARGUMENT")
         self._artifact = artifact if isinstance(artifact, bytes) else None  # used in place
         self._open(artifact, _library.OPEN_VERIFY_WEIGHTS if verify_weights else 0)
         try:
