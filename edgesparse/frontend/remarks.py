@@ -16,13 +16,20 @@ def remarks(model: ir.Model, input_shapes: InputShapes | None = None) -> tuple[s
 
     Only weights of layers are looked at: an infinite mask among other constants is in order.
     """
-    return (*_sizes(model, input_shapes), *_weights(model))
+    return (*_sizes(model, input_shapes), *_defaults(model), *_weights(model))
 
 
 def _sizes(model: ir.Model, input_shapes: InputShapes | None) -> Iterator[str]:
     batches = assumed_batches(model, input_shapes)
     if batches:
         yield f"batch size 1 is assumed of {', '.join(batches)}; --input-shape gives another"
+
+
+def _defaults(model: ir.Model) -> Iterator[str]:
+    """Before version 4 of the format every initializer had to be an input."""
+    held = [value.name or "" for value in model.graph.inputs if value.name in model.graph.initializers]
+    if held and (model.ir_version or 0) >= 4:
+        yield f"inputs with a default become constants of the artifact: {', '.join(held)}"
 
 
 def _weights(model: ir.Model) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pytest
 
 import edgesparse
 from edgesparse.errors import FrontendError
-from edgesparse.frontend import load
+from edgesparse.frontend import load, read, remarks
 from tests.frontend.graphs import model, ops
 
 PAIR = 'g (float["n", 4] x, float["n", 4] z) => (float["n", 4] y) { y = Add (x, z) }'
@@ -124,3 +124,12 @@ def test_inputs_larger_than_all_memory_are_refused_before_anything_holds_them(tm
 
     with pytest.raises(FrontendError, match=r"(input 'x'|Neg 'y'|shapes)"):
         edgesparse.compile(source, "rpi4", tmp_path / "o.esp", input_shapes={"x": (rows, 8)})
+
+
+def test_an_input_with_a_default_is_told_to_become_a_constant():
+    text = "g (float[2] x, float[2] w) => (float[2] y) { y = Add (x, w) }"
+
+    assert remarks(read(model(text, w=np.ones(2, np.float32)))) == (
+        "inputs with a default become constants of the artifact: w",
+    )
+    assert remarks(read(model(text))) == ()
