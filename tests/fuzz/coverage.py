@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,16 @@ MADE_FROM_NOTHING = frozenset({"Constant", "ConstantOfShape", "Range"})
 Use = tuple[str, int, str]  # operator, version, type
 Key = tuple[Any, ...]
 """A cell of a table, without the table's name."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The cells of a table: with ENOUGH uses, with less, with none, and those that ONNX Runtime never runs."""
+
+    full: list[Key]
+    some: list[Key]
+    none: list[Key]
+    never: list[Key]
 
 
 class Coverage:
@@ -113,8 +124,8 @@ class Coverage:
     def _uses_at(self, opset: int) -> list[Use]:
         return [use for uses in self._at[opset].values() for use in uses]
 
-    def state(self) -> dict[str, tuple[list[Key], list[Key], list[Key]]]:
-        """By table: cells with ENOUGH uses, with less, and those that ONNX Runtime never judged."""
+    def state(self) -> dict[str, State]:
+        """How full each table is."""
         every = {use for opset in self._at for use in self._uses_at(opset)}
         open_uses = {use for use in every if self.uses[use] or self.denied[use] < GIVE_UP}
         tables = {
@@ -124,8 +135,9 @@ class Coverage:
         }
         found = {}
         for name, (counts, cells, can) in tables.items():
-            full = [cell for cell in sorted(can) if counts[cell] >= ENOUGH]
-            found[name] = full, sorted(can - set(full)), sorted(cells - can)
+            full = {cell for cell in can if counts[cell] >= ENOUGH}
+            some = {cell for cell in can - full if counts[cell]}
+            found[name] = State(*map(sorted, (full, some, can - full - some, cells - can)))
         return found
 
     def _pairs_of(self, uses: Collection[Use]) -> set[Key]:
@@ -141,9 +153,9 @@ class Coverage:
     def summary(self) -> str:
         """How full the tables are."""
         return "\n".join(
-            f"operator x {name}: {len(full)} of {len(full) + len(lacking)} cells hold {ENOUGH} or more; "
-            f"{len(never)} ONNX Runtime does not run"
-            for name, (full, lacking, never) in self.state().items()
+            f"operator x {name}: {len(state.full)} cells hold {ENOUGH} or more, {len(state.some)} less, "
+            f"{len(state.none)} nothing; {len(state.never)} ONNX Runtime does not run"
+            for name, state in self.state().items()
         )
 
     def json(self) -> dict[str, object]:

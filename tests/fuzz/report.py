@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from tests.fuzz.coverage import ENOUGH, Coverage, Key
 
@@ -16,27 +16,31 @@ def report(coverage: Coverage, path: object) -> str:
     lines = [HEAD.format(path=path), "", "| graphs | |", "|---|---|"]
     lines += [f"| {name} | {count:,} |" for name, count in _counts(coverage)]
     lines += ["", "## Tables", "", f"A cell is full with {ENOUGH} uses that were judged.", ""]
-    lines += ["| operator x | cells | full | less | ONNX Runtime has no kernel |", "|---|---|---|---|---|"]
-    state = coverage.state()
-    for name, (full, lacking, never) in state.items():
-        total = len(full) + len(lacking) + len(never)
-        lines.append(f"| {name} | {total:,} | {len(full):,} | {len(lacking):,} | {len(never):,} |")
-    for name, (_, lacking, _) in state.items():
-        if lacking:
-            lines += ["", f"Less than {ENOUGH} by {name}:", *_by_last(lacking)]
+    lines += ["| operator x | cells | full | 1 to 4 | none | ONNX Runtime has no kernel |", "|---|---|---|---|---|---|"]
+    for name, state in coverage.state().items():
+        counts = [len(cells) for cells in (state.full, state.some, state.none, state.never)]
+        lines.append(f"| {name} | {sum(counts):,} | {' | '.join(f'{count:,}' for count in counts)} |")
+    for name, state in coverage.state().items():
+        if state.none:
+            lines += ["", f"None by {name}:", "", *_by_last(state.none)]
     return "\n".join([*lines, ""])
 
 
 def _counts(coverage: Coverage) -> Iterator[tuple[str, int]]:
-    """Sums first, then the reasons."""
+    """Sums, then what else was right, then what was not judged."""
     judged = coverage.judged
     yield from ((name, judged[name]) for name in ("graphs", "right", "findings"))
-    for kind in ("also right", "refused", "not judged"):
-        reasons = {name: count for name, count in judged.items() if name.startswith(f"{kind}: ")}
-        if kind == "also right":
-            yield from sorted(reasons.items())
-        elif reasons:
-            yield f"{kind}, for {len(reasons)} reasons", sum(reasons.values())
+    for way, count in sorted(judged.items()):
+        if way.startswith("also right: "):
+            yield way, count
+    invalid = "refused: broken: "
+    yield "refused by one line", _sum(judged, "refused: ") - _sum(judged, invalid)
+    yield "not judged by ONNX Runtime", _sum(judged, "not judged: ")
+    yield "invalid models besides, refused by one line", _sum(judged, invalid)
+
+
+def _sum(judged: Mapping[str, int], start: str) -> int:
+    return sum(count for name, count in judged.items() if name.startswith(start))
 
 
 def _by_last(cells: Iterable[Key]) -> Iterator[str]:
