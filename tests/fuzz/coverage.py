@@ -229,4 +229,4 @@ def _keys(uses: Iterable[Use], *places: int) -> set[Key]:
 
 def _shares(weights: Sequence[float]) -> np.ndarray:
     array = np.array(weights)
-    return array / array.sum()
+    return array / array.sum() if array.any() else np.full(array.size, 1 / array.size)
