@@ -132,11 +132,12 @@ def shift(g: Graph, op: str, dtype: str) -> None:
     width = np.dtype(dtype).itemsize * 8
     amount = g.new(dtype, beside(g, a), (0, width + 3 if g.chance(0.4) else width))
     made = g.apply(op, a, amount, direction=g.choose(["LEFT", "RIGHT"]))
-    if (amount.array >= width).any():  # a shift by the width or more leaves nothing
+    if (amount.array >= width).any():  # a shift by the width or more leaves the sign of what is shifted to the right
         left = g.nodes[-1].attribute[0].s == b"LEFT"
-        wide = a.array.astype(np.uint64), np.minimum(amount.array, width - 1).astype(np.uint64)
-        shifted = (wide[0] << wide[1]) if left else (wide[0] >> wide[1])
-        g.truths[made[0].name] = np.where(amount.array >= width, 0, shifted).astype(dtype)
+        within = np.minimum(amount.array, width - 1)
+        shifted = np.left_shift(a.array, within) if left else np.right_shift(a.array, within)
+        rest = 0 if left else np.where(a.array < 0, -1, 0)
+        g.truths[made[0].name] = np.where(amount.array >= width, rest, shifted).astype(dtype)
 
 
 @rule("PRelu", "elementwise")
