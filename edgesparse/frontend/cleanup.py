@@ -14,7 +14,13 @@ from edgesparse.frontend.shapes import infer_shapes, static_shape
 
 def clean_up(model: ir.Model) -> ir.Model:
     """Fold constants and shapes, take constant branches and remove idle and repeated nodes until nothing changes."""
-    steps: tuple[Callable[[ir.Graph], bool], ...] = (_fold_shapes, _take_branches, _remove_idle, _share_results)
+    steps: tuple[Callable[[ir.Graph], bool], ...] = (
+        _know_types,
+        _fold_shapes,
+        _take_branches,
+        _remove_idle,
+        _share_results,
+    )
     changed = True
     while changed:
         model = tidy(model)
@@ -40,6 +46,18 @@ def tidy(model: ir.Model) -> ir.Model:
     for apply in passes:
         model = apply(model).model
     return model
+
+
+def _know_types(graph: ir.Graph) -> bool:
+    """A CastLike is a Cast to a type that is known."""
+    found = False
+    for node in graph:
+        like = node.inputs[1] if node.op_type == "CastLike" and not node.domain else None
+        if like is not None and like.dtype not in (None, ir.DataType.UNDEFINED):
+            node.op_type, node.attributes["to"] = "Cast", ir.AttrInt64("to", int(like.dtype))  # type: ignore[arg-type]
+            node.resize_inputs(1)
+            found = True
+    return found
 
 
 def _fold_shapes(graph: ir.Graph) -> bool:
@@ -158,7 +176,6 @@ def _single(node: ir.Node) -> bool:
 
 _IDLE: dict[str, Callable[[ir.Node], bool]] = {
     "Cast": _always,
-    "CastLike": _always,
     "Concat": _single,
     "Dropout": _inference,
     "Expand": _always,

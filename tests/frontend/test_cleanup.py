@@ -67,6 +67,12 @@ def test_padding_that_repeats_the_tensor_reads_no_value(mode):
     assert ops(normal_of(text, pads=np.array([1, 0, 0, 2]))) == ["Pad"]
 
 
+def test_a_constant_is_cast_as_another_value_is_before_anything_runs():
+    text = "g (uint32[3] z) => (uint32[3] y) { c = CastLike (k, z) y = Max (z, c) }"
+
+    assert ops(normal_of(text, k=np.array(-3, np.int32))) == ["Max"]
+
+
 def test_shape_arithmetic_is_folded():
     text = """g (float[2, 3, 4] x) => (float[2, 12] y) {
         s = Shape (x) n = Gather (s, zero) u = Unsqueeze (n, zeros) r = Concat <axis = 0> (u, rest)
