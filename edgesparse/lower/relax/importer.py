@@ -172,7 +172,7 @@ def _read(node: ir.Node) -> list[ir.Value]:
 _KEEP_HALF = names(
     """
     Cast CastLike Concat ConstantOfShape DepthToSpace DequantizeLinear Flatten Identity
-    Reshape ScatterND Slice Squeeze Tile Transpose Trilu Unsqueeze Where
+    Pad Reshape ScatterND Slice Squeeze Tile Transpose Trilu Unsqueeze Where
     """
 )
 """Operators that compute nothing with float16, or convert it themselves; the others compute in float32."""
