@@ -31,11 +31,11 @@ Judged = tuple["Case", list[np.ndarray]]
 
 Arrays = dict[str, np.ndarray]
 
-STASHED = ("GroupNormalization", "LayerNormalization", "RMSNormalization")
-"""Operators that are written out with statistics in float32, as `stash_type` says."""
+STASHED = ("GridSample", "GroupNormalization", "LayerNormalization", "RMSNormalization")
+"""Operators with parts in float32: coordinates in ONNX Runtime, statistics as `stash_type` says."""
 
-DOUBTFUL = ("LRN", "Resize")
-"""Operators that onnx's reference has wrong: LRN with fewer samples than channels, Resize without its region."""
+DOUBTFUL = ("GlobalMaxPool", "LRN", "Resize")
+"""Operators that onnx's reference has wrong: maxima over one axis of three, LRN of few samples, Resize of no region."""
 
 
 class Verdict(StrEnum):
