@@ -200,7 +200,8 @@ class Pruning:
             return pruning
         idle = [name for name in IDLE if dict[str, Any](options).get(name)]
         if idle:
-            raise PruneError(f"{' and '.join(idle)} say how to prune, and nothing how much; give sparsity, such as 0.9")
+            words = f"{' and '.join(idle)} {'say' if len(idle) > 1 else 'says'} how to prune"
+            raise PruneError(f"{words}, and nothing says how much; give sparsity, such as 0.9")
         return None
 
     @classmethod

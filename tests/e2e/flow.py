@@ -23,11 +23,11 @@ Arrays = dict[str, np.ndarray]
 
 
 def prepared(model: Path, folder: Path, sparsity: float | None) -> Path:
-    """The model itself, or a pruned copy of it in `folder`."""
+    """The model itself, or a copy of it in `folder` with as many zeros in every layer."""
     if sparsity is None:
         return model
     pruned = folder / f"{model.stem}{PRUNED}.onnx"
-    edgesparse.prune(model, pruned, sparsity=sparsity)
+    edgesparse.prune(model, pruned, sparsity=sparsity, allocation="uniform")
     return pruned
 
 

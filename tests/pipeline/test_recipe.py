@@ -176,8 +176,8 @@ def test_an_artifact_records_the_options_of_its_layers(model, tmp_path):
     ("options", "reason"),
     [
         ({}, "nothing says how much to prune"),
-        ({"method": "wanda", "resume": True}, "method and resume say how to prune, and nothing how much"),
-        ({"calibration": "no.npz", "skip": ["[("]}, "calibration and skip say how to prune, and nothing how much"),
+        ({"method": "wanda", "resume": True}, "method and resume say how to prune, and nothing says how much"),
+        ({"calibration": "no.npz", "skip": ["[("]}, "calibration and skip say how to prune, and nothing says how much"),
         (
             {"layers": {"tail*": {"sparsity": 0.5}}},
             "layers: 'tail*' matches no layer that can be pruned; there are stem",

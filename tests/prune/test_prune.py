@@ -309,5 +309,5 @@ def test_weights_made_by_constant_of_shape_are_pruned():
 
 
 def test_pruning_without_saying_how_much_is_rejected(tmp_path):
-    with pytest.raises(PruneError, match="nothing says how much to prune"):
+    with pytest.raises(PruneError, match="method says how to prune, and nothing says how much"):
         edgesparse.prune(tmp_path / "model.onnx", tmp_path / "sparse.onnx", method="magnitude")
