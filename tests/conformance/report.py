@@ -44,7 +44,8 @@ The same on every target, whatever the values:
   of the dividend; a shift by the width or more gives 0;
 - floats become integers by saturation and NaN becomes 0 (ONNX leaves it open); as booleans, all but 0 is true; integers
   become narrower integers by wrapping;
-- floats are added, multiplied and compared as the model has it: nothing cancels;
+- floats are added, multiplied and compared as the model has it: nothing cancels, and a product is
+  rounded before something is added;
 - Max, Min, Clip and Relu hand NaN on; ArgMax and ArgMin choose a NaN only where it stands first; for TopK it is larger
   than any number; what NaN gives in MaxPool and in reductions to an extreme is left open, as in ONNX Runtime.
 
