@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from edgesparse import pipeline
 from edgesparse.errors import MeasureError
 from edgesparse.pipeline.pruning import AMOUNTS, KINDS, no_share
+from edgesparse.pipeline.searching import MOST_THREADS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
-THREADS = click.IntRange(1, 64)
+THREADS = click.IntRange(1, MOST_THREADS)
 
 target = click.option(
     "--target", default="host", show_default=True, help="A name from `edgesparse targets`, or a TOML file."

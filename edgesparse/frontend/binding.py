@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.shapes import named_dimensions
+from edgesparse.inputs import arrays
 
 Bindings: TypeAlias = Mapping[str, Any]
 """Values by the names of inputs: arrays, numbers, or text as on the command line."""
@@ -38,11 +39,11 @@ def bound(model: ir.Model, bind: Bindings) -> ir.Model:
     if unknown is not None:
         listed = ", ".join(map(repr, inputs)) or "none"
         raise FrontendError(f"no input is named {unknown!r}, to be bound; the model has {listed}")
-    arrays = {name: _array(inputs[name], value) for name, value in bind.items()}
-    known = named_dimensions(inputs, {name: array.shape for name, array in arrays.items()})
+    values = {name: _array(inputs[name], value) for name, value in bind.items()}
+    known = named_dimensions(inputs, {name: array.shape for name, array in values.items()})
     for name, value in inputs.items():
-        if name in arrays:
-            _freeze(graph, value, arrays[name])
+        if name in values:
+            _freeze(graph, value, values[name])
         elif value.shape is not None:
             sizes = (getattr(size, "value", size) for size in value.shape)
             value.shape = ir.Shape([known.get(size, size) if isinstance(size, str) else size for size in sizes])
@@ -58,14 +59,14 @@ def _array(value: ir.Value, given: Any) -> np.ndarray:
     except ValueError as err:  # lists of different lengths
         raise FrontendError(f"input {value.name!r} cannot be bound: {err}") from err
     wanted = value.dtype.numpy()
-    if array.dtype.kind not in _RANKS or np.dtype(wanted).kind not in _RANKS:
+    if array.dtype.kind not in _RANKS or wanted.kind not in _RANKS:
         raise FrontendError(
             f"input {value.name!r} is {value.dtype}, and cannot be bound to {given!r}; expected numbers"
         )
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(wanted)
     rounds = array.dtype.kind == "f"
-    if _RANKS[array.dtype.kind] > _RANKS[np.dtype(wanted).kind] or not (rounds or np.array_equal(converted, array)):
+    if _RANKS[array.dtype.kind] > _RANKS[wanted.kind] or not (rounds or np.array_equal(converted, array)):
         raise FrontendError(f"input {value.name!r} is {value.dtype}; it cannot be bound to {_short(array)}")
     if converted.size > MOST_ELEMENTS:
         raise FrontendError(
@@ -80,9 +81,9 @@ def _read(value: ir.Value, text: str) -> np.ndarray:
     """The numbers that a text says, or the file it names."""
     if text.endswith(".npy"):
         try:
-            return np.asarray(np.load(Path(text), allow_pickle=False))
-        except (OSError, ValueError) as err:
-            raise FrontendError(f"input {value.name!r}: {text}: not an .npy file that can be read: {err}") from err
+            return np.asarray(arrays(Path(text), FrontendError, "an .npy file"))
+        except FrontendError as err:
+            raise FrontendError(f"input {value.name!r}: {err}") from err
     parts = text.split(",")
     for kind in (_whole, float, _truth):
         try:

@@ -41,7 +41,7 @@ def remedy(node: ir.Node) -> str:
     """What to do about `node`, which has no lowering."""
     if node.domain not in ("", "ai.onnx"):
         return "export the model with standard operators"
-    return _binding(node) or REMEDIES.get(node.op_type, GENERAL)
+    return shape_remedy(node)
 
 
 def shape_remedy(node: ir.Node) -> str:

@@ -105,8 +105,8 @@ def _guard(weights: ir.Value) -> tuple[ir.Node, ...]:
         return ()
     test, choice = readers["IsNaN"], readers["Where"]
     zero = constant(choice.inputs[1])
-    plain = zero is not None and zero.size == 1 and not zero.any() and choice.inputs[2] is weights
-    plain = plain and choice.outputs[0].shape == weights.shape
+    number = zero is not None and zero.size == 1 and not zero.any()
+    plain = number and choice.inputs[2] is weights and choice.outputs[0].shape == weights.shape
     if not plain or choice.inputs[0] is not test.outputs[0] or only_reader(test.outputs[0]) is not choice:
         return ()
     return test, choice
