@@ -83,6 +83,7 @@ def _tell_layers(output: Path, report: PruneReport) -> None:
 @click.option("-o", "--output", type=options.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
 @options.input_shapes
 @options.bind
+@options.preprocess
 @options.pruning
 @options.threads
 @options.witness
@@ -149,6 +150,7 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
 @options.target
 @options.input_shapes
 @options.bind
+@options.preprocess
 @options.pruning
 @options.threads
 @click.option("--html", type=options.FILE, help="Also write the report to this file, as one page.")

@@ -212,6 +212,12 @@ bind = click.option(
     multiple=True,
     help="Make an input a constant: a number, numbers with commas between them, true, false or an .npy file.",
 )
+preprocess = click.option(
+    "--preprocess",
+    multiple=True,
+    metavar="NAME=PART,...",
+    help="Take frames of a camera: image=uint8,nhwc,rgb,from=640x480,size=224x224,mean=123.7:116.3:103.5,std=58.4.",
+)
 input_shapes = click.option(
     "--input-shape",
     "input_shapes",

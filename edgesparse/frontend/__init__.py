@@ -4,6 +4,8 @@ from edgesparse.frontend.binding import Bindings, bound
 from edgesparse.frontend.fold import is_random
 from edgesparse.frontend.inspect import ModelSummary, Signature, describe
 from edgesparse.frontend.normalise import load, normalise
+from edgesparse.frontend.picture import Frame, Preprocessing
+from edgesparse.frontend.preprocess import preprocessed
 from edgesparse.frontend.read import Examples, Source, blank, is_pytorch, read
 from edgesparse.frontend.remarks import remarks
 from edgesparse.frontend.support import expand_functions, unsupported
@@ -11,7 +13,9 @@ from edgesparse.frontend.support import expand_functions, unsupported
 __all__ = [
     "Bindings",
     "Examples",
+    "Frame",
     "ModelSummary",
+    "Preprocessing",
     "Signature",
     "Source",
     "blank",
@@ -22,6 +26,7 @@ __all__ = [
     "is_random",
     "load",
     "normalise",
+    "preprocessed",
     "read",
     "remarks",
     "unsupported",

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import FrontendError
-from edgesparse.frontend.shapes import named_dimensions
+from edgesparse.frontend.shapes import give_sizes, named_dimensions
 from edgesparse.inputs import arrays
 
 Bindings: TypeAlias = Mapping[str, Any]
@@ -41,12 +41,9 @@ def bound(model: ir.Model, bind: Bindings) -> ir.Model:
         raise FrontendError(f"no input is named {unknown!r}, to be bound; the model has {listed}")
     values = {name: _array(inputs[name], value) for name, value in bind.items()}
     known = named_dimensions(inputs, {name: array.shape for name, array in values.items()})
-    for name, value in inputs.items():
-        if name in values:
-            _freeze(graph, value, values[name])
-        elif value.shape is not None:
-            sizes = (getattr(size, "value", size) for size in value.shape)
-            value.shape = ir.Shape([known.get(size, size) if isinstance(size, str) else size for size in sizes])
+    for name, array in values.items():
+        _freeze(graph, inputs[name], array)
+    give_sizes((value for name, value in inputs.items() if name not in values), known)
     return model
 
 

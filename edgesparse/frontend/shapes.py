@@ -86,6 +86,14 @@ def named_dimensions(inputs: Mapping[str, ir.Value], shapes: InputShapes) -> dic
     return known
 
 
+def give_sizes(values: Iterable[ir.Value], known: Mapping[str, int]) -> None:
+    """Put sizes that are known in the place of the names of dimensions."""
+    for value in values:
+        if value.shape is not None:
+            sizes = (getattr(size, "value", size) for size in value.shape)
+            value.shape = ir.Shape([known.get(size, size) if isinstance(size, str) else size for size in sizes])
+
+
 def _static(value: ir.Value, given: Sequence[int] | None, known: Mapping[str, int]) -> tuple[int, ...]:
     if given is not None:
         if min(given, default=1) < 0 or max(given, default=1) >= 1 << 63:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
+    from edgesparse.frontend import Frame
+
 Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model | torch.nn.Module | torch.export.ExportedProgram"
 """A model: the path of an .onnx or .pt2 file, "package.module:factory", or a model in memory."""
 Examples: TypeAlias = "torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any] | None"
@@ -20,6 +22,8 @@ Examples: TypeAlias = "torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, 
 InputShapes = Mapping[str, Sequence[int]]
 Bindings = Mapping[str, Any]
 """Values by the names of inputs, which become constants: see `frontend.bound`."""
+Preprocessing: TypeAlias = str | Sequence[str] | None
+"""How frames of a camera become inputs, a text an input: see `frontend.preprocessed`."""
 Progress = Callable[[str], None]
 """Called with a few words when a stage begins."""
 
@@ -39,12 +43,43 @@ def read(model: Source, examples: Examples, input_shapes: InputShapes | None, bi
     return frontend.bound(source, bind) if bind else source
 
 
-def as_compiled(source: ir.Model, manifest: Mapping[str, Any]) -> ir.Model:
-    """A model with the inputs bound that were bound when an artifact was compiled from it."""
+def framed(
+    source: ir.Model, preprocess: Preprocessing, input_shapes: InputShapes | None
+) -> tuple[ir.Model, dict[str, Frame], InputShapes | None]:
+    """The model that takes frames where `preprocess` says so, what they are, and the shapes of its other inputs.
+
+    Raises: FrontendError: a text cannot be read, or an input takes no such pictures.
+    """
     from edgesparse import frontend
 
-    values = manifest.get("bind")
-    return frontend.bound(source, values) if values and isinstance(values, Mapping) else source
+    if not preprocess:
+        return source, {}, input_shapes
+    model, frames = frontend.preprocessed(source, preprocess, input_shapes)
+    return model, frames, {name: shape for name, shape in (input_shapes or {}).items() if name not in frames}
+
+
+def read_as_compiled(
+    model: Source, examples: Examples, feeds: Mapping[str, np.ndarray], manifest: Mapping[str, Any]
+) -> ir.Model:
+    """A model with the inputs bound, and taking the frames, as when an artifact was compiled from it.
+
+    Args: feeds: inputs of the artifact, which trace a PyTorch module that comes with none.
+
+    Raises: FrontendError: it cannot be read so.
+    """
+    from edgesparse import frontend
+    from edgesparse.errors import FrontendError
+
+    recorded = manifest.get("preprocess") or {}
+    try:
+        texts = [frame["text"] for frame in recorded.values()]
+        shapes = {name: tuple(map(int, frame["shape"])) for name, frame in recorded.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as err:
+        raise FrontendError("the artifact records a preprocessing that is not known; compile the model again") from err
+    source = frontend.read(model, examples, {**feeds, **(frontend.blank(model, shapes) or {})})
+    bind = manifest.get("bind")
+    source = frontend.bound(source, bind) if bind and isinstance(bind, Mapping) else source
+    return framed(source, texts, shapes)[0]
 
 
 def name_of(model: Source) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse import targets
-from edgesparse.pipeline.arguments import Examples, Progress, Source, silent
+from edgesparse.pipeline.arguments import Examples, Progress, Source, read_as_compiled, silent
 from edgesparse.pipeline.pruning import apply_pruning
 from edgesparse.pipeline.verification import recorded_pruning
 
@@ -41,14 +41,15 @@ def bench_builds(
     """
     import onnx_ir as ir
 
-    from edgesparse import frontend, measure
+    from edgesparse import measure
 
     with measure.open_artifact(artifact) as opened:
         manifest = opened.manifest
         feeds = measure.feeds_for(opened.inputs, inputs)
         shapes = {spec.name: spec.shape for spec in opened.inputs}
     progress("reading the model")
-    pruned, _ = apply_pruning(frontend.read(model, example_inputs, feeds), recorded_pruning(manifest), progress)
+    source = read_as_compiled(model, example_inputs, feeds, manifest)
+    pruned, _ = apply_pruning(source, recorded_pruning(manifest), progress)
     options = {"target": manifest.get("target", targets.HOST), "input_shapes": shapes}
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.onnx"

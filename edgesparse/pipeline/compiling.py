@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from edgesparse import targets
-from edgesparse.pipeline.arguments import Bindings, Examples, InputShapes, Progress, Source, name_of, read, silent
+from edgesparse.pipeline.arguments import (
+    Bindings,
+    Examples,
+    InputShapes,
+    Preprocessing,
+    Progress,
+    Source,
+    framed,
+    name_of,
+    read,
+    silent,
+)
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, judged
 from edgesparse.pipeline.reports import CompileReport, WitnessReport
@@ -36,6 +47,7 @@ def compile(
     example_inputs: Examples = None,
     input_shapes: InputShapes | None = None,
     bind: Bindings | None = None,
+    preprocess: Preprocessing = None,
     threads: int = 1,
     witness: bool = True,
     progress: Progress = silent,
@@ -51,6 +63,8 @@ def compile(
         input_shapes: full shapes by input name; only batch sizes may be left out, which become 1. A PyTorch module
             that comes with no example inputs is traced with float32 inputs of these shapes.
         bind: values of inputs that become constants: arrays, numbers, or text such as "16000" or "3,224,224".
+        preprocess: how frames of a camera become inputs, a text an input, such as
+            "image=uint8,nhwc,rgb,from=640x480,size=224x224,mean=123.7:116.3:103.5,std=58.4:57.1:57.4".
         threads: that a budget of latency holds for; the artifact runs with any number.
         witness: run the model before and after and compare; see `pipeline/witness.py`.
         pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
@@ -69,17 +83,21 @@ def compile(
     wanted = Pruning.of(pruning, device.lanes)
     progress("reading the model")
     source = read(model, example_inputs, input_shapes, bind)
+    source, frames, input_shapes = framed(source, preprocess, input_shapes)
     goal = Goal.beside(path.parent, model, device, threads, input_shapes)
     chosen, found = settled(source, wanted, goal, progress)
     pruned, report = apply_pruning(source, chosen, progress)
     report = judged(report, source, pruned, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     program, plans = lowered(normal, device, progress)
-    as_it_is = chosen is None and not bind and isinstance(model, str | Path) and not frontend.is_pytorch(model)
+    as_it_is = chosen is None and not (bind or preprocess)
+    as_it_is = as_it_is and isinstance(model, str | Path) and not frontend.is_pytorch(model)
     users: Path | ir.Model = Path(model) if as_it_is else pruned  # type: ignore[arg-type]
     told = _witnessed(users, normal, program, chosen, progress) if witness else None
     summary = frontend.describe(pruned)
     manifest = _manifest(model, source, device, chosen, plans) | {"bind": _values(source, bind)}
+    if frames:
+        manifest["preprocess"] = {name: {"text": frame.text, "shape": frame.shape} for name, frame in frames.items()}
     progress("writing the artifact")
     write(program, manifest | {"parameters": summary.parameters, "nonzeros": summary.nonzeros}, path)
     return CompileReport(

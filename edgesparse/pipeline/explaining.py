@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from edgesparse import targets
-from edgesparse.pipeline.arguments import Bindings, Examples, InputShapes, Progress, Source, name_of, read, silent
+from edgesparse.pipeline.arguments import (
+    Bindings,
+    Examples,
+    InputShapes,
+    Preprocessing,
+    Progress,
+    Source,
+    framed,
+    name_of,
+    read,
+    silent,
+)
 from edgesparse.pipeline.compiling import normalised
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, judged
@@ -67,6 +78,7 @@ def explain(
     example_inputs: Examples = None,
     input_shapes: InputShapes | None = None,
     bind: Bindings | None = None,
+    preprocess: Preprocessing = None,
     threads: int = 1,
     html: str | Path | None = None,
     progress: Progress = silent,
@@ -75,7 +87,7 @@ def explain(
     """Say for every weighted layer what dense and sparse kernels would take, which is chosen, and why.
 
     Args:
-        model, target, example_inputs, input_shapes, bind, pruning: as for `compile`.
+        model, target, example_inputs, input_shapes, bind, preprocess, pruning: as for `compile`.
         threads: to predict for, and that a budget of latency holds for.
         html: also write the report to this file, as one page that needs no other file.
 
@@ -88,6 +100,7 @@ def explain(
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
     progress("reading the model")
     source = read(model, example_inputs, input_shapes, bind)
+    source, _, input_shapes = framed(source, preprocess, input_shapes)
     goal = Goal.beside(Path(), model, device, threads, input_shapes)
     chosen, found = settled(source, Pruning.of(pruning, device.lanes), goal, progress)
     pruned, zeros = apply_pruning(source, chosen, progress)

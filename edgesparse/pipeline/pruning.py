@@ -33,7 +33,10 @@ AMOUNTS = ("sparsity", *BUDGETS)
 IDLE = ("calibration", "skip", "method", "reconstruct", "ray", "resume")
 """Options that do nothing where nothing says how much to prune."""
 
-OTHER_OPTIONS = ("target", "output", "example_inputs", "input_shapes", "bind", "threads", "witness", "html", "progress")
+OTHER_OPTIONS = (
+    *("target", "output", "example_inputs", "input_shapes", "bind", "preprocess", "threads", "witness", "html"),
+    "progress",
+)
 """What the functions that take the options of `Pruning` take besides."""
 
 NOT_RECORDED = (*BUDGETS, "eval", "resume", "ray")

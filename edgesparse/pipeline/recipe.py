@@ -23,6 +23,7 @@ class _Recipe(PruningOptions, total=False):
     target: str | Path
     input_shapes: Mapping[str, Sequence[int]]
     bind: Mapping[str, int | float | bool | str | Sequence[int | float | bool]]
+    preprocess: str | Sequence[str]
     threads: int
     witness: bool
 

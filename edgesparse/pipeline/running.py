@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgesparse.pipeline.arguments import Examples, Source, as_compiled, name_of
+from edgesparse.pipeline.arguments import Examples, Source, name_of, read_as_compiled
 from edgesparse.pipeline.reports import ArtifactSummary, TensorSummary
 from edgesparse.signatures import ARTIFACT, kind_of
 
@@ -109,12 +109,13 @@ def _onnx_file(model: Source | None, examples: Examples, artifact: Path) -> Iter
         return
     with measure.open_artifact(artifact) as opened:
         feeds, manifest = measure.feeds_for(opened.inputs, None), opened.manifest
-    if isinstance(model, str | Path) and not frontend.is_pytorch(model) and not manifest.get("bind"):
+    as_it_is = not (manifest.get("bind") or manifest.get("preprocess"))
+    if as_it_is and isinstance(model, str | Path) and not frontend.is_pytorch(model):
         yield Path(model)
         return
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / f"{Path(name_of(model)).stem}.onnx"
-        ir.save(as_compiled(frontend.read(model, examples, feeds), manifest), path)
+        ir.save(read_as_compiled(model, examples, feeds, manifest), path)
         yield path
 
 

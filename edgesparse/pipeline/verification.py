@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse import targets
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import said
-from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, as_compiled, silent
+from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, read_as_compiled, silent
 from edgesparse.pipeline.compiling import digest, lowered, normalised
 from edgesparse.pipeline.pruning import Pruning, apply_pruning
 from edgesparse.pipeline.reports import VerifyReport
@@ -49,7 +49,7 @@ def verify(
 
     Raises: EdgesparseError: something cannot be opened or run here.
     """
-    from edgesparse import frontend, measure, reference
+    from edgesparse import measure, reference
 
     given = samples(calibration)
     progress("running the artifact")
@@ -59,7 +59,7 @@ def verify(
         feeds = measure.feeds_for(opened.inputs, inputs or first_of(given, shapes))
         actual = opened.run(feeds)
     progress("reading the model")
-    source = as_compiled(frontend.read(model, example_inputs, feeds), manifest)
+    source = read_as_compiled(model, example_inputs, feeds, manifest)
     pruned, _ = apply_pruning(source, recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
     expected = reference.evaluate(pruned, feeds)
