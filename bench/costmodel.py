@@ -20,9 +20,10 @@ from bench.machine import describe
 from edgesparse import frontend, lower, measure, schedule, targets
 from edgesparse.layers import Layer, layers
 from edgesparse.package.writer import write
+from edgesparse.pipeline.applying import apply_pruning
 from edgesparse.pipeline.arguments import silent
 from edgesparse.pipeline.compiling import normalised
-from edgesparse.pipeline.pruning import Pruning, apply_pruning
+from edgesparse.pipeline.pruning import Pruning
 from edgesparse.plan import LayerPlan
 from edgesparse.schedule.choose import plan_layer, predictions
 from edgesparse.targets import Target

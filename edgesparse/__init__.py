@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 
 from edgesparse.errors import EdgesparseError
-from edgesparse.pipeline import bench, compile, explain, inspect, prune, read_recipe, run, tune, verify
+from edgesparse.pipeline import bench, compile, explain, inspect, prune, read_recipe, recover, run, tune, verify
 from edgesparse.targets import Target
 from edgesparse.targets import load as load_target
 from edgesparse.targets import names as target_names
@@ -26,6 +26,7 @@ __all__ = [
     "load_target",
     "prune",
     "read_recipe",
+    "recover",
     "run",
     "target_names",
     "tune",

@@ -13,7 +13,7 @@ from edgesparse.cli import options
 from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, table, time_text
 
 if TYPE_CHECKING:
-    from edgesparse.prune import PruneReport, ShrunkReport
+    from edgesparse.prune import Agreement, PruneReport, ShrunkReport
 
 NAMES_SHOWN = 4
 
@@ -75,6 +75,32 @@ def _tell_layers(output: Path, report: PruneReport) -> None:
         f"{output}: density {report.prunable_density:.3f} of the prunable layers, {report.model_density:.3f} of all"
     )
     _tell(report.search)
+
+
+@click.command("recover")
+@click.argument("model", type=options.FILE)
+@click.option("--teacher", required=True, type=options.FILE, help="The model before pruning.")
+@click.option(
+    "--calibration", required=True, type=options.FILE, help="An .npz with samples of every input, by its name."
+)
+@click.option("-o", "--output", required=True, type=options.FILE, help="The ONNX file to write.")
+@click.option("--time", default="2m", show_default=True, help="How long it may take.")
+@options.augment
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of samples.")
+@options.as_json
+def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> None:
+    """Fit the weights and biases of MODEL, which was pruned, to what it computed before; its zeros stay."""
+    with progress() as stage:
+        report = pipeline.recover(model, output, progress=stage, **chosen)
+    if as_json:
+        print_json(report)
+        return
+    click.echo(
+        f"{output}: error of outputs {report.error_before:.4f} -> {report.error_after:.4f} in {report.steps} steps"
+    )
+    for name, found in (("before", report.before), ("after", report.after)):
+        for each in found:
+            click.echo(f"{name}: {_agreement_text(each)}")
 
 
 @click.command("compile")
@@ -222,17 +248,21 @@ def _tell_left(report: PruneReport) -> None:
         click.echo(f"not pruned: {', '.join(nodes[:NAMES_SHOWN])}{more} ({reason})")
 
 
+def _agreement_text(each: Agreement) -> str:
+    told = [
+        "" if each.top1 is None else f"the same answer in {each.top1:.1%}",
+        "" if each.cosine is None else f"cosine {each.cosine:.4f}",
+        "" if each.relative_error is None else f"relative error {each.relative_error:.3f}",
+    ]
+    return f"{each.output} against dense, {each.samples} samples held out: {', '.join(filter(None, told))}"
+
+
 def _tell_outputs(report: PruneReport) -> None:
     """Say how near the outputs are to the dense model's, or that nobody knows."""
     for each in report.agreement:
-        told = [
-            "" if each.top1 is None else f"the same answer in {each.top1:.1%}",
-            "" if each.cosine is None else f"cosine {each.cosine:.4f}",
-            "" if each.relative_error is None else f"relative error {each.relative_error:.3f}",
-        ]
-        click.echo(f"{each.output} against dense, {each.samples} samples held out: {', '.join(filter(None, told))}")
+        click.echo(_agreement_text(each))
     for line in (report.warning or "").splitlines():
         click.echo(f"warning: {line}", err=True)
 
 
-COMMANDS = (prune_command, compile_command, explain_command, tune_command)
+COMMANDS = (prune_command, recover_command, compile_command, explain_command, tune_command)

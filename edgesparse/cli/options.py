@@ -35,6 +35,14 @@ witness = click.option(
 )
 
 
+augment = click.option(
+    "--augment",
+    default="",
+    callback=lambda _context, _option, text: [name for name in text.split(",") if name],
+    help="What is done to images meanwhile, so that few go further: flip, shift, or flip,shift.",
+)
+
+
 class Share(click.ParamType[Any]):
     """A number from 0 up to below 1."""
 
@@ -118,6 +126,12 @@ def pruning(command: Command) -> Command:
             type=click.IntRange(1),
             help="What is left of a dimension is a multiple of this; by default the lanes of the target.",
         ),
+        click.option(
+            "--recover",
+            metavar="TIME",
+            help="Last of all, fit what is left to the dense network's outputs for so long: 2m. Needs PyTorch.",
+        ),
+        augment,
     ]
     wrapped = _with_recipe(command)
     for decorator in reversed(decorators):

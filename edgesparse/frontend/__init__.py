@@ -4,6 +4,7 @@ from edgesparse.frontend.binding import Bindings, bound
 from edgesparse.frontend.fold import is_random
 from edgesparse.frontend.inspect import ModelSummary, Signature, describe
 from edgesparse.frontend.normalise import load, normalise
+from edgesparse.frontend.opset import in_recent_opset
 from edgesparse.frontend.picture import Frame, Preprocessing
 from edgesparse.frontend.preprocess import preprocessed
 from edgesparse.frontend.read import Examples, Source, blank, is_pytorch, read
@@ -22,6 +23,7 @@ __all__ = [
     "bound",
     "describe",
     "expand_functions",
+    "in_recent_opset",
     "is_pytorch",
     "is_random",
     "load",

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 from onnxscript import version_converter
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.fold import add_constant, constant
+from edgesparse.frontend.functions import inline_functions
 from edgesparse.frontend.shapes import OPSET, forget_shapes, infer_shapes, static_shape
 
 BROADCAST_OPSET = 7
@@ -45,6 +47,18 @@ def convert_opset(model: ir.Model) -> None:
         forget_shapes(model)  # older versions of an operator may have had others
     for function in model.functions.values():
         _convert(function.all_nodes(), function.opset_imports)
+
+
+def in_recent_opset(model: ir.Model) -> ir.Model:
+    """A copy of `model` in opset 20 or newer, without functions, constants as initializers; values keep their names.
+
+    Raises: FrontendError: as `convert_opset`.
+    """
+    copy = model.clone()
+    convert_opset(copy)
+    copy = inline_functions(copy)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
+    return copy
 
 
 def _convert(nodes: Iterable[ir.Node], imports: MutableMapping[str, int]) -> None:

@@ -6,6 +6,7 @@ from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import load_arrays, save_arrays
 from edgesparse.pipeline.pruning import Pruning, prune
 from edgesparse.pipeline.recipe import read_recipe
+from edgesparse.pipeline.recovering import RecoverReport, recover
 from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
 from edgesparse.pipeline.running import bench, inspect, run
 from edgesparse.pipeline.searching import SearchReport
@@ -17,6 +18,7 @@ __all__ = [
     "CompileReport",
     "ExplainReport",
     "Pruning",
+    "RecoverReport",
     "SearchReport",
     "TensorSummary",
     "TuneReport",
@@ -30,6 +32,7 @@ __all__ = [
     "load_arrays",
     "prune",
     "read_recipe",
+    "recover",
     "run",
     "save_arrays",
     "tune",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse import targets
+from edgesparse.pipeline.applying import apply_pruning
 from edgesparse.pipeline.arguments import Examples, Progress, Source, read_as_compiled, silent
-from edgesparse.pipeline.pruning import apply_pruning
 from edgesparse.pipeline.verification import recorded_pruning
 
 if TYPE_CHECKING:

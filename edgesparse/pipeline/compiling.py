@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from edgesparse import targets
+from edgesparse.pipeline.applying import apply_pruning, judged
 from edgesparse.pipeline.arguments import (
     Bindings,
     Examples,
@@ -23,7 +24,7 @@ from edgesparse.pipeline.arguments import (
     silent,
 )
 from edgesparse.pipeline.files import require_writable
-from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, judged
+from edgesparse.pipeline.pruning import Pruning, PruningOptions
 from edgesparse.pipeline.reports import CompileReport, WitnessReport
 from edgesparse.pipeline.samples import samples
 from edgesparse.plan import LayerPlan

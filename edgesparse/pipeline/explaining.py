@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from edgesparse import targets
+from edgesparse.pipeline.applying import apply_pruning, judged
 from edgesparse.pipeline.arguments import (
     Bindings,
     Examples,
@@ -22,7 +23,7 @@ from edgesparse.pipeline.arguments import (
 )
 from edgesparse.pipeline.compiling import normalised
 from edgesparse.pipeline.files import require_writable, written
-from edgesparse.pipeline.pruning import Pruning, PruningOptions, apply_pruning, judged
+from edgesparse.pipeline.pruning import Pruning, PruningOptions
 from edgesparse.pipeline.searching import Goal, SearchReport, settled
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import PAGE

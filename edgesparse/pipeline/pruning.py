@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from edgesparse import targets
-from edgesparse.errors import InternalError, PruneError
+from edgesparse.errors import PruneError
+from edgesparse.pipeline.applying import apply_pruning, judged
 from edgesparse.pipeline.arguments import Bindings, Examples, InputShapes, Progress, Source, read, silent
 from edgesparse.pipeline.files import require_writable, written
-from edgesparse.pipeline.samples import Calibration, parted, samples
+from edgesparse.pipeline.recovering import check_recover
+from edgesparse.pipeline.samples import Calibration
 from edgesparse.signatures import ONNX
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from edgesparse.prune import PruneReport, ShrunkReport
+    from edgesparse.prune import PruneReport
 
 
 BUDGETS = ("latency", "speedup", "max_accuracy_drop")
@@ -30,7 +30,7 @@ BUDGETS = ("latency", "speedup", "max_accuracy_drop")
 AMOUNTS = ("sparsity", *BUDGETS)
 """Fields of `Pruning` that say how much to prune; only one of them can."""
 
-IDLE = ("calibration", "skip", "method", "reconstruct", "ray", "resume")
+IDLE = ("calibration", "skip", "method", "reconstruct", "ray", "resume", "recover")
 """Options that do nothing where nothing says how much to prune."""
 
 OTHER_OPTIONS = (
@@ -44,17 +44,11 @@ NOT_RECORDED = (*BUDGETS, "eval", "resume", "ray")
 STRUCTURE = ("structured", "importance", "kinds", "multiple")
 """Fields of `Pruning` that mean nothing without the first."""
 
-LISTS = ("skip", "kinds")
+LISTS = ("skip", "kinds", "augment")
 """Fields of `Pruning` that are tuples, and lists in files."""
 
 KINDS = ("channels", "heads", "neurons")
 """What can be taken out whole."""
-
-UNSEEN = """pruned without samples: nobody has seen what the outputs have become, and little may be left of the accuracy
-give some hundred inputs, without labels (--calibration samples.npz): they choose the weights, and show what is left"""
-
-TOO_FEW = """none of the samples could be held out: nobody has seen what the outputs have become
-give more inputs, some hundred, without labels (--calibration samples.npz)"""
 
 MULTIPLE = 8
 """What dimensions are rounded to where no target says it."""
@@ -91,6 +85,8 @@ class PruningOptions(TypedDict, total=False):
     importance: str
     kinds: Sequence[str]
     multiple: int
+    recover: str | None
+    augment: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -120,6 +116,8 @@ class Pruning:
         importance: which of those go first; where none is given, output with calibration, else l2.
         kinds: of channels, heads and neurons, those that may go.
         multiple: what is left of a dimension is a multiple of this.
+        recover: how long to fit what is left to the dense network's outputs by gradients, such as "2m"; needs PyTorch.
+        augment: what is done to images meanwhile, so that few go further: "flip", "shift".
 
     Raises: EdgesparseError: a value that fits no model.
     """
@@ -144,6 +142,8 @@ class Pruning:
     importance: str = "l2"
     kinds: tuple[str, ...] = KINDS
     multiple: int = MULTIPLE
+    recover: str | None = None
+    augment: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         from edgesparse.prune import ALLOCATIONS, MATCHES, METHODS, check_shrink, named, pattern_called
@@ -168,6 +168,8 @@ class Pruning:
         if self.speedup is not None and not 1 < self.speedup < math.inf:
             raise PruneError(f"speedup: got {self.speedup:g}, expected a number above 1 such as 3")
         check_shrink(self.structured or 0.0, self.importance, self.kinds, self.multiple)
+        if self.recover is not None:
+            check_recover(self.recover, self.augment)
 
     @classmethod
     def of(cls, options: PruningOptions, lanes: int = MULTIPLE) -> Pruning | None:
@@ -199,6 +201,10 @@ class Pruning:
             )
         if pruning.permute:
             check_permute([pruning.pattern, *(own["pattern"] for own in pruning.layers.values() if "pattern" in own)])
+        if pruning.recover is not None and pruning.calibration is None:
+            raise PruneError("recover needs calibration: samples of every input, such as five hundred, without labels")
+        if pruning.augment and pruning.recover is None:
+            raise PruneError("augment says how to recover, and nothing says for how long; give recover, such as 2m")
         if pruning.makes_zeros or pruning.structured is not None:
             return pruning
         idle = [name for name in IDLE if dict[str, Any](options).get(name)]
@@ -306,84 +312,3 @@ def prune(
     told = judged(report, source, pruned, wanted, progress)
     assert told is not None
     return replace(told, search=found)
-
-
-def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) -> tuple[ir.Model, PruneReport | None]:
-    """Prune a model, and check that the result is valid ONNX; without `pruning` return it as it is."""
-    if pruning is None:
-        return model, None
-    smaller, shrunk = without_units(model, pruning, progress)
-    if not pruning.makes_zeros:
-        from edgesparse.prune import PruneReport
-
-        return smaller, PruneReport(None, pruning.method, pruning.allocation, pruning.pattern, (), shrunk=shrunk)
-    from edgesparse.pipeline.overrides import passes, patterns
-    from edgesparse.prune import merged, permute, with_gains
-    from edgesparse.prune import prune as prune_weights
-
-    arrays, _ = parted(samples(pruning.calibration))
-    pruned, report, gains = smaller, None, dict[str, float]()
-    if pruning.permute:
-        progress("reordering channels")
-        ordered = permute(smaller, patterns(smaller, pruning), calibration=arrays)
-        pruned, gains = ordered.model, ordered.gains
-    progress("pruning")
-    common: dict[str, Any] = {
-        "method": pruning.method,
-        "calibration": arrays,
-        "reconstruct": pruning.reconstruct,
-        "match": pruning.match,
-        "dense": pruned,
-    }
-    for density, how in passes(smaller, pruning):
-        result = prune_weights(pruned, density, **how, **common)
-        pruned, report = result.model, merged(report, result.report)
-    _check_onnx(pruned, "pruning")
-    return pruned, replace(with_gains(report, gains), shrunk=shrunk) if report else None
-
-
-def without_units(model: ir.Model, pruning: Pruning, progress: Progress) -> tuple[ir.Model, ShrunkReport | None]:
-    """The model without the channels, heads and neurons that matter least, if that is asked for."""
-    if pruning.structured is None:
-        return model, None
-    from edgesparse.prune import shrink
-
-    progress("taking out what matters least")
-    arrays, _ = parted(samples(pruning.calibration))
-    result = shrink(
-        model,
-        pruning.structured,
-        importance=pruning.importance,
-        kinds=pruning.kinds,
-        multiple=pruning.multiple,
-        skip=pruning.skip,
-        calibration=arrays,
-        refit=arrays is not None,
-    )
-    _check_onnx(result.model, "taking out channels")
-    return result.model, result.report
-
-
-def judged(
-    report: PruneReport | None, dense: ir.Model, pruned: ir.Model, pruning: Pruning | None, progress: Progress
-) -> PruneReport | None:
-    """The report with how near the outputs are to the dense model's, on the samples held out; or why nobody knows."""
-    from edgesparse.prune import compare_outputs
-
-    if report is None or pruning is None:
-        return None
-    _, held_out = parted(samples(pruning.calibration))
-    if held_out is None:
-        return replace(report, warning=UNSEEN if pruning.calibration is None else TOO_FEW)
-    progress("comparing with the dense model")
-    return replace(report, agreement=compare_outputs(dense, pruned, held_out))
-
-
-def _check_onnx(model: ir.Model, stage: str) -> None:
-    import onnx
-    import onnx_ir as ir
-
-    try:
-        onnx.checker.check_model(ir.to_proto(model))
-    except onnx.checker.ValidationError as err:
-        raise InternalError(f"{stage} made an invalid ONNX model: {err}") from err

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
 from edgesparse.errors import SearchError
+from edgesparse.pipeline.applying import apply_pruning, without_units
 from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.overrides import by_node
-from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning, apply_pruning, without_units
+from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning
 from edgesparse.pipeline.samples import parted, samples
 from edgesparse.targets import Target
 
@@ -100,7 +101,9 @@ def settled(
 
     judge = search.load_judge(pruning.eval) if pruning.eval else None
     smaller, _ = without_units(model, pruning, progress)
-    problem = search.prepare(_setting(smaller, replace(pruning, structured=None, permute=False), goal, progress))
+    problem = search.prepare(
+        _setting(smaller, replace(pruning, structured=None, permute=False, recover=None), goal, progress)
+    )
     if judge is None:
         budget_us = _budget_us(pruning, problem.latency_us(problem.dense))
         found = search.within_latency(problem, budget_us)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from edgesparse import targets
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import said
+from edgesparse.pipeline.applying import apply_pruning
 from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, read_as_compiled, silent
 from edgesparse.pipeline.compiling import digest, lowered, normalised
-from edgesparse.pipeline.pruning import Pruning, apply_pruning
+from edgesparse.pipeline.pruning import Pruning
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
 from edgesparse.pipeline.samples import Calibration, first_of, samples
@@ -88,6 +89,11 @@ def recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | Non
         pruning = Pruning.recorded(recorded)
     except (TypeError, AttributeError) as err:
         raise MeasureError(f"the artifact records a pruning that is not known: {said(err)}") from err
+    if pruning.recover is not None:
+        raise MeasureError(
+            f"the artifact's weights were recovered for {pruning.recover}, and no two recoveries are equal; remedy: "
+            "edgesparse prune --recover writes a model, compile that, and compare with it"
+        )
     return pruning if given is None else replace(pruning, calibration=given)
 
 

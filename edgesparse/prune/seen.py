@@ -31,7 +31,7 @@ class Seen:
 
     def put(self, matrix: np.ndarray) -> None:
         """Put a weight [M, K], and the bias that goes with it, into the model."""
-        _store(self.ref.value, self.ref.from_matrix(matrix))
+        store(self.ref.value, self.ref.from_matrix(matrix))
         offset = self.moments.bias(matrix) if self.moments else None
         if offset is not None and self.bias is not None:
             store_bias(self.bias, offset, self.ref.value)
@@ -80,7 +80,8 @@ def _reads(
     return {tensor: of for tensor, of in reads.items() if tensor not in unseen}, unseen
 
 
-def _store(value: ir.Value, array: np.ndarray) -> None:
+def store(value: ir.Value, array: np.ndarray) -> None:
+    """Put an array where a constant is, be it an initializer or what a node gives."""
     tensor = ir.tensor(np.ascontiguousarray(array), name=value.name)
     node = value.producer()
     if node is None:

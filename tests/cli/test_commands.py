@@ -39,7 +39,7 @@ def test_help_names_every_command(command):
     done = command("--help")
 
     assert done.returncode == 0
-    names = ("targets", "inspect", "prune", "explain", "compile", "tune", "run", "bench", "verify")
+    names = ("targets", "inspect", "prune", "recover", "explain", "compile", "tune", "run", "bench", "verify")
     assert all(name in done.stdout for name in names)
 
 

@@ -1,0 +1,132 @@
+"""Recover a pruned model file from samples, without labels and without the user's training code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgesparse.errors import PruneError
+from edgesparse.pipeline.arguments import Examples, Progress, Source, silent
+from edgesparse.pipeline.files import require_writable, written
+from edgesparse.pipeline.samples import Calibration, parted, samples
+from edgesparse.signatures import ONNX
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgesparse.prune import Agreement
+    from edgesparse.torch import Recovered
+
+UNITS_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class RecoverReport:
+    """What recovery reached: the error of outputs on samples held out before and after, in so many `steps`.
+
+    `before` and `after` are the agreement of each output with the dense model's on those samples: nothing is fitted to
+    them, but they choose the state that is kept.
+    """
+
+    output: Path
+    steps: int
+    error_before: float
+    error_after: float
+    before: tuple[Agreement, ...]
+    after: tuple[Agreement, ...]
+
+
+def recover(
+    model: Source,
+    output: str | Path,
+    *,
+    teacher: Source,
+    calibration: Calibration,
+    time: str = "2m",
+    augment: Sequence[str] = (),
+    seed: int = 0,
+    example_inputs: Examples = None,
+    progress: Progress = silent,
+) -> RecoverReport:
+    """Write a copy of a pruned model whose nonzero weights and biases are fitted to the dense one's outputs.
+
+    Args:
+        model: the pruned model; its zeros stay.
+        teacher: the model before pruning.
+        calibration: samples by input name, or the .npz file that holds them; without labels.
+        time: how long it may take, such as "2m" or "90s".
+        augment: names in `edgesparse.torch.AUGMENTATIONS`: what to do to images, so that few go further.
+
+    Raises: EdgesparseError: a model or the samples cannot be used, torch is missing, or the file cannot be written.
+    """
+    import onnx_ir as ir
+
+    from edgesparse import frontend
+    from edgesparse.prune import compare_outputs
+
+    check_recover(time, augment)
+    require_writable(Path(output), ONNX, (model, teacher, calibration))
+    progress("reading the models")
+    sparse, dense = (frontend.read(each, example_inputs) for each in (model, teacher))
+    given = samples(calibration)
+    found = recovered(sparse, dense, given, time, augment, seed=seed, progress=progress)
+    _, held_out = parted(given)
+    before, after = (compare_outputs(dense, each, held_out) if held_out else () for each in (sparse, found.model))
+    with written(Path(output)) as temporary:
+        ir.save(found.model, temporary)
+    return RecoverReport(Path(output), found.steps, found.error_before, found.error_after, before, after)
+
+
+def recovered(
+    sparse: ir.Model,
+    dense: ir.Model,
+    given: Mapping[str, Any] | None,
+    time: str,
+    augment: Sequence[str],
+    *,
+    seed: int = 0,
+    progress: Progress,
+) -> Recovered:
+    """A pruned model fitted to the dense one on the samples, but for those held out, which choose the best state.
+
+    Raises: PruneError: there are none, they do not fit, or an operator has no torch function.
+    """
+    from edgesparse.torch import recover as fitted
+
+    if given is None:
+        raise PruneError("recover needs calibration: samples of every input, such as five hundred, without labels")
+    progress("recovering")
+    seen, held_out = parted(given)
+    assert seen is not None
+    options: dict[str, Any] = {"seconds": parse_time(time), "seed": seed, "augment": augment, "progress": progress}
+    return fitted(sparse, dense, seen, held_out=held_out, **options)
+
+
+def check_recover(time: str, augment: Sequence[str]) -> None:
+    """Check what can be checked without a model.
+
+    Raises: PruneError: PyTorch is missing, or a value is not what is expected.
+    """
+    from edgesparse.prune import named
+
+    parse_time(time)
+    try:
+        from edgesparse.torch import AUGMENTATIONS
+    except ImportError as err:
+        raise PruneError("recover needs PyTorch; remedy: pip install 'edgesparse[torch]'") from err
+    for name in augment:
+        named(AUGMENTATIONS, name, "augment")
+
+
+def parse_time(text: str) -> float:
+    """Seconds of a time such as "2m", "90s" or "1h".
+
+    Raises: PruneError: it is no positive number with a unit.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)\s*", text)
+    if found is None or float(found[1]) == 0.0:
+        raise PruneError(f"recover: got {text!r}, expected a time such as 2m, 90s or 1h")
+    return float(found[1]) * UNITS_S[found[2]]

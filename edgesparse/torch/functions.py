@@ -1,0 +1,372 @@
+"""Run an ONNX graph as torch functions, operator by operator, so that gradients reach its weights.
+
+A rule knows an operator as opset 20 defines it: older models are brought there first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch.nn import functional as F
+
+from edgesparse.errors import PruneError
+from edgesparse.frontend import in_recent_opset
+from edgesparse.inputs import said
+from edgesparse.nodes import called
+from edgesparse.sparsity.weights import stored_array
+from edgesparse.torch.recurrent import gru, lstm
+
+Values = dict[str, torch.Tensor]
+Rule = Callable[[ir.Node, list[Any]], Any]
+"""What a node makes of its inputs; None for an input that is left out. Several outputs are a tuple.
+
+Raises: NotImplementedError: for this kind of the operator.
+"""
+
+
+class Network:
+    """The main graph of a model; `parameters` hold its constants by name, and may be replaced or require gradients."""
+
+    def __init__(self, model: ir.Model) -> None:
+        """Read the constants; values keep the names that they have in `model`.
+
+        Raises: PruneError: an operator, or a type, has no counterpart in torch.
+        """
+        self.graph = in_recent_opset(model).graph
+        unknown = {node.op_type for node in self.graph if node.op_type not in RULES or node.domain}
+        if unknown:
+            raise PruneError(f"recover: torch functions for {', '.join(sorted(unknown))} are missing; prune without it")
+        self.parameters: Values = {name: _tensor(value) for name, value in self.graph.initializers.items()}
+
+    def run(self, feeds: Mapping[str, torch.Tensor], wanted: Sequence[str]) -> Values:
+        """The values called `wanted`.
+
+        Raises: PruneError: torch cannot run an operator on what it is given.
+        """
+        values: Values = {**self.parameters, **feeds}
+        left = set(wanted) - values.keys()
+        for node in self.graph:
+            if not left:
+                break
+            try:
+                made = RULES[node.op_type](node, [None if v is None else values[str(v.name)] for v in node.inputs])
+            except NotImplementedError as err:
+                raise PruneError(
+                    f"recover: {_called(node)} is of a kind without torch function; prune without it"
+                ) from err
+            except (RuntimeError, IndexError) as err:
+                raise PruneError(f"recover: torch cannot run {_called(node)}: {said(err)}") from err
+            for value, tensor in zip(node.outputs, made if isinstance(made, tuple | list) else (made,), strict=False):
+                values[str(value.name)] = tensor
+                left.discard(str(value.name))
+        return {name: values[name] for name in wanted}
+
+
+def _called(node: ir.Node) -> str:
+    return called(node.op_type, node.name, (value.name for value in node.outputs))
+
+
+def _tensor(value: ir.Value) -> torch.Tensor:
+    """The constant that `value` holds."""
+    array = stored_array(value)
+    try:
+        return torch.from_numpy(np.array(array))
+    except TypeError as err:
+        raise PruneError(f"recover: {value.name}: torch cannot hold this constant: {said(err)}") from err
+
+
+def _ints(tensor: torch.Tensor) -> list[int]:
+    return [int(each) for each in tensor.reshape(-1).tolist()]
+
+
+def _attr(node: ir.Node, name: str, default: Any = None) -> Any:
+    held = node.attributes.get(name)
+    return default if held is None else held.value
+
+
+def _optional(inputs: Sequence[Any], at: int) -> Any:
+    """An input, or None where it is left out."""
+    return inputs[at] if len(inputs) > at else None
+
+
+def _padded(node: ir.Node, x: torch.Tensor, kernel: Sequence[int], value: float = 0.0) -> torch.Tensor:
+    """`x` with the pads of a window, of whatever kind."""
+    rank, strides = len(kernel), _attr(node, "strides", [1] * len(kernel))
+    dilations = _attr(node, "dilations", [1] * rank)
+    auto = _attr(node, "auto_pad", "NOTSET")
+    if auto.startswith("SAME"):
+        pads = []
+        for size, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True):
+            total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+            pads.append((total // 2, total - total // 2) if auto == "SAME_UPPER" else (total - total // 2, total // 2))
+    else:
+        flat = _attr(node, "pads", [0] * (2 * rank))
+        pads = list(zip(flat[:rank], flat[rank:], strict=True))
+    return F.pad(x, [size for pair in reversed(pads) for size in pair], value=value) if any(map(any, pads)) else x
+
+
+def _conv(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    x, w, bias = inputs[0], inputs[1], _optional(inputs, 2)
+    rank = w.dim() - 2
+    run = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
+    return run(
+        _padded(node, x, w.shape[2:]),
+        w,
+        bias,
+        stride=_attr(node, "strides", [1] * rank),
+        dilation=_attr(node, "dilations", [1] * rank),
+        groups=_attr(node, "group", 1),
+    )
+
+
+def _gemm(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    a, b = inputs[0], inputs[1]
+    a = a.T if _attr(node, "transA", 0) else a
+    b = b.T if _attr(node, "transB", 0) else b
+    y = _attr(node, "alpha", 1.0) * (a @ b)
+    bias = _optional(inputs, 2)
+    return y if bias is None else y + _attr(node, "beta", 1.0) * bias
+
+
+def _batch_norm(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    x, scale, bias, mean, variance = inputs[:5]
+    return F.batch_norm(x, mean, variance, scale, bias, eps=_attr(node, "epsilon", 1e-5))
+
+
+def _layer_norm(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    shape = inputs[0].shape[_attr(node, "axis", -1) :]
+    return F.layer_norm(inputs[0], shape, inputs[1], _optional(inputs, 2), _attr(node, "epsilon", 1e-5))
+
+
+def _max_pool(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    kernel = _attr(node, "kernel_shape")
+    run = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
+    x = _padded(node, inputs[0], kernel, -torch.inf)
+    options = {"stride": _attr(node, "strides", [1] * len(kernel)), "dilation": _attr(node, "dilations", 1)}
+    return run(x, kernel, ceil_mode=bool(_attr(node, "ceil_mode", 0)), **options)
+
+
+def _average_pool(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    kernel = _attr(node, "kernel_shape")
+    if _attr(node, "ceil_mode", 0) or any(size > 1 for size in _attr(node, "dilations", ())):
+        raise NotImplementedError
+    run = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]
+    strides = _attr(node, "strides", [1] * len(kernel))
+    x = inputs[0]
+    y = run(_padded(node, x, kernel), kernel, strides)
+    if _attr(node, "count_include_pad", 0):
+        return y
+    ones = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype)
+    return y / run(_padded(node, ones, kernel), kernel, strides)
+
+
+def _reduce(function: Callable[..., torch.Tensor]) -> Rule:
+    def rule(node: ir.Node, inputs: list[Any]) -> torch.Tensor:
+        axes = _optional(inputs, 1)
+        if axes is None and _attr(node, "noop_with_empty_axes", 0):
+            return inputs[0]  # type: ignore[no-any-return]
+        which = list(range(inputs[0].dim())) if axes is None else _ints(axes)
+        return function(inputs[0], which, bool(_attr(node, "keepdims", 1)))
+
+    return rule
+
+
+def _reshape(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    x, shape = inputs[0], _ints(inputs[1])
+    if not _attr(node, "allowzero", 0):
+        shape = [x.shape[at] if size == 0 else size for at, size in enumerate(shape)]
+    return x.reshape(shape)
+
+
+def _flatten(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    axis = _attr(node, "axis", 1)
+    return inputs[0].reshape(prod(inputs[0].shape[:axis]), -1)
+
+
+def _squeeze(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    axes = _optional(inputs, 1)
+    return inputs[0].squeeze() if axes is None else inputs[0].squeeze(tuple(_ints(axes)))
+
+
+def _unsqueeze(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    x, axes = inputs[0], _ints(inputs[1])
+    rank = x.dim() + len(axes)
+    for axis in sorted(axis % rank for axis in axes):
+        x = x.unsqueeze(axis)
+    return x  # type: ignore[no-any-return]
+
+
+def _slice(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    x, starts, ends = inputs[0], _ints(inputs[1]), _ints(inputs[2])
+    axes, steps = _optional(inputs, 3), _optional(inputs, 4)
+    which = list(range(len(starts))) if axes is None else _ints(axes)
+    strides = [1] * len(starts) if steps is None else _ints(steps)
+    for axis, start, end, step in zip(which, starts, ends, strides, strict=True):
+        chosen = range(x.shape[axis])[start:end:step]
+        x = x.index_select(axis, torch.tensor(list(chosen), dtype=torch.int64))
+    return x  # type: ignore[no-any-return]
+
+
+def _split(node: ir.Node, inputs: Sequence[Any]) -> tuple[torch.Tensor, ...]:
+    axis, sizes = _attr(node, "axis", 0), _optional(inputs, 1)
+    each = -(-inputs[0].shape[axis] // len(node.outputs))
+    return tuple(torch.split(inputs[0], each if sizes is None else _ints(sizes), axis))
+
+
+def _gather(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    x, indices, axis = inputs[0], inputs[1], _attr(node, "axis", 0)
+    axis %= x.dim()
+    flat = indices.reshape(-1).to(torch.int64)
+    flat = torch.where(flat < 0, flat + x.shape[axis], flat)
+    return x.index_select(axis, flat).reshape([*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]])
+
+
+def _pad(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    x, flat, value = inputs[0], _ints(inputs[1]), _optional(inputs, 2)
+    if _attr(node, "mode", "constant") != "constant" or _optional(inputs, 3) is not None:
+        raise NotImplementedError
+    rank = x.dim()
+    sizes = [size for axis in reversed(range(rank)) for size in (flat[axis], flat[rank + axis])]
+    return F.pad(x, sizes, value=0.0 if value is None else float(value))
+
+
+def _constant_of_shape(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    value = _attr(node, "value")
+    filled = torch.zeros(1) if value is None else torch.from_numpy(np.array(value.numpy()))
+    return filled.reshape(()).expand(_ints(inputs[0])).clone()
+
+
+RESIZES: dict[tuple[str, str], dict[str, Any]] = {
+    ("nearest", "asymmetric"): {"mode": "nearest"},
+    ("linear", "half_pixel"): {"mode": "bilinear", "align_corners": False},
+    ("linear", "pytorch_half_pixel"): {"mode": "bilinear", "align_corners": False},
+    ("linear", "align_corners"): {"mode": "bilinear", "align_corners": True},
+}
+"""How torch calls a mode and a transformation of coordinates."""
+
+
+def _resize(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    x, scales, sizes = inputs[0], *[*inputs[2:], None, None][:2]
+    how = RESIZES.get((_attr(node, "mode", "nearest"), _attr(node, "coordinate_transformation_mode", "half_pixel")))
+    if how is None or x.dim() != 4 or (how["mode"] == "nearest" and _attr(node, "nearest_mode") != "floor"):
+        raise NotImplementedError
+    if sizes is None:
+        return F.interpolate(x, scale_factor=scales.tolist()[2:], recompute_scale_factor=False, **how)
+    return F.interpolate(x, size=_ints(sizes)[2:], **how)
+
+
+def _cast(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    dtype = ir.DataType(_attr(node, "to")).numpy()
+    return inputs[0].to(torch.from_numpy(np.zeros(0, dtype)).dtype)
+
+
+def _clip(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    low, high = (_optional(inputs, at) for at in (1, 2))
+    return inputs[0] if low is None and high is None else inputs[0].clamp(low, high)
+
+
+def _div(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+
+
+def _gelu(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    return F.gelu(inputs[0], approximate=_attr(node, "approximate", "none"))
+
+
+def _unary(function: Callable[[torch.Tensor], torch.Tensor]) -> Rule:
+    return lambda _node, inputs: function(inputs[0])
+
+
+def _binary(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Rule:
+    return lambda _node, inputs: function(inputs[0], inputs[1])
+
+
+UNARY = {
+    **{name.capitalize(): getattr(torch, name) for name in ("sigmoid", "tanh", "exp", "log", "sqrt", "neg", "abs")},
+    **{
+        name.capitalize(): getattr(torch, name) for name in ("erf", "floor", "ceil", "reciprocal", "sign", "sin", "cos")
+    },
+    "Relu": F.relu,
+    "Softplus": F.softplus,
+    "HardSwish": F.hardswish,
+    "Identity": lambda x: x,
+    "Not": torch.logical_not,
+    "GlobalAveragePool": lambda x: x.mean(tuple(range(2, x.dim())), keepdim=True),
+    "GlobalMaxPool": lambda x: x.amax(tuple(range(2, x.dim())), keepdim=True),
+}
+BINARY = {
+    "Add": torch.add,
+    "Sub": torch.sub,
+    "Mul": torch.mul,
+    "Div": _div,
+    "Pow": torch.pow,
+    "MatMul": torch.matmul,
+    "Equal": torch.eq,
+    "Less": torch.lt,
+    "LessOrEqual": torch.le,
+    "Greater": torch.gt,
+    "GreaterOrEqual": torch.ge,
+    "And": torch.logical_and,
+    "Or": torch.logical_or,
+    "PRelu": lambda x, slope: torch.where(x < 0, x * slope, x),
+    "Expand": lambda x, shape: x.expand(torch.broadcast_shapes(x.shape, tuple(_ints(shape)))),
+}
+RULES: dict[str, Rule] = {
+    **{name: _unary(function) for name, function in UNARY.items()},
+    **{name: _binary(function) for name, function in BINARY.items()},
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
+    "ReduceMean": _reduce(torch.mean),
+    "ReduceSum": _reduce(torch.sum),
+    "ReduceMax": _reduce(torch.amax),
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Slice": _slice,
+    "Split": _split,
+    "Gather": _gather,
+    "Pad": _pad,
+    "ConstantOfShape": _constant_of_shape,
+    "Range": lambda _node, inputs: torch.arange(*(each.item() for each in inputs), dtype=inputs[0].dtype),
+    "Resize": _resize,
+    "LSTM": lstm,
+    "GRU": gru,
+    "Cast": _cast,
+    "CastLike": lambda _node, inputs: inputs[0].to(inputs[1].dtype),
+    "Clip": _clip,
+    "Gelu": _gelu,
+    "Transpose": lambda node, inputs: inputs[0].permute(_attr(node, "perm", [*range(inputs[0].dim())][::-1])),
+    "Concat": lambda node, inputs: torch.cat(inputs, _attr(node, "axis")),
+    "Shape": lambda _node, inputs: torch.tensor(inputs[0].shape, dtype=torch.int64),
+    "Where": lambda _node, inputs: torch.where(*inputs),
+    "Max": lambda _node, inputs: _folded(torch.maximum, inputs),
+    "Min": lambda _node, inputs: _folded(torch.minimum, inputs),
+    "Sum": lambda _node, inputs: _folded(torch.add, inputs),
+    "Softmax": lambda node, inputs: torch.softmax(inputs[0], _attr(node, "axis", -1)),
+    "LogSoftmax": lambda node, inputs: torch.log_softmax(inputs[0], _attr(node, "axis", -1)),
+    "ArgMax": lambda node, inputs: inputs[0].argmax(_attr(node, "axis", 0), bool(_attr(node, "keepdims", 1))),
+    "LeakyRelu": lambda node, inputs: F.leaky_relu(inputs[0], _attr(node, "alpha", 0.01)),
+    "Elu": lambda node, inputs: F.elu(inputs[0], _attr(node, "alpha", 1.0)),
+    "HardSigmoid": lambda node, inputs: (_attr(node, "alpha", 0.2) * inputs[0] + _attr(node, "beta", 0.5)).clamp(
+        0.0, 1.0
+    ),
+    "Dropout": lambda _node, inputs: inputs[0],
+}
+"""What each operator computes."""
+
+
+def _folded(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], tensors: Sequence[Any]) -> torch.Tensor:
+    result = tensors[0]
+    for each in tensors[1:]:
+        result = function(result, each)
+    return result  # type: ignore[no-any-return]
