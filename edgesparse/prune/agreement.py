@@ -10,9 +10,7 @@ import onnx_ir as ir
 
 from edgesparse import reference
 from edgesparse.errors import OnnxRuntimeError, PruneError
-from edgesparse.prune.samples import check_samples
-
-BATCH = 16
+from edgesparse.prune.samples import BATCH, check_samples
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ So a layer sees its inputs as the network pruned so far gives them, at the price
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,8 @@ import onnx_ir as ir
 
 from edgesparse import reference
 from edgesparse.errors import OnnxRuntimeError, PruneError
-from edgesparse.prune.samples import Samples
+from edgesparse.prune.samples import BATCH, Samples
 from edgesparse.prune.unfold import Sampling
-
-BATCH = 16
 
 Arrays = dict[str, np.ndarray]
 
@@ -63,16 +62,15 @@ def _looked_at(
     wanted = [name for name in dict.fromkeys((*stop.values, *kept)) if name not in held[0]]
     types = {name: array.dtype for name, array in held[0].items()}
     try:
-        session = reference.Session(model, wanted, given=types, threads=0) if wanted else None
-        first = 0
-        for arrays in held:
-            batch = min(BATCH, len(samples) - first) if samples.batchable else 1
-            computed = session.run({name: arrays[name] for name in session.inputs}) if session else {}
-            yield Sampling(len(samples), first, batch), {**arrays, **computed}
-            arrays |= {name: computed[name] for name in kept}
-            first += batch
-        if session:
-            session.close()
+        opened = reference.Session(model, wanted, given=types, threads=0) if wanted else nullcontext()
+        with opened as session:
+            first = 0
+            for arrays in held:
+                batch = min(BATCH, len(samples) - first) if samples.batchable else 1
+                computed = session.run({name: arrays[name] for name in session.inputs}) if session else {}
+                yield Sampling(len(samples), first, batch), {**arrays, **computed}
+                arrays |= {name: computed[name] for name in kept}
+                first += batch
     except OnnxRuntimeError as err:
         raise PruneError(f"calibration: {err}") from err
 

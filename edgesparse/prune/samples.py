@@ -10,6 +10,9 @@ import onnx_ir as ir
 
 from edgesparse.errors import PruneError
 
+BATCH = 16
+"""Samples that run at a time, where a model takes them."""
+
 
 @dataclass(frozen=True)
 class Samples:
