@@ -1,10 +1,11 @@
-"""Prune a trained network for CIFAR-10 in one shot by every method: what each step of them brings.
+"""Prune a trained network for CIFAR-10 in one shot by every method, and recover it: what each step of them brings.
 
     python -m bench.pruning.oneshot --data DIR --model resnet20.onnx
+    taskset -c 0 env OMP_NUM_THREADS=1 python -m bench.pruning.oneshot ... --runs recovered-80 -o part.json
 
 DIR holds cifar10_jpeg_dev.npz, as `models/cifar.py` reads it. Images of the training set, without their labels, are all
-that a method sees; accuracy is that of ONNX Runtime on the test images. A run that is in the output already, with the
-same settings, is not done again.
+that a method sees; accuracy is that of ONNX Runtime on the test images. Seconds are those of the CPU. A run that is in
+the output already, with the same settings, is not done again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import onnx_ir as ir
 from bench.pruning.cifar import DATA, DENSE, say
 from bench.pruning.results import Results, Run
 from edgesparse import frontend, reference
+from edgesparse.pipeline.samples import parted
 from edgesparse.prune import prune, shrink
 from models import cifar
 from models.cifar import Images
@@ -32,6 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "sparsegpt-own": {"method": "sparsegpt", "match": "own"},
     "sparsegpt": {"method": "sparsegpt"},
     "admm": {"method": "admm"},
+    "recovered": {"method": "admm"},
 }
 SHAPES: dict[str, tuple[float | None, str]] = {
     "50": (0.5, "1x1"),
@@ -48,9 +51,14 @@ MEASURES: dict[str, dict[str, Any]] = {
     "l2": {"importance": "l2"},
     "l2-refit": {"importance": "l2", "refit": True},
     "output-refit": {"importance": "output", "refit": True},
+    "recovered": {"importance": "output", "refit": True},
 }
 SHARES = {"macs-30": 0.3, "macs-50": 0.5}
 """Of the multiply-accumulates that go as channels, by what the name of a run ends with."""
+
+RECOVERED = "recovered"
+RECOVERY_S = 180.0
+AUGMENT = ("flip", "shift")
 
 WORDS = {
     "magnitude": "the largest weights",
@@ -61,6 +69,7 @@ WORDS = {
     "l2": "channels of the smallest norm",
     "l2-refit": "and the layers fitted to the dense network's outputs",
     "output-refit": "channels that outputs lose least by, and fitted (`--structured`, with samples)",
+    RECOVERED: "and recovered by gradients (`--recover 3m --augment flip,shift`)",
 }
 BOTH = ((METHODS, SHAPES), (MEASURES, SHARES))
 BATCH = 200
@@ -82,19 +91,30 @@ def cpu_seconds() -> float:
     return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], allocation: str) -> tuple[ir.Model, float]:
-    """The pruned model of a run, and the CPU seconds that it took."""
+def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], allocation: str) -> ir.Model:
+    """The pruned model of a run."""
     method = max((known for known in WORDS if name.startswith(f"{known}-")), key=len)
     shape = name.removeprefix(f"{method}-")
     given = samples if method != "magnitude" else None
-    started = cpu_seconds()
     if shape in SHARES:
-        pruned = shrink(model, SHARES[shape], multiple=1, calibration=given, **MEASURES[method]).model
-    else:
-        density, pattern = SHAPES[shape]
-        how: dict[str, Any] = {"pattern": pattern, "allocation": allocation, **METHODS[method]}
-        pruned = prune(model, density, calibration=given, **how).model
-    return pruned, cpu_seconds() - started
+        return shrink(model, SHARES[shape], multiple=1, calibration=given, **MEASURES[method]).model
+    density, pattern = SHAPES[shape]
+    how: dict[str, Any] = {"pattern": pattern, "allocation": allocation, **METHODS[method]}
+    return prune(model, density, calibration=given, **how).model
+
+
+def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], allocation: str) -> ir.Model:
+    """The pruned model of a run after recovery on this thread, with samples held out as the command does it."""
+    import torch
+
+    from edgesparse.torch import recover
+
+    torch.set_num_threads(1)
+    seen, held_out = parted(samples)
+    assert seen is not None
+    pruned = one_shot(model, name, seen, allocation)
+    options: dict[str, Any] = {"seconds": RECOVERY_S, "augment": AUGMENT, "clock": time.process_time, "progress": say}
+    return recover(pruned, model, seen, held_out=held_out, **options).model
 
 
 def table(runs: Mapping[str, Run], methods: Iterable[str], shapes: Sequence[str]) -> str:
@@ -142,7 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in chosen:
         if not results.done(name):
             say(name)
-            pruned, seconds = one_shot(model, name, samples, options.allocation)
+            started = cpu_seconds()
+            run = recovered if name.startswith(RECOVERED) else one_shot
+            pruned = run(model, name, samples, options.allocation)
+            seconds = cpu_seconds() - started
             results.add(name, {"accuracy": accuracy(pruned, test), "cpu_seconds": seconds})
         write(results)
     print(results.path.with_suffix(".md").read_text())
