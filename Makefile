@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMPS := $(VENV)/.stamps
 INSTALL := $(PIP) install --quiet -c constraints.txt
-BUILD_TOOLS := editables hatchling setuptools wheel ziglang
-RUNTIME := $(wildcard runtime/build.py runtime/src/* runtime/include/* runtime/python/*.toml runtime/python/*.py)
+BUILD_TOOLS := hatchling ziglang
+RUNTIME := hatch_build.py $(wildcard runtime/build.py runtime/src/* runtime/include/*)
 JOBS ?= 2
 export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/cache/zig
 
@@ -60,13 +60,9 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS)
 	@touch $@
 
-# ziglang compiles the runtime: it has to be there before, and to be seen.
-$(STAMPS)/runtime: $(STAMPS)/venv constraints.txt $(RUNTIME)
+# Without isolation: what builds the package is installed once, in the versions of constraints.txt.
+$(STAMPS)/base: $(STAMPS)/venv constraints.txt pyproject.toml $(RUNTIME)
 	$(INSTALL) $(BUILD_TOOLS)
-	$(INSTALL) --no-build-isolation -e runtime/python
-	@touch $@
-
-$(STAMPS)/base: $(STAMPS)/runtime pyproject.toml
 	$(INSTALL) --no-build-isolation -e .
 	@touch $@
 

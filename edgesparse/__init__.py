@@ -11,7 +11,19 @@ import sys
 from types import ModuleType
 
 from edgesparse.errors import EdgesparseError
-from edgesparse.pipeline import bench, compile, explain, inspect, prune, read_recipe, recover, run, tune, verify
+from edgesparse.pipeline import (
+    bench,
+    compile,
+    explain,
+    inspect,
+    prune,
+    read_recipe,
+    recover,
+    run,
+    runtime,
+    tune,
+    verify,
+)
 from edgesparse.targets import Target
 from edgesparse.targets import load as load_target
 from edgesparse.targets import names as target_names
@@ -28,10 +40,19 @@ __all__ = [
     "read_recipe",
     "recover",
     "run",
+    "runtime",
     "target_names",
     "tune",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("edgesparse")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _Package(ModuleType):

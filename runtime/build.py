@@ -1,9 +1,8 @@
 """Build the runtime: libraries, the `esrun` program, test programs and the fuzz target.
 
-    python runtime/build.py all [--platform aarch64]     both libraries and esrun
+    python runtime/build.py board [--platform aarch64]   all that a board needs: esrun, libraries, Python package
     python runtime/build.py size                         what they weigh, against the budgets
     python runtime/build.py fuzz --seconds 60            hunt for crashes of the loader
-    python runtime/build.py wheel [--platform aarch64]   the Python package for a platform
 
 Every product lies under build/runtime/ and is rebuilt only when its sources, flags or compiler change.
 """
@@ -14,7 +13,9 @@ import argparse
 import fcntl
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -49,12 +50,12 @@ class BuildError(Exception):
 class Platform:
     """A system that the runtime runs on.
 
-    The shared library links against the glibc of 2012, so it loads on any distribution since; esrun is
-    static and also runs where there is no glibc, such as Android.
+    The libraries are for the glibc of 2012 and any since; esrun is static and also runs where there is no
+    glibc, such as Android.
     """
 
     name: str
-    shared_triple: str
+    library_triple: str
     static_triple: str
     wheel_tag: str
 
@@ -64,19 +65,19 @@ PLATFORMS = {
     for platform in (
         Platform(
             "x86_64",
-            shared_triple="x86_64-linux-gnu.2.17",
+            library_triple="x86_64-linux-gnu.2.17",
             static_triple="x86_64-linux-musl",
             wheel_tag="manylinux2014_x86_64",
         ),
         Platform(
             "aarch64",
-            shared_triple="aarch64-linux-gnu.2.17",
+            library_triple="aarch64-linux-gnu.2.17",
             static_triple="aarch64-linux-musl",
             wheel_tag="manylinux2014_aarch64",
         ),
         Platform(
             "armv7",
-            shared_triple="arm-linux-gnueabihf.2.17",
+            library_triple="arm-linux-gnueabihf.2.17",
             static_triple="arm-linux-musleabihf",
             wheel_tag="manylinux2014_armv7l",
         ),
@@ -98,15 +99,21 @@ def zig() -> tuple[str, ...]:
 def shared_library(platform: str) -> Path:
     """Build the stripped shared library for a platform."""
     target = _platform(platform)
-    command = [*zig(), "cc", "-target", target.shared_triple, *STRICT, *LEAN, *INCLUDE]
+    command = [*zig(), "cc", "-target", target.library_triple, *STRICT, *LEAN, *INCLUDE]
     command += ["-shared", "-fPIC", "-s", "-Wl,--gc-sections", "-Wl,-soname,libedgesparse.so"]
     return _build(f"{platform}/libedgesparse.so", command, SOURCES)
 
 
+def system_library() -> Path:
+    """Build the shared library for this machine with its own C compiler."""
+    command = [*shlex.split(os.environ.get("CC", "cc")), "-std=c11", *LEAN, *INCLUDE, "-shared", "-fPIC", "-pthread"]
+    return _build("system/libedgesparse.so", [*command, "-s"], SOURCES)
+
+
 def static_library(platform: str) -> Path:
-    """Build the static library for a platform, to link into an application."""
+    """Build the static library for a platform, to link into an application: its structures are those of glibc."""
     target = _platform(platform)
-    base = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INCLUDE, "-fPIC", "-c"]
+    base = [*zig(), "cc", "-target", target.library_triple, *STRICT, *LEAN, *INCLUDE, "-fPIC", "-c"]
     objects = [_build(f"{platform}/{source.stem}.o", base, [source]) for source in SOURCES]
     return _build(f"{platform}/libedgesparse.a", [*zig(), "ar", "rcs"], objects, output_flag=None)
 
@@ -147,15 +154,29 @@ def fuzz_target() -> Path:
 
 def wheel(platform: str, directory: Path) -> Path:
     """Build the wheel of the Python package for a platform."""
-    target = _platform(platform)
-    environment = os.environ | {"EDGESPARSE_WHEEL_PLATFORM": platform}
+    environment = os.environ | {"EDGESPARSE_WHEEL_PLATFORM": _platform(platform).name}
     directory.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet"]
-    _run([*command, "--wheel-dir", str(directory), str(HERE / "python")], environment)
-    wheels = sorted(directory.glob(f"edgesparse_runtime-*{target.wheel_tag}.whl"))
-    if not wheels:
-        raise BuildError(f"{directory}: no wheel for {platform} was made")
-    return wheels[-1]
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(directory.resolve())]
+    _run(command, environment, HERE / "python")
+    return next(directory.glob(f"edgesparse_runtime-*{PLATFORMS[platform].wheel_tag}.whl"))
+
+
+def board(platform: str, directory: Path | None = None) -> Path:
+    """Put all that a board of a platform needs into a new directory, with the licences of what is in it.
+
+    By default it is one below build/runtime/, and replaces what is there.
+    """
+    if directory is None:
+        directory = OUTPUT / platform / "board"
+        shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for file in (esrun(platform), shared_library(platform), static_library(platform)):
+        shutil.copy(file, directory)
+    for file in (HERE / "include" / "edgesparse.h", HERE / "python" / "LICENSE"):
+        shutil.copy(file, directory)
+    shutil.copy(_zig_folder() / "lib/libc/musl/COPYRIGHT", directory / "LICENSE.musl")  # esrun holds parts of musl
+    wheel(platform, directory)
+    return directory
 
 
 def _platform(name: str) -> Platform:
@@ -202,6 +223,13 @@ def _fingerprint(command: Sequence[str], sources: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
+def _zig_folder() -> Path:
+    found = importlib.util.find_spec("ziglang")
+    if found is None or found.origin is None:
+        raise BuildError("ziglang is not installed; pip install ziglang")
+    return Path(found.origin).parent
+
+
 def _zig_version() -> str:
     try:
         return importlib.metadata.version("ziglang")
@@ -209,8 +237,8 @@ def _zig_version() -> str:
         return "none"
 
 
-def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+def _run(command: Sequence[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     if result.returncode != 0:
         raise BuildError(f"failed: {' '.join(command)}\n{result.stdout}{result.stderr}")
 
@@ -238,16 +266,14 @@ def _fuzz(seconds: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command of the module's docstring and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("command", choices=("all", "size", "fuzz", "wheel"))
+    parser.add_argument("command", choices=("board", "size", "fuzz"))
     parser.add_argument("--platform", choices=PLATFORMS, default=host_platform())
+    parser.add_argument("--output", type=Path, help="of board: a new folder; by default one below build/runtime/")
     parser.add_argument("--seconds", type=int, default=60, help="for fuzz")
     options = parser.parse_args(arguments)
     try:
-        if options.command == "all":
-            for make in (shared_library, static_library, esrun):
-                print(make(options.platform))
-        elif options.command == "wheel":
-            print(wheel(options.platform, OUTPUT / "wheels"))
+        if options.command == "board":
+            print(board(options.platform, options.output))
         elif options.command == "fuzz":
             return _fuzz(options.seconds)
         else:

@@ -1,4 +1,4 @@
-"""Commands that look at, run or judge something: targets, inspect, run, bench and verify."""
+"""Commands that look at, run or judge something: targets, inspect, run, bench and verify; and runtime."""
 
 from __future__ import annotations
 
@@ -262,4 +262,18 @@ def _show_differences(report: pipeline.VerifyReport) -> None:
     click.echo("the outputs agree" if report.agrees else "the outputs DIFFER")
 
 
-COMMANDS = (targets_command, inspect_command, run_command, bench_command, verify_command)
+@click.command("runtime")
+@options.target
+@click.option("-o", "--output", type=options.FILE, required=True, help="The folder to make.")
+@options.as_json
+def runtime_command(target: str, output: Path, as_json: bool) -> None:
+    """Put all that a board needs to run artifacts into a folder: the program esrun, the Python package, libraries."""
+    report = pipeline.runtime(target, output)
+    if as_json:
+        print_json(report)
+        return
+    click.echo(table(("file", "size", ""), [(f.name, bytes_text(f.size_bytes), f.purpose) for f in report.files]))
+    click.echo(f"{report.folder}: for {report.target}, Linux on {report.platform}")
+
+
+COMMANDS = (targets_command, inspect_command, run_command, runtime_command, bench_command, verify_command)

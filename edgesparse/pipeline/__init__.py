@@ -1,6 +1,7 @@
 """Run the stages, and verify between them."""
 
 from edgesparse.pipeline.baseline import bench_builds
+from edgesparse.pipeline.board import RuntimeReport, runtime
 from edgesparse.pipeline.compiling import compile, default_output
 from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import load_arrays, save_arrays
@@ -19,6 +20,7 @@ __all__ = [
     "ExplainReport",
     "Pruning",
     "RecoverReport",
+    "RuntimeReport",
     "SearchReport",
     "TensorSummary",
     "TuneReport",
@@ -34,6 +36,7 @@ __all__ = [
     "read_recipe",
     "recover",
     "run",
+    "runtime",
     "save_arrays",
     "tune",
     "verify",

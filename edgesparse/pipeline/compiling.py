@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from edgesparse.program import Program
 
 
-PRODUCER = "edgesparse 0.1.0"
-
-
 def compile(
     model: Source,
     target: str | Target = targets.HOST,
@@ -173,6 +170,13 @@ def default_output(model: Source, target: Target) -> Path:
     return Path(f"{Path(name_of(model).rpartition(':')[2]).stem}.{target.name}.esp")
 
 
+def producer() -> str:
+    """What made an artifact, for its manifest."""
+    from importlib.metadata import version
+
+    return f"edgesparse {version('edgesparse')}"
+
+
 def digest(model: Source, source: ir.Model) -> str:
     """SHA-256 of the model's file, or of the model in memory."""
     if isinstance(model, str | Path) and Path(model).is_file():
@@ -192,7 +196,7 @@ def _manifest(
     model: Source, source: ir.Model, target: Target, pruning: Pruning | None, plans: Sequence[LayerPlan]
 ) -> dict[str, Any]:
     return {
-        "producer": PRODUCER,
+        "producer": producer(),
         "model": name_of(model),
         "model_sha256": digest(model, source),
         "target": target.name,

@@ -15,7 +15,7 @@ from edgesparse.calibration import Calibration
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import content
 from edgesparse.pipeline.arguments import Progress, silent
-from edgesparse.pipeline.compiling import PRODUCER
+from edgesparse.pipeline.compiling import producer
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import ARTIFACT, CALIBRATION
@@ -127,7 +127,7 @@ def _write_artifact(
 
     progress(f"generating code for {device.name}")
     program = lower.lower(model, device, experiment_plans(tried), keep_tiles=False)  # packing is measured too
-    write(program, {"producer": PRODUCER, "model": "experiments of tune", "target": device.name}, path)
+    write(program, {"producer": producer(), "model": "experiments of tune", "target": device.name}, path)
 
 
 def experiment_model(experiments: Sequence[Experiment]) -> ir.Model:

@@ -31,6 +31,9 @@ extern "C" {
 
 #define ES_API __attribute__((visibility("default")))
 
+/* Of this header, and of all that is released with it: MAJOR.MINOR.PATCH. */
+#define ES_VERSION "0.1.0"
+
 /* Values are pinned: they never change and are never used again. */
 #define ES_STATUS_LIST(X)                                                         \
     X(ES_OK, 0, "success")                                                        \
@@ -143,6 +146,9 @@ typedef struct es_output {
 enum {
     ES_OPEN_VERIFY_WEIGHTS = 1 /* hash all sections, not only those that memory safety rests on */
 };
+
+/* The version of the library, ES_VERSION of the header that it was compiled with. Never NULL. */
+ES_API const char *es_version(void);
 
 /* The name of a status, such as "ES_ERR_CORRUPT", and its meaning. Never NULL. */
 ES_API const char *es_status_name(es_status status);

@@ -216,3 +216,8 @@ es_status es_model_step(const es_model *model, size_t index, es_step_info *info)
     *info = model->plan.steps[index].info;
     return ES_OK;
 }
+
+const char *es_version(void)
+{
+    return ES_VERSION;
+}

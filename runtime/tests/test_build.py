@@ -51,10 +51,10 @@ def test_static_library_links_into_a_program(host, tmp_path):
     source.write_text('#include "edgesparse.h"\nint main(void) { return *es_status_name(ES_OK) != 69; }\n')
     program = tmp_path / "main"
 
-    target = build.PLATFORMS[host].static_triple
+    target = build.PLATFORMS[host].library_triple
     library = build.static_library(host)
-    command = [*build.zig(), "cc", "-target", target, "-s", *build.INCLUDE, source, library, "-o", program]
-    compiled = run_program(*command, timeout=600)  # the first one on a machine also compiles a libc: that of esrun
+    command = [*build.zig(), "cc", "-target", target, "-s", *build.INCLUDE, source, library, "-pthread", "-o", program]
+    compiled = run_program(*command)
 
     assert compiled.returncode == 0, compiled.stderr
     assert run_program(program).returncode == 0

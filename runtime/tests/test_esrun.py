@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 
+import edgesparse_runtime
 import numpy as np
 import pytest
 
@@ -87,6 +88,10 @@ def test_an_output_replaces_neither_an_input_nor_another_kind_of_file(esrun, fol
         (0, False) if message is None else (1, True)
     )
     assert message is None or (message in result.stderr and result.stderr.count("\n") == 1)
+
+
+def test_version_is_that_of_the_package(host):
+    assert run_program(build.esrun(host), "--version").stdout == f"esrun {edgesparse_runtime.__version__}\n"
 
 
 def test_model_alone_prints_its_signature(esrun):

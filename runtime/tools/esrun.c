@@ -25,6 +25,7 @@ static const char usage[] =
     "  --check                    also verify the checksum of the weights\n"
     "  --tune                     run on made-up inputs and print the time of each layer as JSON,\n"
     "                             for edgesparse tune --measured; 200 runs unless --repeat says else\n"
+    "  --version                  print the version\n"
     "Without --input, prints what the model takes and gives.\n";
 
 enum {
@@ -102,6 +103,9 @@ static options parse_arguments(int count, char **arguments)
         const char *const argument = arguments[i];
         if (strcmp(argument, "--help") == 0) {
             fputs(usage, stdout);
+            exit(0);
+        } else if (strcmp(argument, "--version") == 0) {
+            printf("esrun %s\n", es_version());
             exit(0);
         } else if (strcmp(argument, "--profile") == 0) {
             chosen.profile = true;

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
-import tomllib
 
+import edgesparse_runtime
 import numpy as np
 import onnx
 import pytest
 
 import edgesparse
 from edgesparse.package import reader
-from edgesparse.pipeline.compiling import PRODUCER
 from tests.cli.models import classifier, untranslatable
 from tests.conftest import ROOT, Done, start_program, temporary_folder
 
@@ -39,14 +39,18 @@ def test_help_names_every_command(command):
     done = command("--help")
 
     assert done.returncode == 0
-    names = ("targets", "inspect", "prune", "recover", "explain", "compile", "tune", "run", "bench", "verify")
-    assert all(name in done.stdout for name in names)
+    names = "targets inspect prune recover explain compile tune run runtime bench verify"
+    assert all(f"\n  {name} " in done.stdout for name in names.split())
 
 
-def test_version_is_the_same_everywhere():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+def test_version_is_the_same_everywhere(command, artifact):
+    header = (ROOT / "runtime" / "include" / "edgesparse.h").read_text()
+    version = re.search(r'ES_VERSION "(.*)"', header).group(1)
 
-    assert f"edgesparse {version}" == PRODUCER
+    assert command("--version").stdout == f"edgesparse, version {version}\n"
+    assert edgesparse.__version__ == edgesparse_runtime.__version__ == version
+    assert edgesparse.inspect(artifact).manifest["producer"] == f"edgesparse {version}"
+    assert re.findall(r"^## ([\d.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0] == version
 
 
 def test_a_bound_input_is_no_longer_asked_for_and_verify_and_bench_bind_it_too(command, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import platform
 from ctypes import POINTER, Structure, c_char, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
@@ -11,7 +12,7 @@ MAX_RANK = 8
 OPEN_VERIFY_WEIGHTS = 1
 
 _OK = 0
-_LIBRARY = Path(__file__).with_name("libedgesparse.so")
+_LIBRARIES = "libedgesparse*.so"  # one, or in the compiler's wheel, which is for any machine, one a platform
 
 
 class EdgesparseRuntimeError(ValueError):
@@ -72,6 +73,7 @@ class Buffer(Structure):
 
 _RUN = (c_void_p, POINTER(Buffer), c_size_t, POINTER(Buffer), c_size_t)
 _SIGNATURES = {
+    "es_version": (c_char_p, ()),
     "es_status_name": (c_char_p, (c_int,)),
     "es_status_message": (c_char_p, (c_int,)),
     "es_model_open_file": (c_int, (c_char_p, c_uint32, POINTER(c_void_p), POINTER(Error))),
@@ -90,13 +92,30 @@ _SIGNATURES = {
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """Load the C library; ctypes releases the GIL while one of its functions runs."""
-    loaded = ctypes.CDLL(str(_LIBRARY))
+    """Load the C library; ctypes releases the GIL while one of its functions runs.
+
+    Raises: EdgesparseRuntimeError: none is for this machine.
+    """
+    loaded = _load()
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.restype = result
         function.argtypes = arguments
     return loaded
+
+
+def _load() -> ctypes.CDLL:
+    failures = []
+    for path in sorted(Path(__file__).parent.glob(_LIBRARIES)):
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError as err:  # most often one for another machine
+            failures.append(str(err))
+    here = f"{platform.system()} on {platform.machine()}"
+    expected = "expected Linux on x86_64, aarch64 or armv7 with glibc"
+    raise EdgesparseRuntimeError(
+        f"{Path(__file__).parent}: no library loads on {here}, {expected}: {'; '.join(failures)}", "ES_ERR_UNSUPPORTED"
+    )
 
 
 def check(status: int, error: Error, where: str = "") -> None:

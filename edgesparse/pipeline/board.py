@@ -1,0 +1,85 @@
+"""What a board needs to run artifacts, ready made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgesparse import targets
+from edgesparse.errors import PackageError
+from edgesparse.targets import Target
+
+INSTALLED = Path(__file__).parents[1] / "runtime_data"
+"""A folder a platform, in an installed package; a checkout builds what is asked for."""
+
+BUILD = Path(__file__).parents[2] / "runtime" / "build.py"
+
+_PURPOSES = {
+    "esrun": "runs artifacts; one static program",
+    ".whl": "edgesparse_runtime for Python",
+    ".h": "the API for C",
+    ".so": "the library to load, for glibc",
+    ".a": "the library to link, for glibc",
+    ".musl": "of the musl libc, which esrun holds parts of",
+    "LICENSE": "of everything else",
+}
+
+
+@dataclass(frozen=True)
+class BoardFile:
+    """A file for the board, and what it is there for."""
+
+    name: str
+    size_bytes: int
+    purpose: str
+
+
+@dataclass(frozen=True)
+class RuntimeReport:
+    """What was put into `folder`, for a system of `platform`."""
+
+    target: str
+    platform: str
+    folder: Path
+    files: tuple[BoardFile, ...]
+
+
+def runtime(target: str | Target, output: str | Path) -> RuntimeReport:
+    """Put all that a board needs to run artifacts of `target` into a folder: program, Python package, libraries.
+
+    Args:
+        target: as for `compile`.
+        output: a folder that does not exist or is empty.
+
+    Raises: EdgesparseError: there is no such target, the folder holds something, or it cannot be written.
+    """
+    device = target if isinstance(target, Target) else targets.load(target)
+    folder = Path(output)
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise PackageError(f"{folder}: holds something, expected a new or an empty folder; name another with -o")
+        with tempfile.TemporaryDirectory(prefix=".edgesparse-", dir=folder.absolute().parent) as staged:
+            os.replace(_staged(device.isa, Path(staged) / "board"), folder)
+    except OSError as err:
+        raise PackageError(f"{folder}: cannot be written: {err.strerror or err}") from err
+    files = (BoardFile(file.name, file.stat().st_size, _purpose(file)) for file in sorted(folder.iterdir()))
+    return RuntimeReport(device.name, device.isa, folder, tuple(files))
+
+
+def _staged(platform: str, folder: Path) -> Path:
+    if INSTALLED.is_dir():
+        return Path(shutil.copytree(INSTALLED / platform, folder))
+    command = [sys.executable, str(BUILD), "board", "--platform", platform, "--output", str(folder)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if built.returncode:
+        raise PackageError(f"{BUILD}: cannot build the runtime for {platform}: {built.stderr.strip()}")
+    return folder
+
+
+def _purpose(file: Path) -> str:
+    return _PURPOSES.get(file.suffix) or _PURPOSES[file.name]
