@@ -160,19 +160,22 @@ def test_steps_are_the_same_whenever_the_seed_is():
     assert first.steps == 19 and first.error_after == second.error_after != other.error_after
 
 
-def test_images_are_mirrored_and_moved():
-    images = torch.arange(4 * 2 * 3 * 12, dtype=torch.float32).reshape(4, 2, 3, 12)
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)])
+def test_images_are_mirrored_and_moved(order):
+    images = torch.arange(1, 1 + 4 * 2 * 9 * 12, dtype=torch.float32).reshape(4, 2, 9, 12)
+    around = torch.nn.functional.pad(images, (SHIFT,) * 4)
+    places = [around[..., down : down + 9, right : right + 12] for down in range(9) for right in range(9)]
     generator = torch.Generator().manual_seed(0)
+    back = np.argsort(order).tolist()
 
-    mirrored, moved = flip(images, generator), shift(images + 1, generator)
+    mirrored = flip(images.permute(order), generator).permute(back)
+    moved = [shift(images.permute(order), generator).permute(back) for _ in range(20)]
 
-    assert {torch.equal(one, other) for one, other in zip(mirrored, images, strict=True)} == {True, False}
-    assert all(
-        torch.equal(one, other) or torch.equal(one, other.flip(-1)) for one, other in zip(mirrored, images, strict=True)
-    )
-    around = torch.nn.functional.pad(images + 1, (SHIFT,) * 4)
-    places = [(down, right) for down in range(2 * SHIFT + 1) for right in range(2 * SHIFT + 1)]
-    assert any(torch.equal(moved, around[..., down : down + 3, right : right + 12]) for down, right in places)
+    whole = [torch.equal(one, other) for one, other in zip(mirrored, images, strict=True)]
+    turned = [torch.equal(one, other.flip(-1)) for one, other in zip(mirrored, images, strict=True)]
+    assert [one != other for one, other in zip(whole, turned, strict=True)] == [True] * 4 and 0 < sum(whole) < 4
+    found = [next(at for at, place in enumerate(places) if torch.equal(one, place)) for one in moved]
+    assert len(set(found)) > 10
 
 
 @pytest.fixture
