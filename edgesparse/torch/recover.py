@@ -24,7 +24,7 @@ from edgesparse.torch.fit import Fit, fitted
 from edgesparse.torch.functions import Values
 
 WARM_UP = 10
-RATE = 0.005  # of a tensor, over the root of the mean square of its nonzeros
+RATE = 0.01  # of a tensor, over the root of the mean square of its nonzeros
 LEAST_RMS = 1e-3
 CHECKS = 16  # how often the samples held out say which state is best
 
