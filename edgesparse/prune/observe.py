@@ -14,7 +14,7 @@ from edgesparse.prune.carry import Arrays, Stop, carry
 from edgesparse.prune.moments import Moments, MomentSum
 from edgesparse.prune.samples import Samples
 from edgesparse.prune.site import Bias, Site, site_of
-from edgesparse.prune.unfold import Convolution, Geometry, Product, Sampling, same_pads
+from edgesparse.prune.unfold import Convolution, Geometry, Product, Sampling, Transposed, same_pads
 from edgesparse.sparsity.weights import WeightRef
 
 
@@ -91,6 +91,8 @@ def operand_of(ref: WeightRef, graph: ir.Graph) -> Operand | str:
         pad = node.attributes.get("auto_pad")
         auto_pad = pad.as_string() if pad else "NOTSET"
         return Operand(data.name, _convolution(ref), ref.group, ref.k, auto_pad=auto_pad)
+    if node.op_type == "ConvTranspose" and not node.attributes.keys() & {"output_shape", "auto_pad"}:
+        return Operand(data.name, _transposed(ref), ref.group, ref.k)
     if node.op_type == "Gemm":
         return Operand(data.name, Product(), 1, ref.k, transposed=node.attributes.get_int("transA", 0) == 1)
     if node.op_type == "MatMul":
@@ -108,6 +110,13 @@ def _convolution(ref: WeightRef) -> Convolution:
         pads=tuple(zip(pads[:rank], pads[rank:], strict=True)),
         groups=ref.group,
     )
+
+
+def _transposed(ref: WeightRef) -> Transposed:
+    plain = _convolution(ref)
+    more = ref.source.attributes.get_ints("output_padding", [0] * len(plain.kernel))
+    pads = tuple((first, last - extra) for (first, last), extra in zip(plain.pads, more, strict=True))
+    return Transposed(plain.kernel, plain.strides, plain.dilations, pads, plain.groups)
 
 
 def observe(

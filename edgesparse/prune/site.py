@@ -47,9 +47,9 @@ def site_of(ref: WeightRef) -> Site | None:
 
 
 def _own_bias(ref: WeightRef) -> Bias | None:
-    """The third input of a Conv or Gemm, where it is one constant a row or still free."""
+    """The third input of a convolution or Gemm, where it is one constant a row or still free."""
     node = ref.source
-    if node.op_type not in ("Conv", "Gemm"):
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm"):
         return None
     held = node.inputs[2] if len(node.inputs) > 2 else None
     array = None if held is None else stored_array(held)

@@ -106,6 +106,27 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class Transposed(Convolution):
+    """Geometry of a transposed convolution: a convolution of stride 1 over inputs that lie `strides` apart.
+
+    `pads` are the outputs that are left out before and after each axis; those after are below zero where more come in.
+    """
+
+    def windows(self, x: np.ndarray) -> np.ndarray:
+        """What each output sums over, turned around since the first place of the window reaches the first output."""
+        rank = len(self.kernel)
+        sizes = [(size - 1) * step + 1 for size, step in zip(x.shape[2:], self.strides, strict=True)]
+        apart = np.zeros((*x.shape[:2], *sizes), x.dtype)
+        apart[(slice(None), slice(None), *(slice(None, None, step) for step in self.strides))] = x
+        reach = [(size - 1) * dilation for size, dilation in zip(self.kernel, self.dilations, strict=True)]
+        around = [(far - first, far - last) for far, (first, last) in zip(reach, self.pads, strict=True)]
+        inner = [slice(max(-first, 0), size - max(-last, 0)) for (first, last), size in zip(around, sizes, strict=True)]
+        pads = tuple((max(first, 0), max(last, 0)) for first, last in around)
+        plain = Convolution(self.kernel, (1,) * rank, self.dilations, pads)
+        return np.flip(plain.windows(apart[(slice(None), slice(None), *inner)]), axis=tuple(range(-rank, 0)))
+
+
+@dataclass(frozen=True)
 class Product:
     """Geometry of w @ x: `batch` are the leading axes of w, `columns` says that K is the last axis but one of x."""
 

@@ -124,6 +124,20 @@ def _conv(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
     )
 
 
+def _conv_transpose(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    if node.attributes.keys() & {"auto_pad", "output_shape"}:
+        raise NotImplementedError
+    x, w, bias = inputs[0], inputs[1], _optional(inputs, 2)
+    rank = w.dim() - 2
+    run = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
+    steps, apart = (_attr(node, name, [1] * rank) for name in ("strides", "dilations"))
+    y = run(x, w, stride=steps, dilation=apart, groups=_attr(node, "group", 1))
+    pads, more = _attr(node, "pads", [0] * (2 * rank)), _attr(node, "output_padding", [0] * rank)
+    margins = [size for at in reversed(range(rank)) for size in (-pads[at], more[at] - pads[rank + at])]
+    y = F.pad(y, margins)
+    return y if bias is None else y + bias.reshape(-1, *[1] * rank)
+
+
 def _gemm(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
     a, b = inputs[0], inputs[1]
     a = a.T if _attr(node, "transA", 0) else a
@@ -320,6 +334,7 @@ RULES: dict[str, Rule] = {
     **{name: _unary(function) for name, function in UNARY.items()},
     **{name: _binary(function) for name, function in BINARY.items()},
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,

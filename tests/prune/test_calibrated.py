@@ -188,7 +188,7 @@ def test_a_weight_alone_is_pruned_as_if_nothing_else_were(method, monkeypatch):
 
 
 def test_a_weight_alone_that_calibration_cannot_see_goes_by_magnitude():
-    text = "g (float[n, 4, 5, 5] x) => (float[n, c, h, v] y) { y = ConvTranspose (x, w) }"
+    text = 'g (float[n, 4, 5, 5] x) => (float[n, c, h, v] y) { y = ConvTranspose <auto_pad = "SAME_UPPER"> (x, w) }'
     weight = floats(4, 6, 3, 3)
     samples = {"x": floats(3, 4, 5, 5)}
 
@@ -227,7 +227,7 @@ def test_the_report_says_how_far_outputs_moved():
 
 
 def test_what_calibration_cannot_see_goes_by_magnitude_and_says_so():
-    text = "g (float[n, 4, 5, 5] x) => (float[n, c, h, v] y) { y = ConvTranspose (x, w) }"
+    text = 'g (float[n, 4, 5, 5] x) => (float[n, c, h, v] y) { y = ConvTranspose <auto_pad = "SAME_UPPER"> (x, w) }'
 
     row = prune(
         model(text, w=floats(4, 6, 3, 3)), 0.5, method="wanda", calibration={"x": floats(3, 4, 5, 5)}

@@ -11,7 +11,9 @@ from edgesparse.errors import PruneError
 from edgesparse.prune import carry as carrying
 from edgesparse.prune import prune
 from edgesparse.prune.carry import Stop, carry
+from edgesparse.prune.observe import observe, read_of
 from edgesparse.prune.samples import check_samples
+from edgesparse.sparsity.weights import find_weights
 from tests.frontend.graphs import floats, model
 from tests.models import ort_run
 from tests.prune.test_calibrated import correlated
@@ -92,6 +94,30 @@ def test_a_convolution_without_a_bias_gets_one_and_keeps_the_mean_of_its_channel
     np.testing.assert_allclose(after.mean((0, 2, 3)), before.mean((0, 2, 3)), atol=1e-3)
     moved = prune(source, {"only": 0.2}, method="admm", match="own", calibration={"x": x}).model
     assert len(next(iter(moved.graph)).inputs) == 2
+
+
+WINDOWS = {
+    "plain": "",
+    "strided": "strides = [2, 1], pads = [1, 0, 1, 2]",
+    "dilated": "dilations = [1, 2], strides = [2, 3], output_padding = [1, 2]",
+    "cut": "strides = [3, 2], pads = [4, 3, 2, 0]",
+}
+
+
+@pytest.mark.parametrize("group", [1, 2])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_transposed_convolution_that_nothing_was_taken_from_is_fitted_to_itself(window, group):
+    attributes = f"<group = {group}{', ' * bool(WINDOWS[window])}{WINDOWS[window]}>"
+    text = f"g (float[n, 4, 5, 6] x) => (float[n, c, h, v] y) {{ [only] y = ConvTranspose {attributes} (x, w, b) }}"
+    weight, bias = floats(4, 6 // group, 3, 3), floats(6, seed=1)
+    source, x = model(text, w=weight, b=bias), floats(60, 4, 5, 6, seed=2)
+    reads = {ref.tensor: [read_of(ref, source.graph)] for ref in find_weights(source)}
+
+    ((_, moments),) = observe(source, check_samples(source, {"x": x}), reads, source)
+
+    (ref,) = find_weights(source)
+    np.testing.assert_allclose(moments.goal(np.full((ref.m, ref.k), 1e-9)), ref.to_matrix(weight), atol=0.05)
+    np.testing.assert_allclose(moments.bias(ref.to_matrix(weight)), bias, atol=1e-4)
 
 
 def test_a_bias_that_others_read_stays():

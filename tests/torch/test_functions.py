@@ -17,9 +17,9 @@ from tests.models import ort_run, real_model  # noqa: E402
 
 pytestmark = pytest.mark.slow(part="torch")
 
-EVERY = """g (float[2, 4, 9, 7] x) => (float[a, b] y, float[c, d, e, f] z, float[g, h] t) {
+EVERY = """g (float[2, 4, 9, 7] x) => (float[a, b] y, float[c, d, e, f] z, float[g, h] t, float[i, j, k, l] v) {
     [conv] c = Conv <pads = [1, 0, 2, 1], strides = [2, 1], dilations = [1, 2]> (x, w, b)
-    [same] d = Conv <auto_pad = "SAME_UPPER", group = 2, strides = [2, 2]> (c, v)
+    [same] d = Conv <auto_pad = "SAME_UPPER", group = 2, strides = [2, 2]> (c, strided)
     l = LeakyRelu <alpha = 0.2> (d)
     m = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [1, 1]> (l)
     p = AveragePool <kernel_shape = [2, 2], pads = [0, 1, 0, 0], strides = [1, 1]> (m)
@@ -39,17 +39,24 @@ EVERY = """g (float[2, 4, 9, 7] x) => (float[a, b] y, float[c, d, e, f] z, float
     z = Where (mask, h, second)
     e = Gather <axis = 0> (table, ids)
     t = LayerNormalization (e, scale)
+    v = ConvTranspose <strides = [3, 2], group = 2, pads = [4, 0, 1, 3], output_padding = [2, 1]> (x, wide, b)
 }"""
 
 
 def test_operators_give_what_onnx_runtime_gives():
-    arrays = {"w": floats(6, 4, 3, 2), "b": floats(6), "v": floats(4, 3, 3, 3), "table": floats(5, 8)}
+    arrays = {
+        "w": floats(6, 4, 3, 2),
+        "b": floats(6),
+        "strided": floats(4, 3, 3, 3),
+        "wide": floats(4, 3, 3, 3),
+        "table": floats(5, 8),
+    }
     more = {"ids": np.array([4, 0, -1]), "mask": floats(1, 2, 9, 7, seed=3) > 0, "scale": floats(8)}
     source, x = model(EVERY.replace("axes = [1], ", ""), opset=18, **arrays, **more), floats(2, 4, 9, 7, seed=9)
 
-    found = Network(source).run({"x": torch.from_numpy(x)}, ["y", "z", "t"])
+    found = Network(source).run({"x": torch.from_numpy(x)}, ["y", "z", "t", "v"])
 
-    for name, exact in zip("yzt", ort_run(source, {"x": x}), strict=True):
+    for name, exact in zip("yztv", ort_run(source, {"x": x}), strict=True):
         np.testing.assert_allclose(found[name].numpy(), exact, atol=2e-5)
 
 
