@@ -13,6 +13,7 @@ from types import ModuleType
 from edgesparse.errors import EdgesparseError
 from edgesparse.pipeline import (
     bench,
+    classify,
     compile,
     explain,
     inspect,
@@ -32,6 +33,7 @@ __all__ = [
     "EdgesparseError",
     "Target",
     "bench",
+    "classify",
     "compile",
     "explain",
     "inspect",

@@ -102,6 +102,7 @@ class TensorSpec:
     dtype: str  # numpy name, such as "float32"
     shape: tuple[int, ...]
     offset_bytes: int
+    picture: str = ""  # what the pixels of an input mean: "rgb", "bgr", "grey", "rgb-planes" or "bgr-planes"
 
 
 @dataclass(frozen=True)
@@ -119,3 +120,4 @@ class Program:
     weights: bytes
     indices: bytes = b""
     arrays: tuple[IndexArray, ...] = ()
+    labels: tuple[str, ...] = ()  # names of the elements of the first output that has as many

@@ -30,6 +30,7 @@ ARTIFACT = Kind("an edgesparse artifact", "pass the model that it was compiled f
 ONNX = Kind("an ONNX model", "")
 PROGRAM = Kind("a program by torch.export.save", "name it .pt2")
 ARRAYS = Kind("numpy arrays", "arrays are for --input and --calibration; " + _NO_MODEL)
+IMAGE = Kind("an image", "pictures are for run --image; " + _NO_MODEL)
 PAGE = Kind("an HTML page", "a download has failed, or " + _NO_MODEL)
 CALIBRATION = Kind("a calibration of edgesparse", _NO_MODEL)
 TARGET = Kind("a target of edgesparse", "targets are for --target; " + _NO_MODEL)
@@ -50,7 +51,7 @@ _TABLE: tuple[tuple[str, Kind], ...] = (
     (r"\s*<\?xml|\s*<net", Kind("an XML file, perhaps of OpenVINO", _ORIGINAL)),
     (r"[fp]trt", Kind("a TensorRT engine", _ORIGINAL)),
     (r"\x93NUMPY", ARRAYS),
-    (r"\x89PNG\r\n|\xff\xd8\xff|GIF8|BM.{4}\x00{4}|RIFF....WEBP", Kind("an image", _NO_MODEL)),
+    (r"\x89PNG\r\n|\xff\xd8\xff|GIF8|BM.{4}\x00{4}|RIFF....WEBP", IMAGE),
     (r"version https://git-lfs", Kind("a pointer of Git LFS, not the file itself", "fetch it: git lfs pull")),
     (r"\s*<(!doctype html|html)", PAGE),
     (r"schema = \d+\ntarget = ", CALIBRATION),

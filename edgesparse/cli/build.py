@@ -110,6 +110,7 @@ def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> 
 @options.input_shapes
 @options.bind
 @options.preprocess
+@options.labels
 @options.pruning
 @options.threads
 @options.witness

@@ -232,6 +232,7 @@ preprocess = click.option(
     metavar="NAME=PART,...",
     help="Take frames of a camera: image=uint8,nhwc,rgb,from=640x480,size=224x224,mean=123.7:116.3:103.5,std=58.4.",
 )
+labels = click.option("--labels", type=FILE, help="A text file with the name of a class a line, for the artifact.")
 input_shapes = click.option(
     "--input-shape",
     "input_shapes",

@@ -94,6 +94,9 @@ def _show_artifact(file: Path, summary: pipeline.ArtifactSummary) -> None:
     click.echo(f"runs on {summary.isa} with {', '.join(summary.cpu_features) or 'any CPU'}")
     click.echo("kernel calls: " + ", ".join(f"{count} {op}" for op, count in summary.ops.items()))
     _show_signature(summary.inputs, summary.outputs)
+    if summary.labels:
+        more = ", ..." if len(summary.labels) > 3 else ""
+        click.echo(f"{len(summary.labels)} labels: {', '.join(summary.labels[:3])}{more}")
     sizes = ("code", "weights", "arena", "scratch")
     click.echo(", ".join(f"{name} {bytes_text(getattr(summary, f'{name}_bytes'))}" for name in sizes))
     layers = manifest.get("layers", ())
@@ -107,24 +110,41 @@ def _show_artifact(file: Path, summary: pipeline.ArtifactSummary) -> None:
 
 
 def _show_signature(inputs: Any, outputs: Any) -> None:
-    rows = [(kind, t.name, t.dtype, shape_text(t.shape)) for kind, ts in (("in", inputs), ("out", outputs)) for t in ts]
+    rows = [
+        (kind, t.name, f"{t.dtype} {getattr(t, 'picture', '')}".strip(), shape_text(t.shape))
+        for kind, tensors in (("in", inputs), ("out", outputs))
+        for t in tensors
+    ]
     click.echo(table(("", "tensor", "type", "shape"), rows))
 
 
 @click.command("run")
 @click.argument("artifact", type=options.FILE)
 @INPUTS
+@click.option("--image", type=options.FILE, help="A picture for the input that takes frames; needs Pillow.")
+@click.option(
+    "--top", type=click.IntRange(0), help="Print so many of the largest elements, with labels; 5 with --image."
+)
 @click.option("--output", type=options.FILE, help="An .npz for all outputs, or an .npy for the only one.")
 @options.threads
 @options.as_json
-def run_command(artifact: Path, inputs: Any, output: Path | None, threads: int, as_json: bool) -> None:
+def run_command(
+    artifact: Path, inputs: Any, image: Path | None, top: int | None, output: Path | None, threads: int, as_json: bool
+) -> None:
     """Run ARTIFACT once on this machine."""
-    outputs = pipeline.run(artifact, options.merged(inputs), threads=threads)
+    count = (5 if image and not output else 0) if top is None else top
+    answer = pipeline.classify(artifact, options.merged(inputs), image=image, top=count, threads=threads)
     if output:
-        pipeline.save_arrays(output, outputs, (artifact, *(file.path for file in inputs)))
-    summaries = {name: _array_summary(array) for name, array in outputs.items()}
+        read = (artifact, image, *(file.path for file in inputs))
+        pipeline.save_arrays(output, answer.outputs, read)
+    summaries = {name: _array_summary(array) for name, array in answer.outputs.items()}
     if as_json:
-        print_json({"outputs": summaries, "file": output})
+        print_json({"outputs": summaries, "top": answer.top, "file": output, "note": answer.note})
+        return
+    if answer.note:
+        click.echo(f"note: {answer.note}")
+    if answer.top:
+        click.echo(table(("score", "label"), [(f"{each.score:.6g}", each.label) for each in answer.top]))
         return
     rows = [(name, *summary.values()) for name, summary in summaries.items()]
     click.echo(table(("output", "type", "shape", "min", "mean", "max", "argmax"), rows))

@@ -41,7 +41,10 @@ def feeds_for(inputs: Sequence[Spec], given: Given, seed: int = 0) -> Arrays:
 
 
 def random_feeds(inputs: Iterable[Spec], seed: int = 0) -> Arrays:
-    """Seeded random inputs: normal for floats; 0 or 1 for integers, which every vocabulary and mask holds."""
+    """Seeded random inputs: normal for floats, pixels for pictures; 0 or 1 for other integers.
+
+    Every vocabulary and every mask holds 0 and 1.
+    """
     rng = np.random.default_rng(seed)
     feeds: Arrays = {}
     for spec in inputs:
@@ -49,5 +52,6 @@ def random_feeds(inputs: Iterable[Spec], seed: int = 0) -> Arrays:
         if dtype.kind == "f":
             feeds[spec.name] = rng.standard_normal(spec.shape).astype(dtype)
         else:
-            feeds[spec.name] = rng.integers(0, 2, spec.shape).astype(dtype)
+            end = 256 if getattr(spec, "picture", "") else 2
+            feeds[spec.name] = rng.integers(0, end, spec.shape).astype(dtype)
     return feeds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -36,6 +37,7 @@ def check(program: Program) -> None:
     _check_tensors("input", program.inputs, program.arena_bytes)
     _check_tensors("output", program.outputs, program.arena_bytes)
     _check_arrays(program)
+    check_labels(program.labels, [math.prod(tensor.shape) for tensor in program.outputs])
     names: set[str] = {""}  # that are checked: steps share them
     for index, step in enumerate(program.steps):
         _check_step(index, step, program, names)
@@ -97,7 +99,38 @@ def _check_tensors(owner: str, tensors: Sequence[TensorSpec], arena_bytes: int) 
             f"{where}: has {len(tensor.shape)} dimensions, expected at most {layout.MAX_RANK}",
         )
         _require(all(0 <= dim < 2**32 for dim in tensor.shape), f"{where}: has the shape {tensor.shape}")
+        _check_picture(where, tensor)
         _check_range(where, tensor.offset_bytes, tensor_bytes(tensor), "arena", arena_bytes)
+
+
+def _check_picture(where: str, tensor: TensorSpec) -> None:
+    kind, shape = tensor.picture, tensor.shape
+    _require(kind in layout.PICTURES, f"{where}: is a picture of the unknown kind {kind!r}")
+    fits = len(shape) == 2 if kind == "grey" else len(shape) == 3 and shape[0 if kind.endswith("planes") else 2] == 3
+    _require(
+        not kind or (fits and tensor.dtype == "uint8"), f"{where}: has neither the shape nor the type of a picture"
+    )
+
+
+def check_labels(labels: Sequence[str], elements: Sequence[int]) -> None:
+    """Check that labels can be shown, and are as many as an output has elements.
+
+    Raises: PackageError: they are not.
+    """
+    total = 0
+    for number, label in enumerate(labels):
+        size = len(label.encode(errors="surrogatepass"))
+        total += size + 1
+        _require(size <= layout.MAX_LABEL_BYTES, f"label {number}: has {size} bytes, expected at most 1024")
+        plain = not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in label)
+        _require(plain, f"label {number}: {label!r} holds what is no text")
+    limit = layout.MAX_LABELS_BYTES
+    _require(total <= limit, f"labels: have {total} bytes, expected at most {limit}")
+    listed = ", ".join(map(str, elements)) or "none"
+    _require(
+        not labels or len(labels) in elements,
+        f"labels: got {len(labels)}, expected as many as an output has elements: {listed}",
+    )
 
 
 def _check_range(where: str, offset: int, size: int, space: str, space_bytes: int) -> None:

@@ -14,7 +14,7 @@ SECTION = struct.Struct("<IIQQ8s32s")  # kind, flags, offset, size, reserved, sh
 PLAN = struct.Struct("<9I92s")  # engines, images, inputs, outputs, steps, args, arrays, strings, string bytes, reserved
 ENGINE = struct.Struct("<IIQQ40s")  # kind, reserved, arena, scratch, reserved
 IMAGE = struct.Struct("<IIQI44s")  # engine, isa, features, section, reserved
-TENSOR = struct.Struct("<IIIIQQ8I32s")  # name, dtype, rank, engine, offset, size, dims, reserved
+TENSOR = struct.Struct("<IIIIQQ8II28s")  # name, dtype, rank, engine, offset, size, dims, picture, reserved
 STEP = struct.Struct("<8IQ24s")  # name, op, kernel, kind, image, tiles, first arg, args, code offset, reserved
 ARG = struct.Struct("<IIQQI36s")  # space, array, offset, size, name, reserved
 ARRAY = struct.Struct("<IIQQqQQQ8s")  # kind, dtype, offset, size, lowest, limit, part, part limit, reserved
@@ -34,6 +34,8 @@ MAX_STEPS = 1 << 16
 MAX_ARRAYS = 1 << 15
 MAX_STRINGS = 1 << 18
 MAX_STRING_BYTES = 1 << 14
+MAX_LABELS_BYTES = 1 << 20
+MAX_LABEL_BYTES = 1 << 10
 MAX_RANK = 8
 
 
@@ -46,6 +48,7 @@ class SectionKind(IntEnum):
     WEIGHTS = 4
     REPORT = 5
     INDICES = 6
+    LABELS = 7
 
 
 class SectionFlag(IntFlag):
@@ -88,6 +91,9 @@ DTYPES = {
     "uint64": 11,
     "bool": 12,
 }
+
+
+PICTURES = {"": 0, "rgb": 1, "bgr": 2, "grey": 3, "rgb-planes": 4, "bgr-planes": 5}
 
 
 def align_up(offset: int, alignment: int) -> int:

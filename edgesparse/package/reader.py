@@ -167,6 +167,7 @@ def _read_plan(sections: Mapping[SectionKind, _Section]) -> Program:
         weights=content.get(SectionKind.WEIGHTS, b""),
         indices=content.get(SectionKind.INDICES, b""),
         arrays=tuple(map(_read_array, tables.arrays)),
+        labels=_read_labels(content.get(SectionKind.LABELS, b"")),
     )
 
 
@@ -207,6 +208,14 @@ def _read_strings(starts: list[int], blob: bytes) -> list[str]:
         raise PackageError(f"plan: a string is not UTF-8: {err}") from None
 
 
+def _read_labels(content: bytes) -> tuple[str, ...]:
+    _require(not content or content.endswith(b"\0"), "labels: the last does not end with NUL")
+    try:
+        return tuple(content.decode().split("\0")[:-1])
+    except UnicodeDecodeError as err:
+        raise PackageError(f"labels: are not UTF-8: {err}") from None
+
+
 def _read_engine(engines: list[tuple[Any, ...]]) -> tuple[int, int]:
     """Bytes of arena and of scratch."""
     _require(len(engines) == 1, f"plan: needs {len(engines)} engines, expected the CPU alone; update edgesparse")
@@ -239,11 +248,12 @@ def _read_features(mask: int) -> tuple[str, ...]:
 
 
 def _read_tensor(record: tuple[Any, ...], tables: _Tables) -> TensorSpec:
-    number, dtype, rank, engine, offset, size, *dims, reserved = record
+    number, dtype, rank, engine, offset, size, *dims, picture, reserved = record
     name = tables.text(number)
     _require(rank <= layout.MAX_RANK and not any(dims[rank:]), f"tensor {name!r}: has an invalid rank {rank}")
     _require(engine == 0 and not any(reserved), f"tensor {name!r}: a reserved byte is not zero")
-    tensor = TensorSpec(name, _name_of(layout.DTYPES, dtype, "element type"), tuple(dims[:rank]), offset)
+    kind, meaning = _name_of(layout.DTYPES, dtype, "element type"), _name_of(layout.PICTURES, picture, "picture")
+    tensor = TensorSpec(name, kind, tuple(dims[:rank]), offset, meaning)
     _require(tensor_bytes(tensor) == size, f"tensor {name!r}: has {size} bytes, expected {tensor_bytes(tensor)}")
     return tensor
 

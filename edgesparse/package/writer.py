@@ -63,6 +63,7 @@ def _chunks(program: Program, manifest: Mapping[str, Any], report: bytes | None)
         SectionKind.INDICES: program.indices,
         SectionKind.WEIGHTS: program.weights,
         SectionKind.REPORT: report or b"",
+        SectionKind.LABELS: b"".join(label.encode() + b"\0" for label in program.labels),
     }
     return _container({kind: content for kind, content in contents.items() if content})
 
@@ -125,7 +126,7 @@ def _encode_tensor(tensor: TensorSpec, strings: _Strings) -> bytes:
     rank = len(tensor.shape)
     dims = (*tensor.shape, *([0] * (layout.MAX_RANK - rank)))
     facts = (layout.DTYPES[tensor.dtype], rank, 0, tensor.offset_bytes, tensor_bytes(tensor))
-    return layout.TENSOR.pack(strings[tensor.name], *facts, *dims, bytes(32))
+    return layout.TENSOR.pack(strings[tensor.name], *facts, *dims, layout.PICTURES[tensor.picture], bytes(28))
 
 
 def _encode_arg(arg: Arg, strings: _Strings) -> bytes:

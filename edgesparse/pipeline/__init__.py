@@ -8,13 +8,14 @@ from edgesparse.pipeline.files import load_arrays, save_arrays
 from edgesparse.pipeline.pruning import Pruning, prune
 from edgesparse.pipeline.recipe import read_recipe
 from edgesparse.pipeline.recovering import RecoverReport, recover
-from edgesparse.pipeline.reports import ArtifactSummary, CompileReport, TensorSummary, VerifyReport
-from edgesparse.pipeline.running import bench, inspect, run
+from edgesparse.pipeline.reports import Answer, ArtifactSummary, CompileReport, TensorSummary, VerifyReport
+from edgesparse.pipeline.running import bench, classify, inspect, run
 from edgesparse.pipeline.searching import SearchReport
 from edgesparse.pipeline.tuning import TuneReport, tune
 from edgesparse.pipeline.verification import verify
 
 __all__ = [
+    "Answer",
     "ArtifactSummary",
     "CompileReport",
     "ExplainReport",
@@ -27,6 +28,7 @@ __all__ = [
     "VerifyReport",
     "bench",
     "bench_builds",
+    "classify",
     "compile",
     "default_output",
     "explain",

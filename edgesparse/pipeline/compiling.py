@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -24,6 +25,7 @@ from edgesparse.pipeline.arguments import (
     silent,
 )
 from edgesparse.pipeline.files import require_writable
+from edgesparse.pipeline.labels import Labels, read_labels
 from edgesparse.pipeline.pruning import Pruning, PruningOptions
 from edgesparse.pipeline.reports import CompileReport, WitnessReport
 from edgesparse.pipeline.samples import samples
@@ -34,7 +36,8 @@ from edgesparse.targets import Target
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgesparse.program import Program
+    from edgesparse.frontend import Frame
+    from edgesparse.program import Program, TensorSpec
 
 
 def compile(
@@ -46,6 +49,7 @@ def compile(
     input_shapes: InputShapes | None = None,
     bind: Bindings | None = None,
     preprocess: Preprocessing = None,
+    labels: Labels = None,
     threads: int = 1,
     witness: bool = True,
     progress: Progress = silent,
@@ -63,6 +67,7 @@ def compile(
         bind: values of inputs that become constants: arrays, numbers, or text such as "16000" or "3,224,224".
         preprocess: how frames of a camera become inputs, a text an input, such as
             "image=uint8,nhwc,rgb,from=640x480,size=224x224,mean=123.7:116.3:103.5,std=58.4:57.1:57.4".
+        labels: names of the classes, in order, which go into the artifact; or the text file with one a line.
         threads: that a budget of latency holds for; the artifact runs with any number.
         witness: run the model before and after and compare; see `pipeline/witness.py`.
         pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
@@ -71,13 +76,16 @@ def compile(
         witness finds that what was compiled computes something else.
     """
     from edgesparse import frontend
+    from edgesparse.nodes import shape_of
+    from edgesparse.package.check import check_labels
     from edgesparse.package.writer import write
     from edgesparse.pipeline.searching import Goal, settled
 
     started = time.perf_counter()
     device = target if isinstance(target, Target) else targets.load(target)
     path = Path(output) if output else default_output(model, device)
-    require_writable(path, ARTIFACT, (model, target, pruning.get("calibration")))
+    require_writable(path, ARTIFACT, (model, target, labels, pruning.get("calibration")))
+    names = read_labels(labels)
     wanted = Pruning.of(pruning, device.lanes)
     progress("reading the model")
     source = read(model, example_inputs, input_shapes, bind)
@@ -87,7 +95,9 @@ def compile(
     pruned, report = apply_pruning(source, chosen, progress)
     report = judged(report, source, pruned, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
+    check_labels(names, [math.prod(shape_of(value)) for value in normal.graph.outputs])
     program, plans = lowered(normal, device, progress)
+    program = replace(program, inputs=tuple(_pictured(spec, frames) for spec in program.inputs), labels=names)
     as_it_is = chosen is None and not (bind or preprocess)
     as_it_is = as_it_is and isinstance(model, str | Path) and not frontend.is_pytorch(model)
     users: Path | ir.Model = Path(model) if as_it_is else pruned  # type: ignore[arg-type]
@@ -157,6 +167,11 @@ def lowered(
     lower.require_known(target)
     progress(f"generating code for {target.name}")
     return lower.lower(normal, target, plans, expose=expose), tuple(plans.values())
+
+
+def _pictured(spec: TensorSpec, frames: Mapping[str, Frame]) -> TensorSpec:
+    """An input with what its pixels mean."""
+    return replace(spec, picture=frames[spec.name].kind) if spec.name in frames else spec
 
 
 def _values(source: ir.Model, bind: Bindings | None) -> dict[str, Any]:

@@ -34,8 +34,8 @@ IDLE = ("calibration", "skip", "method", "reconstruct", "ray", "resume", "recove
 """Options that do nothing where nothing says how much to prune."""
 
 OTHER_OPTIONS = (
-    *("target", "output", "example_inputs", "input_shapes", "bind", "preprocess", "threads", "witness", "html"),
-    "progress",
+    *("target", "output", "example_inputs", "input_shapes", "bind", "preprocess", "labels"),
+    *("threads", "witness", "html", "progress"),
 )
 """What the functions that take the options of `Pruning` take besides."""
 

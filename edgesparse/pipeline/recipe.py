@@ -24,6 +24,7 @@ class _Recipe(PruningOptions, total=False):
     input_shapes: Mapping[str, Sequence[int]]
     bind: Mapping[str, int | float | bool | str | Sequence[int | float | bool]]
     preprocess: str | Sequence[str]
+    labels: Path | Sequence[str]
     threads: int
     witness: bool
 

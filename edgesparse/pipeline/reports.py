@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.plan import LayerPlan
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from edgesparse.measure.compare import Difference
     from edgesparse.prune import PruneReport
 
@@ -50,11 +52,12 @@ class CompileReport:
 
 @dataclass(frozen=True)
 class TensorSummary:
-    """An input or output of an artifact."""
+    """An input or output of an artifact; `picture` says what the pixels of an input mean, such as "rgb"."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,24 @@ class ArtifactSummary:
     arena_bytes: int
     scratch_bytes: int
     manifest: dict[str, Any]
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """An element of an output, and the label that names it: its number, where the artifact has no labels."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run gave; `top` are its largest elements, `note` what was done to a picture so that it fits."""
+
+    outputs: dict[str, np.ndarray]
+    top: tuple[Score, ...]
+    note: str | None = None
 
 
 @dataclass(frozen=True)

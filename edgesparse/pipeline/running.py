@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgesparse.errors import MeasureError
 from edgesparse.pipeline.arguments import Examples, Source, name_of, read_as_compiled
-from edgesparse.pipeline.reports import ArtifactSummary, TensorSummary
+from edgesparse.pipeline.reports import Answer, ArtifactSummary, Score, TensorSummary
 from edgesparse.signatures import ARTIFACT, kind_of
 
 if TYPE_CHECKING:
@@ -50,22 +51,53 @@ def inspect(file: Source, *, example_inputs: Examples = None) -> ModelSummary | 
         arena_bytes=program.arena_bytes,
         scratch_bytes=program.scratch_bytes,
         manifest=artifact.manifest,
+        labels=program.labels,
     )
 
 
-def run(artifact: str | Path, inputs: Given = None, *, threads: int = 1) -> dict[str, np.ndarray]:
+def run(
+    artifact: str | Path, inputs: Given = None, *, image: str | Path | None = None, threads: int = 1
+) -> dict[str, np.ndarray]:
     """Run an artifact once on this machine; returns its outputs by name.
 
     Args:
         inputs: arrays by name or in order; seeded random ones by default.
+        image: a picture for the input that takes frames; others are in `inputs`, by name. Needs Pillow. One of another
+            size is scaled until it covers the frame, and cut around its centre.
 
-    Raises: EdgesparseError: the artifact or the inputs cannot be used.
+    Raises: EdgesparseError: the artifact, the inputs or the picture cannot be used.
     """
-    from edgesparse import measure
+    return classify(artifact, inputs, image=image, top=0, threads=threads).outputs
 
+
+def classify(
+    artifact: str | Path, inputs: Given = None, *, image: str | Path | None = None, top: int = 5, threads: int = 1
+) -> Answer:
+    """As `run`, and the largest `top` elements of the output that the artifact's labels name, or of the first."""
+    from edgesparse import measure
+    from edgesparse.pipeline.pictures import load_picture, takes_picture
+
+    told = None
     with measure.open_artifact(artifact, threads) as model:
-        outputs: dict[str, np.ndarray] = model.run(measure.feeds_for(model.inputs, inputs))
-        return outputs
+        if image is not None:
+            tensor = takes_picture(model.inputs, str(artifact))
+            frame, told = load_picture(Path(image), tensor)
+            inputs = {**_named(inputs), tensor.name: frame}
+        outputs = model.run(measure.feeds_for(model.inputs, inputs))
+        best = model.top(outputs, top) if top and outputs else []
+        return Answer(outputs, tuple(Score(label, score) for label, score in best), told)
+
+
+def _named(inputs: Given) -> dict[str, np.ndarray]:
+    """Inputs beside a picture.
+
+    Raises: MeasureError: they are not by name.
+    """
+    if not inputs:
+        return {}
+    if not isinstance(inputs, Mapping):
+        raise MeasureError("inputs: got arrays in order besides a picture, expected them by name")
+    return dict(inputs)
 
 
 def bench(
@@ -127,4 +159,4 @@ def _is_artifact(path: Path) -> bool:
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> tuple[TensorSummary, ...]:
-    return tuple(TensorSummary(spec.name, spec.dtype, spec.shape) for spec in specs)
+    return tuple(TensorSummary(spec.name, spec.dtype, spec.shape, spec.picture) for spec in specs)

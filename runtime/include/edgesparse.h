@@ -82,6 +82,21 @@ typedef enum es_dtype {
 #undef ES_DTYPE_ENUM
 } es_dtype;
 
+/* What the pixels of an input mean; all but the first are of uint8. Values are pinned. */
+#define ES_PICTURE_LIST(X)                 \
+    X(ES_NO_PICTURE, 0, "")                \
+    X(ES_RGB, 1, "rgb") /* [H, W, 3] */    \
+    X(ES_BGR, 2, "bgr")                    \
+    X(ES_GREY, 3, "grey") /* [H, W] */     \
+    X(ES_RGB_PLANES, 4, "rgb-planes") /* [3, H, W] */ \
+    X(ES_BGR_PLANES, 5, "bgr-planes")
+
+typedef enum es_picture {
+#define ES_PICTURE_ENUM(name, value, text) name = value,
+    ES_PICTURE_LIST(ES_PICTURE_ENUM)
+#undef ES_PICTURE_ENUM
+} es_picture;
+
 enum {
     ES_ERROR_BYTES = 256,
     ES_MAX_RANK = 8,
@@ -112,6 +127,10 @@ typedef struct es_model_info {
     const char *isa;       /* "x86_64", "aarch64" or "armv7" */
     const char *manifest;  /* JSON about where the model came from; not NUL-terminated */
     size_t manifest_bytes; /* 0 when the artifact has none */
+    const char *labels;    /* those of es_model_label, one after the other, each with its NUL */
+    size_t labels_bytes;
+    size_t label_count;   /* 0 when the artifact has none */
+    size_t labels_output; /* the output whose elements they name, one each */
 } es_model_info;
 
 /* An input or output: dense, row-major, in the byte order of the machine. */
@@ -122,6 +141,7 @@ typedef struct es_tensor_info {
     uint32_t rank;
     uint32_t dims[ES_MAX_RANK]; /* the first `rank` are used, the others are 0 */
     size_t size_bytes;
+    es_picture picture;
 } es_tensor_info;
 
 /* One kernel call of the plan. */
@@ -177,6 +197,10 @@ ES_API void es_model_describe(const es_model *model, es_model_info *info);
 ES_API es_status es_model_input(const es_model *model, size_t index, es_tensor_info *info);
 ES_API es_status es_model_output(const es_model *model, size_t index, es_tensor_info *info);
 ES_API es_status es_model_step(const es_model *model, size_t index, es_step_info *info);
+
+/* The name of a class: UTF-8 of at most 1024 bytes without control characters; NULL if `index` is too
+ * large. Takes time in proportion to `index`. */
+ES_API const char *es_model_label(const es_model *model, size_t index);
 
 /* Makes a session with `threads` threads, the caller of es_session_run being one of them.
  * threads: 1 to ES_MAX_THREADS.

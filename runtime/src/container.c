@@ -16,6 +16,7 @@ static const struct {
     [ES_SECTION_WEIGHTS] = {"weights", SIZE_MAX, false, false},
     [ES_SECTION_REPORT] = {"report", SIZE_MAX, false, false},
     [ES_SECTION_INDICES] = {"indices", SIZE_MAX, false, true},
+    [ES_SECTION_LABELS] = {"labels", ES_MAX_LABELS_BYTES, false, true},
 };
 
 static bool is_known(uint32_t kind)

@@ -27,7 +27,9 @@ enum {
     ES_MAX_STEP_ARGS = 64,
     ES_MAX_ARRAYS = 1 << 15,
     ES_MAX_STRINGS = 1 << 18,
-    ES_MAX_STRING_BYTES = 1 << 14
+    ES_MAX_STRING_BYTES = 1 << 14,
+    ES_MAX_LABELS_BYTES = 1 << 20,
+    ES_MAX_LABEL_BYTES = 1 << 10
 };
 #define ES_MAX_ARENA_BYTES ((uint64_t)1 << 34)
 
@@ -38,6 +40,7 @@ typedef enum es_section_kind {
     ES_SECTION_WEIGHTS = 4,
     ES_SECTION_REPORT = 5,
     ES_SECTION_INDICES = 6,
+    ES_SECTION_LABELS = 7,
     ES_SECTION_KIND_END
 } es_section_kind;
 
@@ -148,7 +151,8 @@ typedef struct es_file_tensor {
     uint64_t offset;
     uint64_t size;
     uint32_t dims[8];
-    uint8_t reserved[32];
+    uint32_t picture;
+    uint8_t reserved[28];
 } es_file_tensor;
 
 typedef struct es_file_step {

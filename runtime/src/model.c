@@ -95,6 +95,7 @@ static es_status load(const es_container *container, bool in_own_pages, es_model
 {
     ES_TRY(es_plan_read_tables(container, &model->plan, error));
     const es_bytes *const sections = container->sections;
+    ES_TRY(es_labels_read(sections[ES_SECTION_LABELS], &model->plan, &model->labels, error));
     ES_TRY(load_arrays(sections[ES_SECTION_WEIGHTS], &model->weights, &model->weights_copy, error));
     ES_TRY(load_arrays(sections[ES_SECTION_INDICES], &model->indices, &model->indices_copy, error));
     return load_code(sections[ES_SECTION_CODE], in_own_pages, model, error);
@@ -187,6 +188,10 @@ void es_model_describe(const es_model *model, es_model_info *info)
         .isa = isa_name(plan->isa),
         .manifest = (const char *)model->manifest.data,
         .manifest_bytes = model->manifest.size,
+        .labels = (const char *)model->labels.text.data,
+        .labels_bytes = model->labels.text.size,
+        .label_count = model->labels.count,
+        .labels_output = model->labels.output,
     };
 }
 
@@ -220,4 +225,16 @@ es_status es_model_step(const es_model *model, size_t index, es_step_info *info)
 const char *es_version(void)
 {
     return ES_VERSION;
+}
+
+const char *es_model_label(const es_model *model, size_t index)
+{
+    if (index >= model->labels.count) {
+        return NULL;
+    }
+    const char *label = (const char *)model->labels.text.data;
+    for (size_t i = 0; i < index; i++) {
+        label += strlen(label) + 1;
+    }
+    return label;
 }

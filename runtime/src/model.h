@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "labels.h"
 #include "memory.h"
 #include "plan.h"
 
@@ -14,6 +15,7 @@ struct es_model {
     es_bytes weights;
     es_bytes indices;
     es_bytes manifest;
+    es_labels labels;
     es_block file;         /* empty if the artifact is in the caller's memory */
     es_block code_copy;    /* empty if the code runs where the file is mapped */
     es_block weights_copy; /* empty if the weights are used in place */

@@ -143,12 +143,40 @@ static es_status read_shape(const es_file_tensor *record, const char *owner, es_
     return ES_OK;
 }
 
+/* Reads what the pixels of a tensor mean, which says of what type and shape it is. */
+static es_status read_picture(uint32_t code, const char *owner, es_tensor_info *info, es_error *error)
+{
+    switch (code) {
+#define CASE(picture_code, value, text)  \
+    case picture_code:                   \
+        info->picture = picture_code;    \
+        break;
+        ES_PICTURE_LIST(CASE)
+#undef CASE
+    default:
+        return es_fail(error, ES_ERR_UNSUPPORTED,
+                       "%s '%s': is a picture of the unknown kind %llu; install a newer runtime",
+                       owner, info->name, ES_U(code));
+    }
+    if (info->picture == ES_NO_PICTURE) {
+        return ES_OK;
+    }
+    const bool planes = info->picture == ES_RGB_PLANES || info->picture == ES_BGR_PLANES;
+    const bool fits = info->picture == ES_GREY
+                          ? info->rank == 2
+                          : info->rank == 3 && info->dims[planes ? 0 : 2] == 3;
+    ES_REQUIRE(fits && info->dtype == ES_UINT8, error, ES_ERR_INVALID,
+               "%s '%s': has neither the shape nor the type of a picture", owner, info->name);
+    return ES_OK;
+}
+
 static es_status read_tensor(const reading *from, const es_file_tensor *record, size_t index,
                              const char *owner, es_tensor *tensor, es_error *error)
 {
     es_tensor_info info = {.rank = 0};
     ES_TRY(read_name(&from->strings, record->name, owner, index, &info.name, error));
     ES_TRY(read_shape(record, owner, &info, error));
+    ES_TRY(read_picture(record->picture, owner, &info, error));
     ES_REQUIRE(record->engine == 0 && es_is_zero(record->reserved, sizeof record->reserved), error,
                ES_ERR_INVALID, "%s '%s': a reserved byte is not zero", owner, info.name);
     ES_REQUIRE(record->offset % ES_DATA_ALIGN == 0, error, ES_ERR_INVALID,

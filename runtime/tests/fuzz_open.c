@@ -18,6 +18,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             __builtin_trap();
         }
     }
+    es_model_info described;
+    es_model_describe(model, &described);
+    size_t labels_bytes = 0;
+    for (size_t i = 0; i < 64 && es_model_label(model, i) != NULL; i++) {
+        labels_bytes += strlen(es_model_label(model, i)) + 1;
+    }
+    if (labels_bytes > described.labels_bytes ||
+        es_model_label(model, described.label_count) != NULL) {
+        __builtin_trap();
+    }
     es_session *session;
     es_model_info info;
     es_model_describe(model, &info);

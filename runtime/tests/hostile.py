@@ -211,7 +211,9 @@ def container_cases() -> Iterator[Case]:
 
 def checksum_cases() -> Iterator[Case]:
     """A changed byte in each section."""
-    for kind in (SectionKind.MANIFEST, SectionKind.PLAN, SectionKind.CODE, SectionKind.INDICES, SectionKind.WEIGHTS):
+    for kind in SectionKind:
+        if kind == SectionKind.REPORT:
+            continue
 
         def damage(editor: Editor, kind: SectionKind = kind) -> None:
             editor.data[editor.content(kind) + 1] ^= 1
@@ -271,6 +273,10 @@ def tensor_cases() -> Iterator[Case]:
     yield Case(
         "dims-overflow", "ES_ERR_INVALID", "not what its", _put(_tensor(0, 8), "IIQQ8I", 8, 0, 0, 0, *[2**31] * 8)
     )
+    yield Case(
+        "picture-unknown", "ES_ERR_UNSUPPORTED", "'x': is a picture of the unknown kind 6", _put(_tensor(0, 64), "I", 6)
+    )
+    yield Case("picture-float", "ES_ERR_INVALID", "'x': has neither the shape nor the", _put(_tensor(0, 64), "I", 3))
     yield Case("dims-unused", "ES_ERR_INVALID", "past its rank", _put(_tensor(0, 32 + 8), "I", 1))
 
 
@@ -349,6 +355,43 @@ def index_cases() -> Iterator[Case]:
     yield Case("order-part-limit", "ES_ERR_INVALID", "is cut into parts", _put(_array(2, 48), "Q", 8))
 
 
+def _labels(at: int, form: str, *values: int | bytes) -> Callable[[Editor], None]:
+    return lambda editor: editor.put(editor.content(SectionKind.LABELS) + at, form, *values)
+
+
+def _long_label(editor: Editor) -> None:
+    """Let a label be longer than one may be; the section is the last."""
+    end = editor.content(SectionKind.LABELS)
+    editor.data[end:] = b"x" * (layout.MAX_LABEL_BYTES + 1) + b"\0"
+    editor.put(16, "Q", len(editor.data))
+    editor.put(editor.section(SectionKind.LABELS) + 16, "Q", len(editor.data) - end)
+
+
+def label_cases() -> Iterator[Case]:
+    """Labels that cannot be shown, or that name nothing; those of the sample are "größe 0" to "größe 15"."""
+    yield Case("labels-control", "ES_ERR_INVALID", "label 0 is not UTF-8 text", _labels(1, "B", 0x1B))
+    yield Case("labels-c1", "ES_ERR_INVALID", "label 0 is not UTF-8 text", _labels(2, "BB", 0xC2, 0x9B))
+    yield Case("labels-delete", "ES_ERR_INVALID", "label 0 is not UTF-8 text", _labels(0, "B", 0x7F))
+    yield Case("labels-latin1", "ES_ERR_INVALID", "label 0 is not UTF-8 text", _labels(2, "B", 0xFC))
+    yield Case("labels-more", "ES_ERR_INVALID", "has 17 labels, and no output", _labels(1, "B", 0))
+    yield Case("labels-fewer", "ES_ERR_INVALID", "has 15 labels, and no output", _labels(9, "B", 0x20))
+    yield Case(
+        "labels-unfinished",
+        "ES_ERR_INVALID",
+        "label 15 does not end",
+        lambda editor: editor.put(len(editor.data) - 1, "B", 0x20),
+    )
+    yield Case("labels-long", "ES_ERR_LIMIT", "label 0 has 1025 bytes", _long_label)
+
+
 def cases() -> list[Case]:
     """All of them."""
-    return [*container_cases(), *checksum_cases(), *plan_cases(), *tensor_cases(), *step_cases(), *index_cases()]
+    return [
+        *container_cases(),
+        *checksum_cases(),
+        *plan_cases(),
+        *tensor_cases(),
+        *step_cases(),
+        *index_cases(),
+        *label_cases(),
+    ]

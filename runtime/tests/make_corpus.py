@@ -19,6 +19,7 @@ def main(directory: Path) -> None:
     seeds = {
         "sparse": serialize(samples.sparse_model(isa).program, {"name": "sparse"}, b"report"),
         "counting": serialize(samples.counting_model(isa, tiles=3, step_count=2).program, {}),
+        "echo": serialize(samples.echo_model(isa, "bgr-planes", (3, 2, 1)), {}),
         "lookup": serialize(samples.lookup_model(isa, tiles=3).program, {}),
         "slow": serialize(samples.slow_model(isa).program, {}),
     }

@@ -144,6 +144,7 @@ def sparse_model(isa: str, density: float = 0.3, seed: int = 0) -> Sample:
         weights=bytes(arrays.weights),
         indices=bytes(arrays.indices),
         arrays=tuple(arrays.arrays),
+        labels=tuple(f"größe {row}" for row in range(M)),  # of s
     )
     x_value = rng.standard_normal((K, N), np.float32)
     g_value = np.maximum(w @ x_value + bias[:, None], 0)[rows]
@@ -164,6 +165,14 @@ def counting_model(isa: str, tiles: int, step_count: int) -> Sample:
     program = Program(isa, (), arena_bytes, 0, (tensor,), (tensor,), steps, image.code, b"")
     counts = np.arange(tiles, dtype=np.int32)
     return Sample(program, {"counts": counts}, {"counts": counts + step_count})
+
+
+def echo_model(isa: str, picture: str, shape: tuple[int, ...]) -> Program:
+    """Gives the frame that it takes."""
+    size_bytes = -(-int(np.prod(shape)) // 64) * 64
+    frame = TensorSpec("frame", "uint8", shape, 0)
+    taken = replace(frame, picture=picture)
+    return Program(isa, (), size_bytes, 0, (taken,), (frame,), (), kernel_image(isa).code, b"")
 
 
 def lookup_model(isa: str, tiles: int) -> Sample:

@@ -73,7 +73,7 @@ def like_names(scale: float) -> bytes:
     """Names of tensors differ in their last bytes alone."""
     count = int(layout.MAX_TENSORS * scale)
     names = [b"n" * 1700 + b"%05d" % number for number in range(2 * count)]
-    tensors = [layout.TENSOR.pack(number, 4, 0, 0, 0, 1, *[0] * 8, bytes(32)) for number in range(2 * count)]
+    tensors = [layout.TENSOR.pack(number, 4, 0, 0, 0, 1, *[0] * 9, bytes(28)) for number in range(2 * count)]
     return Draft(inputs=tensors[:count], outputs=tensors[count:], strings=names).artifact()
 
 

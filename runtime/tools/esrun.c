@@ -1,4 +1,4 @@
-/* esrun: runs an artifact on .npy files. */
+/* esrun: runs an artifact on .npy files and pictures. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
 #include <stdbool.h>
@@ -12,11 +12,15 @@
 #include "fatal.h"
 #include "npy.h"
 #include "npz.h"
+#include "ppm.h"
 #include "report.h"
 
 static const char usage[] =
     "usage: esrun MODEL.esp [options]\n"
     "  --input [NAME=]FILE.npy    an input; the name may be left out if the model has one\n"
+    "  --image [NAME=]FILE.ppm    a picture (P6, P5) for an input that takes frames\n"
+    "  --top N                    print the N largest elements of an output, with their labels;\n"
+    "                             5 with --image and without --output\n"
     "  --output [NAME=]FILE.npy   where to write an output; without a name, the first\n"
     "  --output FILE.npz          where to write all outputs\n"
     "  --threads N                threads, the main one included (1)\n"
@@ -26,10 +30,12 @@ static const char usage[] =
     "  --tune                     run on made-up inputs and print the time of each layer as JSON,\n"
     "                             for edgesparse tune --measured; 200 runs unless --repeat says else\n"
     "  --version                  print the version\n"
-    "Without --input, prints what the model takes and gives.\n";
+    "Without inputs, prints what the model takes and gives.\n";
 
 enum {
     MAX_FILES = 64,
+    MAX_TOP = 100,
+    USUAL_TOP = 5,
     TUNE_RUNS = 200,
     FILLER = 0x3f /* each byte of a made-up float32: 0.747, and no denormal number */
 };
@@ -37,10 +43,12 @@ enum {
 typedef struct options {
     const char *model;
     const char *inputs[MAX_FILES];
+    bool is_image[MAX_FILES]; /* of each input */
     const char *outputs[MAX_FILES];
     size_t input_count;
     size_t output_count;
     uint32_t threads;
+    size_t top;    /* 0: print none */
     size_t repeat; /* 0: run once, print no latency */
     bool profile;
     bool check;
@@ -84,6 +92,11 @@ static bool take_option(options *chosen, const char *name, const char *value)
 {
     if (strcmp(name, "--input") == 0) {
         add_file(chosen->inputs, &chosen->input_count, value, name);
+    } else if (strcmp(name, "--image") == 0) {
+        add_file(chosen->inputs, &chosen->input_count, value, name);
+        chosen->is_image[chosen->input_count - 1] = true;
+    } else if (strcmp(name, "--top") == 0) {
+        chosen->top = parse_number(value, name, MAX_TOP);
     } else if (strcmp(name, "--output") == 0) {
         add_file(chosen->outputs, &chosen->output_count, value, name);
     } else if (strcmp(name, "--threads") == 0) {
@@ -129,6 +142,9 @@ static options parse_arguments(int count, char **arguments)
     if (chosen.model == NULL) {
         bad_usage("no model is given; see esrun --help");
     }
+    for (size_t i = 0; i < chosen.input_count && chosen.output_count == 0 && chosen.top == 0; i++) {
+        chosen.top = chosen.is_image[i] ? USUAL_TOP : 0;
+    }
     return chosen;
 }
 
@@ -169,6 +185,19 @@ static const char *split_target(const char *text, const es_tensor_info *infos, s
     return text;
 }
 
+/* The number of the only input that takes pictures. */
+static size_t only_picture(const char *path, const job *work)
+{
+    size_t found = work->input_count;
+    for (size_t i = 0; i < work->input_count; i++) {
+        if (work->input_infos[i].picture != ES_NO_PICTURE && found < work->input_count) {
+            fatal("'%s': several inputs take pictures; say which with --image NAME=FILE.ppm", path);
+        }
+        found = work->input_infos[i].picture != ES_NO_PICTURE ? i : found;
+    }
+    return found < work->input_count ? found : 0; /* whose reader says what is wrong with it */
+}
+
 static void describe_tensors(job *work)
 {
     es_model_info info;
@@ -195,14 +224,17 @@ static void read_inputs(const options *chosen, job *work)
         size_t index;
         const char *const path =
             split_target(chosen->inputs[i], work->input_infos, work->input_count, &index);
-        if (path == chosen->inputs[i] && work->input_count != 1) {
+        if (path == chosen->inputs[i] && chosen->is_image[i]) {
+            index = only_picture(path, work);
+        } else if (path == chosen->inputs[i] && work->input_count != 1) {
             fatal("'%s': the model has %zu inputs; say which with --input NAME=FILE.npy", path,
                   work->input_count);
         }
         if (work->inputs[index].data != NULL) {
             fatal("'%s': input '%s' is given twice", path, work->input_infos[index].name);
         }
-        work->inputs[index] = npy_read(path, &work->input_infos[index]);
+        const es_tensor_info *const info = &work->input_infos[index];
+        work->inputs[index] = chosen->is_image[i] ? ppm_read(path, info) : npy_read(path, info);
     }
     for (size_t i = 0; i < work->input_count; i++) {
         if (work->inputs[i].data == NULL) {
@@ -354,6 +386,9 @@ int main(int count, char **arguments)
     timings times = run_repeatedly(&chosen, &work);
     if (chosen.repeat > 0) {
         print_latency(&times, chosen.threads);
+    }
+    if (chosen.top > 0) {
+        print_top(work.model, work.outputs, chosen.top);
     }
     if (chosen.profile) {
         print_profile(work.model, &times);

@@ -1,5 +1,7 @@
 #include "report.h"
 
+#include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,4 +138,92 @@ void print_step_times(const es_model *model, const timings *times)
     }
     printf("\n]}\n");
     free(buffer);
+}
+
+/* Half precision, which C11 has no type for. */
+static double half_at(const uint16_t *data, size_t index)
+{
+    const uint16_t bits = data[index];
+    const int exponent = bits >> 10 & 0x1f;
+    const double fraction = bits & 0x3ff;
+    const double sign = bits >> 15 != 0 ? -1 : 1;
+    if (exponent == 0x1f) {
+        return fraction != 0 ? NAN : sign * INFINITY;
+    }
+    return sign * (exponent == 0 ? ldexp(fraction, -24) : ldexp(fraction + 1024, exponent - 25));
+}
+
+static double element_at(const es_tensor_info *info, const void *data, size_t index)
+{
+    switch (info->dtype) {
+    case ES_FLOAT32:
+        return (double)((const float *)data)[index];
+    case ES_FLOAT16:
+        return half_at(data, index);
+    case ES_FLOAT64:
+        return ((const double *)data)[index];
+    case ES_INT8:
+        return ((const int8_t *)data)[index];
+    case ES_UINT8:
+    case ES_BOOL:
+        return ((const uint8_t *)data)[index];
+    case ES_INT16:
+        return ((const int16_t *)data)[index];
+    case ES_UINT16:
+        return ((const uint16_t *)data)[index];
+    case ES_INT32:
+        return ((const int32_t *)data)[index];
+    case ES_UINT32:
+        return ((const uint32_t *)data)[index];
+    case ES_INT64:
+        return (double)((const int64_t *)data)[index];
+    case ES_UINT64:
+        return (double)((const uint64_t *)data)[index];
+    }
+    return NAN;
+}
+
+static size_t element_count(const es_tensor_info *info)
+{
+    size_t count = 1;
+    for (uint32_t axis = 0; axis < info->rank; axis++) {
+        count *= info->dims[axis];
+    }
+    return count;
+}
+
+void print_top(const es_model *model, const es_output *outputs, size_t count)
+{
+    es_model_info info;
+    es_tensor_info output;
+    es_model_describe(model, &info);
+    if (es_model_output(model, info.labels_output, &output) != ES_OK) {
+        return; /* there is none */
+    }
+    const size_t elements = element_count(&output);
+    const void *const data = outputs[info.labels_output].data;
+    size_t last = elements; /* what was printed last; NaN never is */
+    for (size_t line = 0; line < count; line++) {
+        const double limit = last < elements ? element_at(&output, data, last) : INFINITY;
+        size_t best = elements;
+        double most = 0;
+        for (size_t i = 0; i < elements; i++) {
+            const double value = element_at(&output, data, i);
+            const bool is_left = value < limit || (value == limit && (last == elements || i > last));
+            if (is_left && (best == elements || value > most)) {
+                best = i;
+                most = value;
+            }
+        }
+        if (best == elements) {
+            return;
+        }
+        const char *const label = es_model_label(model, best);
+        if (label != NULL) {
+            printf("%10.6g  %s\n", most, label);
+        } else {
+            printf("%10.6g  %zu\n", most, best);
+        }
+        last = best;
+    }
 }

@@ -23,4 +23,7 @@ void print_profile(const es_model *model, const timings *times);
 /* Prints the tenth percentile of each step as JSON: {"steps": [{"name": ..., "p10_us": ...}, ...]}. */
 void print_step_times(const es_model *model, const timings *times);
 
+/* Prints the largest elements of the output that the labels name, or of the first, one a line. */
+void print_top(const es_model *model, const es_output *outputs, size_t count);
+
 #endif

@@ -9,6 +9,8 @@ from ctypes import POINTER, Structure, c_char, c_char_p, c_int, c_size_t, c_uint
 from pathlib import Path
 
 MAX_RANK = 8
+PICTURES = ("", "rgb", "bgr", "grey", "rgb-planes", "bgr-planes")
+"""The names of es_picture."""
 OPEN_VERIFY_WEIGHTS = 1
 
 _OK = 0
@@ -43,6 +45,10 @@ class ModelInfo(Structure):
         ("isa", c_char_p),
         ("manifest", c_void_p),
         ("manifest_bytes", c_size_t),
+        ("labels", c_void_p),
+        ("labels_bytes", c_size_t),
+        ("label_count", c_size_t),
+        ("labels_output", c_size_t),
     )
 
 
@@ -56,6 +62,7 @@ class TensorInfo(Structure):
         ("rank", c_uint32),
         ("dims", c_uint32 * MAX_RANK),
         ("size_bytes", c_size_t),
+        ("picture", c_int),
     )
 
 

@@ -26,6 +26,7 @@ class Tensor:
     name: str
     dtype: np.dtype
     shape: tuple[int, ...]
+    picture: str = ""  # of an input that takes frames: "rgb", "bgr", "grey", "rgb-planes" or "bgr-planes"
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,33 @@ class Model:
         except (ValueError, RecursionError) as err:
             raise EdgesparseRuntimeError(f"the manifest is not JSON: {err}", "ES_ERR_INVALID") from err
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes, in order; empty if the artifact has none."""
+        with self._lock:
+            self._require_open()
+            text = ctypes.string_at(self._info.labels, self._info.labels_bytes)
+        return tuple(text.decode().split("\0")[:-1])
+
+    def top(self, outputs: Mapping[str, np.ndarray], count: int = 5) -> list[tuple[str, float]]:
+        """The largest elements of the output that the labels name, with their labels, the largest first.
+
+        Without labels it is the first output, and numbers stand for them.
+
+        Args:
+            outputs: what `run` returned.
+        """
+        scores = outputs[self._outputs[self._info.labels_output].name].ravel()
+        order = np.argsort(-scores.astype(np.float64), kind="stable")[: max(count, 0)]  # NaN comes last
+        labels = self.labels
+        return [(labels[at] if labels else str(at), float(scores[at])) for at in order]
+
     def run(self, *arrays: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the model once.
 
         Args:
-            arrays: a mapping from input names to arrays, or the arrays in the order of `inputs`.
+            arrays: a mapping from input names to arrays, or the arrays in the order of `inputs`. Where an input takes
+                a picture, its array is the frame as the camera gives it.
 
         Raises:
             EdgesparseRuntimeError: a name, dtype or shape is not the model's.
@@ -210,6 +233,8 @@ class Model:
         raise TypeError("a Model cannot be copied or pickled; open the artifact again")
 
 
+PREPROCESS = "--preprocess NAME=uint8,from=WIDTHxHEIGHT"
+
 _models: weakref.WeakSet[Model] = weakref.WeakSet()
 
 
@@ -227,7 +252,8 @@ def _misfit(message: str) -> EdgesparseRuntimeError:
 
 
 def _tensor(info: _library.TensorInfo) -> Tensor:
-    return Tensor(info.name.decode(), np.dtype(info.dtype_name.decode()), tuple(info.dims[: info.rank]))
+    picture = _library.PICTURES[info.picture]
+    return Tensor(info.name.decode(), np.dtype(info.dtype_name.decode()), tuple(info.dims[: info.rank]), picture)
 
 
 def _fit(value: Any, tensor: Tensor) -> np.ndarray:
@@ -235,12 +261,21 @@ def _fit(value: Any, tensor: Tensor) -> np.ndarray:
     array = np.asarray(value)
     if array.dtype.newbyteorder("=") != tensor.dtype:
         raise _misfit(
-            f"input {tensor.name!r}: got dtype {array.dtype}, expected {tensor.dtype}; "
-            f"convert with .astype('{tensor.dtype}')"
+            f"input {tensor.name!r}: got dtype {array.dtype}, expected {tensor.dtype}; {_cure(array, tensor)}"
         )
     if array.shape != tensor.shape:
-        raise _misfit(f"input {tensor.name!r}: got shape {array.shape}, expected {tensor.shape}")
+        remedy = f"; resize it, or compile the model with another size: {PREPROCESS}" if tensor.picture else ""
+        raise _misfit(f"input {tensor.name!r}: got shape {array.shape}, expected {tensor.shape}{remedy}")
     return np.ascontiguousarray(array, tensor.dtype)
+
+
+def _cure(array: np.ndarray, tensor: Tensor) -> str:
+    """What to do about an array of another type; pixels are not what a normalised tensor holds."""
+    if tensor.picture:
+        return f"give the frame as the camera has it, {tensor.picture} of 0 to 255, not normalised"
+    if array.dtype == np.uint8 and tensor.dtype.kind == "f":
+        return f"for frames, compile the model with {PREPROCESS}"
+    return f"convert with .astype('{tensor.dtype}')"
 
 
 def _buffers(arrays: list[np.ndarray]) -> ctypes.Array[_library.Buffer]:
