@@ -29,12 +29,13 @@ from models import cifar
 from models.cifar import Images
 
 METHODS: dict[str, dict[str, Any]] = {
-    "magnitude": {"method": "magnitude"},
-    "wanda": {"method": "wanda"},
-    "sparsegpt-own": {"method": "sparsegpt", "match": "own"},
-    "sparsegpt": {"method": "sparsegpt"},
-    "admm": {"method": "admm"},
-    "recovered": {"method": "admm"},
+    "magnitude": {"method": "magnitude", "allocation": "lamp"},
+    "wanda": {"method": "wanda", "allocation": "lamp"},
+    "sparsegpt-own": {"method": "sparsegpt", "allocation": "lamp", "match": "own"},
+    "sparsegpt": {"method": "sparsegpt", "allocation": "lamp"},
+    "admm-lamp": {"method": "admm", "allocation": "lamp"},
+    "admm": {"method": "admm", "allocation": "uniform"},
+    "recovered": {"method": "admm", "allocation": "uniform"},
 }
 SHAPES: dict[str, tuple[float | None, str]] = {
     "50": (0.5, "1x1"),
@@ -52,11 +53,12 @@ MEASURES: dict[str, dict[str, Any]] = {
     "l2-refit": {"importance": "l2", "refit": True},
     "output-refit": {"importance": "output", "refit": True},
     "recovered": {"importance": "output", "refit": True},
+    "composed": {"importance": "output", "refit": True},
 }
 SHARES = {"macs-30": 0.3, "macs-50": 0.5}
 """Of the multiply-accumulates that go as channels, by what the name of a run ends with."""
 
-RECOVERED = "recovered"
+RECOVERED, COMPOSED, ZEROS = "recovered", "composed", "admm"  # runs that do more; how the composed ones make zeros
 RECOVERY_S = 180.0
 AUGMENT = ("flip", "shift")
 
@@ -65,11 +67,13 @@ WORDS = {
     "wanda": "Wanda",
     "sparsegpt-own": "SparseGPT, fitted to each layer's own outputs (`--match own`)",
     "sparsegpt": "SparseGPT, fitted to the dense network's outputs, biases and residuals included",
-    "admm": "ADMM: mask and weights together",
+    "admm-lamp": "ADMM: mask and weights together",
+    ZEROS: "and the same density in all layers (the default with samples)",
     "l2": "channels of the smallest norm",
     "l2-refit": "and the layers fitted to the dense network's outputs",
     "output-refit": "channels that outputs lose least by, and fitted (`--structured`, with samples)",
     RECOVERED: "and recovered by gradients (`--recover 3m --augment flip,shift`)",
+    COMPOSED: "in place of recovery, half of the weights that are left become zero (`--sparsity 0.5` with it)",
 }
 BOTH = ((METHODS, SHAPES), (MEASURES, SHARES))
 BATCH = 200
@@ -91,19 +95,19 @@ def cpu_seconds() -> float:
     return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], allocation: str) -> ir.Model:
+def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray]) -> ir.Model:
     """The pruned model of a run."""
     method = max((known for known in WORDS if name.startswith(f"{known}-")), key=len)
     shape = name.removeprefix(f"{method}-")
     given = samples if method != "magnitude" else None
     if shape in SHARES:
-        return shrink(model, SHARES[shape], multiple=1, calibration=given, **MEASURES[method]).model
+        smaller = shrink(model, SHARES[shape], multiple=1, calibration=given, **MEASURES[method]).model
+        return one_shot(smaller, f"{ZEROS}-50", samples) if method == COMPOSED else smaller
     density, pattern = SHAPES[shape]
-    how: dict[str, Any] = {"pattern": pattern, "allocation": allocation, **METHODS[method]}
-    return prune(model, density, calibration=given, **how).model
+    return prune(model, density, pattern=pattern, calibration=given, **METHODS[method]).model
 
 
-def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], allocation: str) -> ir.Model:
+def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray]) -> ir.Model:
     """The pruned model of a run after recovery on this thread, with samples held out as the command does it."""
     import torch
 
@@ -112,7 +116,7 @@ def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], all
     torch.set_num_threads(1)
     seen, held_out = parted(samples)
     assert seen is not None
-    pruned = one_shot(model, name, seen, allocation)
+    pruned = one_shot(model, name, seen)
     options: dict[str, Any] = {"seconds": RECOVERY_S, "augment": AUGMENT, "clock": time.process_time, "progress": say}
     return recover(pruned, model, seen, held_out=held_out, **options).model
 
@@ -145,13 +149,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a trained ONNX model")
     parser.add_argument("--runs", default=",".join(names), help="some of %(default)s")
     parser.add_argument("--calibration", type=int, default=512, help="images")
-    parser.add_argument("--allocation", default="lamp")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/pruning/oneshot.json"))
     options = parser.parse_args(arguments)
     chosen = options.runs.split(",")
     if unknown := [name for name in chosen if name not in names]:
         parser.error(f"--runs: {unknown[0]!r} is unknown; expected some of {', '.join(names)}")
-    settings = {"model": options.model.name, "calibration": options.calibration, "allocation": options.allocation}
+    settings = {"model": options.model.name, "calibration": options.calibration}
     results = Results(options.output, settings)
     train, test = (cifar.load(options.data / DATA, split) for split in ("train", "test"))
     model = frontend.read(options.model)
@@ -164,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             say(name)
             started = cpu_seconds()
             run = recovered if name.startswith(RECOVERED) else one_shot
-            pruned = run(model, name, samples, options.allocation)
+            pruned = run(model, name, samples)
             seconds = cpu_seconds() - started
             results.add(name, {"accuracy": accuracy(pruned, test), "cpu_seconds": seconds})
         write(results)
@@ -178,7 +181,7 @@ def write(results: Results) -> None:
     settings = results.settings
     words = (
         f"Dense {dense['accuracy']:.1%} of {dense['images']} test images, standard error {error:.1f} points; one seed; "
-        f"{settings['calibration']} training images without labels; densities by {settings['allocation']}."
+        f"{settings['calibration']} training images without labels; densities by LAMP but where said."
     )
     tables = "\n\n".join(table(results.runs, methods, [*shapes]) for methods, shapes in BOTH)
     results.path.with_suffix(".md").write_text(f"{tables}\n\n{words}\n")

@@ -88,7 +88,7 @@ def pruning(command: Command) -> Command:
         ),
         click.option(
             "--allocation",
-            help="How layers share it: lamp, which is the default, uniform, global or erk.",
+            help="How layers share it: uniform, the default for admm, lamp, the default else, global or erk.",
         ),
         click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together, or N:M."),
         click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),

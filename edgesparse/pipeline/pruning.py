@@ -96,7 +96,7 @@ class Pruning:
     Args:
         sparsity: share of the prunable weights to remove; None where each layer or the pattern says it.
         method: which weights go first, and what becomes of the others; where none is given, admm with calibration.
-        allocation: how layers share the sparsity; lamp where none is given.
+        allocation: how layers share the sparsity; where none is given, uniform for admm, else lamp.
         pattern: block RxQ of weights that go together, or N:M along the input channels.
         skip: shell patterns on the names of layers that stay dense.
         calibration: samples by input name, or the .npz file that holds them.
@@ -179,7 +179,7 @@ class Pruning:
 
         Raises: EdgesparseError: a value that fits no model, two that say how much, or `permute` without N:M.
         """
-        from edgesparse.prune import check_permute
+        from edgesparse.prune import METHODS, check_permute, named
 
         _require_known(options)
         given: dict[str, Any] = dict(options)
@@ -190,7 +190,7 @@ class Pruning:
         if given.get("importance") is None:
             given["importance"] = "l2" if given.get("calibration") is None else "output"
         if given.get("allocation") is None:
-            given["allocation"] = "lamp"
+            given["allocation"] = named(METHODS, given["method"], "method").allocation
         pruning = cls.recorded(given)
         asked = [name for name in AMOUNTS if getattr(pruning, name) is not None]
         if len(asked) > 1:

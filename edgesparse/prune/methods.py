@@ -22,12 +22,13 @@ class Method:
 
     `second` is the mean of x x^T over the inputs that calibration samples bring to each of the G groups of rows; only a
     `calibrated` method asks for it. One that `updates` changes the weights that stay: it starts from those that fit the
-    layer's outputs best, and least squares choose the values that stay.
+    layer's outputs best, and least squares choose the values that stay. `allocation` names the one that suits it.
     """
 
     prune: Callable[[np.ndarray, Keep, np.ndarray], np.ndarray]
     calibrated: bool = True
     updates: bool = False
+    allocation: str = "lamp"
 
 
 def by_magnitude(weight: np.ndarray, keep: Keep, _second: np.ndarray | None = None) -> np.ndarray:
@@ -52,5 +53,5 @@ METHODS = {
     "magnitude": Method(by_magnitude, calibrated=False),
     "wanda": Method(wanda),
     "sparsegpt": Method(sparsegpt, updates=True),
-    "admm": Method(admm, updates=True),
+    "admm": Method(admm, updates=True, allocation="uniform"),
 }

@@ -10,6 +10,7 @@ import pytest
 
 import edgesparse
 from edgesparse.errors import PruneError, RecipeError, SearchError
+from edgesparse.pipeline import Pruning
 from tests.cli.models import classifier
 
 WHOLE = """
@@ -198,6 +199,17 @@ def test_options_that_do_not_fit_are_refused(model, tmp_path, options, reason):
         edgesparse.prune(model, tmp_path / "out.onnx", **options)
 
     assert reason in str(err.value)
+
+
+def test_the_allocation_is_the_one_that_suits_the_method():
+    samples = {"image": np.zeros((2, 3, 8, 8), np.float32)}
+
+    def chosen(**options):
+        return Pruning.of({"sparsity": 0.5, **options}).allocation
+
+    assert chosen() == chosen(calibration=samples, method="sparsegpt") == "lamp"
+    assert chosen(calibration=samples) == chosen(calibration=samples, method="admm") == "uniform"
+    assert chosen(calibration=samples, allocation="erk") == "erk"
 
 
 def test_an_array_without_a_name_is_no_calibration(model, tmp_path):

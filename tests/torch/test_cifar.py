@@ -188,8 +188,9 @@ def test_every_run_leaves_what_it_should_and_is_done_once(place, capsys):
     assert half["density"] == 1
 
 
-def test_one_shot_runs_leave_points_lost_by_method_and_shape(place, capsys):
-    runs = ["magnitude-90", "sparsegpt-own-50", "admm-2of4", "output-refit-macs-30"]
+def test_one_shot_runs_leave_points_lost_by_method_and_shape(place, capsys, monkeypatch):
+    monkeypatch.setattr(oneshot, "RECOVERY_S", 1.0)
+    runs = ["magnitude-90", "sparsegpt-own-50", "admm-2of4", "recovered-2of4", "output-refit-macs-30"]
     command = ["--data", place, "--model", place / "net.onnx", "--calibration", 8, "--runs", ",".join(runs)]
 
     oneshot.main([*map(str, command), "-o", str(place / "oneshot.json")])
@@ -198,7 +199,7 @@ def test_one_shot_runs_leave_points_lost_by_method_and_shape(place, capsys):
     table = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert list(found) == ["dense", *runs]
     zeros, channels = len(oneshot.SHAPES) + 2, len(oneshot.SHARES) + 2
-    assert [len(row) for row in table] == [zeros] * 4 + [channels] * 2
+    assert [len(row) for row in table] == [zeros] * 5 + [channels] * 2
     lost = 100 * (found["dense"]["accuracy"] - found["admm-2of4"]["accuracy"])
     assert table[3][1 + list(oneshot.SHAPES).index("2of4")] == f"{lost:.1f}"
     with pytest.raises(SystemExit):
