@@ -38,6 +38,8 @@ from edgesparse.frontend.windows import resolve_padding
 IR_VERSION = 9
 """The file version that belongs to opset 20; from 4 on, initializers need not be inputs too."""
 
+NESTING = 3
+"""How deep definitions of operators by operators that are defined so are written out."""
 
 PASSES: tuple[Callable[[ir.Model], None], ...] = (
     place_transposes,
@@ -62,7 +64,9 @@ def load(
             definition of them where there is one. Use `unsupported` afterwards to report what is left.
     """
     model = normalise(read(source), input_shapes)
-    if supports is not None and any(supports(node) is not None for node in model.graph.all_nodes()):
+    for _ in range(NESTING):
+        if supports is None or all(supports(node) is None for node in model.graph.all_nodes()):
+            break
         model = normalise(expand_functions(model, supports))
     return model
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.recurrent import why_kept
 from edgesparse.frontend.remedies import remedy
+from edgesparse.frontend.scopes import given, reads
 
 NAMES_SHOWN = 10
 
@@ -59,16 +60,27 @@ def expand_functions(model: ir.Model, supports: Supports) -> ir.Model:
     if not refused:
         return model
     proto = _without_others(model, refused, set(nodes))
+    # onnx asks for the type of every input, of one that is left out too
+    proto.graph.value_info.append(onnx.helper.make_tensor_value_info("", onnx.TensorProto.FLOAT, None))
     for operator in sorted(refused):
         try:
-            proto = onnx.inliner.inline_selected_functions(proto, [operator], inline_schema_functions=True)
-        except RuntimeError:  # onnx cannot write out some definitions where an optional input is absent
+            written_out = onnx.inliner.inline_selected_functions(proto, [operator], inline_schema_functions=True)
+        except RuntimeError:  # some definitions are for some types only
             continue
+        if _is_complete(written_out.graph):  # onnx loses the constants of graphs that are attributes
+            proto = written_out
+    del proto.graph.value_info[[value.name for value in proto.graph.value_info].index("")]
     expanded: ir.Model = ir.from_proto(proto)
     for node in expanded.graph.all_nodes():
         node.domain = node.domain.removeprefix(_ASIDE)
     expanded.opset_imports.pop(_ASIDE, None)
     return expanded
+
+
+def _is_complete(graph: onnx.GraphProto) -> bool:
+    """Whether everything that is read is there."""
+    named = given(graph).union({""}, *(node.output for node in graph.node))
+    return all(reads(node) <= named for node in graph.node)
 
 
 def _without_others(model: ir.Model, operators: Collection[tuple[str, str]], nodes: Collection[ir.Node]) -> Any:

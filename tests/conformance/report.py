@@ -21,8 +21,8 @@ _HEAD = """\
 # Operators
 
 What of ONNX's own conformance suite (`onnx.backend.test` of onnx {version}) compiles for `host` and gives the expected
-outputs within the tolerance of each case. *Declined* cases are refused when compiling, by an error that names the
-operator and the reason. A *wrong* case would be a defect.
+outputs within the tolerance of each case, float16 within two units in the last place. *Declined* cases are refused when
+compiling, by an error that names the operator and the reason. A *wrong* case would be a defect.
 
 Cases about strings, sequences, maps, optional values, training, control flow, and types that no target has (bfloat16,
 float8, four- and two-bit numbers, complex numbers) are not counted. Inputs that decide shapes, such as the `shape` of

@@ -382,6 +382,30 @@ def test_refused_operators_are_written_out_by_definition():
     np.testing.assert_allclose(ort_run(normal, {"x": x})[0], ort_run(source, {"x": x})[0], rtol=1e-5)
 
 
+def test_definitions_are_written_out_down_to_what_is_supported():
+    source = model(
+        """g (float[3, 5] x, int64[3] labels) => (float loss) {
+            loss = SoftmaxCrossEntropyLoss <ignore_index = 1> (x, labels)
+        }"""
+    )
+
+    normal = load(source, supports=lambda node: "no kernel" if node.op_type.endswith("Loss") else None)
+
+    assert not any(op.endswith("Loss") for op in ops(normal))
+    feeds = {"x": floats(3, 5), "labels": np.array([4, 1, 0])}
+    np.testing.assert_allclose(ort_run(normal, feeds)[0], ort_run(source, feeds)[0], rtol=1e-5)
+
+
+def test_an_operator_without_its_optional_input_is_written_out():
+    source = model('g (float[7] x, float high) => (float[7] y) { y = Clip (x, "", high) }')
+
+    normal = load(source, supports=lambda node: "no kernel" if node.op_type == "Clip" else None)
+
+    assert "Clip" not in ops(normal)
+    feeds = {"x": floats(7), "high": np.array(0.1, np.float32)}
+    np.testing.assert_array_equal(ort_run(normal, feeds)[0], ort_run(source, feeds)[0])
+
+
 def test_expansion_declines_where_nothing_is_refused():
     source = model("g (float[4] x) => (float[4] y) { y = Celu (x) }")
 
