@@ -39,7 +39,7 @@ def canonicalise(model: ir.Model) -> None:
         elif node.op_type in RESHAPES:
             _plain_reshape(model.graph, node)
         elif node.op_type == "Pad":
-            _read_value_if_constant(node)
+            _plain_pad(model.graph, node)
         elif node.op_type in ("Add", "Mul") and constant(node.inputs[0]) is not None:
             _swap_operands(node)
         elif node.op_type in WINDOWED:
@@ -50,10 +50,29 @@ def canonicalise(model: ir.Model) -> None:
     common.AddDefaultAttributesPass()(model)
 
 
-def _read_value_if_constant(node: ir.Node) -> None:
-    """Padding that repeats the tensor reads no value."""
-    if node.attributes.get_string("mode", "constant") != "constant" and len(node.inputs) > 2:
+def _plain_pad(graph: ir.Graph, node: ir.Node) -> None:
+    """Padding that repeats or mirrors the tensor reads no value, and what it crops is gone before it repeats."""
+    if node.attributes.get_string("mode", "constant") == "constant":
+        return
+    if len(node.inputs) > 2:
         node.replace_input_with(2, None)
+    x, pads = node.inputs[0], constant(node.inputs[1])
+    if pads is None or (pads >= 0).all() or (pads <= 0).all() or (shape := static_shape(x)) is None:
+        return
+    named = node.inputs[3] if len(node.inputs) > 3 else None
+    axes = np.arange(len(shape)) if named is None else constant(named)
+    if axes is None:
+        return
+    sizes = np.array(shape)
+    before, after = np.minimum(pads, 0).reshape(2, -1)
+    start, end = -before, sizes[axes] + after
+    bounds = [add_constant(graph, np.asarray(each, np.int64), f"{node.name}_crop") for each in (start, end, axes)]
+    crop = _step("Slice", [x, *bounds], f"{node.name}_crop", x)
+    sizes[axes] = end - start
+    crop.outputs[0].shape = ir.Shape(sizes.tolist())
+    graph.insert_before(node, crop)
+    node.replace_input_with(0, crop.outputs[0])
+    node.replace_input_with(1, add_constant(graph, np.maximum(pads, 0), f"{node.name}_pads"))
 
 
 def replace(graph: ir.Graph, node: ir.Node, steps: list[ir.Node]) -> None:

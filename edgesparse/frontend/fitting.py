@@ -248,6 +248,21 @@ def _split(node: ir.Node, shapes: list[Shape | None]) -> str | None:
     return f"the sizes are {sizes.tolist()}, expected 0 or more"
 
 
+def _padded(node: ir.Node, shapes: list[Shape | None]) -> str | None:
+    """Padding that repeats or mirrors the tensor finds something to repeat; what is cropped is gone before."""
+    mode = node.attributes.get_string("mode", "constant")
+    pads, named = constant(node.inputs[1]), node.inputs[3] if len(node.inputs) > 3 else None
+    axes = np.arange(len(shapes[0] or ())) if named is None else constant(named)
+    if mode == "constant" or shapes[0] is None or pads is None or axes is None:
+        return None
+    for axis, amounts in zip(axes, pads.reshape(2, -1).T, strict=True):
+        size = shapes[0][axis] + int(np.minimum(amounts, 0).sum())
+        least = 1 + int(amounts.max()) if mode == "reflect" else 1
+        if amounts.max() > 0 and size < least:
+            return f"{mode} of {amounts.max()} elements on axis {axis}, which has {size}; expected at least {least}"
+    return None
+
+
 def _broadcasts(shape: Shape, to: Shape) -> bool:
     """Whether `shape` can be repeated to `to`."""
     padded = (1,) * (len(to) - len(shape)) + shape
@@ -266,6 +281,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), _quantized),
     "GatherElements": _gathered,
     "PRelu": _slope,
+    "Pad": _padded,
     "Reshape": _reshaped,
     "Resize": _resized,
     "ReverseSequence": _reversed,

@@ -174,9 +174,13 @@ def _pad_amounts(node: ir.Node) -> None:
 def _two_dimensional(node: ir.Node) -> None:
     """Softmax, LogSoftmax and Hardmax below 13: over all axes from `axis` on, 1 by default, together."""
     x, axis, op = node.inputs[0], node.attributes.get("axis", ir.AttrInt64("axis", 1)), node.op_type
-    if x is not None and x.shape is not None and not axis.is_ref() and axis.as_int() in (-1, len(x.shape) - 1):
-        node.attributes["axis"] = ir.AttrInt64("axis", -1)
-        return
+    if x is not None and x.shape is not None and not axis.is_ref():
+        rank = len(x.shape)
+        if not -rank <= axis.as_int() < rank:
+            raise FrontendError(f"{op} {node.name!r}: axis is {axis.as_int()}, and the input has {rank} dimensions")
+        if axis.as_int() in (-1, rank - 1):
+            node.attributes["axis"] = ir.AttrInt64("axis", -1)
+            return
     rows = _before(node, op, _before(node, "Flatten", x, axis=axis), axis=-1)
     _become(node, "Reshape", rows, _before(node, "Shape", x))
 

@@ -36,7 +36,7 @@ CORNERS = ("test_resize_downsample_scales_cubic_align_corners", "test_resize_dow
 
 
 HALF_RTOL = 2**-9
-"""Two units of float16's last place: expected values were rounded by every operator, as ours are, but in another order."""
+"""Two units of float16's last place: expected values too were rounded by every operator, but in another order."""
 
 
 class Verdict(StrEnum):

@@ -58,6 +58,16 @@ MISFITS = {
         {"s": floats(5)},
         r"the slope has the shape \[5\], and the input \[2, 6\]",
     ),
+    "reflection": (
+        'g (float[2, 3] x) => (float[a, b] y) { y = Pad <mode = "reflect"> (x, p) }',
+        {"p": np.array([0, 3, 0, 0])},
+        "reflect of 3 elements on axis 1, which has 3; expected at least 4",
+    ),
+    "reflection of what is left": (
+        'g (float[2, 5] x) => (float[a, b] y) { y = Pad <mode = "reflect"> (x, p, , a) }',
+        {"p": np.array([-3, 2]), "a": np.array([-1])},
+        "reflect of 2 elements on axis -1, which has 2; expected at least 3",
+    ),
     "addend": (
         "g (float[2, 6] x) => (float[a, b] y) { y = Gemm (x, w, c) }",
         {"w": floats(6, 3), "c": floats(4)},

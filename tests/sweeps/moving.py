@@ -190,7 +190,7 @@ def _scatter_nd(c: Choice) -> Node | None:
 def _pad(c: Choice) -> Node | None:
     if not c.rank:
         return None
-    amounts = {"both": (1, 1), "before": (2, 0), "none": (0, 0), "crop": (-1, 1)}[c["amount"]]
+    amounts = {"both": (1, 1), "before": (2, 0), "none": (0, 0), "crop": (-1, 1), "cut": (1, -1)}[c["amount"]]
     mode = c["mode"] or "constant"
     said = {} if c["mode"] is None else {"mode": mode}
     axes = c["axes"]
@@ -346,7 +346,7 @@ OPERATORS = [
         {
             "rank": RANKS,
             "mode": (None, "constant", "reflect", "edge", "wrap"),
-            "amount": ("both", "before", "none", "crop"),
+            "amount": ("both", "before", "none", "crop", "cut"),
             "value": (None, 3),
             "axes": (None, [-1], [0], [1, -1]),
             "fixed": (True, False),

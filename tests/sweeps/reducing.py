@@ -52,6 +52,8 @@ def _arg(c: Choice) -> Node | None:
 def _softmax(c: Choice) -> Node | None:
     if c["axis"] is not None and axis_of(c) is None:
         return None
+    if c["axis"] is None and c.opset < 13 and c.rank < 2:  # 1 is the default, and no axis of these
+        return None
     return Node([c.data()], attributes(c, "axis"))
 
 
