@@ -26,6 +26,7 @@ def test_a_board_nobody_has_measured_says_so_and_knows_every_loop_that_is_tried(
         assert found.loop(Loop("sparse", tile.block, tile.vectors, tile.rows, tile.chunk)) is not None
 
 
+@pytest.mark.slow(part="boards")
 def test_a_calibration_predicts_what_the_port_model_says(monkeypatch):
     """Few experiments, each with a loop of its own: the fit can meet all of them."""
     try:

@@ -12,7 +12,7 @@ from tests.conformance.report import PATH, render
 from tests.conformance.suite import Case, Outcome, Verdict, cases, judge, judge_all
 
 FLOOR = 0.7  # of the node cases
-STRIDE = 8  # one node case in so many runs with every change
+STRIDE = 11  # one node case in so many runs with every change
 
 
 def identify(case: Case) -> str:

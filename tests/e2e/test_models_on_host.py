@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.flow import check_on_host, prepared
 from tests.models import ONNX_DATA, REAL_NAMES, onnx_light_models, real_model
 
-LARGE = {"light_bvlc_alexnet", "light_vgg19", "light_zfnet512"}  # hundreds of megabytes of weights
+LARGE = {"light_bvlc_alexnet", "light_densenet121", "light_vgg19", "light_zfnet512"}  # in megabytes or in layers
 SPARSITY = 0.8
 
 
