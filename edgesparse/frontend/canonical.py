@@ -57,6 +57,7 @@ def _plain_pad(graph: ir.Graph, node: ir.Node) -> None:
     if len(node.inputs) > 2:
         node.replace_input_with(2, None)
     x, pads = node.inputs[0], constant(node.inputs[1])
+    assert x is not None
     if pads is None or (pads >= 0).all() or (pads <= 0).all() or (shape := static_shape(x)) is None:
         return
     named = node.inputs[3] if len(node.inputs) > 3 else None

@@ -206,12 +206,12 @@ def _moved(feeds: Arrays, seed: int) -> dict[str, np.ndarray]:
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    return {
-        name: np.nextafter(array, (array + rng.integers(-1, 2, array.shape)).astype(array.dtype))
-        if array.dtype.kind == "f"
-        else array
-        for name, array in feeds.items()
-    }
+
+    def moved(array: np.ndarray) -> np.ndarray:
+        there = (array + rng.integers(-1, 2, array.shape)).astype(array.dtype)
+        return np.asarray(np.nextafter(array, there))  # numpy makes a number of an array without dimensions
+
+    return {name: moved(array) if array.dtype.kind == "f" else array for name, array in feeds.items()}
 
 
 def _first(given: Mapping[str, Any], normal: ir.Model) -> dict[str, np.ndarray]:

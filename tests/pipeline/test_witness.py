@@ -153,14 +153,16 @@ def test_errors_beyond_the_tolerance_of_verify_end_the_compilation(tmp_path, mon
 
 
 def test_outputs_that_an_ulp_moves_further_are_let_pass(tmp_path):
-    """The sine of what is large turns the last bits of a product into anything."""
-    text = "g (float[64, 4] x) => (float[64, 8] y) { m = MatMul (x, w) s = Mul (m, big) y = Sin (s) }"
+    """The sine of what is large turns the last bits of a product into anything; an input is a number."""
+    text = """g (float[64, 4] x, float k) => (float[64, 8] y) {
+        m = MatMul (x, w) s = Mul (m, big) t = Add (s, k) y = Sin (t)
+    }"""
 
     source = model(text, w=floats(4, 8), big=np.float32([3e5]))
     seen = edgesparse.compile(source, output=tmp_path / "o.esp").witness
 
     assert seen.imported == seen.code == "agrees"
-    normal, x = load(source), {"x": floats(64, 4, seed=1)}
+    normal, x = load(source), {"x": floats(64, 4, seed=1), "k": np.array(1, np.float32)}
     assert abs(ort_run(normal, x)[0] - ort_run(source, x)[0]).max() > 1e-3  # verify would not tolerate it
 
 
