@@ -12,6 +12,7 @@ import torch
 from edgesparse import reference
 from edgesparse.errors import OnnxRuntimeError, PruneError
 from edgesparse.torch.batches import Batches, Feeds
+from edgesparse.torch.channels import Left, left
 from edgesparse.torch.functions import Network, Values
 
 WEIGHTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (0, 1), "LSTM": (1, 2), "GRU": (1, 2)}
@@ -31,13 +32,14 @@ NEAR = 1e-3  # what torch may differ by from ONNX Runtime, over the largest magn
 
 @dataclass(frozen=True)
 class Fit:
-    """The networks, the values that are compared, and what each error is divided by."""
+    """The networks, the values that are compared, what errors are divided by, and what is `left` of smaller blocks."""
 
     student: Network
     teacher: Network
     blocks: Sequence[str]
     outputs: Sequence[str]
     scales: Mapping[str, float]
+    left: Mapping[str, Left]
 
     @classmethod
     def between(cls, sparse: ir.Model, dense: ir.Model, batches: Batches) -> Fit:
@@ -55,17 +57,19 @@ class Fit:
             exact, found = teacher.run(feeds, names), student.run(feeds, names)
         _require_exact(dense, feeds, exact)
         _require_shapes(outputs, exact, found)
-        names = [name for name in names if exact[name].is_floating_point() and exact[name].shape == found[name].shape]
+        kept = {name: some for name in names if (some := left(exact[name], found[name])) is not None}
+        alike = {name for name in names if name in kept or exact[name].shape == found[name].shape}
+        names = [name for name in names if exact[name].is_floating_point() and name in alike]
         squares, variances = _moments(teacher, batches, names)
         scales = {name: variances[name] if name in outputs else squares[name] for name in names}
         blocks, outputs = ([name for name in names if name in of] for of in (blocks, outputs))
-        return cls(student, teacher, blocks, outputs, scales)
+        return cls(student, teacher, blocks, outputs, scales, kept)
 
     def loss(self, feeds: Feeds) -> torch.Tensor:
         """The mean error of the blocks plus that of the outputs."""
         names = [*dict.fromkeys((*self.blocks, *self.outputs))]
         with torch.no_grad():
-            exact = self.teacher.run(feeds, names)
+            exact = self._exact(feeds, names)
         found = self.student.run(feeds, names)
         errors = {name: (found[name] - exact[name]).square().mean() / self.scales[name] for name in names}
         return sum((_mean([errors[name] for name in of]) for of in (self.blocks, self.outputs)), torch.zeros(()))
@@ -79,11 +83,16 @@ class Fit:
         wrong, count = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
         with torch.no_grad():
             for feeds in batches.held_out():
-                exact, found = (network.run(feeds, names) for network in (self.teacher, self.student))
+                exact, found = self._exact(feeds, names), self.student.run(feeds, names)
                 for name in names:
                     wrong[name] += float((found[name] - exact[name]).square().sum())
                     count[name] += exact[name].numel()
         return float(np.mean([wrong[name] / count[name] / self.scales[name] for name in names]))
+
+    def _exact(self, feeds: Feeds, names: Sequence[str]) -> Values:
+        """What the student should give."""
+        exact = self.teacher.run(feeds, names)
+        return exact | {name: self.left[name].of(exact[name]) for name in names if name in self.left}
 
 
 def fitted(graph: ir.Graph) -> tuple[list[str], list[str]]:

@@ -58,7 +58,8 @@ def recover(
 
     The loss is the mean over blocks of the squared error over the mean square of the dense network's output, plus the
     error of the outputs over their variance. A block ends where a residual is added; in a network without residuals, at
-    each layer with weights. Of the states on the way, the one is taken whose outputs err least on samples held out.
+    each layer with weights. Of one that has lost channels, those count that are left. Of the states on the way, the one
+    is taken whose outputs err least on samples held out.
 
     Args:
         sparse, dense: a model after and before pruning; what they share has the same names.

@@ -16,6 +16,7 @@ from edgesparse.errors import EdgesparseError, PruneError  # noqa: E402
 from edgesparse.prune import prune, shrink  # noqa: E402
 from edgesparse.torch import recover  # noqa: E402
 from edgesparse.torch.augment import SHIFT, flip, shift  # noqa: E402
+from edgesparse.torch.channels import left  # noqa: E402
 from tests.cli.test_commands import result  # noqa: E402
 from tests.frontend.graphs import floats, model  # noqa: E402
 from tests.models import ort_run  # noqa: E402
@@ -146,6 +147,21 @@ def test_a_network_without_some_channels_recovers():
 
     exact, taken, recovered = (ort_run(net, {"x": test})[0] for net in (dense, smaller, found.model))
     assert np.linalg.norm(recovered - exact) < 0.9 * np.linalg.norm(taken - exact)
+
+
+def test_channels_that_are_left_are_found_by_what_they_hold():
+    generator = torch.Generator().manual_seed(0)
+    for kept in ([0, 2, 3, 8], [1], list(range(9)), [8]):
+        large = torch.randn(5, 9, 4, generator=generator)
+        small = large[:, kept] + 0.3 * torch.randn(5, len(kept), 4, generator=generator)
+
+        found = left(large, small)
+
+        if len(kept) == 9:
+            assert found is None  # nothing is gone
+        else:
+            assert torch.equal(found.of(large), large[:, kept])
+    assert left(torch.zeros(5, 9, 4), torch.zeros(5, 3, 2)) is None and left(torch.zeros(5), torch.zeros(5, 1)) is None
 
 
 def test_steps_are_the_same_whenever_the_seed_is():
