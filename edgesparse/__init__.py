@@ -9,6 +9,7 @@ Importing this package is cheap: the compiler is loaded by the first call that n
 
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from edgesparse.errors import EdgesparseError
 from edgesparse.pipeline import (
@@ -49,12 +50,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
-    if name == "__version__":
-        from importlib.metadata import version
+__version__: str
 
-        return version("edgesparse")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("edgesparse")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _Package(ModuleType):

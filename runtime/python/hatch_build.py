@@ -32,7 +32,7 @@ class Library(BuildHookInterface[Any]):
             platform = PLATFORM or build.host_platform()
             library, tag = build.shared_library(platform), build.PLATFORMS[platform].wheel_tag
         else:
-            library, tag = build.system_library(), list(platform_tags())[-1]  # the last is not bound to a libc
+            library, tag = build.system_library(), next(tag for tag in platform_tags() if tag.startswith("linux"))
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{tag}"
         build_data["force_include"][str(library)] = "edgesparse_runtime/libedgesparse.so"

@@ -54,7 +54,7 @@ def test_static_library_links_into_a_program(host, tmp_path):
     target = build.PLATFORMS[host].library_triple
     library = build.static_library(host)
     command = [*build.zig(), "cc", "-target", target, "-s", *build.INCLUDE, source, library, "-pthread", "-o", program]
-    compiled = run_program(*command)
+    compiled = run_program(*command, timeout=600)
 
     assert compiled.returncode == 0, compiled.stderr
     assert run_program(program).returncode == 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import edgesparse_runtime
 import numpy as np
 import pytest
 from edgesparse_runtime import EdgesparseRuntimeError, Model
@@ -211,6 +213,26 @@ def test_binding_imports_numpy_and_nothing_else():
     }
 
     assert imported - sys.stdlib_module_names == {"numpy", "edgesparse_runtime"}
+
+
+def described(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What the package in a folder says its version is."""
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); import edgesparse_runtime as r; print(r.__version__)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_library_for_this_machine_is_found_among_others(tmp_path):
+    installed = Path(sys.modules["edgesparse_runtime"].__file__).parent
+    package = Path(shutil.copytree(installed, tmp_path / "edgesparse_runtime"))
+    (package / "libedgesparse-alpha.so").write_bytes(b"\x7fELF for another machine")
+
+    among_others = described(tmp_path)
+    (package / "libedgesparse.so").unlink()
+    alone = described(tmp_path)
+
+    assert among_others.stdout == f"{edgesparse_runtime.__version__}\n", among_others.stderr
+    assert f"EdgesparseRuntimeError: {package}: no library loads on Linux on {os.uname().machine}" in alone.stderr
+    assert "libedgesparse-alpha.so: " in alone.stderr
 
 
 def test_works_without_the_compiler(sample, tmp_path):
