@@ -26,12 +26,12 @@ WORDS = {
 
 KEYS = ("from", "size", "mean", "std")
 
-MOST_PIXELS = 8192
-"""Along an edge of a picture."""
+MOST_PIXELS = 1 << 24
+"""Of a picture; kernels count its elements in 32 bits."""
 
 EXAMPLE = "image=uint8,nhwc,rgb,from=640x480,size=224x224,mean=123.7:116.3:103.5,std=58.4:57.1:57.4"
 
-_SIZE = re.compile(r"([0-9]{1,6})x([0-9]{1,6})")
+_SIZE = re.compile(r"([1-9][0-9]{0,6})x([1-9][0-9]{0,6})")
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,10 @@ def _pixels(name: str, key: str, text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     found = _SIZE.fullmatch(text)
-    if found is None or not all(1 <= int(edge) <= MOST_PIXELS for edge in found.groups()):
+    if found is None or int(found[1]) * int(found[2]) > MOST_PIXELS:
         raise FrontendError(
-            f"preprocess: {name}: {key}: got {text!r}, expected WIDTHxHEIGHT of 1 to {MOST_PIXELS} pixels, as 640x480"
+            f"preprocess: {name}: {key}: got {text!r}, expected WIDTHxHEIGHT, such as 640x480, "
+            f"of at most {MOST_PIXELS:,} pixels"
         )
     return int(found[1]), int(found[2])
 
@@ -142,6 +143,8 @@ def pictures(preprocess: Preprocessing | None) -> tuple[Picture, ...]:
     Raises: FrontendError: a text cannot be read, or an input has two.
     """
     texts = (preprocess,) if isinstance(preprocess, str) else tuple(preprocess or ())
+    if not all(isinstance(text, str) for text in texts):
+        raise FrontendError(f"preprocess: got {preprocess!r}, expected a text for each input, such as {EXAMPLE}")
     found = tuple(Picture.parse(text) for text in texts)
     names = [picture.name for picture in found]
     twice = next((name for name in names if names.count(name) > 1), None)

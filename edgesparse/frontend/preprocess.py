@@ -14,7 +14,7 @@ from onnx_ir.passes import common
 
 from edgesparse.frontend.fold import add_constant
 from edgesparse.frontend.normalise import IR_VERSION
-from edgesparse.frontend.opset import convert_opset
+from edgesparse.frontend.opset import BROADCAST_OPSET, convert_opset
 from edgesparse.frontend.picture import Frame, Picture, Preprocessing, pictures
 from edgesparse.frontend.shapes import OPSET, InputShapes, give_sizes, named_dimensions
 from edgesparse.frontend.support import name_nodes
@@ -23,6 +23,9 @@ FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 RESIZES = 11
 """The first opset whose Resize takes pixels at their centres."""
+
+INITIALIZERS_ALONE = 4
+"""From this version of the file on initializers need not be inputs."""
 
 BORDER = 114.0
 """The grey of a letterbox, which detectors are trained with."""
@@ -40,17 +43,21 @@ def preprocessed(
 
     Raises: FrontendError: a text cannot be read, or the input that it names takes no such picture.
     """
+    found, shapes = pictures(preprocess), input_shapes or {}
     model = model.clone()
-    if model.opset_imports.get("", OPSET) < RESIZES:
+    _make_ready(model, RESIZES if any(picture.frame for picture in found) else BROADCAST_OPSET)
+    return model, {picture.name: _Input(model, picture, shapes.get(picture.name)).replaced() for picture in found}
+
+
+def _make_ready(model: ir.Model, opset: int) -> None:
+    """Let a model of an older version take nodes of `opset`, and constants that are no inputs, in place."""
+    is_old = model.opset_imports.get("", OPSET) < opset
+    if is_old or model.ir_version < INITIALIZERS_ALONE:
         model.ir_version = max(model.ir_version, IR_VERSION)
-        name_nodes(model)
         common.RemoveInitializersFromInputsPass()(model)
+    if is_old:
+        name_nodes(model)
         convert_opset(model)
-    shapes = input_shapes or {}
-    frames = {
-        picture.name: _Input(model, picture, shapes.get(picture.name)).replaced() for picture in pictures(preprocess)
-    }
-    return model, frames
 
 
 class _Input:
@@ -59,7 +66,7 @@ class _Input:
     def __init__(self, model: ir.Model, picture: Picture, given: Sequence[int] | None) -> None:
         self._model, self._picture, self._nodes = model, picture, list[ir.Node]()
         graph = model.graph
-        self._names = {value.name for node in graph.all_nodes() for value in node.outputs}
+        self._names = {name for node in graph.all_nodes() for name in (node.name, *(v.name for v in node.outputs))}
         for each in model.graphs():
             self._names.update(value.name for value in (*each.inputs, *each.initializers.values()))
         inputs = {str(value.name): value for value in graph.inputs if value.name not in graph.initializers}
@@ -106,10 +113,8 @@ class _Input:
                 raise self._picture.fail("the model takes pictures of any size; say which with size=224x224")
             return width, height
         if width not in (None, wanted[0]) or height not in (None, wanted[1]):
-            got = "x".join(map(str, wanted))
-            raise self._picture.fail(
-                f"size: got {got}, expected {width}x{height}, which the model takes; or leave it out"
-            )
+            got, takes = (f"{each[0] or 'any'}x{each[1] or 'any'}" for each in (wanted, (width, height)))
+            raise self._picture.fail(f"size: got {got}, expected {takes}, which the model takes; or leave it out")
         return wanted
 
     def _require(self) -> None:

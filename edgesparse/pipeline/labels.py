@@ -22,6 +22,9 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
     if labels is None:
         return ()
     if not isinstance(labels, str | Path):
+        wrong = next((label for label in labels if not isinstance(label, str)), None)
+        if wrong is not None:
+            raise PackageError(f"labels: got {wrong!r}, expected texts, or the text file that holds one a line")
         return tuple(labels)
     try:
         text = content(Path(labels), EXPECTED, PackageError, remedy="write one label a line").decode("utf-8-sig")

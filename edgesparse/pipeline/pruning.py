@@ -263,6 +263,8 @@ def _require_known(options: Mapping[str, object]) -> None:
     Raises: PruneError: one is unknown; with the nearest that is known.
     """
     for name in options:
+        if name in OTHER_OPTIONS:
+            raise PruneError(f"{name!r} is no option here; it is one of compile or explain")
         if name not in PruningOptions.__annotations__:
             near = difflib.get_close_matches(name, [*PruningOptions.__annotations__, *OTHER_OPTIONS], n=1)
             guess = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(PruningOptions.__annotations__)}"

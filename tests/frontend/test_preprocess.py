@@ -62,7 +62,10 @@ def test_the_model_itself_is_not_changed_and_names_that_it_has_are_left_to_it():
         ("x", r"preprocess: got 'x', expected the name of an input, =, and parts: image=uint8"),
         ("=uint8", r"expected the name of an input"),
         ("uint8,mean=3", r"got 'uint8,mean=3', expected the name"),
-        ("z=uint8", r"z: the model has no such input; it has 'x', 'flat', 'bytes', 'four', 'grey', 'copied', 'open'"),
+        (
+            "z=uint8",
+            r"z: the model has no such input; it has 'x', 'flat', 'bytes', 'four', 'grey', 'copied', 'open', 'half'",
+        ),
         ("x=uint9", r"x: unknown part 'uint9'; did you mean 'uint8'\?"),
         ("x=form=3x3", r"x: unknown part 'form=3x3'; did you mean 'from='\?"),
         ("x=mean", r"x: unknown part 'mean'; did you mean 'mean='\?"),
@@ -79,12 +82,13 @@ def test_the_model_itself_is_not_changed_and_names_that_it_has_are_left_to_it():
         ("x=mean=1e39", r"x: mean: got '1e39', expected numbers"),
         ("x=mean=1:2", r"x: mean: got 2 numbers, expected 1 or 3, one a channel"),
         ("x=mean=", r"x: mean: got '', expected numbers"),
-        ("x=from=-1x2", r"x: from: got '-1x2', expected WIDTHxHEIGHT of 1 to 8192 pixels, as 640x480"),
+        ("x=from=-1x2", r"x: from: got '-1x2', expected WIDTHxHEIGHT, such as 640x480, of at most 16,777,216 pixels"),
         ("x=from=0x2", r"x: from: got '0x2', expected WIDTHxHEIGHT"),
-        ("x=from=640x99999", r"x: from: got '640x99999'"),
+        ("x=from=4097x4096", r"x: from: got '4097x4096'"),
         ("x=from=9999999999999999999x1", r"x: from: got"),
         ("x=from=640", r"x: from: got '640'"),
         ("x=size=9x8", r"x: size: got 9x8, expected 8x8, which the model takes; or leave it out"),
+        ("half=size=9x8", r"half: size: got 9x8, expected 8xany, which the model takes"),
         ("x=letterbox", r"x: letterbox keeps the frame's shape where it is resized; say its size with from=640x480"),
         ("flat=", r"flat: the model takes \[2, 3\], which is no picture; expected 1 or 3 channels, such as \[1, 3"),
         ("bytes=", r"bytes: the model takes UINT8, expected floats; leave preprocess out"),
@@ -97,7 +101,8 @@ def test_the_model_itself_is_not_changed_and_names_that_it_has_are_left_to_it():
 def test_what_cannot_be_taken_is_refused_in_one_line(text, message):
     source = model(
         """g (float[1, 3, 8, 8] x, float[2, 3] flat, uint8[1, 3, 8, 8] bytes, float[4, 3, 8, 8] four,
-              float[1, 1, 8, 8] grey, float[1, 3, 8, 8] copied, float[1, 3, h, w] open)
+              float[1, 1, 8, 8] grey, float[1, 3, 8, 8] copied, float[1, 3, h, w] open,
+              float[1, 3, h, 8] half)
         => (float[1, 3, 8, 8] y, float[1, 3, 8, 8] copied) { y = Neg (x) }"""
     )
 
@@ -110,3 +115,5 @@ def test_what_cannot_be_taken_is_refused_in_one_line(text, message):
 def test_two_texts_for_one_input_are_refused():
     with pytest.raises(FrontendError, match="preprocess: x: is given twice, expected all parts in one text"):
         preprocessed(convolution("0, 0, 0, 0"), ["x=rgb", "x=std=255"])
+    with pytest.raises(FrontendError, match=r"preprocess: got \[3\], expected a text for each input"):
+        preprocessed(convolution("0, 0, 0, 0"), [3])

@@ -10,6 +10,7 @@ from PIL import Image
 
 import edgesparse
 from edgesparse.errors import MeasureError, PackageError
+from edgesparse.pipeline.labels import read_labels
 from tests.cli.models import classifier
 from tests.models import ort_run
 from tests.pictures import prepared
@@ -142,3 +143,9 @@ def test_labels_that_do_not_fit_are_refused(folder, tmp_path, content, message):
         edgesparse.compile(folder / "model.onnx", output=tmp_path / "m.esp", labels=tmp_path / "l.txt", witness=False)
 
     assert not (tmp_path / "m.esp").exists()
+
+
+def test_labels_may_be_given_as_texts(folder):
+    assert read_labels(LABELS) == LABELS
+    with pytest.raises(PackageError, match=r"labels: got 3, expected texts, or the text file that holds one a line"):
+        read_labels([*LABELS, 3])
