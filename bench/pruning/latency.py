@@ -154,7 +154,7 @@ def make(options: argparse.Namespace, chosen: Mapping[str, dict[str, Any]], resu
             shutil.copy(options.model, path)
         else:
             how: dict[str, Any] = {"method": options.method, "match": "own", "calibration": samples, "resume": resume}
-            edgesparse.prune(options.model, path, progress=say, **amount, **how)
+            edgesparse.prune(options.model, path, progress=lambda stage, share=None: say(stage), **amount, **how)
             resume = resume or "speedup" in amount  # budgets of one model share what is learned of it
         results.add(name, {**amount, **judged(path, test.some(options.images))})
 

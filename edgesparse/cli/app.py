@@ -21,8 +21,10 @@ INTERRUPTED = 130
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="edgesparse", prog_name="edgesparse")
-def app() -> None:
+@click.pass_context
+def app(context: click.Context) -> None:
     """Compile sparse neural networks for the CPUs people own."""
+    context.color = False if os.environ.get("NO_COLOR") else None
 
 
 for command in (*use.COMMANDS, *build.COMMANDS):
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo("edgesparse: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except EdgesparseError as err:
-        click.echo(f"edgesparse: {err}", err=True)
+        click.echo(f"{click.style('edgesparse:', fg='red')} {err}", err=True)
         sys.exit(BAD_INPUT)
     except BrokenPipeError:  # the reader of our output has gone, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,9 @@ import click
 
 from edgesparse import pipeline
 from edgesparse.cli import options
-from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, table, time_text
+from edgesparse.cli.command import Command
+from edgesparse.cli.output import bytes_text, print_json, shape_text, table, tell, time_text, warn
+from edgesparse.cli.progress import progress
 
 if TYPE_CHECKING:
     from edgesparse.prune import Agreement, PruneReport, ShrunkReport
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
 NAMES_SHOWN = 4
 
 
-@click.command("prune")
+@click.command(
+    "prune",
+    cls=Command,
+    short="Set weights of a model to zero, or take them out.",
+    example="edgesparse prune model.onnx -o sparse.onnx --sparsity 0.8 --calibration samples.npz",
+)
 @click.argument("model", type=options.FILE)
 @click.option("-o", "--output", required=True, type=options.FILE, help="The ONNX file to write.")
 @options.target
@@ -77,7 +84,12 @@ def _tell_layers(output: Path, report: PruneReport) -> None:
     _tell(report.search)
 
 
-@click.command("recover")
+@click.command(
+    "recover",
+    cls=Command,
+    short="Fit what pruning left to the dense model.",
+    example="edgesparse recover sparse.onnx --teacher model.onnx --calibration samples.npz -o better.onnx",
+)
 @click.argument("model", type=options.FILE)
 @click.option("--teacher", required=True, type=options.FILE, help="The model before pruning.")
 @click.option(
@@ -103,7 +115,12 @@ def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> 
             click.echo(f"{name}: {_agreement_text(each)}")
 
 
-@click.command("compile")
+@click.command(
+    "compile",
+    cls=Command,
+    short="Compile a model into one file for a device.",
+    example="edgesparse compile model.onnx --target rpi4 --sparsity 0.8 --calibration samples.npz",
+)
 @click.argument("model", type=options.FILE)
 @options.target
 @click.option("-o", "--output", type=options.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
@@ -143,10 +160,15 @@ def compile_command(
         seen = report.witness
         click.echo(f"against ONNX Runtime: import {seen.imported}, code {seen.code} ({seen.seconds:.1f} s)")
     for note in report.notes:
-        click.echo(f"note: {note}")
+        tell(note)
 
 
-@click.command("tune")
+@click.command(
+    "tune",
+    cls=Command,
+    short="Measure what kernels cost on a device.",
+    example="edgesparse tune --target rpi4 -o tune.esp",
+)
 @options.target
 @click.option(
     "-o",
@@ -172,7 +194,12 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
         )
 
 
-@click.command("explain")
+@click.command(
+    "explain",
+    cls=Command,
+    short="Say what runs dense or sparse, and why.",
+    example="edgesparse explain model.onnx --target rpi4 --sparsity 0.8",
+)
 @click.argument("model", type=options.FILE)
 @options.target
 @options.input_shapes
@@ -219,7 +246,7 @@ def explain_command(model: Path, target: str, input_shapes: Any, bind: Any, as_j
     if report.other_ops:
         click.echo("without weights: " + ", ".join(f"{count} {op}" for op, count in report.other_ops.items()))
     for note in report.notes:
-        click.echo(f"note: {note}")
+        tell(note)
 
 
 def _tell(found: pipeline.SearchReport | None) -> None:
@@ -263,7 +290,7 @@ def _tell_outputs(report: PruneReport) -> None:
     for each in report.agreement:
         click.echo(_agreement_text(each))
     for line in (report.warning or "").splitlines():
-        click.echo(f"warning: {line}", err=True)
+        warn(line)
 
 
 COMMANDS = (prune_command, recover_command, compile_command, explain_command, tune_command)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
-from edgesparse import pipeline
+from edgesparse import pipeline, targets
 from edgesparse.errors import MeasureError
 from edgesparse.pipeline.pruning import AMOUNTS, KINDS, no_share
 from edgesparse.pipeline.searching import MOST_THREADS
@@ -24,8 +25,24 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 THREADS = click.IntRange(1, MOST_THREADS)
 
+
+class TargetName(click.ParamType[Any]):
+    """A name that the shell completes, or a file."""
+
+    name = "NAME"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so, with what they are."""
+        known = [targets.load(name) for name in targets.names() if name.startswith(incomplete)]
+        return [CompletionItem(target.name, help=target.summary) for target in known]
+
+
 target = click.option(
-    "--target", default="host", show_default=True, help="A name from `edgesparse targets`, or a TOML file."
+    "--target",
+    type=TargetName(),
+    default="host",
+    show_default=True,
+    help="A name from `edgesparse targets`, or a TOML file.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads that share the work.")

@@ -1,30 +1,81 @@
-"""Tables, JSON and progress."""
+"""Tables, notes and JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-QUIET_SECONDS = 1.0
+from edgesparse.cli.command import is_quiet
+
+GAP = "  "
+SHORTEST = 8
+"""Characters of a text that is shortened."""
+
+COLORS = {"DIFFERS": "red", "agrees": "green"}
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns as wide as they need to be; numbers to the right."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None) -> str:
+    """Columns as wide as they need to be, numbers to the right.
+
+    Args:
+        width: characters of a line; by default those of the terminal, and any number where the reader is none.
+            Where lines would be longer, the longest texts lose their middle.
+    """
     lines = [list(headers), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
     right = [len(lines) > 1 and all(_is_number(line[i]) for line in lines[1:]) for i in range(len(headers))]
+    if width is None and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+    if width is not None:
+        _narrow(widths, right, width - len(GAP) * (len(widths) - 1))
     return "\n".join(
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
-        for line in lines
+        GAP.join(
+            _styled(cell, _fitted(cell, size).rjust(size) if number else _fitted(cell, size).ljust(size), at == 0)
+            for cell, size, number in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for at, line in enumerate(lines)
     )
+
+
+def _narrow(widths: list[int], numbers: Sequence[bool], room: int) -> None:
+    """Take from the widest columns of text until all have room, or none is longer than the shortest."""
+    while sum(widths) > room:
+        wide = [at for at, width in enumerate(widths) if width > SHORTEST and not numbers[at]]
+        if not wide:
+            return
+        widths[max(wide, key=widths.__getitem__)] -= 1
+
+
+def _fitted(cell: str, width: int) -> str:
+    """The text without its middle where it is longer."""
+    if len(cell) <= width:
+        return cell
+    tail = (width - 1) // 2
+    return f"{cell[: width - 1 - tail]}…{cell[len(cell) - tail :]}"
+
+
+def _styled(cell: str, padded: str, is_header: bool) -> str:
+    if is_header:
+        return click.style(padded, bold=True) if sys.stdout.isatty() else padded
+    return click.style(padded, fg=COLORS[cell]) if cell in COLORS and sys.stdout.isatty() else padded
+
+
+def tell(text: str) -> None:
+    """Say something that was not asked for."""
+    if not is_quiet():
+        click.echo(f"note: {text}")
+
+
+def warn(text: str) -> None:
+    """Say on stderr what may go wrong."""
+    click.secho(f"warning: {text}", err=True, fg="yellow")
 
 
 def _is_number(cell: str) -> bool:
@@ -70,25 +121,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
-
-
-@contextmanager
-def progress() -> Iterator[Any]:
-    """Yield a function that names the present stage; stages longer than a second are shown on stderr."""
-    timer: threading.Timer | None = None
-
-    def begin(stage: str) -> None:
-        nonlocal timer
-        end()
-        timer = threading.Timer(QUIET_SECONDS, lambda: print(f"{stage} ...", file=sys.stderr, flush=True))
-        timer.daemon = True
-        timer.start()
-
-    def end() -> None:
-        if timer is not None:
-            timer.cancel()
-
-    try:
-        yield begin
-    finally:
-        end()

@@ -9,7 +9,9 @@ import click
 
 from edgesparse import pipeline, targets
 from edgesparse.cli import options
-from edgesparse.cli.output import bytes_text, print_json, progress, shape_text, table, time_text
+from edgesparse.cli.command import Command
+from edgesparse.cli.output import bytes_text, print_json, shape_text, table, tell, time_text
+from edgesparse.cli.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +43,9 @@ def targets_command(context: click.Context, as_json: bool) -> None:
     click.echo(table(("name", "isa", "vector bits", "cores", "device"), rows))
 
 
-@targets_command.command("show")
+@targets_command.command(
+    "show", cls=Command, short="Say what is known of a device.", example="edgesparse targets show rpi4"
+)
 @click.argument("name")
 @options.as_json
 def show_command(name: str, as_json: bool) -> None:
@@ -57,7 +61,12 @@ def show_command(name: str, as_json: bool) -> None:
     click.echo(table(("fact", "value"), rows))
 
 
-@click.command("inspect")
+@click.command(
+    "inspect",
+    cls=Command,
+    short="Describe a model or an artifact.",
+    example="edgesparse inspect model.onnx",
+)
 @click.argument("file", type=options.FILE)
 @options.as_json
 def inspect_command(file: Path, as_json: bool) -> None:
@@ -118,7 +127,12 @@ def _show_signature(inputs: Any, outputs: Any) -> None:
     click.echo(table(("", "tensor", "type", "shape"), rows))
 
 
-@click.command("run")
+@click.command(
+    "run",
+    cls=Command,
+    short="Run an artifact once on this machine.",
+    example="edgesparse run model.esp --image cat.jpg",
+)
 @click.argument("artifact", type=options.FILE)
 @INPUTS
 @click.option("--image", type=options.FILE, help="A picture for the input that takes frames; needs Pillow.")
@@ -142,7 +156,7 @@ def run_command(
         print_json({"outputs": summaries, "top": answer.top, "file": output, "note": answer.note})
         return
     if answer.note:
-        click.echo(f"note: {answer.note}")
+        tell(answer.note)
     if answer.top:
         click.echo(table(("score", "label"), [(f"{each.score:.6g}", each.label) for each in answer.top]))
         return
@@ -165,7 +179,12 @@ def _array_summary(array: np.ndarray) -> dict[str, object]:
     }
 
 
-@click.command("bench")
+@click.command(
+    "bench",
+    cls=Command,
+    short="Measure latency and memory of an artifact.",
+    example="edgesparse bench model.esp --against onnxruntime --model model.onnx",
+)
 @click.argument("artifact", type=options.FILE)
 @options.threads
 @click.option("--against", default="", help="Runtimes to measure in turns with it, such as onnxruntime.")
@@ -244,7 +263,12 @@ def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, sec
     click.echo(f"{threads} thread(s); their outputs {'agree' if report.agree else 'DIFFER'}")
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    cls=Command,
+    short="Compare an artifact with ONNX Runtime.",
+    example="edgesparse verify model.esp --model model.onnx",
+)
 @click.argument("artifact", type=options.FILE)
 @click.option("--model", type=options.FILE, required=True, help="The model that the artifact was compiled from.")
 @INPUTS
@@ -276,13 +300,18 @@ def _show_differences(report: pipeline.VerifyReport) -> None:
     ]
     click.echo(table(("", "value", "shape", "max error", "", "note"), rows))
     if report.note:
-        click.echo(f"note: {report.note}")
+        tell(report.note)
     if report.first_divergence:
         click.echo(f"first layer that differs: {report.first_divergence}")
     click.echo("the outputs agree" if report.agrees else "the outputs DIFFER")
 
 
-@click.command("runtime")
+@click.command(
+    "runtime",
+    cls=Command,
+    short="Put what a board needs into a folder.",
+    example="edgesparse runtime --target rpi4 -o board",
+)
 @options.target
 @click.option("-o", "--output", type=options.FILE, required=True, help="The folder to make.")
 @options.as_json

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
@@ -29,6 +29,7 @@ def lower(
     expose: bool = False,
     keep_tiles: bool = True,
     join_layers: bool = True,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> Program:
     """Compile a normalised model.
 
@@ -37,6 +38,7 @@ def lower(
         expose: make an output of every value that exists at run time, to compare layer by layer.
         keep_tiles: let values stay in tiles between layers that cut them alike.
         join_layers: let layers that hand large values to a depthwise convolution run in one kernel with it.
+        progress: called with the share of the nodes that are lowered.
 
     Raises: LowerError: an operator has no lowering.
     """
@@ -45,5 +47,7 @@ def lower(
     from edgesparse.lower.silence import silenced
 
     with silenced():
-        lowered = lower_graph(model, target, plans, expose=expose, keep_tiles=keep_tiles, join_layers=join_layers)
+        lowered = lower_graph(
+            model, target, plans, expose=expose, keep_tiles=keep_tiles, join_layers=join_layers, progress=progress
+        )
         return assemble(lowered, target)

@@ -68,6 +68,7 @@ def lower_graph(
     expose: bool = False,
     keep_tiles: bool = True,
     join_layers: bool = True,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> Lowered:
     """Lower every node of a normalised model.
 
@@ -77,11 +78,12 @@ def lower_graph(
         keep_tiles: let values stay in tiles between layers that cut them alike; exposed ones do not.
         join_layers: let layers that hand large values to a depthwise convolution run in one kernel with it; those
             that are exposed do not.
+        progress: called with the share of the nodes that are lowered.
 
     Raises: LowerError: an operator has no lowering.
     """
     walk = _Walk(model, target, plans, keep_tiles=keep_tiles and not expose, join_layers=join_layers and not expose)
-    walk.run()
+    walk.run(progress)
     scope = walk.scope
     outputs: dict[str, Tensor] = {}
     wanted = list(model.graph.outputs)
@@ -129,7 +131,7 @@ class _Walk:
         self._convolved: dict[ir.Node, Convolved] = {}
         self._taken: set[ir.Node] = set()
 
-    def run(self) -> None:
+    def run(self, progress: Callable[[float], None]) -> None:
         for node in self.nodes:
             self._fuse(node)
         planned = self._planned
@@ -142,7 +144,8 @@ class _Walk:
         for convolved in self._convolved.values():
             if convolved not in joined:
                 self._take(convolved.fusion.nodes, partial(lower_depthwise, convolved), convolved.fusion.output)
-        for node in self.nodes:
+        for done, node in enumerate(self.nodes):
+            progress(done / len(self.nodes))
             if node in self._fusions:
                 self._flush()
                 emit, value = self._fusions[node]

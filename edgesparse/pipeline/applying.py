@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.errors import InternalError
@@ -63,6 +64,7 @@ def _with_zeros(
         "reconstruct": pruning.reconstruct,
         "match": pruning.match,
         "dense": pruned,
+        "progress": partial(progress, "pruning"),
     }
     for density, how in passes(smaller, pruning):
         result = prune_weights(pruned, density, **how, **common)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,11 +24,16 @@ Bindings = Mapping[str, Any]
 """Values by the names of inputs, which become constants: see `frontend.bound`."""
 Preprocessing: TypeAlias = str | Sequence[str] | None
 """How frames of a camera become inputs, a text an input: see `frontend.preprocessed`."""
-Progress = Callable[[str], None]
-"""Called with a few words when a stage begins."""
 
 
-def silent(stage: str) -> None:
+class Progress(Protocol):
+    """Called with a few words when a stage begins, and with the share of it that is done where that is known."""
+
+    def __call__(self, stage: str, share: float | None = None) -> None:
+        """Take note."""
+
+
+def silent(stage: str, share: float | None = None) -> None:
     """Report no progress."""
 
 

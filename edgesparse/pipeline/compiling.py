@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -165,8 +166,9 @@ def lowered(
     progress("choosing kernels")
     plans = schedule.plan(normal, target)
     lower.require_known(target)
-    progress(f"generating code for {target.name}")
-    return lower.lower(normal, target, plans, expose=expose), tuple(plans.values())
+    told = partial(progress, f"generating code for {target.name}")
+    told()
+    return lower.lower(normal, target, plans, expose=expose, progress=told), tuple(plans.values())
 
 
 def _pictured(spec: TensorSpec, frames: Mapping[str, Frame]) -> TensorSpec:

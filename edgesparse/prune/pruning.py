@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -48,6 +48,7 @@ def prune(
     reconstruct: bool = False,
     match: str = "dense",
     dense: ir.Model | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> Pruned:
     """Return a copy of `model` in which a share `density` of the prunable weights is left.
 
@@ -67,6 +68,7 @@ def prune(
         reconstruct: choose the values of the weights that stay anew, so that the layer's outputs change least.
         match: a name in MATCHES: what the outputs of a layer whose weights change should be.
         dense: the dense network, where `model` has been pruned in part already; `model` by default.
+        progress: called with the share of the layers that are pruned.
 
     Raises: PruneError: a value out of range, an unknown name, a `skip` that matches nothing, a density that the
         pattern does not have, samples that do not fit or are missing, or nothing to prune.
@@ -88,6 +90,7 @@ def prune(
         sparse, error = _pruned(layer, keeps[layer.ref.tensor], how, reconstruct=reconstruct)
         layer.put(sparse)
         results[layer.ref.tensor] = _Result(int(np.count_nonzero(sparse)), error, layer.note)
+        progress(len(results) / len(keeps))
     rows = tuple(_row(ref, reasons[ref.tensor], results.get(ref.tensor)) for ref in unique(refs))
     asked = density if isinstance(density, float) else None
     others = tuple(_other(value, node, why) for value, node, why in never_pruned(pruned, refs))

@@ -175,7 +175,7 @@ def test_inspect_describes_an_artifact(command, artifact):
 
     assert summary["manifest"]["model"] == "model.onnx"
     assert summary["manifest"]["pruning"]["sparsity"] == 0.8
-    assert summary["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 3, 8, 8]}]
+    assert summary["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 3, 8, 8], "picture": ""}]
     assert "kernel calls" in command("inspect", artifact).stdout
 
 
