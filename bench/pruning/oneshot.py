@@ -59,7 +59,6 @@ SHARES = {"macs-30": 0.3, "macs-50": 0.5}
 """Of the multiply-accumulates that go as channels, by what the name of a run ends with."""
 
 RECOVERED, COMPOSED, ZEROS = "recovered", "composed", "admm"  # runs that do more; how the composed ones make zeros
-RECOVERY_S = 180.0
 AUGMENT = ("flip", "shift")
 
 WORDS = {
@@ -72,7 +71,7 @@ WORDS = {
     "l2": "channels of the smallest norm",
     "l2-refit": "and the layers fitted to the dense network's outputs",
     "output-refit": "channels that outputs lose least by, and fitted (`--structured`, with samples)",
-    RECOVERED: "and recovered by gradients (`--recover 3m --augment flip,shift`)",
+    RECOVERED: "and recovered by gradients (`--recover --augment flip,shift`)",
     COMPOSED: "in place of recovery, half of the weights that are left become zero (`--sparsity 0.5` with it)",
 }
 BOTH = ((METHODS, SHAPES), (MEASURES, SHARES))
@@ -107,8 +106,11 @@ def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray]) -> i
     return prune(model, density, pattern=pattern, calibration=given, **METHODS[method]).model
 
 
-def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray]) -> ir.Model:
-    """The pruned model of a run after recovery on this thread, with samples held out as the command does it."""
+def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], seconds: float) -> ir.Model:
+    """The pruned model of a run after recovery on this thread, with samples held out as the command does it.
+
+    Args: seconds: of the CPU.
+    """
     import torch
 
     from edgesparse.torch import recover
@@ -117,7 +119,7 @@ def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray]) -> 
     seen, held_out = parted(samples)
     assert seen is not None
     pruned = one_shot(model, name, seen)
-    options: dict[str, Any] = {"seconds": RECOVERY_S, "augment": AUGMENT, "clock": time.process_time, "progress": say}
+    options: dict[str, Any] = {"seconds": seconds, "augment": AUGMENT, "clock": time.process_time, "progress": say}
     return recover(pruned, model, seen, held_out=held_out, **options).model
 
 
@@ -149,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a trained ONNX model")
     parser.add_argument("--runs", default=",".join(names), help="some of %(default)s")
     parser.add_argument("--calibration", type=int, default=512, help="images")
+    parser.add_argument("--recovery", type=float, default=180.0, metavar="SECONDS", help="of the CPU")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/pruning/oneshot.json"))
     options = parser.parse_args(arguments)
     chosen = options.runs.split(",")
@@ -166,10 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not results.done(name):
             say(name)
             started = cpu_seconds()
-            run = recovered if name.startswith(RECOVERED) else one_shot
-            pruned = run(model, name, samples)
-            seconds = cpu_seconds() - started
-            results.add(name, {"accuracy": accuracy(pruned, test), "cpu_seconds": seconds})
+            recovers = name.startswith(RECOVERED)
+            pruned = recovered(model, name, samples, options.recovery) if recovers else one_shot(model, name, samples)
+            spent = {"cpu_seconds": cpu_seconds() - started} | ({"recovery_s": options.recovery} if recovers else {})
+            results.add(name, {"accuracy": accuracy(pruned, test), **spent})
         write(results)
     print(results.path.with_suffix(".md").read_text())
 

@@ -188,10 +188,10 @@ def test_every_run_leaves_what_it_should_and_is_done_once(place, capsys):
     assert half["density"] == 1
 
 
-def test_one_shot_runs_leave_points_lost_by_method_and_shape(place, capsys, monkeypatch):
-    monkeypatch.setattr(oneshot, "RECOVERY_S", 1.0)
+def test_one_shot_runs_leave_points_lost_by_method_and_shape(place, capsys):
     runs = ["magnitude-90", "sparsegpt-own-50", "admm-2of4", "recovered-2of4", "output-refit-macs-30"]
     command = ["--data", place, "--model", place / "net.onnx", "--calibration", 8, "--runs", ",".join(runs)]
+    command += ["--recovery", 1]
 
     oneshot.main([*map(str, command), "-o", str(place / "oneshot.json")])
 
