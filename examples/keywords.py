@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train(model)
     samples, _ = sounds(256, seed=1)
     report = edgesparse.compile(
-        model, options.target, artifact, sparsity=0.9, skip=["spectrum"], calibration={"sound": samples}, labels=WORDS
+        model, options.target, artifact, sparsity=0.8, skip=["spectrum"], calibration={"sound": samples}, labels=WORDS
     )
     print(f"{artifact}: {report.artifact_bytes:,} bytes, {report.density:.0%} of the weights are left")
     if options.target != "host":

@@ -68,7 +68,7 @@ TEXTS = {name: f"{name}={case.text}" for name, case in CASES.items()}
 KINDS = {"float": np.float32, "float16": np.float16, "double": np.float64}
 
 
-COMPILED = ("smaller", "larger", "one_pixel", "blue_first", "blue_planes", "wide", "grey", "channels_last", "half")
+COMPILED = ("smaller", "larger", "blue_planes", "wide", "grey", "channels_last", "half")
 """What is compiled too; the others are the same kernels."""
 
 
