@@ -317,7 +317,8 @@ def _show_differences(report: pipeline.VerifyReport) -> None:
 @options.as_json
 def runtime_command(target: str, output: Path, as_json: bool) -> None:
     """Put all that a board needs to run artifacts into a folder: the program esrun, the Python package, libraries."""
-    report = pipeline.runtime(target, output)
+    with progress() as stage:
+        report = pipeline.runtime(target, output, progress=stage)
     if as_json:
         print_json(report)
         return

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgesparse import targets
 from edgesparse.errors import PackageError
+from edgesparse.pipeline.arguments import Progress, silent
 from edgesparse.targets import Target
 
 INSTALLED = Path(__file__).parents[1] / "runtime_data"
@@ -49,7 +50,7 @@ class RuntimeReport:
     files: tuple[BoardFile, ...]
 
 
-def runtime(target: str | Target, output: str | Path) -> RuntimeReport:
+def runtime(target: str | Target, output: str | Path, *, progress: Progress = silent) -> RuntimeReport:
     """Put all that a board needs to run artifacts of `target` into a folder: program, Python package, libraries.
 
     Args:
@@ -64,16 +65,17 @@ def runtime(target: str | Target, output: str | Path) -> RuntimeReport:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise PackageError(f"{folder}: holds something, expected a new or an empty folder; name another with -o")
         with tempfile.TemporaryDirectory(prefix=".edgesparse-", dir=folder.absolute().parent) as staged:
-            os.replace(_staged(device.isa, Path(staged) / "board"), folder)
+            os.replace(_staged(device.isa, Path(staged) / "board", progress), folder)
     except OSError as err:
         raise PackageError(f"{folder}: cannot be written: {err.strerror or err}") from err
     files = (BoardFile(file.name, file.stat().st_size, _purpose(file)) for file in sorted(folder.iterdir()))
     return RuntimeReport(device.name, device.isa, folder, tuple(files))
 
 
-def _staged(platform: str, folder: Path) -> Path:
+def _staged(platform: str, folder: Path, progress: Progress) -> Path:
     if INSTALLED.is_dir():
         return Path(shutil.copytree(INSTALLED / platform, folder))
+    progress(f"building the runtime for {platform}")
     command = [sys.executable, str(BUILD), "board", "--platform", platform, "--output", str(folder)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     if built.returncode:

@@ -23,9 +23,8 @@ from tests.cli.models import classifier
 from tests.conftest import ROOT
 from tests.models import assert_close, ort_run
 
-NEEDED = ("edgesparse", "targets", "runtime/build.py", "runtime/include", "runtime/src", "runtime/tools")
-
-
+NEEDED = ("edgesparse", "targets", "hatch_build.py", "LICENSE", "README.md", "runtime/build.py")
+NEEDED += ("runtime/include", "runtime/src", "runtime/tools", "runtime/python")
 RUN = """
 import sys, numpy, edgesparse_runtime
 with edgesparse_runtime.Model(sys.argv[1]) as model:
@@ -41,9 +40,9 @@ def done(*command: object, folder: Path, **environment: str) -> str:
     return result.stdout
 
 
-def distribution(project: Path, kind: str, folder: Path, **environment: str) -> Path:
+def distribution(project: Path, kind: str, folder: Path) -> Path:
     """The source distribution or the wheel of a project, as a folder of its files."""
-    done(sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder, folder=project, **environment)
+    done(sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder, folder=project)
     (archive,) = (path for path in folder.iterdir() if path.suffix in (".gz", ".whl"))
     if kind == "wheel":
         with zipfile.ZipFile(archive) as file:
@@ -70,7 +69,7 @@ def judged_model(folder: Path) -> tuple[Path, Path, np.ndarray]:
 
 
 def test_source_distribution_of_the_compiler_holds_all_sources(tmp_path):
-    listed = done("git", "-C", ROOT, "ls-files", *NEEDED, "LICENSE", "hatch_build.py", folder=ROOT).split()
+    listed = done("git", "-C", ROOT, "ls-files", *NEEDED, folder=ROOT).split()
 
     unpacked = distribution(ROOT, "sdist", tmp_path)
 
@@ -86,7 +85,8 @@ def test_wheel_of_the_runtime_is_made_from_its_source_distribution_alone(tmp_pat
     code = "import edgesparse_runtime as r; print(r.__file__, r.__version__)"
     said = done(sys.executable, "-c", code, folder=tmp_path, PYTHONPATH=str(wheel)).split()
     assert said == [str(wheel / "edgesparse_runtime" / "__init__.py"), edgesparse.__version__]
-    assert (wheel / f"edgesparse_runtime-{edgesparse.__version__}.dist-info" / "licenses" / "LICENSE").is_file()
+    licence = wheel / f"edgesparse_runtime-{edgesparse.__version__}.dist-info" / "licenses" / "LICENSE"
+    assert licence.read_text() == (ROOT / "LICENSE").read_text()
 
 
 def test_runtime_command_makes_what_a_board_needs(command, tmp_path):
