@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,13 @@ class Host:
     cores: int
     l1d_bytes: int | None
     l2_bytes: int | None
+
+    def why_not(self, isa: str, features: Iterable[str]) -> str:
+        """Why this machine cannot run code for an instruction set with some features; empty where it can."""
+        if isa != self.isa:
+            return f"built for {isa}, this machine is {self.isa}"
+        missing = [feature for feature in features if feature not in self.features]
+        return f"built for {', '.join(missing)}, which this machine lacks" if missing else ""
 
 
 def detect(root: Path = Path("/"), machine: str | None = None) -> Host:

@@ -70,6 +70,8 @@ def tune(
     if not output:
         path.parent.mkdir(parents=True, exist_ok=True)
     to_measure = path.suffix == ".esp"
+    if not (to_measure or measured):
+        _require_here(device)
     require_writable(path, ARTIFACT if to_measure else CALIBRATION, (target, measured))
     given = read_times(Path(measured)) if measured and not to_measure else None
     tried = schedule.experiments(device)
@@ -87,6 +89,17 @@ def tune(
     with written(path) as temporary:
         temporary.write_text(calibration.dump(found.calibration), encoding="utf-8")
     return TuneReport(path, device.name, len(tried), found.calibration, found.within_20_percent)
+
+
+def _require_here(device: Target) -> None:
+    from edgesparse import host
+
+    why = host.detect().why_not(device.isa, device.requires)
+    if why:
+        raise MeasureError(
+            f"{device.name} cannot be measured here: code is {why}; write what is measured there with -o tune.esp, "
+            f"run esrun tune.esp --tune > times.json on the device, and give --measured times.json"
+        )
 
 
 def read_times(path: Path) -> dict[str, float]:

@@ -69,7 +69,9 @@ def witness(judged: Judged, program: Program) -> WitnessReport:
     size = program.arena_bytes
     found = _Witness(judged, f"its values take {size} bytes, at most {MOST_BYTES} are run" if size > MOST_BYTES else "")
     imported, first = found.judge("import", found.run_normal)
-    code, second = found.judge("code", lambda feeds: _run(program, feeds), _foreign(program))
+    code, second = found.judge(
+        "code", lambda feeds: _run(program, feeds), host.detect().why_not(program.isa, program.cpu_features)
+    )
     return WitnessReport(imported, code, max(first, second), time.perf_counter() - started)
 
 
@@ -229,15 +231,6 @@ def _random(model: ir.Model) -> str:
 
     drawn = next((node for node in model.graph if is_random(node)), None)
     return "" if drawn is None else f"{drawn.op_type} {drawn.name!r} is random"
-
-
-def _foreign(program: Program) -> str:
-    """Why this machine cannot run a program; empty where it can."""
-    here = host.detect()
-    if program.isa != here.isa:
-        return f"built for {program.isa}, this machine is {here.isa}"
-    missing = [feature for feature in program.cpu_features if feature not in here.features]
-    return f"built for {', '.join(missing)}, which this machine lacks" if missing else ""
 
 
 def _run(program: Program, feeds: Arrays) -> Arrays:

@@ -135,5 +135,13 @@ def test_tune_refuses_measurements_of_another_kind(command, tmp_path, text):
     assert not (tmp_path / "out.toml").exists()
 
 
+def test_tune_refuses_a_device_that_is_not_this_one_and_says_how_it_is_measured(command, tmp_path):
+    done = command("tune", "--target", "rpi4", "-o", "out.toml")
+
+    assert done.returncode == 1
+    assert "rpi4 cannot be measured here: code is built for aarch64" in done.error
+    assert "-o tune.esp" in done.error and not (tmp_path / "out.toml").exists()
+
+
 def test_tune_refuses_measurements_that_cannot_be_read(command):
     assert "none.json: cannot be read: No such file" in command("tune", "--measured", "none.json", "-o", "o.toml").error
