@@ -94,6 +94,7 @@ def _reasons(outcomes: Iterable[Outcome]) -> list[str]:
     found: dict[str, None] = {}
     for outcome in outcomes:
         refused = re.findall(r"([\w.:]+) \(([^()]+)\): ", outcome.reason + ": ")
+        refused += re.findall(r"^(\w+) '[^']*' \([^()]*\): ([^;]+?)\.?$", outcome.reason)
         texts = [f"{operator}: {reason}" for operator, reason in refused] or [outcome.reason.split(":")[0]]
         found.update(dict.fromkeys(text.replace("|", "/") for text in texts if text))
     return list(found)
