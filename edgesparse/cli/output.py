@@ -37,7 +37,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], width: int |
         _narrow(widths, right, width - len(GAP) * (len(widths) - 1))
     return "\n".join(
         GAP.join(
-            _styled(cell, _fitted(cell, size).rjust(size) if number else _fitted(cell, size).ljust(size), at == 0)
+            _styled(cell, f"{_fitted(cell, size):{'>' if number else '<'}{size}}", at == 0)
             for cell, size, number in zip(line, widths, right, strict=True)
         ).rstrip()
         for at, line in enumerate(lines)
