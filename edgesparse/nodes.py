@@ -41,6 +41,16 @@ def ints(node: ir.Node, name: str, default: tuple[int, ...] | None = None) -> tu
     return tuple(attribute.as_ints())
 
 
+def padding(node: ir.Node, rank: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """What a Pad of a tensor of `rank` adds, [2, axes]: before and after each axis; and the axes.
+
+    None where data supply them.
+    """
+    pads, named = constant(node.inputs[1]), node.inputs[3] if len(node.inputs) > 3 else None
+    axes = np.arange(rank) if named is None else constant(named)
+    return None if pads is None or axes is None else (pads.reshape(2, -1), axes)
+
+
 def called(operator: str, name: str | None, outputs: Iterable[str | None]) -> str:
     """A node in messages: by its name, or by what it computes."""
     return f"{operator} {name!r}" if name else f"{operator} that computes {next(filter(None, outputs), '')!r}"

@@ -11,6 +11,7 @@ from onnx_ir.passes import common
 from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.shapes import static_shape
 from edgesparse.frontend.windows import WINDOWED, explicit_window, global_pool
+from edgesparse.nodes import padding
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "Cast", "Expand")
 
@@ -56,16 +57,15 @@ def _plain_pad(graph: ir.Graph, node: ir.Node) -> None:
         return
     if len(node.inputs) > 2:
         node.replace_input_with(2, None)
-    x, pads = node.inputs[0], constant(node.inputs[1])
+    x = node.inputs[0]
     assert x is not None
-    if pads is None or (pads >= 0).all() or (pads <= 0).all() or (shape := static_shape(x)) is None:
+    if (shape := static_shape(x)) is None or (found := padding(node, len(shape))) is None:
         return
-    named = node.inputs[3] if len(node.inputs) > 3 else None
-    axes = np.arange(len(shape)) if named is None else constant(named)
-    if axes is None:
+    pads, axes = found
+    if (pads >= 0).all() or (pads <= 0).all():
         return
     sizes = np.array(shape)
-    before, after = np.minimum(pads, 0).reshape(2, -1)
+    before, after = np.minimum(pads, 0)
     start, end = -before, sizes[axes] + after
     bounds = [add_constant(graph, np.asarray(each, np.int64), f"{node.name}_crop") for each in (start, end, axes)]
     crop = _step("Slice", [x, *bounds], f"{node.name}_crop", x)
@@ -73,7 +73,7 @@ def _plain_pad(graph: ir.Graph, node: ir.Node) -> None:
     crop.outputs[0].shape = ir.Shape(sizes.tolist())
     graph.insert_before(node, crop)
     node.replace_input_with(0, crop.outputs[0])
-    node.replace_input_with(1, add_constant(graph, np.maximum(pads, 0), f"{node.name}_pads"))
+    node.replace_input_with(1, add_constant(graph, np.maximum(pads, 0).ravel(), f"{node.name}_pads"))
 
 
 def replace(graph: ir.Graph, node: ir.Node, steps: list[ir.Node]) -> None:

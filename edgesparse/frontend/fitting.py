@@ -11,7 +11,7 @@ import onnx_ir as ir
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.attributes import reach_problems, window_problems
 from edgesparse.frontend.shapes import static_shape
-from edgesparse.nodes import constant, told
+from edgesparse.nodes import constant, padding, told
 
 Shape = tuple[int, ...]
 Rule = Callable[[ir.Node, list[Shape | None]], str | None]
@@ -251,11 +251,10 @@ def _split(node: ir.Node, shapes: list[Shape | None]) -> str | None:
 def _padded(node: ir.Node, shapes: list[Shape | None]) -> str | None:
     """Padding that repeats or mirrors the tensor finds something to repeat; what is cropped is gone before."""
     mode = node.attributes.get_string("mode", "constant")
-    pads, named = constant(node.inputs[1]), node.inputs[3] if len(node.inputs) > 3 else None
-    axes = np.arange(len(shapes[0] or ())) if named is None else constant(named)
-    if mode == "constant" or shapes[0] is None or pads is None or axes is None:
+    if mode == "constant" or shapes[0] is None or (found := padding(node, len(shapes[0]))) is None:
         return None
-    for axis, amounts in zip(axes, pads.reshape(2, -1).T, strict=True):
+    pads, axes = found
+    for axis, amounts in zip(axes, pads.T, strict=True):
         size = shapes[0][axis] + int(np.minimum(amounts, 0).sum())
         least = 1 + int(amounts.max()) if mode == "reflect" else 1
         if amounts.max() > 0 and size < least:

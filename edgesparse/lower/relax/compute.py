@@ -11,11 +11,12 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from edgesparse.lower.kernel import Call, Constant, Tensor
-from edgesparse.lower.nodes import constant, ints, tensor
+from edgesparse.lower.nodes import ints, tensor
 from edgesparse.lower.relax.checks import operand
 from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.schedule import schedule
+from edgesparse.nodes import padding
 from edgesparse.program import Bound
 from edgesparse.targets import Target
 
@@ -248,12 +249,11 @@ def _prelu(e: Expression) -> te.Tensor:
 def pad(e: Expression) -> te.Tensor:
     """Constant padding, also by a value only known at run time, and cropping by negative pads."""
     data, value, shape = e.input(0), e.input(2), tensor(e.node.outputs[0]).shape
-    rank, pads = len(shape), constant(e.node.inputs[1])
-    assert pads is not None
-    listed = constant(e.node.inputs[3]) if len(e.node.inputs) > 3 else None
-    axes = list(range(rank)) if listed is None else [int(axis) % rank for axis in listed]
-    before = [0] * rank
-    for axis, amount in zip(axes, pads[: len(axes)], strict=True):
+    found = padding(e.node, len(shape))
+    assert found is not None
+    (amounts, _), axes = found
+    before = [0] * len(shape)
+    for axis, amount in zip(axes, amounts, strict=True):
         before[axis] = int(amount)
 
     def element(*at: Expr) -> Expr:
