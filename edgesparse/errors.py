@@ -1,5 +1,13 @@
 """Errors a user can cause; each message says where, got, expected and remedy on one line."""
 
+from collections.abc import Sequence
+
+
+def first_few(names: Sequence[str], shown: int) -> str:
+    """The first names of a list that may be long, and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
 
 class EdgesparseError(Exception):
     """Base of every error that a user can cause and mend; its message is one line, whatever names are in it."""

@@ -13,6 +13,7 @@ from edgesparse.cli import options
 from edgesparse.cli.command import Command
 from edgesparse.cli.output import bytes_text, print_json, shape_text, table, tell, time_text, warn
 from edgesparse.cli.progress import progress
+from edgesparse.errors import first_few
 
 if TYPE_CHECKING:
     from edgesparse.prune import Agreement, PruneReport, ShrunkReport
@@ -272,8 +273,7 @@ def _tell_left(report: PruneReport) -> None:
         if not row.prunable:
             reasons[row.note or ""].append(row.node)
     for reason, nodes in reasons.items():
-        more = f" and {len(nodes) - NAMES_SHOWN} more" if len(nodes) > NAMES_SHOWN else ""
-        click.echo(f"not pruned: {', '.join(nodes[:NAMES_SHOWN])}{more} ({reason})")
+        click.echo(f"not pruned: {first_few(nodes, NAMES_SHOWN)} ({reason})")
 
 
 def _agreement_text(each: Agreement) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
+from edgesparse.errors import first_few
 from edgesparse.frontend.shapes import InputShapes, assumed_batches
 from edgesparse.sparsity.weights import find_weights
+
+NAMES_SHOWN = 4
 
 
 def remarks(model: ir.Model, input_shapes: InputShapes | None = None) -> tuple[str, ...]:
@@ -29,7 +32,7 @@ def _defaults(model: ir.Model) -> Iterator[str]:
     """Before version 4 of the format every initializer had to be an input."""
     held = [value.name or "" for value in model.graph.inputs if value.name in model.graph.initializers]
     if held and (model.ir_version or 0) >= 4:
-        yield f"inputs with a default become constants of the artifact: {', '.join(held)}"
+        yield f"inputs with a default become constants of the artifact: {first_few(held, NAMES_SHOWN)}"
 
 
 def _weights(model: ir.Model) -> Iterator[str]:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import _c_api_utils
 
 from edgesparse import reference
-from edgesparse.errors import FrontendError, OnnxRuntimeError
+from edgesparse.errors import FrontendError, OnnxRuntimeError, first_few
 from edgesparse.frontend.fold import GROWING, constant
 from edgesparse.frontend.remedies import shape_remedy
 from edgesparse.nodes import told
@@ -276,10 +276,9 @@ def require_static(model: ir.Model) -> None:
     wrong = _inference_error(model)
     if wrong is not None:
         raise FrontendError(wrong)
-    listed = ", ".join(told(node) for node in culprits[:NODES_SHOWN])
-    more = f" and {len(culprits) - NODES_SHOWN} more" if len(culprits) > NODES_SHOWN else ""
+    listed = first_few(list(map(told, culprits)), NODES_SHOWN)
     raise FrontendError(
-        f"output shapes depend on data, so they cannot be planned: {listed}{more}; remedy: {shape_remedy(culprits[0])}"
+        f"output shapes depend on data, so they cannot be planned: {listed}; remedy: {shape_remedy(culprits[0])}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import onnx.inliner
 import onnx_ir as ir
 
-from edgesparse.errors import FrontendError
+from edgesparse.errors import FrontendError, first_few
 from edgesparse.frontend.recurrent import why_kept
 from edgesparse.frontend.remedies import remedy
 from edgesparse.frontend.scopes import given, reads
@@ -40,14 +40,10 @@ def unsupported(model: ir.Model, supports: Supports) -> None:
             refused.setdefault((operator_name(node), why_kept(node) or reason), []).append(name or "?")
     if refused:
         listed = "; ".join(
-            f"{operator} ({reason}): {_listed(names)}" for (operator, reason), names in sorted(refused.items())
+            f"{operator} ({reason}): {first_few(names, NAMES_SHOWN)}"
+            for (operator, reason), names in sorted(refused.items())
         )
         raise FrontendError(f"operators that cannot be compiled: {listed}; remedy: {'; or '.join(remedies)}")
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def expand_functions(model: ir.Model, supports: Supports) -> ir.Model:

@@ -20,6 +20,7 @@ from tvm import tirx
 from edgesparse.errors import InternalError, LowerError
 from edgesparse.lower.causes import cause
 from edgesparse.lower.kernel import Kernel
+from edgesparse.lower.llvm import fuses
 from edgesparse.lower.relax.exact import plain
 from edgesparse.targets import Target
 
@@ -70,7 +71,8 @@ def _lower(module: tvm.IRModule, _context: object) -> tvm.IRModule:
         tirx.transform.MakePackedAPI(),
     ]
     lowered = tvm.transform.Sequential(passes)(module)
-    return tvm.IRModule({name: plain(func) for name, func in lowered.functions.items()}, attrs=lowered.attrs)
+    functions = {name: plain(func, fuses(func.attrs["target"])) for name, func in lowered.functions.items()}
+    return tvm.IRModule(functions, attrs=lowered.attrs)
 
 
 tirx.register_tir_pipeline(

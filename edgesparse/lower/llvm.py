@@ -40,6 +40,13 @@ def _features(triple: str) -> frozenset[str]:
     return frozenset(str(feature) for cpu in cpus for feature in of(cpu))
 
 
+@cache
+def fuses(target: tvm.target.Target) -> bool:
+    """Whether the processor multiplies and adds in one instruction."""
+    features = {str(feature) for feature in tvm.get_global_func("target.llvm_get_cpu_features")(target)}
+    return not features.isdisjoint({"fma", "vfp4", "fp-armv8"})
+
+
 def _near(word: str, known: tuple[str, ...] | frozenset[str]) -> str:
     near = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.5)
     return f"; near are {', '.join(near)}" if near else f"; known are {', '.join(sorted(known)[:10])}, ..."

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from glob import escape
 from typing import TYPE_CHECKING, Any
 
-from edgesparse.errors import PruneError
+from edgesparse.errors import PruneError, first_few
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -82,7 +82,7 @@ def by_node(model: ir.Model, layers: Mapping[str, LayerOptions]) -> dict[str, La
             or (ref.node in usual and (fnmatchcase(ref.node, text) or fnmatchcase(ref.tensor, text)))
         ]
         if not matches:
-            names = ", ".join(ref.node for ref in refs[:NAMES_SHOWN])
+            names = first_few([ref.node for ref in refs], NAMES_SHOWN)
             raise PruneError(f"layers: {text!r} matches no layer that can be pruned; there are {names}")
         for node in matches:
             found.setdefault(node, options)

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import onnx_ir as ir
 
-from edgesparse.errors import PruneError
+from edgesparse.errors import PruneError, first_few
 from edgesparse.sparsity.patterns import Pattern
 from edgesparse.sparsity.weights import FLOATS, WEIGHT_INPUT, WeightRef, readers, stored_array
 
@@ -110,8 +110,7 @@ def never_pruned(model: ir.Model, refs: Sequence[WeightRef]) -> Iterator[tuple[i
 
 def _check_names(refs: Sequence[WeightRef], skip: Sequence[str], named: Sequence[str] | set[str]) -> None:
     nodes = [ref.node for ref in refs]
-    more = f" and {len(nodes) - NAMES_SHOWN} more" if len(nodes) > NAMES_SHOWN else ""
-    there = f"there are {', '.join(nodes[:NAMES_SHOWN])}{more}"
+    there = f"there are {first_few(nodes, NAMES_SHOWN)}"
     for text in skip:
         if not any(_matches(ref, text) for ref in refs):
             raise PruneError(f"--skip {text!r} matches no layer; {there}")

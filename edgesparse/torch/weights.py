@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgesparse.errors import PruneError
+from edgesparse.errors import PruneError, first_few
 
 NAMES_SHOWN = 30
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -85,7 +85,7 @@ def find_weights(module: nn.Module, skip: Sequence[str] = ()) -> list[ModuleWeig
         elif reason is not None and seen.reason is None:
             found[id(weight)] = _describe(seen.name, layer, weight, reason)
     if unmatched:
-        there = ", ".join(weight.name for weight in list(found.values())[:NAMES_SHOWN])
+        there = first_few([weight.name for weight in found.values()], NAMES_SHOWN)
         raise PruneError(f"skip {min(unmatched)!r} matches no layer; there are the weights {there}")
     return list(found.values())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
 import pytest
 
 from edgesparse import load_target
@@ -38,6 +40,25 @@ def test_squeezenet_runs_on_every_board(tmp_path, board, sparsity):
 @pytest.mark.parametrize("board", BOARDS)
 def test_trained_model_runs_on_every_board(tmp_path, board, name):
     check_operands_on_board(board, prepared(real_model(name), tmp_path, 0.8), tmp_path)
+
+
+PRODUCTS = """g (KIND[33] a, KIND[33] b, KIND[33] minus, KIND[33] c) => (KIND[33] y, KIND[33] z, KIND[33] w) {
+    p = Mul(a, b) y = Sub(p, c) q = Mul(a, minus) z = Add(q, c) r = Mul(minus, a) w = Add(c, r)
+}"""
+
+
+@pytest.mark.parametrize("kind", ["float", "double"])
+@pytest.mark.parametrize("target", ["x86-64-v3", "rpi4", "rpi4-32bit"])
+def test_a_product_is_rounded_before_something_is_added(tmp_path, target, kind):
+    """A processor that fuses both would leave what was rounded off."""
+    source = tmp_path / "products.onnx"
+    onnx.save(onnx.helper.make_model(onnx.parser.parse_graph(PRODUCTS.replace("KIND", kind))), source)
+    a, b = np.random.default_rng(0).random((2, 33)).astype("float32" if kind == "float" else "float64")
+    feeds = {"a": a, "b": b, "minus": -b, "c": a * b}
+
+    results = esrun(compiled(source, tmp_path, target), load_target(target).isa, feeds, tmp_path)
+
+    assert not any(results[name].any() for name in ("y", "z", "w"))
 
 
 OTHERS = sorted(set(REAL_NAMES) - set(SMALL))

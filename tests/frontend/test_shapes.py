@@ -133,3 +133,13 @@ def test_an_input_with_a_default_is_told_to_become_a_constant():
         "inputs with a default become constants of the artifact: w",
     )
     assert remarks(read(model(text))) == ()
+
+
+def test_of_many_inputs_with_a_default_a_few_are_named():
+    names = [f"w{i}" for i in range(7)]
+    inputs = "".join(f", float[2] {name}" for name in names)
+    text = f"g (float[2] x{inputs}) => (float[2] y) {{ y = Sum (x, {', '.join(names)}) }}"
+
+    (line,) = remarks(read(model(text, **dict.fromkeys(names, np.ones(2, np.float32)))))
+
+    assert line.endswith("constants of the artifact: w0, w1, w2, w3 and 3 more")

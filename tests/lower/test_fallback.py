@@ -218,21 +218,6 @@ def test_comparisons_and_functions_of_what_is_no_number_or_infinite() -> None:
         np.testing.assert_allclose(results[name], expected, rtol=1e-6, atol=1e-6)
 
 
-PRODUCTS = """g (KIND[33] a, KIND[33] b, KIND[33] c) => (KIND[33] y, KIND[33] z, KIND[33] w) {
-    product = Mul(a, b) y = Sub(product, c) less = Neg(product) z = Add(less, c) w = Sub(c, product)
-}"""
-
-
-@pytest.mark.parametrize("kind", ["float", "double"])
-def test_a_product_is_rounded_before_something_is_added(kind: str) -> None:
-    a, b = np.random.default_rng(0).random((2, 33)).astype("float32" if kind == "float" else "float64")
-    feeds = {"a": a, "b": b, "c": a * b}
-
-    results = run_calls(lowered(parsed(PRODUCTS.replace("KIND", kind))), feeds)
-
-    assert not any(results[name].any() for name in ("y", "z", "w"))
-
-
 ROOTS = """g (float[9] x, double[9] z) => (float[9] a, double[9] b) <float half = {0.5}, double wide = {0.5}>
     { a = Pow(x, half) b = Pow(z, wide) }"""
 

@@ -32,15 +32,18 @@ def exact(node: Expr) -> Expr:
     return Call(Op.get(_NAMES[type(node)]), [node.a, node.b], ret_ty=node.ty)
 
 
-def plain(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    """`func` with the operators that calls stand for; only sums of products, which are one operator, may be fused."""
+def plain(func: tirx.PrimFunc, fused: bool) -> tirx.PrimFunc:
+    """`func` with the operators that calls stand for; only sums of products, which are one operator, may be fused.
+
+    `fused` says whether the processor multiplies and adds in one instruction: LLVM fuses whatever it can then.
+    """
+    begin = next(param for param in func.params if param.name == "begin")
 
     def restore(call: Call) -> Expr:
         node = _node(call)
         if node is None:
             return call
-        made = node(*call.args)
-        return _rounded(made) if isinstance(made, tirx.Mul) else made
+        return _rounded(begin, *call.args) if node is tirx.Mul and fused else node(*call.args)
 
     def accumulate(total: tirx.Add) -> Expr:
         return tirx.Add(total.a, tirx.Mul(*total.b.args)) if _node(total.b) is tirx.Mul else total
@@ -54,6 +57,17 @@ def _node(value: Expr) -> Any:
     return _NODES.get(str(value.op.name)) if isinstance(value, Call) and isinstance(value.op, Op) else None
 
 
-def _rounded(product: Expr) -> Expr:
-    """A product that LLVM does not fuse with the addition behind it."""
-    return tirx.call_llvm_pure_intrin(product.ty.dtype, "llvm.arithmetic.fence", product)
+def _rounded(begin: tirx.Var, a: Expr, b: Expr) -> Expr:
+    """a * b that LLVM does not fuse with the addition behind it: fused already, with a zero that changes no product.
+
+    Minus zero is what changes none, and LLVM takes the constant away; it does not know that no tile is before 0.
+    An arithmetic fence keeps LLVM from making vectors of the loop, `llvm.canonicalize` ends it on x86.
+    """
+    dtype = a.ty.dtype
+    if dtype.bits < 32:
+        return tirx.call_llvm_pure_intrin(str(dtype), "llvm.arithmetic.fence", a * b)
+    integer = f"int{dtype.bits}"
+    zero = tirx.reinterpret(f"float{dtype.bits}", (begin >> 31).astype(integer) | tirx.min_value(integer))
+    if dtype.lanes > 1:
+        zero = tirx.Broadcast(zero, dtype.lanes)
+    return tirx.call_llvm_pure_intrin(str(dtype), "llvm.fma", a, b, zero)
