@@ -233,6 +233,36 @@ def test_a_power_of_a_half_is_a_root_but_of_minus_infinity() -> None:
         np.testing.assert_allclose(results[name], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("said", ["reverse=0", "reverse=1", "exclusive=1"])
+def test_running_sums_of_half_precision_are_kept_in_single(said: str) -> None:
+    model = parsed(
+        f"g (float16[2,99,3] x) => (float16[2,99,3] y) <int64 axis = {{1}}> {{ y = CumSum<{said}>(x, axis) }}"
+    )
+    feeds = {"x": np.random.default_rng(0).standard_normal((2, 99, 3)).astype(np.float16)}
+
+    np.testing.assert_array_equal(run_calls(lowered(model), feeds)["y"], judged(model, feeds)["y"])
+
+
+OF_BOOLEANS = {"add": np.logical_or, "max": np.logical_or, "mul": np.logical_and, "min": np.logical_and}
+
+
+@pytest.mark.parametrize("reduction", OF_BOOLEANS)
+def test_booleans_are_scattered(reduction: str) -> None:
+    said = f'<reduction="{reduction}">'
+    text = f"""g (bool[9] x, int64[7] places, int64[7,1] points, bool[7] new) => (bool[9] y, bool[9] z) {{
+        y = ScatterElements{said}(x, places, new) z = ScatterND{said}(x, points, new) }}"""
+    x, new = np.random.default_rng(0).random((2, 9)) < 0.5
+    places = np.array([0, 3, 3, -1, 7, -2, 0])
+    expected = x.copy()
+    OF_BOOLEANS[reduction].at(expected, places, new[:7])
+
+    feeds = {"x": x, "places": places, "points": places[:, None], "new": new[:7]}
+    results = run_calls(lowered(parsed(text)), feeds)
+
+    np.testing.assert_array_equal(results["y"], expected)
+    np.testing.assert_array_equal(results["z"], expected)
+
+
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16"])
 def test_half_precision_is_quantized_around_the_largest_zero_point(kind: str) -> None:
     """The sum with a zero point is more than half precision holds."""

@@ -31,14 +31,12 @@ def versions(only: Collection[str] | None = None) -> Iterator[Case]:
 
 
 def types(only: Collection[str] | None = None) -> Iterator[Case]:
-    """Every operator with every element type, at two opsets."""
+    """Every operator with every element type and every level of its attributes, pairwise, at one opset."""
     for operator in _chosen(only):
-        first = {
-            name: levels[:2] if name in ("rank", "constant") else levels[:1]
-            for name, levels in operator.factors.items()
-        }
+        ranks = {name: levels[:2] for name, levels in operator.factors.items() if name in ("rank", "constant")}
         opsets = [opset for opset in (operator.opsets()[0], *operator.opsets()) if opset <= 22][-1:]
-        yield from _cases(operator, {"dtype": operator.dtypes(), **first, "opset": opsets or operator.opsets()[:1]})
+        known = {"dtype": operator.dtypes(), "opset": opsets or operator.opsets()[:1]}
+        yield from _cases(operator, {**operator.factors, **ranks, **known})
 
 
 def sizes(only: Collection[str] | None = None) -> Iterator[Case]:

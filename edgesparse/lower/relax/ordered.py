@@ -34,22 +34,33 @@ def cumulate(node: ir.Node, target: Target) -> list[Call]:
 
 
 def _cumulate_kernel(out: Tensor, axis: int, *, product: bool, exclusive: bool, reverse: bool) -> Kernel:
-    """Shapes: x and y [outer, n, inner]. A tile is one of `outer`. Order: as the running result demands."""
-    outer, n, inner = _split(out.shape, axis)
-    start = tirx.const(1 if product else 0, out.dtype)
+    """Shapes: x and y [outer, n, inner]. A tile is one of `outer`. Order: as the running result demands.
 
-    def body(tile: Expr, x: Buffer, y: Buffer) -> None:
+    The running results of half precision are kept in float32, and rounded where they are written.
+    """
+    outer, n, inner = _split(out.shape, axis)
+    half = out.dtype == "float16"
+    wide = "float32" if half else out.dtype
+    start = tirx.const(1 if product else 0, wide)
+
+    def body(tile: Expr, x: Buffer, y: Buffer, *kept: Buffer) -> None:
         first = T.bind(tile * (n * inner))
         with T.serial(0, n) as step, T.serial(0, inner) as column:
             place = (n - 1 - step if reverse else step) * inner + column
             before = place + inner if reverse else place - inner
-            running = T.if_then_else(step == 0, start, y[first + before])
-            taken = T.if_then_else(step == 0, start, x[first + before]) if exclusive else x[first + place]
-            T.buffer_store(y, wrap(running * taken if product else running + taken), [first + place])
+            running = T.if_then_else(step == 0, start, kept[0][column] if half else y[first + before])
+            taken = T.cast(x[first + (before if exclusive else place)], wide)
+            if exclusive:
+                taken = T.if_then_else(step == 0, start, taken)
+            result = T.bind(wrap(running * taken if product else running + taken))
+            for row in kept:
+                T.buffer_store(row, result, [column])
+            T.buffer_store(y, T.cast(result, out.dtype), [first + place])
 
     facts = ("product" if product else "sum", out.dtype, outer, n, inner, exclusive, reverse)
     size = Param(out.size, out.dtype)
-    return build_kernel(kernel_symbol("cumulate", *facts), [size, size], outer, body)
+    kept = Param(inner, wide) if half else None
+    return build_kernel(kernel_symbol("cumulate", *facts), [size, size], outer, body, scratch=kept)
 
 
 def top_k(node: ir.Node, target: Target) -> list[Call]:
@@ -112,6 +123,7 @@ def _scatter_kernel(out: Tensor, indices: Tensor, axis: int, reduction: str) -> 
     """Shapes: x and y as `out`, places and updates as `indices`. One tile. Order: row-major over the updates."""
     strides = [prod(out.shape[at + 1 :]) for at in range(len(out.shape))]
     inner = [prod(indices.shape[at + 1 :]) for at in range(len(out.shape))]
+    reduce = (_OF_BOOLEANS if out.dtype == "bool" else _REDUCTIONS)[reduction]
 
     def body(tile: Expr, x: Buffer, places: Buffer, updates: Buffer, y: Buffer) -> None:
         with T.serial(0, out.size) as i:
@@ -122,7 +134,7 @@ def _scatter_kernel(out: Tensor, indices: Tensor, axis: int, reduction: str) -> 
             there = tirx.Select(chosen < 0, chosen + out.shape[axis], chosen)
             steps = [there if number == axis else step for number, step in enumerate(at)]
             place = T.bind(sum(step * stride for step, stride in zip(steps, strides, strict=True)))
-            T.buffer_store(y, wrap(define_value(_REDUCTIONS[reduction](y[place], updates[source]))), [place])
+            T.buffer_store(y, wrap(define_value(reduce(y[place], updates[source]))), [place])
 
     params = [Param(size, dtype) for size, dtype in ((out.size, out.dtype), (indices.size, indices.dtype))]
     params += [Param(indices.size, out.dtype), params[0]]
@@ -137,6 +149,7 @@ _REDUCTIONS: dict[str, Callable[[Expr, Expr], Expr]] = {
     "max": T.max,
     "min": T.min,
 }
+_OF_BOOLEANS = {**_REDUCTIONS, **dict.fromkeys(("add", "max"), tirx.Or), **dict.fromkeys(("mul", "min"), tirx.And)}
 
 
 def _split(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:

@@ -301,6 +301,16 @@ def _conv_integer(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]
     return [_conv_sums(node, x, x_zero, w, w_zero, b)]
 
 
+def _scatter_nd(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Booleans are reduced as integers: a sum is their maximum, a product their minimum."""
+    reduction = node.attributes.get_string("reduction", "none")
+    if dtype_of(node.inputs[0]) != np.bool_ or reduction == "none":
+        return [b("ScatterND", *inputs, reduction=reduction)]
+    data, updates = (b.cast(name, np.dtype("uint8")) for name in (inputs[0], inputs[2]))
+    reduction = {"add": "max", "mul": "min"}.get(reduction, reduction)
+    return [b.cast(b("ScatterND", data, inputs[1], updates, reduction=reduction), np.dtype("bool"))]
+
+
 def _shape(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     shape = shape_of(node.inputs[0])
     if node.op_type == "Size":
@@ -353,6 +363,7 @@ REWRITES: dict[str, Rewrite] = {
     "Pow": _pow,
     "QLinearConv": _qlinear_conv,
     "QLinearMatMul": _qlinear_matmul,
+    "ScatterND": _scatter_nd,
     "Shape": _shape,
     "Shrink": _shrink,
     "Size": _shape,
