@@ -20,7 +20,7 @@ import edgesparse
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from edgesparse.cli.output import bytes_text, table, time_text  # noqa: E402
+from edgesparse.tables import Table, bytes_text, time_text  # noqa: E402
 from models import digits  # noqa: E402
 
 FOLDER = ROOT / "build" / "demo"
@@ -102,7 +102,7 @@ def _table(rows: list[Row]) -> str:
         ("latency, edgesparse", lambda row: time_text(row.edgesparse_us)),
         ("speed over ONNX Runtime", lambda row: f"{row.onnxruntime_us / row.edgesparse_us:.2f}x"),
     ]
-    return table(("", *(row.name for row in rows)), [(label, *map(show, rows)) for label, show in cells])
+    return Table(("", *(row.name for row in rows)), [(label, *map(show, rows)) for label, show in cells]).text()
 
 
 if __name__ == "__main__":

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from edgesparse import pipeline, targets
 from edgesparse.cli import options
 from edgesparse.cli.command import Command
-from edgesparse.cli.output import bytes_text, print_json, shape_text, table, tell, time_text
+from edgesparse.cli.output import print_json, say, show
 from edgesparse.cli.progress import progress
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from edgesparse.frontend import ModelSummary
+from edgesparse.tables import Table
 
 MODEL = click.option("--model", type=options.FILE, help="The model that the artifact was compiled from.")
 INPUTS = click.option(
@@ -40,7 +36,7 @@ def targets_command(context: click.Context, as_json: bool) -> None:
         print_json({"targets": known})
         return
     rows = [(target.name, target.isa, target.vector_bits, target.cores, target.summary) for target in known]
-    click.echo(table(("name", "isa", "vector bits", "cores", "device"), rows))
+    say(Table(("name", "isa", "vector bits", "cores", "device"), rows))
 
 
 @targets_command.command(
@@ -58,7 +54,7 @@ def show_command(name: str, as_json: bool) -> None:
     if target.calibration:
         known["calibration"] = f"{target.calibration.origin}: {target.calibration.source}"
     rows = [(key, ", ".join(value) if isinstance(value, tuple) else value) for key, value in known.items()]
-    click.echo(table(("fact", "value"), rows))
+    say(Table(("fact", "value"), rows))
 
 
 @click.command(
@@ -71,60 +67,7 @@ def show_command(name: str, as_json: bool) -> None:
 @options.as_json
 def inspect_command(file: Path, as_json: bool) -> None:
     """Describe FILE, a model or an artifact: operators, shapes, parameters, density a layer."""
-    summary = pipeline.inspect(file)
-    if as_json:
-        print_json(summary)
-    elif isinstance(summary, pipeline.ArtifactSummary):
-        _show_artifact(file, summary)
-    else:
-        _show_model(file, summary)
-
-
-def _show_model(file: Path, summary: ModelSummary) -> None:
-    density = summary.nonzeros / max(1, summary.parameters)
-    macs = "?" if summary.macs is None else f"{summary.macs / 1e6:.1f} M"
-    click.echo(
-        f"{file}: ONNX opset {summary.opset}, {summary.parameters} parameters, density {density:.3f}, {macs} MACs"
-    )
-    click.echo("operators: " + ", ".join(f"{count} {op}" for op, count in summary.ops.items()))
-    _show_signature(summary.inputs, summary.outputs)
-    rows = [
-        (layer.node, layer.op, shape_text(layer.shape), layer.size, f"{layer.density:.3f}") for layer in summary.layers
-    ]
-    if rows:
-        click.echo(table(("layer", "op", "weight", "parameters", "density"), rows))
-
-
-def _show_artifact(file: Path, summary: pipeline.ArtifactSummary) -> None:
-    manifest = summary.manifest
-    version = ".".join(map(str, summary.version))
-    made_of = f"{manifest.get('model', '?')} for {manifest.get('target', '?')}"
-    click.echo(f"{file}: artifact version {version}, {made_of}, by {manifest.get('producer', '?')}")
-    click.echo(f"runs on {summary.isa} with {', '.join(summary.cpu_features) or 'any CPU'}")
-    click.echo("kernel calls: " + ", ".join(f"{count} {op}" for op, count in summary.ops.items()))
-    _show_signature(summary.inputs, summary.outputs)
-    if summary.labels:
-        more = ", ..." if len(summary.labels) > 3 else ""
-        click.echo(f"{len(summary.labels)} labels: {', '.join(summary.labels[:3])}{more}")
-    sizes = ("code", "weights", "arena", "scratch")
-    click.echo(", ".join(f"{name} {bytes_text(getattr(summary, f'{name}_bytes'))}" for name in sizes))
-    layers = manifest.get("layers", ())
-    rows = [
-        (row.get("name", "?"), row.get("kernel", "?"), row.get("density", "?"))
-        for row in (layers if isinstance(layers, list) else ())
-        if isinstance(row, dict)
-    ]
-    if rows:
-        click.echo(table(("layer", "kernel", "density"), rows))
-
-
-def _show_signature(inputs: Any, outputs: Any) -> None:
-    rows = [
-        (kind, t.name, f"{t.dtype} {getattr(t, 'picture', '')}".strip(), shape_text(t.shape))
-        for kind, tensors in (("in", inputs), ("out", outputs))
-        for t in tensors
-    ]
-    click.echo(table(("", "tensor", "type", "shape"), rows))
+    show(pipeline.inspect(file), as_json)
 
 
 @click.command(
@@ -151,32 +94,10 @@ def run_command(
     if output:
         read = (artifact, image, *(file.path for file in inputs))
         pipeline.save_arrays(output, answer.outputs, read)
-    summaries = {name: _array_summary(array) for name, array in answer.outputs.items()}
     if as_json:
-        print_json({"outputs": summaries, "top": answer.top, "file": output, "note": answer.note})
-        return
-    if answer.note:
-        tell(answer.note)
-    if answer.top:
-        click.echo(table(("score", "label"), [(f"{each.score:.6g}", each.label) for each in answer.top]))
-        return
-    rows = [(name, *summary.values()) for name, summary in summaries.items()]
-    click.echo(table(("output", "type", "shape", "min", "mean", "max", "argmax"), rows))
-
-
-def _array_summary(array: np.ndarray) -> dict[str, object]:
-    numbers = (
-        {"min": float(array.min()), "mean": float(array.mean()), "max": float(array.max())}
-        if array.size
-        else dict.fromkeys(("min", "mean", "max"))
-    )
-    rounded = {key: None if value is None else float(f"{value:.5g}") for key, value in numbers.items()}
-    return {
-        "dtype": str(array.dtype),
-        "shape": shape_text(array.shape),
-        **rounded,
-        "argmax": int(array.argmax()) if array.size else None,
-    }
+        print_json({"outputs": answer.summaries(), "top": answer.top, "file": output, "note": answer.note})
+    else:
+        show(answer, as_json)
 
 
 @click.command(
@@ -218,49 +139,13 @@ def bench_command(
         _bench_builds(artifact, model, baseline, threads, seconds, as_json=as_json)
         return
     report = pipeline.bench(artifact, threads=threads, against=names, model=model, seconds=seconds, steps=steps)
-    if as_json:
-        print_json(report)
-        return
-    rows = [
-        (
-            contender.runtime,
-            time_text(contender.latency.median_us),
-            time_text(contender.latency.p10_us),
-            time_text(contender.latency.p90_us),
-            f"{contender.ratio:.2f}x",
-            bytes_text(contender.memory.peak.value),
-            contender.latency.runs,
-        )
-        for contender in report.contenders
-    ]
-    click.echo(table(("runtime", "median", "p10", "p90", "over ours", "peak memory", "runs"), rows))
-    for contender in report.contenders[1:]:
-        click.echo(
-            f"edgesparse is {contender.ratio:.2f}x as fast as {contender.runtime} "
-            f"(median; p10: {contender.ratio_p10:.2f}x)"
-        )
-    if report.steps:
-        click.echo(
-            table(
-                ("step", "op", "kernel", "us"), [(s.name, s.op, s.kernel, f"{s.median_us:.1f}") for s in report.steps]
-            )
-        )
-    click.echo(f"{threads} thread(s); memory: {report.contenders[0].memory.peak.how}")
+    show(report, as_json)
 
 
 def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, seconds: float, *, as_json: bool) -> None:
     with progress() as stage:
         report = pipeline.bench_builds(artifact, model, baseline, threads=threads, seconds=seconds, progress=stage)
-    if as_json:
-        print_json(report)
-        return
-    rows = [
-        (name, time_text(side.latency.median_us), time_text(side.latency.p10_us), side.latency.runs, side.build)
-        for name, side in (("this", report.ours), ("baseline", report.baseline))
-    ]
-    click.echo(table(("", "median", "p10", "runs", "build"), rows))
-    click.echo(f"this build is {report.ratio:.3f}x as fast as the baseline (median; p10: {report.ratio_p10:.3f}x)")
-    click.echo(f"{threads} thread(s); their outputs {'agree' if report.agree else 'DIFFER'}")
+    show(report, as_json)
 
 
 @click.command(
@@ -283,27 +168,9 @@ def verify_command(
         report = pipeline.verify(
             artifact, model, inputs=options.merged(inputs), calibration=calibration, layers=layers, progress=stage
         )
-    if as_json:
-        print_json(report)
-    else:
-        _show_differences(report)
+    show(report, as_json)
     if not report.agrees:
         raise click.exceptions.Exit(1)
-
-
-def _show_differences(report: pipeline.VerifyReport) -> None:
-    groups = (("output", report.outputs), ("layer", report.layers))
-    rows = [
-        (kind, d.name, shape_text(d.shape), f"{d.max_error:.1e}", "agrees" if d.agrees else "DIFFERS", d.note)
-        for kind, differences in groups
-        for d in differences
-    ]
-    click.echo(table(("", "value", "shape", "max error", "", "note"), rows))
-    if report.note:
-        tell(report.note)
-    if report.first_divergence:
-        click.echo(f"first layer that differs: {report.first_divergence}")
-    click.echo("the outputs agree" if report.agrees else "the outputs DIFFER")
 
 
 @click.command(
@@ -319,11 +186,7 @@ def runtime_command(target: str, output: Path, as_json: bool) -> None:
     """Put all that a board needs to run artifacts into a folder: the program esrun, the Python package, libraries."""
     with progress() as stage:
         report = pipeline.runtime(target, output, progress=stage)
-    if as_json:
-        print_json(report)
-        return
-    click.echo(table(("file", "size", ""), [(f.name, bytes_text(f.size_bytes), f.purpose) for f in report.files]))
-    click.echo(f"{report.folder}: for {report.target}, Linux on {report.platform}")
+    show(report, as_json)
 
 
 COMMANDS = (targets_command, inspect_command, run_command, runtime_command, bench_command, verify_command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -13,6 +14,7 @@ from edgesparse.errors import FrontendError
 from edgesparse.frontend.shapes import fix_inputs, forget_shapes, infer_shapes
 from edgesparse.frontend.support import operator_name
 from edgesparse.sparsity.weights import WeightRef, find_weights
+from edgesparse.tables import Part, Report, Table, counts_text, shape_text, signature_table
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Signature:
     shape: tuple[int | str, ...] | None
 
 
-@dataclass(frozen=True)
-class ModelSummary:
+@dataclass(frozen=True, repr=False)
+class ModelSummary(Report):
     """What a model holds. MACs are None where a shape is not known before a run."""
 
     opset: int
@@ -37,6 +39,21 @@ class ModelSummary:
     macs: int | None
     effective_macs: int | None
     layers: tuple[WeightRef, ...]
+    model: str = "model"
+
+    def parts(self) -> Iterator[Part]:
+        """Operators, what goes in and comes out, and the weights of each layer."""
+        density = self.nonzeros / max(1, self.parameters)
+        macs = "?" if self.macs is None else f"{self.macs / 1e6:.1f} M"
+        told = f"{self.parameters} parameters, density {density:.3f}, {macs} MACs"
+        yield f"{self.model}: ONNX opset {self.opset}, {told}"
+        yield f"operators: {counts_text(self.ops)}"
+        yield signature_table(self.inputs, self.outputs)
+        rows = [
+            (layer.node, layer.op, shape_text(layer.shape), layer.size, f"{layer.density:.3f}") for layer in self.layers
+        ]
+        if rows:
+            yield Table(("layer", "op", "weight", "parameters", "density"), rows)
 
 
 def describe(model: ir.Model) -> ModelSummary:

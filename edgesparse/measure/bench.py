@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from edgesparse.measure.feeds import Arrays, Given, feeds_for
 from edgesparse.measure.latency import Elapsed, Latency, Schedule, interleave
 from edgesparse.measure.memory import ARTIFACT, Memory, measure_memory
 from edgesparse.measure.rivals import Runner, open_rival
+from edgesparse.tables import Part, Report, Table, bytes_text, time_text
 
 EDGESPARSE = "edgesparse"
 _PAUSE_S = 0.002  # longer than worker threads spin after a run
@@ -40,13 +41,35 @@ class StepTime:
     median_us: float
 
 
-@dataclass(frozen=True)
-class BenchReport:
+@dataclass(frozen=True, repr=False)
+class BenchReport(Report):
     """Contenders measured in turns in one process, edgesparse first; `steps` only if they were asked for."""
 
     threads: int
     contenders: tuple[Contender, ...]
     steps: tuple[StepTime, ...] = ()
+
+    def parts(self) -> Iterator[Part]:
+        """A row a runtime, and what each is to edgesparse."""
+        rows = [
+            (
+                each.runtime,
+                time_text(each.latency.median_us),
+                time_text(each.latency.p10_us),
+                time_text(each.latency.p90_us),
+                f"{each.ratio:.2f}x",
+                bytes_text(each.memory.peak.value),
+                each.latency.runs,
+            )
+            for each in self.contenders
+        ]
+        yield Table(("runtime", "median", "p10", "p90", "over ours", "peak memory", "runs"), rows)
+        for each in self.contenders[1:]:
+            yield (f"edgesparse is {each.ratio:.2f}x as fast as {each.runtime} (median; p10: {each.ratio_p10:.2f}x)")
+        if self.steps:
+            steps = [(step.name, step.op, step.kernel, f"{step.median_us:.1f}") for step in self.steps]
+            yield Table(("step", "op", "kernel", "us"), steps)
+        yield f"{self.threads} thread(s); memory: {self.contenders[0].memory.peak.how}"
 
 
 def bench(

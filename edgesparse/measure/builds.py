@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from edgesparse.measure.feeds import Arrays
 from edgesparse.measure.latency import Latency, summarise
 from edgesparse.measure.turns import take_turns
 from edgesparse.measure.worker import Unavailable, Worker
+from edgesparse.tables import Part, Report, Table, time_text
 
 BUILD = Path(__file__).with_name("build.py")
 
@@ -27,8 +28,8 @@ class Build:
     latency: Latency
 
 
-@dataclass(frozen=True)
-class BuildsReport:
+@dataclass(frozen=True, repr=False)
+class BuildsReport(Report):
     """This build and another on the same model, measured in turns.
 
     `ratio` is the other's median over this one's, `ratio_p10` its p10 over ours: above 1, this one is faster.
@@ -41,6 +42,16 @@ class BuildsReport:
     ratio: float
     ratio_p10: float
     agree: bool
+
+    def parts(self) -> Iterator[Part]:
+        """A row a build, and what one is to the other."""
+        rows = [
+            (name, time_text(side.latency.median_us), time_text(side.latency.p10_us), side.latency.runs, side.build)
+            for name, side in (("this", self.ours), ("baseline", self.baseline))
+        ]
+        yield Table(("", "median", "p10", "runs", "build"), rows)
+        yield f"this build is {self.ratio:.3f}x as fast as the baseline (median; p10: {self.ratio_p10:.3f}x)"
+        yield f"{self.threads} thread(s); their outputs {'agree' if self.agree else 'DIFFER'}"
 
 
 def compare_builds(

@@ -23,7 +23,7 @@ def step_times_us(artifact: Path, seconds: float, threads: int = 1) -> dict[str,
         feeds = random_feeds(model.inputs)
         end = time.perf_counter() + seconds
         while not rounds or time.perf_counter() < end:
-            steps = model.profile(feeds, RUNS)
+            steps = model.profile(feeds, repeat=RUNS)
             rounds.append(np.array([step.times_us for step in steps]))
     p10 = np.percentile(np.concatenate(rounds, axis=1), 10, axis=1)
     return {step.name: float(value) for step, value in zip(steps, p10, strict=True)}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +27,29 @@ Bindings = Mapping[str, Any]
 """Values by the names of inputs, which become constants: see `frontend.bound`."""
 Preprocessing: TypeAlias = str | Sequence[str] | None
 """How frames of a camera become inputs, a text an input: see `frontend.preprocessed`."""
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def near_names(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The function, which tells the nearest name it knows of a keyword that it does not know.
+
+    Raises: TypeError: such a keyword, before anything is done.
+    """
+    known = list(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        for name in kwargs:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                guess = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+                raise TypeError(f"{function.__name__}: unknown option {name!r}{guess}")
+        return function(*args, **kwargs)
+
+    return checked
 
 
 class Progress(Protocol):

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgesparse import targets
 from edgesparse.errors import PackageError
-from edgesparse.pipeline.arguments import Progress, silent
+from edgesparse.pipeline.arguments import Progress, near_names, silent
+from edgesparse.tables import Part, Report, Table, bytes_text
 from edgesparse.targets import Target
 
 INSTALLED = Path(__file__).parents[1] / "runtime_data"
@@ -40,8 +42,8 @@ class BoardFile:
     purpose: str
 
 
-@dataclass(frozen=True)
-class RuntimeReport:
+@dataclass(frozen=True, repr=False)
+class RuntimeReport(Report):
     """What was put into `folder`, for a system of `platform`."""
 
     target: str
@@ -49,7 +51,13 @@ class RuntimeReport:
     folder: Path
     files: tuple[BoardFile, ...]
 
+    def parts(self) -> Iterator[Part]:
+        """The files, and what each is for."""
+        yield Table(("file", "size", ""), [(f.name, bytes_text(f.size_bytes), f.purpose) for f in self.files])
+        yield f"{self.folder}: for {self.target}, Linux on {self.platform}"
 
+
+@near_names
 def runtime(target: str | Target, output: str | Path, *, progress: Progress = silent) -> RuntimeReport:
     """Put all that a board needs to run artifacts of `target` into a folder: program, Python package, libraries.
 

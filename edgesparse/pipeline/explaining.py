@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -27,6 +28,7 @@ from edgesparse.pipeline.pruning import Pruning, PruningOptions
 from edgesparse.pipeline.searching import Goal, SearchReport, settled
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import PAGE
+from edgesparse.tables import Note, Part, Report, Table, counts_text, shape_text, time_text
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ class FixedLayer:
     why: str
 
 
-@dataclass(frozen=True)
-class ExplainReport:
+@dataclass(frozen=True, repr=False)
+class ExplainReport(Report):
     """Every weighted layer's plan in the order of the graph; times are predicted for `threads`.
 
     `origin` says whether the calibration behind the times is "measured" or "estimated", `source` by what.
@@ -70,6 +72,38 @@ class ExplainReport:
     def predicted_us(self) -> float:
         """All layers with the kernels that were chosen."""
         return sum(plan.predicted_us for plan in self.layers)
+
+    def parts(self) -> Iterator[Part]:
+        """A row a layer, the sum of them, what pruning did, and what has no weights."""
+        rows = [
+            (
+                plan.layer,
+                plan.op,
+                shape_text((plan.m, plan.k, plan.n)),
+                density,
+                f"{plan.dense_us:.1f}",
+                f"{plan.sparse_us:.1f}",
+                break_even,
+                plan.choice,
+                plan.reason,
+            )
+            for plan in self.layers
+            for density, break_even in [plan.told()]
+        ]
+        rows += [(layer.layer, layer.op, "", "", "", "", "", "fixed", layer.why) for layer in self.fixed]
+        yield Table(("layer", "op", "MxKxN", "density", "dense us", "sparse us", "even", "choice", "why"), rows)
+        yield (
+            f"weighted layers: {time_text(self.predicted_us)} as chosen, {time_text(self.dense_us)} all dense; "
+            f"{self.threads} thread(s), predicted for {self.target} (calibration {self.origin}: {self.source})"
+        )
+        if self.search is not None:
+            yield from self.search.parts()
+        if self.pruning is not None:
+            yield from self.pruning.left()
+            yield from self.pruning.judged()
+        if self.other_ops:
+            yield f"without weights: {counts_text(self.other_ops)}"
+        yield from map(Note, self.notes)
 
 
 def explain(
@@ -99,11 +133,12 @@ def explain(
     device = target if isinstance(target, Target) else targets.load(target)
     if html:
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
+    wanted = Pruning.of(pruning, device.lanes)
     progress("reading the model")
     source = read(model, example_inputs, input_shapes, bind)
     source, _, input_shapes = framed(source, preprocess, input_shapes)
     goal = Goal.beside(Path(), model, device, threads, input_shapes)
-    chosen, found = settled(source, Pruning.of(pruning, device.lanes), goal, progress)
+    chosen, found = settled(source, wanted, goal, progress)
     pruned, zeros = apply_pruning(source, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     progress("predicting times")

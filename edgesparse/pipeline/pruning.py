@@ -313,4 +313,4 @@ def prune(
         ir.save(pruned, temporary)
     told = judged(report, source, pruned, wanted, progress)
     assert told is not None
-    return replace(told, search=found)
+    return replace(told, search=found, output=Path(output))

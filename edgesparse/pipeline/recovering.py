@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.errors import PruneError
-from edgesparse.pipeline.arguments import Examples, Progress, Source, silent
+from edgesparse.pipeline.arguments import Examples, Progress, Source, near_names, silent
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.pipeline.samples import Calibration, parted, samples
 from edgesparse.signatures import ONNX
+from edgesparse.tables import Part, Report
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 UNITS_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True)
-class RecoverReport:
+@dataclass(frozen=True, repr=False)
+class RecoverReport(Report):
     """What recovery reached: the error of outputs on samples held out before and after, in so many `steps`.
 
     `before` and `after` are the agreement of each output with the dense model's on those samples: nothing is fitted to
@@ -38,7 +39,14 @@ class RecoverReport:
     before: tuple[Agreement, ...]
     after: tuple[Agreement, ...]
 
+    def parts(self) -> Iterator[Part]:
+        """The error of outputs, and their agreement with the dense model's, before and after."""
+        yield f"{self.output}: error of outputs {self.error_before:.4f} -> {self.error_after:.4f} in {self.steps} steps"
+        yield from (f"before: {each}" for each in self.before)
+        yield from (f"after: {each}" for each in self.after)
 
+
+@near_names
 def recover(
     model: Source,
     output: str | Path,

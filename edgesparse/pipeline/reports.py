@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.plan import LayerPlan
+from edgesparse.tables import Note, Part, Report, Table, bytes_text, counts_text, shape_text, signature_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +30,8 @@ class WitnessReport:
     seconds: float
 
 
-@dataclass(frozen=True)
-class CompileReport:
+@dataclass(frozen=True, repr=False)
+class CompileReport(Report):
     """A compiled artifact; sizes in bytes, `density` over all weights of the model, `seconds` of compile time.
 
     `notes` are what its user should know of the model: sizes that were assumed, weights that are no numbers.
@@ -49,6 +51,23 @@ class CompileReport:
     witness: WitnessReport | None
     notes: tuple[str, ...]
 
+    def parts(self) -> Iterator[Part]:
+        """Sizes, how much runs sparse, what pruning did, and whether ONNX Runtime agrees."""
+        sparse = sum(layer.kernel == "sparse" for layer in self.layers)
+        yield f"{self.artifact}: {bytes_text(self.artifact_bytes)} for {self.target}, in {self.seconds:.1f} s"
+        yield f"{sparse} of {len(self.layers)} weighted layers run sparse; density {self.density:.3f} of all weights"
+        yield (
+            f"code {bytes_text(self.code_bytes)}, weights {bytes_text(self.weights_bytes)}, "
+            f"arena {bytes_text(self.arena_bytes)}, {self.steps} kernel calls"
+        )
+        if self.pruning is not None:
+            yield from self.pruning.left()
+            yield from self.pruning.judged()
+        if self.witness is not None:
+            seen = self.witness
+            yield f"against ONNX Runtime: import {seen.imported}, code {seen.code} ({seen.seconds:.1f} s)"
+        yield from map(Note, self.notes)
+
 
 @dataclass(frozen=True)
 class TensorSummary:
@@ -60,10 +79,11 @@ class TensorSummary:
     picture: str = ""
 
 
-@dataclass(frozen=True)
-class ArtifactSummary:
+@dataclass(frozen=True, repr=False)
+class ArtifactSummary(Report):
     """What an artifact holds; sizes in bytes. `manifest` says where it came from."""
 
+    file: str
     version: tuple[int, int]
     isa: str
     cpu_features: tuple[str, ...]
@@ -77,6 +97,29 @@ class ArtifactSummary:
     manifest: dict[str, Any]
     labels: tuple[str, ...] = ()
 
+    def parts(self) -> Iterator[Part]:
+        """Where the artifact came from, what runs it, what it takes and gives, and its layers."""
+        manifest = self.manifest
+        version = ".".join(map(str, self.version))
+        made_of = f"{manifest.get('model', '?')} for {manifest.get('target', '?')}"
+        yield f"{self.file}: artifact version {version}, {made_of}, by {manifest.get('producer', '?')}"
+        yield f"runs on {self.isa} with {', '.join(self.cpu_features) or 'any CPU'}"
+        yield f"kernel calls: {counts_text(self.ops)}"
+        yield signature_table(self.inputs, self.outputs)
+        if self.labels:
+            more = ", ..." if len(self.labels) > 3 else ""
+            yield f"{len(self.labels)} labels: {', '.join(self.labels[:3])}{more}"
+        sizes = ("code", "weights", "arena", "scratch")
+        yield ", ".join(f"{name} {bytes_text(getattr(self, f'{name}_bytes'))}" for name in sizes)
+        layers = manifest.get("layers", ())
+        rows = [
+            (row.get("name", "?"), row.get("kernel", "?"), row.get("density", "?"))
+            for row in (layers if isinstance(layers, list) else ())
+            if isinstance(row, dict)
+        ]
+        if rows:
+            yield Table(("layer", "kernel", "density"), rows)
+
 
 @dataclass(frozen=True)
 class Score:
@@ -86,17 +129,46 @@ class Score:
     score: float
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, repr=False)
+class Answer(Report):
     """What a run gave; `top` are its largest elements, `note` what was done to a picture so that it fits."""
 
     outputs: dict[str, np.ndarray]
     top: tuple[Score, ...]
     note: str | None = None
 
+    def summaries(self) -> dict[str, dict[str, object]]:
+        """Type, shape and range of each output."""
+        return {name: _summary(array) for name, array in self.outputs.items()}
 
-@dataclass(frozen=True)
-class VerifyReport:
+    def parts(self) -> Iterator[Part]:
+        """The largest elements, or else the range of each output."""
+        if self.note:
+            yield Note(self.note)
+        if self.top:
+            yield Table(("score", "label"), [(f"{each.score:.6g}", each.label) for each in self.top])
+            return
+        rows = [(name, *summary.values()) for name, summary in self.summaries().items()]
+        yield Table(("output", "type", "shape", "min", "mean", "max", "argmax"), rows)
+
+
+def _summary(array: np.ndarray) -> dict[str, object]:
+    numbers = (
+        {"min": float(array.min()), "mean": float(array.mean()), "max": float(array.max())}
+        if array.size
+        else dict.fromkeys(("min", "mean", "max"))
+    )
+    rounded = {key: None if value is None else float(f"{value:.5g}") for key, value in numbers.items()}
+    return {
+        "dtype": str(array.dtype),
+        "shape": shape_text(array.shape),
+        **rounded,
+        "argmax": int(array.argmax()) if array.size else None,
+    }
+
+
+@dataclass(frozen=True, repr=False)
+class VerifyReport(Report):
     """Agreement of an artifact with ONNX Runtime.
 
     `layers` compares the values between the kernels, in order of execution, in an artifact compiled so that they
@@ -112,3 +184,17 @@ class VerifyReport:
     def agrees(self) -> bool:
         """Whether all outputs agree."""
         return all(difference.agrees for difference in self.outputs)
+
+    def parts(self) -> Iterator[Part]:
+        """How far each output and layer is from ONNX Runtime's."""
+        rows = [
+            (kind, d.name, shape_text(d.shape), f"{d.max_error:.1e}", "agrees" if d.agrees else "DIFFERS", d.note)
+            for kind, differences in (("output", self.outputs), ("layer", self.layers))
+            for d in differences
+        ]
+        yield Table(("", "value", "shape", "max error", "", "note"), rows)
+        if self.note:
+            yield Note(self.note)
+        if self.first_divergence:
+            yield f"first layer that differs: {self.first_divergence}"
+        yield "the outputs agree" if self.agrees else "the outputs DIFFER"

@@ -6,11 +6,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse.errors import MeasureError
-from edgesparse.pipeline.arguments import Examples, Source, name_of, read_as_compiled
+from edgesparse.pipeline.arguments import Examples, Source, name_of, near_names, read_as_compiled
 from edgesparse.pipeline.reports import Answer, ArtifactSummary, Score, TensorSummary
 from edgesparse.signatures import ARTIFACT, kind_of
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edgesparse.program import TensorSpec
 
 
+@near_names
 def inspect(file: Source, *, example_inputs: Examples = None) -> ModelSummary | ArtifactSummary:
     """Describe a model or an artifact, whichever `file` is.
 
@@ -33,13 +35,14 @@ def inspect(file: Source, *, example_inputs: Examples = None) -> ModelSummary | 
     from edgesparse import frontend
 
     if not isinstance(file, str | Path) or not _is_artifact(Path(file)):
-        return frontend.describe(frontend.read(file, example_inputs))
+        return replace(frontend.describe(frontend.read(file, example_inputs)), model=name_of(file))
 
     from edgesparse.package.reader import read
 
     artifact = read(Path(file))
     program = artifact.program
     return ArtifactSummary(
+        file=str(file),
         version=artifact.version,
         isa=program.isa,
         cpu_features=program.cpu_features,
@@ -55,6 +58,7 @@ def inspect(file: Source, *, example_inputs: Examples = None) -> ModelSummary | 
     )
 
 
+@near_names
 def run(
     artifact: str | Path, inputs: Given = None, *, image: str | Path | None = None, threads: int = 1
 ) -> dict[str, np.ndarray]:
@@ -70,6 +74,7 @@ def run(
     return classify(artifact, inputs, image=image, top=0, threads=threads).outputs
 
 
+@near_names
 def classify(
     artifact: str | Path, inputs: Given = None, *, image: str | Path | None = None, top: int = 5, threads: int = 1
 ) -> Answer:
@@ -100,6 +105,7 @@ def _named(inputs: Given) -> dict[str, np.ndarray]:
     return dict(inputs)
 
 
+@near_names
 def bench(
     artifact: str | Path,
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from glob import escape
@@ -19,6 +19,7 @@ from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
 from edgesparse.pipeline.overrides import by_node
 from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning
 from edgesparse.pipeline.samples import parted, samples
+from edgesparse.tables import Part, Report, time_text
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class Goal:
         return cls(target, threads, input_shapes, folder / f"{name}.search", folder / f"{name}.pareto.json")
 
 
-@dataclass(frozen=True)
-class SearchReport:
+@dataclass(frozen=True, repr=False)
+class SearchReport(Report):
     """Densities by node that a search chose, and why; latencies in microseconds, for `threads`.
 
     Latencies are "measured" on this machine or "estimated". `loss` is that of the "outputs" on calibration samples, or
@@ -84,6 +85,19 @@ class SearchReport:
     def speedup(self) -> float:
         """Over the dense model, compiled alike."""
         return self.dense_us / self.latency_us
+
+    def parts(self) -> Iterator[Part]:
+        """The latency that was reached, the score where one was asked for, and what densities go by."""
+        asked = f", asked for {time_text(self.budget_us)}" if self.budget_us else ""
+        yield (
+            f"{self.origin} latency {time_text(self.latency_us)} with {self.threads} thread(s){asked}; "
+            f"dense {time_text(self.dense_us)} ({self.speedup:.2f}x)"
+        )
+        if self.candidates:
+            score = next(each.score for each in self.candidates if each.densities == self.densities)
+            yield f"score {score:.6g}, dense {self.candidates[0].score:.6g}; {', '.join(map(str, self.files))}"
+        if self.judged_by == "weights":
+            yield "without calibration samples, densities go by the error of the weights alone"
 
 
 def settled(
@@ -235,7 +249,7 @@ def _measure(goal: Goal, dense: Callable[[], ir.Model]) -> Callable[[ir.Model], 
             programs = {"dense": partial(first.run, feeds), "candidate": partial(second.run, feeds)}
             timed = measuring.interleave(programs, measuring.Schedule(SECONDS, turn=TURN))
             steps: dict[str, float] = defaultdict(float)
-            for step in second.profile(feeds, RUNS):
+            for step in second.profile(feeds, repeat=RUNS):
                 steps[step.name] += float(np.percentile(step.times_us, 10))
         return search.Measured(timed["candidate"].p10_us, timed["dense"].p10_us, steps)
 

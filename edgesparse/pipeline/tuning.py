@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,12 @@ from edgesparse import calibration, targets
 from edgesparse.calibration import Calibration
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import content
-from edgesparse.pipeline.arguments import Progress, silent
+from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.pipeline.compiling import producer
 from edgesparse.pipeline.files import require_writable, written
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import ARTIFACT, CALIBRATION
+from edgesparse.tables import Part, Report
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from edgesparse.schedule import Experiment, Fit
 
 
-@dataclass(frozen=True)
-class TuneReport:
+@dataclass(frozen=True, repr=False)
+class TuneReport(Report):
     """What `tune` wrote to `file`: a calibration, or the artifact that measures (then `calibration` is None).
 
     `within_20_percent` is the share of the experiments that the calibration predicts that well.
@@ -41,7 +42,18 @@ class TuneReport:
     calibration: Calibration | None = None
     within_20_percent: float | None = None
 
+    def parts(self) -> Iterator[Part]:
+        """The file, and what it is good for."""
+        if self.within_20_percent is None:
+            yield f"{self.file}: {self.experiments} measurements; on the device: esrun {self.file.name} --tune"
+            return
+        yield (
+            f"{self.file}: calibration of {self.target} from {self.experiments} measurements; "
+            f"it predicts {self.within_20_percent:.0%} of them within 20 %"
+        )
 
+
+@near_names
 def tune(
     target: str | Target = targets.HOST,
     output: str | Path | None = None,

@@ -12,7 +12,7 @@ from edgesparse import targets
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import said
 from edgesparse.pipeline.applying import apply_pruning
-from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, read_as_compiled, silent
+from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, near_names, read_as_compiled, silent
 from edgesparse.pipeline.compiling import digest, lowered, normalised
 from edgesparse.pipeline.pruning import Pruning
 from edgesparse.pipeline.reports import VerifyReport
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edgesparse.measure import Difference, Given
 
 
+@near_names
 def verify(
     artifact: str | Path,
     model: Source,

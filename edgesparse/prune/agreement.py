@@ -28,6 +28,14 @@ class Agreement:
     cosine: float | None
     relative_error: float | None
 
+    def __str__(self) -> str:
+        found = [
+            "" if self.top1 is None else f"the same answer in {self.top1:.1%}",
+            "" if self.cosine is None else f"cosine {self.cosine:.4f}",
+            "" if self.relative_error is None else f"relative error {self.relative_error:.3f}",
+        ]
+        return f"{self.output} against dense, {self.samples} samples held out: {', '.join(filter(None, found))}"
+
 
 def compare_outputs(dense: ir.Model, pruned: ir.Model, arrays: Mapping[str, np.ndarray]) -> tuple[Agreement, ...]:
     """Compare all outputs of two models with the same inputs.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from edgesparse.errors import first_few
 from edgesparse.prune.agreement import Agreement
+from edgesparse.tables import Note, Part, Report, Table, shape_text
+
+NAMES_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,8 @@ class GroupReport:
     note: str | None
 
 
-@dataclass(frozen=True)
-class ShrunkReport:
+@dataclass(frozen=True, repr=False)
+class ShrunkReport(Report):
     """What was asked for and what became of every group; parameters and MACs are of all weighted layers at batch 1."""
 
     asked: float
@@ -76,9 +82,21 @@ class ShrunkReport:
         """Share of the MACs that is gone."""
         return 1.0 - self.macs_after / max(1, self.macs_before)
 
+    def parts(self) -> Iterator[Part]:
+        """What was taken out of which groups."""
+        rows = [
+            (row.name, row.kind, f"{row.size_before} -> {row.size_after}", str(len(row.layers)), row.note or "")
+            for row in self.groups
+        ]
+        yield Table(("group", "kind", "size", "layers", "note"), rows)
+        yield (
+            f"{self.macs_after:,} of {self.macs_before:,} multiply-accumulates are left ({self.removed:.1%} gone, "
+            f"{self.asked:.1%} asked for), {self.parameters_after:,} of {self.parameters_before:,} weights"
+        )
 
-@dataclass(frozen=True)
-class PruneReport:
+
+@dataclass(frozen=True, repr=False)
+class PruneReport(Report):
     """All layers with weights, and what was asked for; `density` is None where it was asked for by layer.
 
     `others` are weights that no method prunes, such as recurrent ones, each with a note that says why.
@@ -86,7 +104,8 @@ class PruneReport:
     nobody knows where there are none.
 
     `search` says how densities were found, where a budget of latency or accuracy was asked for.
-    `shrunk` says what was taken out before; where nothing else was asked for, `layers` is empty.
+    `shrunk` says what was taken out before; where nothing else was asked for, `layers` is empty. `output` is the file
+    that was written, if any was.
     """
 
     density: float | None
@@ -99,6 +118,7 @@ class PruneReport:
     others: tuple[LayerReport, ...] = ()
     agreement: tuple[Agreement, ...] = ()
     warning: str | None = None
+    output: Path | None = None
 
     @property
     def prunable_density(self) -> float:
@@ -110,6 +130,47 @@ class PruneReport:
     def model_density(self) -> float:
         """Density after pruning over all layers with weights."""
         return sum(row.nnz_after for row in self.layers) / max(1, sum(row.size for row in self.layers))
+
+    def parts(self) -> Iterator[Part]:
+        """What is left of which groups and layers, and how near the outputs are to the dense model's."""
+        if self.shrunk is not None:
+            yield from self.shrunk.parts()
+        if self.layers or self.shrunk is None:
+            yield from self._layers()
+        if self.output is not None:
+            yield f"written: {self.output}"
+        yield from self.judged()
+
+    def _layers(self) -> Iterator[Part]:
+        rows = [
+            (
+                layer.node,
+                layer.op,
+                shape_text(layer.shape),
+                f"{layer.density_after:.3f}",
+                "" if layer.output_error is None else f"{layer.output_error:.1e}",
+                layer.note or "",
+            )
+            for layer in (*self.layers, *self.others)
+        ]
+        yield Table(("layer", "op", "weight", "density", "error", "note"), rows)
+        yield f"density {self.prunable_density:.3f} of the prunable layers, {self.model_density:.3f} of all"
+
+    def judged(self) -> Iterator[Part]:
+        """How densities were found, and how near the outputs are to the dense model's, or that nobody knows."""
+        if self.search is not None:
+            yield from self.search.parts()
+        yield from map(str, self.agreement)
+        yield from (Note(line, warning=True) for line in (self.warning or "").splitlines())
+
+    def left(self) -> Iterator[Part]:
+        """Which weights were not pruned, by the reason."""
+        reasons: dict[str, list[str]] = defaultdict(list)
+        for row in (*self.layers, *self.others):
+            if not row.prunable:
+                reasons[row.note or ""].append(row.node)
+        for reason, nodes in reasons.items():
+            yield f"not pruned: {first_few(nodes, NAMES_SHOWN)} ({reason})"
 
 
 def with_gains(report: PruneReport, gains: Mapping[str, float]) -> PruneReport:

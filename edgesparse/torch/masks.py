@@ -17,10 +17,11 @@ from edgesparse.prune.allocation import ALLOCATIONS, Layer
 from edgesparse.prune.choose import checked_density
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.sparsity.patterns import parse_pattern
+from edgesparse.tables import Part, Report, Table, shape_text
 from edgesparse.torch.weights import NAMES_SHOWN, find_weights
 
 
-class Masks:
+class Masks(Report):
     """One mask for every prunable weight of `module`, true where a weight may be nonzero; at first all of them.
 
     Args:
@@ -81,6 +82,12 @@ class Masks:
     def magnitude(self, name: str) -> np.ndarray:
         """Absolute values of the weight `name` [M, K]."""
         return magnitude(self.weights[name].to_matrix(_wide(self.parameter(name))))
+
+    def parts(self) -> Iterator[Part]:
+        """A row a weight, and the density of all."""
+        rows = [(name, shape_text(self.weights[name].shape), f"{share:.3f}") for name, share in self.densities.items()]
+        yield Table(("weight", "shape", "density"), rows)
+        yield f"density {self.density:.3f} of the prunable weights; {len(self.dense)} others stay as they are"
 
     @property
     def density(self) -> float:

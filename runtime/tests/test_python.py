@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -124,6 +125,22 @@ def test_profile_times_every_step(model, sample):
         ("sum", "ReduceSum", "row_sum"),
     ]
     assert all(len(step.times_us) == 4 and step.median_us > 0 for step in timings)
+
+
+def test_profile_takes_what_run_takes(model, sample):
+    arrays = [sample.inputs[tensor.name] for tensor in model.inputs]
+
+    for given in (arrays, [arrays], [tuple(arrays)], [sample.inputs]):
+        assert_matches(model.run(*given), sample)
+        assert len(model.profile(*given, repeat=1)) == 3
+
+
+def test_a_model_shows_what_it_takes_and_gives(model):
+    inputs = ", ".join(f"{t.name} {t.dtype}[{', '.join(map(str, t.shape))}]" for t in model.inputs)
+
+    assert re.fullmatch(rf"<Model of \d+ bytes: {re.escape(inputs)} -> .+>", repr(model))
+    model.close()
+    assert "bytes, closed:" in repr(model)
 
 
 def test_closed_model_says_so(model, sample):

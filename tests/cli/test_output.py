@@ -14,7 +14,7 @@ import pytest
 from edgesparse import targets
 from edgesparse.cli.app import app
 from edgesparse.cli.command import SECTIONS, Command
-from edgesparse.cli.output import table
+from edgesparse.tables import Table
 from tests.cli.models import classifier
 
 NAME = "/model/encoder/layers.11/attention/self/query/MatMul_quantized_weights"
@@ -24,7 +24,7 @@ NAME = "/model/encoder/layers.11/attention/self/query/MatMul_quantized_weights"
 def test_lines_fit_the_width_and_long_texts_lose_their_middle(width):
     rows = [(NAME, "MatMul", 123456, "dense: sparse is predicted 3 % faster, within the error"), ("x", "y", 1, "z")]
 
-    lines = table(("layer", "op", "weights", "why"), rows, width).splitlines()
+    lines = Table(("layer", "op", "weights", "why"), rows).text(width).splitlines()
 
     assert max(map(len, lines)) <= width
     assert lines[1].split()[0] == NAME or re.fullmatch(r"/mod.*….*ts", lines[1].split()[0])
@@ -32,8 +32,8 @@ def test_lines_fit_the_width_and_long_texts_lose_their_middle(width):
 
 
 def test_lines_as_long_as_needed_reach_a_pipe():
-    assert NAME in table(("layer",), [(NAME,)])
-    assert table(("a", "b"), [("x", 1), ("yy", 22)]).splitlines() == ["a    b", "x    1", "yy  22"]
+    assert NAME in Table(("layer",), [(NAME,)]).text()
+    assert Table(("a", "b"), [("x", 1), ("yy", 22)]).text().splitlines() == ["a    b", "x    1", "yy  22"]
 
 
 def commands() -> list[tuple[str, click.Command]]:

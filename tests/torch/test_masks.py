@@ -27,6 +27,14 @@ OPTIMIZERS = {
 }
 
 
+def test_masks_show_what_is_left_of_which_weights():
+    masks = Masks(perceptron())
+    masks.prune(0.5)
+
+    assert all(f"{name} " in str(masks) for name in masks)
+    assert f"density {masks.density:.3f} of the prunable weights" in masks._repr_html_()
+
+
 def test_uniform_pruning_masks_what_torch_masks():
     judge, masks = convnet(), Masks(convnet())
 

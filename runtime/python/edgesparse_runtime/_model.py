@@ -28,6 +28,9 @@ class Tensor:
     shape: tuple[int, ...]
     picture: str = ""  # of an input that takes frames: "rgb", "bgr", "grey", "rgb-planes" or "bgr-planes"
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"
+
 
 @dataclass(frozen=True)
 class StepTiming:
@@ -43,6 +46,9 @@ class StepTiming:
     def median_us(self) -> float:
         """The median over the runs, in microseconds."""
         return float(np.median(self.times_us))
+
+
+Arrays = np.ndarray | Mapping[str, np.ndarray] | Sequence[np.ndarray]
 
 
 class Model:
@@ -70,6 +76,7 @@ class Model:
         _models.add(self)
         if not isinstance(threads, int) or not 1 <= threads <= 64:
             raise EdgesparseRuntimeError(f"threads: got {threads!r}, expected 1 to 64", "ES_ERR_ARGUMENT")
+        self._name = f"of {len(artifact)} bytes" if isinstance(artifact, bytes) else os.fspath(artifact)
         self._artifact = artifact if isinstance(artifact, bytes) else None  # used in place
         self._open(artifact, _library.OPEN_VERIFY_WEIGHTS if verify_weights else 0)
         try:
@@ -84,6 +91,10 @@ class Model:
         lib = _library.library()
         self._inputs = tuple(map(_tensor, self._describe(lib.es_model_input, _library.TensorInfo)))
         self._outputs = tuple(map(_tensor, self._describe(lib.es_model_output, _library.TensorInfo)))
+
+    def __repr__(self) -> str:
+        takes, gives = (", ".join(map(str, tensors)) for tensors in (self._inputs, self._outputs))
+        return f"<Model {self._name}{'' if self._session else ', closed'}: {takes} -> {gives}>"
 
     def _open(self, artifact: str | os.PathLike[str] | bytes, flags: int) -> None:
         lib = _library.library()
@@ -145,27 +156,30 @@ class Model:
         labels = self.labels
         return [(labels[at] if labels else str(at), float(scores[at])) for at in order]
 
-    def run(self, *arrays: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, *arrays: Arrays) -> dict[str, np.ndarray]:
         """Run the model once.
 
         Args:
-            arrays: a mapping from input names to arrays, or the arrays in the order of `inputs`. Where an input takes
-                a picture, its array is the frame as the camera gives it.
+            arrays: a mapping from input names to arrays, or the arrays in the order of `inputs`, also as one list.
+                Where an input takes a picture, its array is the frame as the camera gives it.
 
         Raises:
             EdgesparseRuntimeError: a name, dtype or shape is not the model's.
         """
         return self._run(self._arrange(arrays), None)
 
-    def profile(self, inputs: Mapping[str, np.ndarray] | Sequence[np.ndarray], repeat: int = 10) -> list[StepTiming]:
+    def profile(self, *arrays: Arrays, repeat: int = 10) -> list[StepTiming]:
         """Run the model once unmeasured and then `repeat` times, and time every step.
+
+        Args:
+            arrays: as for `run`.
 
         Raises:
             EdgesparseRuntimeError: a name, dtype or shape is not the model's.
         """
         if repeat < 1:
             raise EdgesparseRuntimeError(f"repeat: got {repeat}, expected 1 or more", "ES_ERR_ARGUMENT")
-        arranged = self._arrange((inputs,) if isinstance(inputs, Mapping) else tuple(inputs))
+        arranged = self._arrange(arrays)
         self._run(arranged, None)
         times_ns = np.zeros((repeat, self._info.step_count), np.uint64)
         for row in times_ns:
@@ -187,6 +201,8 @@ class Model:
             if set(given) != set(names):
                 raise _misfit(f"inputs: got the names {sorted(given)}, expected {names}")
             arrays = tuple(given[name] for name in names)
+        elif len(arrays) == 1 and isinstance(arrays[0], list | tuple):
+            arrays = tuple(arrays[0])
         if len(arrays) != len(names):
             raise _misfit(f"inputs: got {len(arrays)} arrays, expected {len(names)}: {', '.join(names)}")
         return [_fit(array, tensor) for array, tensor in zip(arrays, self._inputs, strict=True)]
