@@ -107,8 +107,9 @@ def judged(
     _, held_out = parted(samples(pruning.calibration))
     if held_out is None:
         return replace(report, warning=UNSEEN if pruning.calibration is None else TOO_FEW)
-    progress("comparing with the dense model")
-    return replace(report, agreement=compare_outputs(dense, pruned, held_out))
+    told = partial(progress, "comparing with the dense model")
+    told()
+    return replace(report, agreement=compare_outputs(dense, pruned, held_out, told))
 
 
 def _check_onnx(model: ir.Model, stage: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +110,8 @@ def recovered(
     progress("recovering")
     seen, held_out = parted(given)
     assert seen is not None
-    options: dict[str, Any] = {"seconds": parse_time(time), "seed": seed, "augment": augment, "progress": progress}
-    return fitted(sparse, dense, seen, held_out=held_out, **options)
+    options: dict[str, Any] = {"seconds": parse_time(time), "seed": seed, "augment": augment}
+    return fitted(sparse, dense, seen, held_out=held_out, progress=partial(progress, "recovering"), **options)
 
 
 def check_recover(time: str, augment: Sequence[str]) -> None:

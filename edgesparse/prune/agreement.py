@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,21 +37,30 @@ class Agreement:
         return f"{self.output} against dense, {self.samples} samples held out: {', '.join(filter(None, found))}"
 
 
-def compare_outputs(dense: ir.Model, pruned: ir.Model, arrays: Mapping[str, np.ndarray]) -> tuple[Agreement, ...]:
+def compare_outputs(
+    dense: ir.Model,
+    pruned: ir.Model,
+    arrays: Mapping[str, np.ndarray],
+    progress: Callable[[float], None] = lambda share: None,
+) -> tuple[Agreement, ...]:
     """Compare all outputs of two models with the same inputs.
 
-    Args: arrays: samples by input name, as `check_samples` wants them.
+    Args:
+        arrays: samples by input name, as `check_samples` wants them.
+        progress: called with the share of the samples that are compared.
 
     Raises: PruneError: the samples do not fit, or ONNX Runtime cannot run a model on them.
     """
     samples = check_samples(dense, arrays)
     names = [str(value.name) for value in dense.graph.outputs]
     sums = {name: _Sums() for name in names}
+    done = 0
     try:
         with reference.Session(dense, names, threads=0) as one, reference.Session(pruned, names, threads=0) as other:
             for feeds in samples.feeds(BATCH):
                 exact, found = one.run(feeds), other.run(feeds)
                 count = len(next(iter(feeds.values()))) if samples.batchable else 1
+                progress((done := done + count) / len(samples))
                 for name in exact.keys() & found.keys():
                     sums[name].add(exact[name], found[name], count)
     except OnnxRuntimeError as err:

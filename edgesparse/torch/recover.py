@@ -51,7 +51,7 @@ def recover(
     seconds: float = 120.0,
     seed: int = 0,
     augment: Sequence[str] = (),
-    progress: Callable[[str], object] = lambda line: None,
+    progress: Callable[[float], object] = lambda share: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Recovered:
     """Fit the weights that are not zero, and the biases, to what the dense network computes.
@@ -68,6 +68,7 @@ def recover(
             that it made. By default an eighth of `calibration`.
         seconds: how long it may take, by `clock`.
         augment: names in AUGMENTATIONS: what is done to inputs of four axes before both networks see them.
+        progress: called with the share of the time that is over.
 
     Raises: PruneError: the models are not of one network, an operator has no torch function or gives something else
         than in ONNX Runtime, or the samples do not fit.
@@ -91,7 +92,7 @@ def recover(
         if share >= checks / CHECKS:
             checks += 1
             best = best.or_else(fit.held_out(batches), trained)
-            progress(f"recovering: {share:.0%}, error of outputs {best.error:.4f} of {before:.4f}")
+            progress(share)
     best = best.or_else(fit.held_out(batches), trained)
     return Recovered(_with(sparse, best.state), before, best.error, steps)
 
