@@ -119,7 +119,7 @@ def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], sec
     seen, held_out = parted(samples)
     assert seen is not None
     pruned = one_shot(model, name, seen)
-    options: dict[str, Any] = {"seconds": seconds, "augment": AUGMENT, "clock": time.process_time, "progress": say}
+    options: dict[str, Any] = {"seconds": seconds, "augment": AUGMENT, "clock": time.process_time}
     return recover(pruned, model, seen, held_out=held_out, **options).model
 
 
