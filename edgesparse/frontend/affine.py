@@ -299,7 +299,8 @@ def _write_out(graph: ir.Graph, chain: Chain) -> None:
         found = _affine(node)
         assert found is not None
         source, affine = found
-        idle = (affine.scale == 1).all() and (affine.shift == 0).all()
+        adds = node.op_type in ("Add", "Sub") and not np.signbit(affine.shift).all()  # 0, which makes 0 of -0
+        idle = (affine.scale == 1).all() and (affine.shift == 0).all() and not adds
         if idle or node.op_type == "BatchNormalization":
             _emit(graph, Chain(source, (node,), affine), affine)
 

@@ -32,6 +32,8 @@ def bound(model: ir.Model, bind: Bindings) -> ir.Model:
 
     Raises: FrontendError: unknown name, a value that the input cannot take, or one of over 65,536 elements.
     """
+    if not isinstance(bind, Mapping):
+        raise FrontendError(f"bind: got {bind!r}, expected values by the names of inputs, such as {{'sr': 16000}}")
     model = model.clone()
     graph = model.graph
     inputs = {value.name or "": value for value in graph.inputs if value.name not in graph.initializers}
@@ -53,6 +55,7 @@ def _array(value: ir.Value, given: Any) -> np.ndarray:
         raise FrontendError(f"input {value.name!r} is no tensor, and cannot be bound")
     try:
         array = _read(value, given) if isinstance(given, str) else np.asarray(given)
+        array = array.astype(np.float64) if array.dtype.kind == "U" else array
     except ValueError as err:  # lists of different lengths
         raise FrontendError(f"input {value.name!r} cannot be bound: {err}") from err
     wanted = value.dtype.numpy()

@@ -17,8 +17,9 @@ STANDARD = "ai.onnx"
 def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` with what it means written as the standard wants it; `model` itself where it is so already.
 
-    The standard domain has its empty name, nodes come in order, dimensions below zero are unknown, and outputs without
-    a type have the one that inference finds. A function under the name of an operator of the standard is left out.
+    The standard domain has its empty name, the graph has one, nodes come in order, dimensions below zero are unknown,
+    and outputs without a type have the one that inference finds. A function under the name of an operator of the
+    standard is left out.
     """
     if not _wants_repair(model):
         return model
@@ -27,6 +28,7 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
     imports = dict.fromkeys((_domain(entry.domain), entry.version) for entry in copy.opset_import)
     del copy.opset_import[:]
     copy.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in imports)
+    copy.graph.name = copy.graph.name or "graph"
     for graph in all_graphs(copy.graph):
         for value in (*graph.input, *graph.output, *graph.value_info):
             for size in value.type.tensor_type.shape.dim:
@@ -50,6 +52,8 @@ def _wants_repair(model: onnx.ModelProto) -> bool:
     if _hidden(model):
         return True
     graphs = list(all_graphs(model.graph))
+    if not model.graph.name:
+        return True
     values = (value for graph in graphs for value in (*graph.input, *graph.output, *graph.value_info))
     if any(size.dim_value < 0 for value in values for size in value.type.tensor_type.shape.dim):
         return True

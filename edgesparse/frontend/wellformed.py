@@ -95,6 +95,9 @@ def _require_signature(graph: GraphProto, where: str) -> None:
             if got is not None:
                 remedy = _without(graph, value) if kind == "output" else "leave it out of the model"
                 raise FrontendError(f"{where}: {kind} {value.name!r}: got {got}, expected a tensor; remedy: {remedy}")
+            if kind == "input" and not value.type.tensor_type.HasField("shape"):
+                expected = "as many dimensions as it has, named or numbers, such as [batch, 3, 224, 224]"
+                raise FrontendError(f"{where}: input {value.name!r}: got no shape, expected {expected}")
 
 
 def _not_tensor(kind: TypeProto) -> str | None:

@@ -177,9 +177,12 @@ def _pictured(spec: TensorSpec, frames: Mapping[str, Frame]) -> TensorSpec:
 
 
 def _values(source: ir.Model, bind: Bindings | None) -> dict[str, Any]:
-    """What inputs are bound to, for the manifest."""
+    """What inputs are bound to, for the manifest; as texts where a number is none that JSON knows."""
+    import numpy as np
+
     constants = {name: source.graph.initializers[name].const_value for name in bind or ()}
-    return {name: tensor.numpy().tolist() for name, tensor in constants.items() if tensor is not None}
+    arrays = {name: tensor.numpy() for name, tensor in constants.items() if tensor is not None}
+    return {name: (array if np.isfinite(array).all() else array.astype(str)).tolist() for name, array in arrays.items()}
 
 
 def default_output(model: Source, target: Target) -> Path:

@@ -183,6 +183,8 @@ class Pruning:
 
         _require_known(options)
         given: dict[str, Any] = dict(options)
+        if isinstance(given.get("skip"), str):
+            given["skip"] = (given["skip"],)
         if given.get("multiple") is None:
             given["multiple"] = lanes
         if given.get("method") is None:

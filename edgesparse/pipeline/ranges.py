@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx_ir as ir
 
 from edgesparse.nodes import constant, shape_of
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 SMALL = 3
 """Integers that nothing bounds are no larger: tables, masks and lengths that nobody sees hold such."""
@@ -37,6 +34,8 @@ class Range:
         ends = sorted(((self.low - shift) / factor, (self.high - shift) / factor))
         return Range(ends[0], ends[1])
 
+
+INTEGERS = frozenset(kind for kind in ir.DataType if kind.is_integer())
 
 JOINING = frozenset({"Concat", "Max", "Min", "Where"})
 """Operators whose results are values of all operands."""
@@ -97,6 +96,8 @@ def _of_use(node: ir.Node, at: int, found: Mapping[ir.Value, Range | None]) -> R
         return Range(1, SMALL)
     if node.op_type == "Pow" and at == 1:
         return Range(0, SMALL)
+    if node.op_type == "Pow" and node.outputs[0].dtype in INTEGERS:
+        return _base_of(node)
     if node.op_type == "BitShift" and at == 1:
         return Range(0, 7)
     after = found.get(node.outputs[0]) if node.outputs else None
@@ -118,6 +119,14 @@ def _of_use(node: ir.Node, at: int, found: Mapping[ir.Value, Range | None]) -> R
             return after.before(1.0 / scalar, 0.0) if scalar and at == 0 else None
         case _:
             return None
+
+
+def _base_of(power: ir.Node) -> Range:
+    """Numbers whose power is an integer of its type: those beyond, runtimes cut off as they like."""
+    limits = np.iinfo(power.outputs[0].dtype.numpy())  # type: ignore[union-attr]
+    exponent = _other(power, 0)
+    largest = float(int(limits.max ** (1 / max(SMALL if exponent is None else exponent, 1.0))))
+    return Range(-largest if limits.min else 0.0, largest)
 
 
 def _other(node: ir.Node, at: int) -> float | None:

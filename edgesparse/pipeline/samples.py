@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from edgesparse.errors import PruneError
-from edgesparse.inputs import arrays
+from edgesparse.inputs import arrays, said
 
 EXPECTED = "an .npz file with calibration samples by input name"
 SHARE_HELD_OUT, LEAST_HELD_OUT = 5, 32
@@ -18,10 +18,20 @@ Calibration: TypeAlias = str | Path | Mapping[str, Any] | None
 def samples(calibration: Calibration) -> Mapping[str, Any] | None:
     """Calibration samples by input name, from an .npz file where it is one.
 
-    Raises: PruneError: the file cannot be read.
+    Raises: PruneError: the file cannot be read, or it is neither.
     """
-    if calibration is None or isinstance(calibration, Mapping):
-        return calibration
+    import numpy as np
+
+    if calibration is None:
+        return None
+    if isinstance(calibration, Mapping):
+        try:
+            return {name: np.asarray(array) for name, array in calibration.items()}
+        except ValueError as err:  # lists of different lengths
+            raise PruneError(f"calibration: {said(err)}") from err
+    if not isinstance(calibration, str | Path):
+        got = type(calibration).__name__
+        raise PruneError(f"calibration: got {got}, expected arrays by the names of inputs, or {EXPECTED}")
     loaded = arrays(Path(calibration), PruneError, EXPECTED)
     if not isinstance(loaded, Mapping):
         raise PruneError(f"{calibration}: got one array without a name, expected {EXPECTED}")

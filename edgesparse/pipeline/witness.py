@@ -18,12 +18,12 @@ from edgesparse.errors import MeasureError, OnnxRuntimeError, WitnessError
 from edgesparse.nodes import called, dtype_of, shape_of
 from edgesparse.pipeline.reports import WitnessReport
 from edgesparse.pipeline.samples import first_of
+from edgesparse.pipeline.unsteady import is_rounding, moved_outputs
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx_ir as ir
 
-    from edgesparse.measure import Difference
     from edgesparse.program import Program
 
 AGREES = "agrees"
@@ -44,9 +44,6 @@ CHOOSING = (
 )
 """Operators for which no standard tells what they choose among numbers and NaN."""
 
-MOVES = 8
-"""How often the inputs are moved by one unit in their last place, where outputs differ."""
-
 Arrays = Mapping[str, "np.ndarray"]
 
 
@@ -63,7 +60,7 @@ def witness(judged: Judged, program: Program) -> WitnessReport:
     """Compare what the user's model, its normal form and the compiled program compute.
 
     Raises: WitnessError: an output differs by more than `verify` tolerates, and by more than it does when the inputs
-        move by one unit in their last place.
+        or the weights move by one unit in their last place.
     """
     started = time.perf_counter()
     size = program.arena_bytes
@@ -135,7 +132,7 @@ class _Witness:
             raise WitnessError(f"{what} does not run ({err}): this is our fault, please report it") from err
         differences = measure.compare_all(actual, self.expected)
         for difference in differences:
-            if not difference.agrees and not self._as_unsteady(difference, actual):
+            if not difference.agrees and not self._is_rounding(difference.name, actual):
                 if (undefined := self._undefined()) is not None:
                     return f"not judged: {undefined}", 0.0
                 raise WitnessError(
@@ -159,18 +156,10 @@ class _Witness:
         values = {**self.feeds, **computed}
         return next(filter(None, (_what_is_undefined(node, values[name]) for node, name in read.items())), None)
 
-    def _as_unsteady(self, difference: Difference, actual: Arrays) -> bool:
-        """Whether an output differs by no more than it does when the inputs move by one unit in their last place."""
-        import numpy as np
-
-        name = difference.name
-        expected, got = self.expected[name], actual.get(name)
-        if got is None or got.shape != expected.shape or got.dtype != expected.dtype:
-            return False
-        moved = [self._run(_moved(self.feeds, seed))[name] for seed in range(MOVES)]
-        with np.errstate(invalid="ignore", over="ignore"):
-            spread = max(_distance(each, expected) for each in moved)
-            return _distance(got, expected) <= spread
+    def _is_rounding(self, name: str, actual: Arrays) -> bool:
+        """Whether an output differs by no more than it does when inputs or weights move a little."""
+        moved = moved_outputs(self._run, self._judged.model, self.feeds, [name])
+        return is_rounding(actual.get(name), self.expected[name], (outputs[name] for outputs in moved))
 
 
 def _may_be_undefined(node: ir.Node) -> bool:
@@ -192,28 +181,6 @@ def _what_is_undefined(node: ir.Node, operand: np.ndarray) -> str | None:
     limits = np.iinfo(to)
     held = (operand.astype(np.float64) > limits.min - 1) & (operand.astype(np.float64) < limits.max + 1)
     return None if held.all() else f"{who} casts numbers that {to} does not hold"
-
-
-def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference; infinite where only one is a number."""
-    import numpy as np
-
-    apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    apart = np.where((a == b) | ((a != a) & (b != b)), 0.0, apart)
-    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
-
-
-def _moved(feeds: Arrays, seed: int) -> dict[str, np.ndarray]:
-    """Every floating-point number moved to one of its neighbours, or not."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-
-    def moved(array: np.ndarray) -> np.ndarray:
-        there = (array + rng.integers(-1, 2, array.shape)).astype(array.dtype)
-        return np.asarray(np.nextafter(array, there))  # numpy makes a number of an array without dimensions
-
-    return {name: moved(array) if array.dtype.kind == "f" else array for name, array in feeds.items()}
 
 
 def _first(given: Mapping[str, Any], normal: ir.Model) -> dict[str, np.ndarray]:

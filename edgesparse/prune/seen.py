@@ -71,13 +71,21 @@ def _reads(
     """The layers of each tensor as samples see them, and of which tensors they do not."""
     reads: dict[str, list[Read]] = {}
     unseen: dict[str, str | None] = {}
+    forms = {ref.tensor: _form(ref) for ref in reversed(refs)}
     for ref in refs:
         found = read_of(ref, graph, kept)
+        if _form(ref) != forms[ref.tensor]:
+            found = f"{ref.node} reads it as another matrix"
         if isinstance(found, str):
             unseen[ref.tensor] = f"by magnitude: {found}"
         else:
             reads.setdefault(ref.tensor, []).append(found)
     return {tensor: of for tensor, of in reads.items() if tensor not in unseen}, unseen
+
+
+def _form(ref: WeightRef) -> tuple[object, ...]:
+    """How the stored tensor becomes the matrix of a layer."""
+    return ref.layout, ref.view, ref.group, ref.m, ref.k
 
 
 def store(value: ir.Value, array: np.ndarray) -> None:

@@ -43,6 +43,7 @@ typedef struct artifact {
 
 static region regions[PLACEMENTS][MAX_REGIONS];
 static size_t region_counts[PLACEMENTS];
+static uint8_t surroundings[PLACEMENTS] = {0xCD, 0xFF}; /* of regions that are made from now on */
 static size_t page_bytes;
 static const char *running = "no step"; /* what a signal is about */
 
@@ -138,7 +139,7 @@ static inline region *find_region(const artifact *of, uint32_t space, size_t off
     }
     require(region_counts[placement] < MAX_REGIONS, "too many operands");
     region *const made = &all[region_counts[placement]++];
-    const uint8_t around = placement == 0 ? 0xCD : 0xFF;
+    const uint8_t around = surroundings[placement];
     *made = (region){space, offset, size, around, between_guards(size, placement == 1, around)};
     if (is_constant(made)) {
         fill(made, of);

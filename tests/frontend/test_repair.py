@@ -52,7 +52,11 @@ def no_types(proto: onnx.ModelProto) -> None:
         value.ClearField("type")
 
 
-DEFECTS = [reversed_nodes, long_domain, negative_sizes, no_types]
+def no_name(proto: onnx.ModelProto) -> None:
+    proto.graph.name = ""
+
+
+DEFECTS = [no_name, reversed_nodes, long_domain, negative_sizes, no_types]
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def cpu_seconds(chain: Chain, count: int) -> float:
     return used.ru_utime + used.ru_stime
 
 
-SAMPLE = ("Max float32 linked", "Mod int64 linked", "Pow int64 linked")
+SAMPLE = ("Acosh float32", "Max float32 linked", "Mod int64 linked", "Pow int64 linked")
 
 
 def marked() -> list[Any]:

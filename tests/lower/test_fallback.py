@@ -243,6 +243,53 @@ def test_running_sums_of_half_precision_are_kept_in_single(said: str) -> None:
     np.testing.assert_array_equal(run_calls(lowered(model), feeds)["y"], judged(model, feeds)["y"])
 
 
+SIGNS = """g (float[4] x) => (float[4] a, float[4] b, float[4] c, float[4] d) <float none = {0}, float half = {0.5}> {
+    p = Add(x, none) a = Reciprocal(p) q = Add(none, x) b = Reciprocal(q) r = Pow(x, half) c = Reciprocal(r)
+    s = Elu(x) d = Reciprocal(s) }"""
+
+
+def test_the_sign_of_zero_is_the_one_that_arithmetic_gives() -> None:
+    model, feeds = parsed(SIGNS), {"x": np.array([0.0, -0.0, 2.0, np.inf], np.float32)}
+
+    results = run_calls(lowered(model), feeds)
+
+    for name, expected in judged(model, feeds).items():
+        np.testing.assert_allclose(results[name], expected, rtol=1e-6)
+
+
+RESIZED = {  # shapes, the last with channels last, and scales
+    "both": ((1, 2, 7, 9), (1, 1, 1.5, 2.5)),
+    "smaller": ((1, 2, 7, 9), (1, 1, 0.6, 1.7)),
+    "columns": ((1, 3, 8, 9), (1, 1, 1, 1.3)),
+    "flat": ((7, 9), (1.7, 2.3)),
+    "three": ((2, 7, 9), (1, 1.3, 1.7)),
+    "deep": ((1, 1, 4, 5, 6), (1, 1, 1.5, 1.7, 2.3)),
+    "last": ((1, 7, 9, 3), (1, 1.5, 2.5, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int32"])
+@pytest.mark.parametrize("transform", ["half_pixel", "asymmetric", "align_corners"])
+def test_integers_are_interpolated_to_the_last_bit(kind: str, transform: str) -> None:
+    """What is cut off just below a whole number would be one less."""
+    rng, feeds, body, inputs, outputs, held = np.random.default_rng(0), {}, "", [], [], []
+    for name, (shape, scales) in RESIZED.items():
+        feeds[name] = rng.integers(-120 if kind != "uint8" else 0, 120, shape).astype(kind)
+        inputs.append(f"{kind}{list(shape)} {name}")
+        outputs.append(
+            f"{kind}[{','.join('abcde'[: len(shape)])}] {name}_y".replace("[", f"[{name}_").replace(",", f",{name}_")
+        )
+        held.append(f"float[{len(shape)}] {name}_s = {{{', '.join(map(str, scales))}}}")
+        said = f'mode="linear", coordinate_transformation_mode="{transform}"'
+        body += f"{name}_y = Resize<{said}>({name}, , {name}_s)\n"
+    model = parsed(f"g ({', '.join(inputs)}) => ({', '.join(outputs)}) <{', '.join(held)}> {{ {body} }}")
+
+    results = run_calls(lowered(model), feeds)
+
+    for name, expected in judged(model, feeds).items():
+        np.testing.assert_array_equal(results[name], expected, err_msg=name)
+
+
 OF_BOOLEANS = {"add": np.logical_or, "max": np.logical_or, "mul": np.logical_and, "min": np.logical_and}
 
 

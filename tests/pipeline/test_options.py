@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
+import onnx_ir as ir
 import pytest
 
 import edgesparse
+from tests.cli.models import classifier
+from tests.frontend.graphs import model
 
 WRONG = {
     edgesparse.bench: ("second", "seconds"),
@@ -24,6 +30,32 @@ def test_an_unknown_option_is_refused_with_the_nearest(function):
 
     with pytest.raises(TypeError, match=f"{function.__name__}: unknown option '{wrong}', did you mean '{right}'"):
         function(**{wrong: 1})
+
+
+WRONG_KINDS = {
+    "bind": ("x=3", "bind: got 'x=3', expected values by the names of inputs"),
+    "calibration": (np.zeros(3), "calibration: got ndarray, expected arrays by the names of inputs"),
+    "skip": ("no such", "--skip 'no such' matches no layer"),
+}
+
+
+@pytest.mark.parametrize("option", WRONG_KINDS)
+def test_a_value_of_another_kind_is_refused_in_a_line(option, tmp_path):
+    value, words = WRONG_KINDS[option]
+    source = classifier(tmp_path / "model.onnx")
+
+    with pytest.raises(edgesparse.EdgesparseError, match=re.escape(words)):
+        edgesparse.compile(source, "rpi4", tmp_path / "o.esp", sparsity=0.5, **{option: value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), np.array([np.inf, 1.5], np.float32)])
+def test_what_is_bound_may_be_no_number(value, tmp_path):
+    text = "g (float[2] x, float[2] z) => (float[2] y) { y = Add (x, z) }"
+    ir.save(model(text), tmp_path / "m.onnx")
+
+    edgesparse.compile(tmp_path / "m.onnx", output=tmp_path / "m.esp", bind={"z": value})
+
+    assert edgesparse.verify(tmp_path / "m.esp", tmp_path / "m.onnx").agrees
 
 
 @pytest.mark.parametrize("function", [edgesparse.compile, edgesparse.explain])

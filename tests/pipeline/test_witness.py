@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 import edgesparse
@@ -11,6 +12,7 @@ from edgesparse.frontend import load
 from edgesparse.frontend.shapes import infer_shapes
 from edgesparse.pipeline import compiling, witness
 from edgesparse.pipeline.ranges import seeded_inputs
+from edgesparse.pipeline.unsteady import is_rounding
 from tests.frontend.graphs import floats, model
 from tests.models import ort_run
 
@@ -34,12 +36,15 @@ from tests.models import ort_run
         ("uint8[999] i", "c = Cast <to = 1> (i) y = Relu (c)", 0, 255),
         ("int8[999] i", "c = Cast <to = 1> (i) y = Relu (c)", -128, 127),
         ("bool[99] i", "y = Not (i)", False, True),
+        ("int64[999] i", "y = Pow (i, forty)", -2, 2),
+        ("uint8[999] i", "c = Cast <to = 6> (i) y = Pow (c, forty)", 0, 1),
     ],
 )
 def test_inputs_cover_the_range_that_their_uses_allow(declared, body, low, high):
     constants = {
         "t": floats(7, 5),
         "two": np.array([2]),
+        "forty": np.array([40]),
         "column": np.array([99, 1]),
         "depth": np.array(4),
         "onoff": np.float32([0, 1]),
@@ -164,6 +169,39 @@ def test_outputs_that_an_ulp_moves_further_are_let_pass(tmp_path):
     assert seen.imported == seen.code == "agrees"
     normal, x = load(source), {"x": floats(64, 4, seed=1), "k": np.array(1, np.float32)}
     assert abs(ort_run(normal, x)[0] - ort_run(source, x)[0]).max() > 1e-3  # verify would not tolerate it
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """g (uint8[1,16,56,56] x) => (uint8[1,32,56,56] y) {
+            d = DequantizeLinear(x, s, z) a = Conv<pads=[1,1,1,1]>(d, w) y = QuantizeLinear(a, t, z) }""",
+        """g (float[1,16,56,56] x) => (uint8[1,32,56,56] y) {
+            a = Conv<pads=[1,1,1,1]>(x, w) y = QuantizeLinear(a, t, z) }""",
+    ],
+)
+def test_integers_that_another_rounding_moves_are_let_pass_by_the_witness_and_by_verify(text, tmp_path):
+    """Some of 100,352 numbers lie between two steps; integers as inputs cannot be moved, so that the weights are."""
+    numbers = {"s": np.float32(0.0173), "t": np.float32(0.31), "z": np.uint8(128), "w": floats(32, 16, 3, 3)}
+    ir.save(model(text, **{key: numbers[key] for key in numbers if f" {key}" in text}), tmp_path / "m.onnx")
+
+    seen = edgesparse.compile(tmp_path / "m.onnx", output=tmp_path / "o.esp").witness
+
+    assert (seen.imported, seen.code) == ("agrees", "agrees")
+    inputs = {"x": np.random.default_rng(0).standard_normal((1, 16, 56, 56)).astype(np.float32)}
+    if "uint8[1,16" in text:
+        inputs = {"x": np.random.default_rng(0).integers(0, 256, (1, 16, 56, 56)).astype(np.uint8)}
+    report = edgesparse.verify(tmp_path / "o.esp", tmp_path / "m.onnx", inputs=inputs)
+    assert report.agrees and report.first_divergence is None
+
+
+def test_many_integers_off_by_one_are_not_let_pass():
+    expected, moved = np.zeros(1000, np.uint8), np.zeros(1000, np.uint8)
+    moved[7] = 1
+
+    assert is_rounding(moved[::-1].copy(), expected, [moved])
+    assert not is_rounding(np.ones(1000, np.uint8), expected, [moved])
+    assert not is_rounding(2 * moved, expected, [moved])
 
 
 def test_the_first_of_the_samples_is_looked_at(tmp_path):

@@ -226,6 +226,26 @@ def test_the_report_says_how_far_outputs_moved():
     assert second.output_error is None
 
 
+@pytest.mark.parametrize("columns", [16, 24])
+@pytest.mark.parametrize("method", ["admm", "sparsegpt", "wanda"])
+def test_a_weight_that_two_layers_read_as_different_matrices_goes_by_magnitude(method, columns):
+    """What an autoencoder with tied weights is: one matrix, and the other way round."""
+    text = f"""g (float[7, {columns}] x) => (float[7, {columns}] y) {{
+        [first] a = Gemm <transB = 1> (x, w) t = Tanh (a) [second] y = Gemm (t, w) }}"""
+    source, samples = model(text, w=floats(16, columns)), {"x": floats(40, 7, columns, seed=1)}
+
+    result = prune(source, 0.9, method=method, calibration=samples)
+
+    (row,) = result.report.layers
+    assert row.note == "by magnitude: second reads it as another matrix"
+    kept = np.sort(source.graph.initializers["w"].const_value.numpy().ravel())
+    pruned = result.model.graph.initializers["w"].const_value.numpy()
+    assert (
+        set(pruned[pruned != 0]) <= set(kept)
+        and np.abs(pruned[pruned != 0]).min() >= np.sort(np.abs(kept))[-row.nnz_after]
+    )
+
+
 def test_what_calibration_cannot_see_goes_by_magnitude_and_says_so():
     text = 'g (float[n, 4, 5, 5] x) => (float[n, c, h, v] y) { y = ConvTranspose <auto_pad = "SAME_UPPER"> (x, w) }'
 

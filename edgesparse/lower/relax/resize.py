@@ -7,8 +7,9 @@ Source: the definition of Resize, ONNX opset 19; Keys 1981, "Cubic convolution i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import onnx_ir as ir
@@ -18,6 +19,9 @@ from tvm.ir import Expr
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.relax.compute import Expression
 from edgesparse.program import Bound, IndexKind
+
+FIXED = 1 << 10
+"""One, as ONNX Runtime weighs 8-bit pixels whose channels are last."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,26 @@ def resize(e: Expression) -> te.Tensor:
     value = data
     work = "float64" if data.dtype == "float64" else "float32"
     axes = _axes(e.node)
+    inner: list[tuple[int, te.Tensor, te.Tensor]] = []
+    linear = get.get_string("mode", "nearest") == "linear" and not get.get_int("antialias", 0)
+    together = _together(axes) if linear and is_cut_off(out.dtype) else range(0)
+    fixed = together == range(1, 3) and out.dtype in ("int8", "uint8")
     resized = any(axis.size != axis.result for axis in axes)  # else ONNX Runtime copies, whatever the scale or region
     for number, axis in enumerate(axes if resized else ()):
         taps = taps_of(e.node, axis)
         if extrapolates and taps.outside.any():
             outside.append((number, e.table(taps.outside.astype(np.int8))))
+        if number in together:
+            inner.append((number, *_pair(e, taps, axis.size, work, fixed)))
+            continue
         trivial = taps.places.shape[1] == 1 and (taps.weights == 1).all()
         if trivial and np.array_equal(taps.places[:, 0], np.arange(axis.size)):
             continue
         weights = None if trivial else e.table(taps.weights.astype(work))
         places = e.table(taps.places.astype(np.int32), Bound(IndexKind.INDEX, "int32", axis.size))
         value = _along(value, number, places, weights)
+    if inner:
+        value = _between(value, inner)
     missing = tirx.const(get.get_float("extrapolation_value", 0.0), out.dtype)
 
     def element(*at: Expr) -> Expr:
@@ -66,6 +79,26 @@ def resize(e: Expression) -> te.Tensor:
         return result
 
     return te.compute(out.shape, element, "resize")
+
+
+def _together(axes: Sequence[_Axis]) -> range:
+    """The axes that ONNX Runtime interpolates along at once, resized or not; none where it is not known to."""
+    resized = [number for number, axis in enumerate(axes) if axis.size != axis.result]
+    rank = len(axes)
+    inner = range(1, 3) if rank == 4 and 1 in resized else range(0 if rank < 4 else 2, rank)
+    return inner if set(resized) <= set(inner) and len(inner) in (2, 3) else range(0)
+
+
+def _pair(e: Expression, taps: Taps, size: int, work: str, fixed: bool) -> tuple[te.Tensor, te.Tensor]:
+    """Tables of the two places along an axis and of their weights; in 1024ths where those are fixed-point numbers."""
+    places, weights = taps.places, taps.weights
+    if places.shape[1] == 1:
+        places, weights = _neighbours(places[:, 0], size)
+    if fixed:
+        second = np.floor(weights[:, 1] * FIXED).astype(np.int32)
+        weights = np.stack([FIXED - second, second], axis=1)
+    bound = Bound(IndexKind.INDEX, "int32", size)
+    return e.table(places.astype(np.int32), bound), e.table(weights.astype("int32" if fixed else work))
 
 
 def _along(value: te.Tensor, axis: int, places: te.Tensor, weights: te.Tensor | None) -> te.Tensor:
@@ -84,13 +117,40 @@ def _along(value: te.Tensor, axis: int, places: te.Tensor, weights: te.Tensor | 
     return te.compute(shape, element, f"axis{axis}")
 
 
+def _between(value: te.Tensor, axes: Sequence[tuple[int, te.Tensor, te.Tensor]]) -> te.Tensor:
+    """All axes at once, each with two taps: summed in ONNX Runtime's order, since integers are cut off."""
+    shape = list(value.shape)
+    for axis, places, _ in axes:
+        shape[axis] = places.shape[0]
+
+    def element(*at: Expr) -> Expr:
+        def term(*taps: int) -> Expr:
+            place, weight = list(at), None
+            for (axis, places, weights), tap in reversed(list(zip(axes, taps, strict=True))):
+                place[axis] = places[at[axis], tap]
+                share = weights[at[axis], tap]
+                weight = share if weight is None else weight * share
+            return weight * value(*place).astype(axes[0][2].dtype)
+
+        terms = [term(*taps) for taps in product((0, 1), repeat=len(axes))]
+        total = sum(terms[1:], terms[0])
+        return tirx.truncdiv(total, FIXED ** len(axes)) if is_cut_off(str(total.ty.dtype)) else total
+
+    return te.compute(shape, element, "between")
+
+
 def _converted(value: Expr, dtype: str, *, rounded: bool) -> Expr:
     """As ONNX Runtime: integers are cut off, and rounded only where antialias is on."""
-    if value.ty.dtype == dtype or not dtype.startswith(("int", "uint")):
+    if not is_cut_off(dtype) or is_cut_off(str(value.ty.dtype)):
         return value.astype(dtype)
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     whole = tirx.round(value) if rounded else tirx.trunc(value)
     return tirx.max(tirx.min(whole, float(high)), float(low)).astype(dtype)
+
+
+def is_cut_off(dtype: str) -> bool:
+    """Whether a type holds whole numbers only, so that a result a little below one becomes the next."""
+    return dtype.startswith(("int", "uint"))
 
 
 def _axes(node: ir.Node) -> list[_Axis]:
@@ -141,6 +201,8 @@ def taps_of(node: ir.Node, axis: _Axis) -> Taps:
         rounding = get.get_string("nearest_mode", "round_prefer_floor")
         places = _ROUNDINGS[rounding](x.astype(np.float64)).astype(np.int64)[:, None]
         return Taps(np.clip(places, 0, axis.size - 1), np.ones(places.shape), outside)
+    if mode == "linear" and not antialias:
+        return Taps(*_neighbours(x, axis.size), outside)
     shrink = min(axis.scale, 1.0) if antialias else 1.0
     coefficient = get.get_float("cubic_coeff_a", -0.75)
     kernel, radius = (_triangle, 1) if mode == "linear" else ((lambda d: _cubic(d, coefficient)), 2)
@@ -153,6 +215,15 @@ def taps_of(node: ir.Node, axis: _Axis) -> Taps:
     if excludes or shrink != 1.0:
         weights = weights / weights.sum(axis=1, keepdims=True)
     return Taps(np.clip(places, 0, axis.size - 1), weights, outside)
+
+
+def _neighbours(x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two places around each `x` and their weights; at the end both are the last, as in ONNX Runtime."""
+    x = np.clip(x, 0, size - 1).astype(np.float64)
+    first = np.floor(x).astype(np.int64)
+    places = np.stack([first, np.minimum(first + 1, size - 1)], axis=1)
+    weights = np.abs(places[:, ::-1] - x[:, None])
+    return places, np.where(places[:, :1] == places[:, 1:], 0.5, weights)
 
 
 _TIE = 0.5 + 1e-6

@@ -85,7 +85,8 @@ def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
             return [reduce(lambda product, x: b("Mul", product, x), [inputs[0]] * int(times))]
         if times == 0.5 and dtype_of(node.inputs[0]).kind == "f":  # which LLVM takes for a root, of -inf too
             lowest, highest = (b.constant(np.array(end, dtype_of(node.inputs[0]))) for end in (-np.inf, np.inf))
-            return [b("Where", b("Equal", inputs[0], lowest), highest, b("Sqrt", inputs[0]))]
+            root = b("Abs", b("Sqrt", inputs[0]))  # of -0 the power is 0
+            return [b("Where", b("Equal", inputs[0], lowest), highest, root)]
     result = dtype_of(node.outputs[0])
     work = np.dtype("float32") if dtype_of(node.inputs[0]) in ("float16", "float32") else np.dtype("float64")
     if result == work and dtype_of(node.inputs[1]) == work:
@@ -97,6 +98,18 @@ def _pow(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
         fraction = dtype_of(node.inputs[1]).kind == "f"
         power = b("Where", b("Equal", raised, b("Floor", raised)), whole, power) if fraction else whole
     return [b.cast(power, result)]
+
+
+def _add(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
+    """Plus zero makes zero of minus zero, which TVM forgets: it takes x + 0 and x - -0 for x."""
+    for at, x in ((1, 0), (0, 1))[: 1 if node.op_type == "Sub" else 2]:
+        added = constant(node.inputs[at])
+        if added is None or added.size != 1 or added.dtype.kind != "f" or added.any():
+            continue
+        if np.signbit(added).any() == (node.op_type == "Sub") and shape_of(node.inputs[x]) == shape_of(node.outputs[0]):
+            zero = b.constant(np.array(0, added.dtype))
+            return [b("Where", b("Equal", inputs[x], zero), zero, inputs[x])]
+    return [b(node.op_type, *inputs)]
 
 
 def _reduce(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
@@ -176,7 +189,8 @@ def _elu(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     one, zero, factor, scale = (b.constant(np.array(number, work)) for number in (1, 0, gamma * alpha, gamma))
     power = b("Div", x, b.constant(np.array(alpha, work))) if node.op_type == "Celu" else x
     below, above = b("Mul", b("Sub", b("Exp", power), one), factor), b("Mul", x, scale) if gamma != 1.0 else x
-    return _as_result(node, b("Where", b("Greater", x, zero), above, below), work, b)
+    is_above = b("GreaterOrEqual" if node.op_type == "Elu" else "Greater", x, zero)  # -0 stays what it is
+    return _as_result(node, b("Where", is_above, above, below), work, b)
 
 
 def _thresholded_relu(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
@@ -349,6 +363,7 @@ REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(_REDUCTIONS, _reduce),
     "Acosh": _acosh,
+    "Add": _add,
     **dict.fromkeys(("Celu", "Elu", "Selu"), _elu),
     "AffineGrid": _affine_grid,
     "ConvInteger": _conv_integer,
@@ -370,6 +385,7 @@ REWRITES: dict[str, Rewrite] = {
     "Slice": _slice,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,
+    "Sub": _add,
     "Swish": _swish,
     "ThresholdedRelu": _thresholded_relu,
 }

@@ -26,6 +26,7 @@ GRAIN = "edgesparse.grain"
 _TILE_ELEMENTS = 4096
 _SHORTEST = 8  # iterations worth a vector loop
 _LARGEST = 400  # nodes of an expression that inlining may make: chains of neighbours that read a value twice double it
+_DEEPEST = 2  # conditions of which one depends on the other: TVM simplifies each several times for the one around it
 _CHUNK = 256  # elements of a row that stay in registers or L1 while a reduction runs over it
 _COSTLY = names(
     """
@@ -103,7 +104,9 @@ def _worth_inlining(sch: Schedule, block: SBlockRV) -> bool:
     consumers = sch.get_consumers(block)
     if not consumers or divides(found.body) or _calls(found, _is_written_out):
         return False
-    readers = [sch.get(consumer) for consumer in consumers]
+    readers, depth = [sch.get(consumer) for consumer in consumers], _conditions(found)
+    if depth and any(_conditions(reader) + depth > _DEEPEST for reader in readers):
+        return False
     if any(_nodes(reader) + _nodes(found) * _loads(reader, found.writes[0].source) > _LARGEST for reader in readers):
         return False
     return sum(map(_volume, readers)) <= _volume(found) or not _calls(found, lambda call: operator(call) in _COSTLY)
@@ -119,6 +122,24 @@ def _nodes(block: SBlock) -> int:
 
     tvm_ffi.structural_walk(block.body, (tvm.ir.Expr, visit))
     return count
+
+
+def _conditions(block: SBlock) -> int:
+    """How deep `block` has conditions in conditions."""
+
+    def depth(node: tvm.ir.Expr) -> int:
+        deepest = 0
+
+        def visit(select: tirx.Select) -> object:
+            nonlocal deepest
+            parts = (depth(select.condition) + 1, depth(select.true_value), depth(select.false_value))
+            deepest = max(deepest, *parts)
+            return tvm_ffi.WalkResult.SKIP
+
+        tvm_ffi.structural_walk(node, (tirx.Select, visit), order="pre")
+        return deepest
+
+    return depth(block.body)
 
 
 def _loads(block: SBlock, buffer: tirx.Buffer) -> int:
