@@ -26,7 +26,8 @@ GRAIN = "edgesparse.grain"
 _TILE_ELEMENTS = 4096
 _SHORTEST = 8  # iterations worth a vector loop
 _LARGEST = 400  # nodes of an expression that inlining may make: chains of neighbours that read a value twice double it
-_DEEPEST = 2  # conditions of which one depends on the other: TVM simplifies each several times for the one around it
+_DEEPEST = {tirx.Select: 2, tirx.Cast: 12}
+"""Conditions and casts of which one depends on the other: TVM simplifies each several times for the one around it."""
 _CHUNK = 256  # elements of a row that stay in registers or L1 while a reduction runs over it
 _COSTLY = names(
     """
@@ -104,9 +105,11 @@ def _worth_inlining(sch: Schedule, block: SBlockRV) -> bool:
     consumers = sch.get_consumers(block)
     if not consumers or divides(found.body) or _calls(found, _is_written_out):
         return False
-    readers, depth = [sch.get(consumer) for consumer in consumers], _conditions(found)
-    if depth and any(_conditions(reader) + depth > _DEEPEST for reader in readers):
-        return False
+    readers = [sch.get(consumer) for consumer in consumers]
+    for kind, most in _DEEPEST.items():
+        depth = _depth(found, kind)
+        if depth and any(_depth(reader, kind) + depth > most for reader in readers):
+            return False
     if any(_nodes(reader) + _nodes(found) * _loads(reader, found.writes[0].source) > _LARGEST for reader in readers):
         return False
     return sum(map(_volume, readers)) <= _volume(found) or not _calls(found, lambda call: operator(call) in _COSTLY)
@@ -124,19 +127,22 @@ def _nodes(block: SBlock) -> int:
     return count
 
 
-def _conditions(block: SBlock) -> int:
-    """How deep `block` has conditions in conditions."""
+def _depth(block: SBlock, kind: type) -> int:
+    """How deep `block` has conditions in conditions, or casts of casts."""
 
     def depth(node: tvm.ir.Expr) -> int:
         deepest = 0
 
-        def visit(select: tirx.Select) -> object:
+        def visit(found: tirx.Select | tirx.Cast) -> object:
             nonlocal deepest
-            parts = (depth(select.condition) + 1, depth(select.true_value), depth(select.false_value))
-            deepest = max(deepest, *parts)
+            if isinstance(found, tirx.Select):
+                inner = max(depth(found.condition) + 1, depth(found.true_value), depth(found.false_value))
+            else:
+                inner = depth(found.value) + 1
+            deepest = max(deepest, inner)
             return tvm_ffi.WalkResult.SKIP
 
-        tvm_ffi.structural_walk(node, (tirx.Select, visit), order="pre")
+        tvm_ffi.structural_walk(node, (kind, visit), order="pre")
         return deepest
 
     return depth(block.body)
