@@ -35,6 +35,9 @@ class Range:
         return Range(ends[0], ends[1])
 
 
+EXACT = 1 << 53
+"""Integers up to here are numbers of float64."""
+
 INTEGERS = frozenset(kind for kind in ir.DataType if kind.is_integer())
 
 JOINING = frozenset({"Concat", "Max", "Min", "Where"})
@@ -122,10 +125,10 @@ def _of_use(node: ir.Node, at: int, found: Mapping[ir.Value, Range | None]) -> R
 
 
 def _base_of(power: ir.Node) -> Range:
-    """Numbers whose power is an integer of its type: those beyond, runtimes cut off as they like."""
+    """Numbers whose power is an integer of its type, and exact in the float that ONNX Runtime computes it in."""
     limits = np.iinfo(power.outputs[0].dtype.numpy())  # type: ignore[union-attr]
     exponent = _other(power, 0)
-    largest = float(int(limits.max ** (1 / max(SMALL if exponent is None else exponent, 1.0))))
+    largest = float(int(min(limits.max, EXACT) ** (1 / max(SMALL if exponent is None else exponent, 1.0))))
     return Range(-largest if limits.min else 0.0, largest)
 
 
