@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
 import numpy as np
@@ -16,6 +17,9 @@ from edgesparse.program import MAX_ARENA_BYTES
 
 RANDOM_OPS = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 """Operators whose result differs from run to run although their inputs are constant."""
+
+MOST_ALONE = 64
+"""Values that are computed each by itself, where ONNX Runtime lacks a kernel for one of all."""
 
 GROWING = ("ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample")
 """Operators that make much of little."""
@@ -55,13 +59,33 @@ def fold_constants(model: ir.Model) -> bool:
     nodes, frontier = _constant_nodes(graph)
     inside = set(nodes)
     wanted = [value for value in frontier if value.is_graph_output() or set(value.consumers()) - inside]
-    arrays = _evaluate(model, nodes, wanted) if wanted else None
-    if arrays is None:
-        return False
-    for value, array in zip(wanted, arrays, strict=True):
+    computed = _evaluated(model, nodes, wanted) | _cut_off(graph)
+    for value, array in computed.items():
         _replace_by_constant(graph, value, array)
     common.RemoveUnusedNodesPass()(model)
-    return True
+    return bool(computed)
+
+
+def _cut_off(graph: ir.Graph) -> dict[ir.Value, np.ndarray]:
+    """What casts of constants give: numbers that a type does not hold become its nearest, as in the kernels."""
+    found = {}
+    for node in graph:
+        array = constant(node.inputs[0]) if _cuts_off(node) else None
+        if array is not None:
+            kind = node.outputs[0].dtype.numpy()  # type: ignore[union-attr]
+            limits, whole = np.iinfo(kind), np.trunc(np.nan_to_num(array.astype(np.float64), nan=0.0))
+            inside = np.where((whole > limits.min) & (whole < limits.max), whole, 0.0).astype(kind)
+            above = np.where(whole < limits.max, inside, kind.type(limits.max))
+            found[node.outputs[0]] = np.where(whole <= limits.min, kind.type(limits.min), above)
+    return found
+
+
+def _cuts_off(node: ir.Node) -> bool:
+    """Whether floats become integers."""
+    if node.op_type != "Cast" or node.domain or None in (node.inputs[0], node.inputs[0] and node.inputs[0].dtype):
+        return False
+    to = node.outputs[0].dtype
+    return node.inputs[0].dtype.is_floating_point() and to is not None and to.is_integer()  # type: ignore[union-attr]
 
 
 def _constant_nodes(graph: ir.Graph) -> tuple[list[ir.Node], list[ir.Value]]:
@@ -70,6 +94,8 @@ def _constant_nodes(graph: ir.Graph) -> tuple[list[ir.Node], list[ir.Value]]:
     frontier: list[ir.Value] = []
     for node in graph:
         if any(attr.type.name.startswith("GRAPH") for attr in node.attributes.values()) or is_random(node):
+            continue
+        if _cuts_off(node):
             continue
         if not all(value is None or value in known for value in node.inputs) or _is_copied_output(node):
             continue
@@ -136,6 +162,31 @@ def _require_bytes(where: str, value: ir.Value, limit: int) -> None:
     if size > limit:
         shape = f"{value.dtype}[{', '.join(map(str, value.shape or ()))}]"
         raise FrontendError(f"{where}: {value.name!r} is {shape}: {size} bytes, expected at most {limit}")
+
+
+def _evaluated(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> dict[ir.Value, np.ndarray]:
+    """Those of the values that ONNX Runtime computes: all together, or where it cannot, each by itself."""
+    arrays = _evaluate(model, nodes, wanted) if wanted else []
+    if arrays is not None:
+        return dict(zip(wanted, arrays, strict=True))
+    found = {}
+    for value in wanted[:MOST_ALONE] if len(wanted) > 1 else ():
+        before = _before(value, nodes)
+        alone = _evaluate(model, [node for node in nodes if node in before], [value])
+        if alone is not None:
+            found[value] = alone[0]
+    return found
+
+
+def _before(value: ir.Value, nodes: Iterable[ir.Node]) -> set[ir.Node]:
+    """Those of the nodes that a value depends on."""
+    among, found, waiting = set(nodes), set[ir.Node](), [value]
+    while waiting:
+        node = waiting.pop().producer()
+        if node in among and node not in found:
+            found.add(node)
+            waiting += [each for each in node.inputs if each is not None]
+    return found
 
 
 def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> list[np.ndarray] | None:

@@ -143,23 +143,37 @@ class _Witness:
         return AGREES, max(errors, default=0.0)
 
     def _undefined(self) -> str | None:
-        """What a node does on these inputs that no standard defines."""
+        """What a node does on these inputs that no standard defines, in the normal form or in the user's model."""
+        from edgesparse import frontend
+
+        model = self._judged.model
+        source = frontend.read(model) if isinstance(model, Path) else model
+        return next(filter(None, map(self._undefined_in, (self._judged.normal, source))), None)
+
+    def _undefined_in(self, model: ir.Model) -> str | None:
         from edgesparse import reference
 
-        nodes = [node for node in self._judged.normal.graph if _may_be_undefined(node)]
+        nodes = [node for node in model.graph if _may_be_undefined(node)]
         read = {node: str(value.name) for node in nodes if (value := node.inputs[0]) is not None}
-        names = set(read.values()) - set(self.feeds)
+        known = {**self.feeds, **{name: array for name in read.values() if (array := _held(model, name)) is not None}}
+        names = set(read.values()) - set(known)
         try:
-            computed = reference.evaluate(self._judged.normal, self.feeds, names, threads=0) if names else {}
+            computed = reference.evaluate(model, self.feeds, names, threads=0) if names else {}
         except OnnxRuntimeError:
             return None
-        values = {**self.feeds, **computed}
+        values = {**known, **computed}
         return next(filter(None, (_what_is_undefined(node, values[name]) for node, name in read.items())), None)
 
     def _is_rounding(self, name: str, actual: Arrays) -> bool:
         """Whether an output differs by no more than it does when inputs or weights move a little."""
         moved = moved_outputs(self._run, self._judged.model, self.feeds, [name])
         return is_rounding(actual.get(name), self.expected[name], (outputs[name] for outputs in moved))
+
+
+def _held(model: ir.Model, name: str) -> np.ndarray | None:
+    """The array of an initializer."""
+    value = model.graph.initializers.get(name)
+    return None if value is None or value.const_value is None else value.const_value.numpy()
 
 
 def _may_be_undefined(node: ir.Node) -> bool:
@@ -169,13 +183,14 @@ def _may_be_undefined(node: ir.Node) -> bool:
 def _what_is_undefined(node: ir.Node, operand: np.ndarray) -> str | None:
     """What a choice or a cast does with an operand, if no standard defines it."""
     import numpy as np
+    import onnx_ir as ir
 
     who = called(node.op_type, node.name, ())
     if operand.dtype.kind != "f":
         return None
     if node.op_type != "Cast":
         return f"{who} chooses among numbers and NaN" if np.isnan(operand).any() else None
-    to = dtype_of(node.outputs[0])
+    to = str(ir.DataType(node.attributes.get_int("to", 0)).numpy())
     if not to.startswith(("int", "uint")):
         return None
     limits = np.iinfo(to)
