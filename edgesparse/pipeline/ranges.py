@@ -101,6 +101,8 @@ def _of_use(node: ir.Node, at: int, found: Mapping[ir.Value, Range | None]) -> R
         return Range(0, SMALL)
     if node.op_type == "Pow" and node.outputs[0].dtype in INTEGERS:
         return _base_of(node)
+    if node.op_type == "ReduceProd" and node.outputs[0].dtype in INTEGERS:
+        return Range(0, 1)
     if node.op_type == "BitShift" and at == 1:
         return Range(0, 7)
     after = found.get(node.outputs[0]) if node.outputs else None

@@ -183,7 +183,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 
 FAULTS: dict[str, Fault] = {
-    "weights quantized again": _fault(["Quantized", "Relu"], (fold, "_evaluate", _quantized_again)),
+    "weights quantized again": _fault(["Quantized", "DequantizeLinear"], (fold, "_evaluate", _quantized_again)),
     "old Resize with new defaults": _fault(
         ["Resize", "Upsample"],
         (opset.RULES, "Upsample", (opset.RULES["Upsample"][0], opset.Rule(11, _todays_defaults))),

@@ -274,6 +274,10 @@ class Graph:
                 wild = any(v is not None and v.dtype[0] == "f" and not np.isfinite(v.array).all() for v in inputs)
                 if not wild and not (np.isfinite(array).all() and np.abs(array).max(initial=0) < limit):
                     raise Untamed("numbers that are too large or none")
+        if node.op_type == "ReduceProd" and arrays[0].dtype.kind in "iu" and inputs[0] is not None:
+            factors = np.maximum(np.abs(inputs[0].array.astype(np.float64)), 1)
+            if np.prod(factors) > np.iinfo(arrays[0].dtype).max:
+                raise Untamed("a product that its type does not hold, which ONNX Runtime cuts off")
         known = [value.array if value else None for value in inputs]
         if not all(value is None or value.exact for value in inputs) and decides_near_a_tie(node, known):
             raise Untamed("a decision near a tie")

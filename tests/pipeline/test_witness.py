@@ -37,6 +37,7 @@ from tests.models import ort_run
         ("int8[999] i", "c = Cast <to = 1> (i) y = Relu (c)", -128, 127),
         ("bool[99] i", "y = Not (i)", False, True),
         ("int64[999] i", "y = Pow (i, forty)", -2, 2),
+        ("int32[999] i", "y = ReduceProd (i)", 0, 1),
         ("uint8[999] i", "c = Cast <to = 6> (i) y = Pow (c, forty)", 0, 1),
     ],
 )
