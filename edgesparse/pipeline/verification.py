@@ -18,7 +18,6 @@ from edgesparse.pipeline.pruning import Pruning
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
 from edgesparse.pipeline.samples import Calibration, first_of, samples
-from edgesparse.pipeline.unsteady import Arrays, is_rounding, moved_outputs
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgesparse.measure import Difference, Given
+    from edgesparse.pipeline.unsteady import Arrays
 
 
 @near_names
@@ -122,6 +122,7 @@ def _compare_layers(
 def _judged(actual: Arrays, expected: Arrays, model: ir.Model, feeds: Arrays) -> tuple[Difference, ...]:
     """How far values are from those expected; one agrees, too, that differs by no more than rounding moves it."""
     from edgesparse import measure, reference
+    from edgesparse.pipeline.unsteady import is_rounding, moved_outputs
 
     def run(moved: Arrays) -> Arrays:
         return reference.evaluate(model, moved, names)

@@ -18,7 +18,6 @@ from edgesparse.errors import MeasureError, OnnxRuntimeError, WitnessError
 from edgesparse.nodes import called, dtype_of, shape_of
 from edgesparse.pipeline.reports import WitnessReport
 from edgesparse.pipeline.samples import first_of
-from edgesparse.pipeline.unsteady import is_rounding, moved_outputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,6 +165,8 @@ class _Witness:
 
     def _is_rounding(self, name: str, actual: Arrays) -> bool:
         """Whether an output differs by no more than it does when inputs or weights move a little."""
+        from edgesparse.pipeline.unsteady import is_rounding, moved_outputs
+
         moved = moved_outputs(self._run, self._judged.model, self.feeds, [name])
         return is_rounding(actual.get(name), self.expected[name], (outputs[name] for outputs in moved))
 
