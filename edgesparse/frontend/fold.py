@@ -81,11 +81,11 @@ def _cut_off(graph: ir.Graph) -> dict[ir.Value, np.ndarray]:
 
 
 def _cuts_off(node: ir.Node) -> bool:
-    """Whether floats become integers."""
-    if node.op_type != "Cast" or node.domain or None in (node.inputs[0], node.inputs[0] and node.inputs[0].dtype):
+    """Whether floats become integers of whole bytes."""
+    if node.op_type != "Cast" or node.domain or node.inputs[0] is None:
         return False
-    to = node.outputs[0].dtype
-    return node.inputs[0].dtype.is_floating_point() and to is not None and to.is_integer()  # type: ignore[union-attr]
+    kind, to = node.inputs[0].dtype, node.outputs[0].dtype
+    return kind is not None and kind.is_floating_point() and to is not None and to.is_integer() and to.bitwidth >= 8
 
 
 def _constant_nodes(graph: ir.Graph) -> tuple[list[ir.Node], list[ir.Value]]:

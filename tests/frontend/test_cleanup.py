@@ -252,9 +252,11 @@ def test_inputs_and_constants_may_be_outputs_under_their_own_names():
 
 def test_constants_are_cast_as_kernels_cast_them():
     """ONNX Runtime makes of what a type does not hold whatever its processor does."""
-    text = """g (int8[5] x, uint32[5] z) => (int8[5] y, uint32[5] w) {
-        c = Cast <to = 3> (k) y = Add (x, c) d = CastLike (k, z) w = Max (z, d) }"""
-    normal = load(model(text, k=np.float32([-1.5, np.nan, 300, 1e30, -1e30])))
+    text = """g (int8[5] x, uint32[5] z) => (int8[5] y, uint32[5] w, float[2] v) {
+        c = Cast <to = 3> (k) y = Add (x, c) d = CastLike (k, z) w = Max (z, d)
+        e = Cast <to = 22> (h) v = Cast <to = 1> (e) }"""
+    constants = {"k": np.float32([-1.5, np.nan, 300, 1e30, -1e30]), "h": np.float32([-1, 3])}  # 22 is int4
+    normal = load(model(text, opset=21, **constants))
 
     found = [value.const_value.numpy().tolist() for value in normal.graph.initializers.values()]
 
