@@ -26,14 +26,18 @@ def moved_outputs(
     run: Callable[[Arrays], Arrays], model: Path | ir.Model, feeds: Arrays, names: Iterable[str] | None = None
 ) -> Iterator[Arrays]:
     """Outputs of `run` for moved inputs, where any are floats; then those of `model` with its weights moved."""
-    from edgesparse import reference
+    from onnx_ir.passes import common
+
+    from edgesparse import frontend, reference
 
     for seed in range(MOVES if any(array.dtype.kind == "f" for array in feeds.values()) else 0):
         rng = np.random.default_rng(seed)
         yield run({name: _moved(array, rng) for name, array in feeds.items()})
+    source = frontend.read(model) if isinstance(model, Path) else model.clone()
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(source)
     for seed in range(MOVES):
         try:
-            yield reference.evaluate(_shaken(model, seed), feeds, names, threads=0)
+            yield reference.evaluate(_shaken(source, seed), feeds, names, threads=0)
         except OnnxRuntimeError:  # a scale that is moved may change a shape
             return
 
@@ -53,16 +57,11 @@ def is_rounding(got: np.ndarray | None, expected: np.ndarray, moved: Iterable[np
     return False
 
 
-def _shaken(model: Path | ir.Model, seed: int) -> ir.Model:
+def _shaken(model: ir.Model, seed: int) -> ir.Model:
     """A copy of the model with all its floating-point weights moved."""
     import onnx_ir as ir
-    from onnx_ir.passes import common
 
-    from edgesparse import frontend
-
-    shaken = frontend.read(model) if isinstance(model, Path) else model.clone()
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(shaken)
-    rng = np.random.default_rng(seed)
+    shaken, rng = model.clone(), np.random.default_rng(seed)
     for value in shaken.graph.initializers.values():
         array = None if value.const_value is None else value.const_value.numpy()
         if array is not None and array.dtype in (np.float16, np.float32, np.float64):

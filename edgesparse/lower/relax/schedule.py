@@ -107,8 +107,8 @@ def _worth_inlining(sch: Schedule, block: SBlockRV) -> bool:
         return False
     readers = [sch.get(consumer) for consumer in consumers]
     for kind, most in _DEEPEST.items():
-        depth = _depth(found, kind)
-        if depth and any(_depth(reader, kind) + depth > most for reader in readers):
+        depth = _depth(found.body, kind)
+        if depth and any(_depth(reader.body, kind) + depth > most for reader in readers):
             return False
     if any(_nodes(reader) + _nodes(found) * _loads(reader, found.writes[0].source) > _LARGEST for reader in readers):
         return False
@@ -127,25 +127,23 @@ def _nodes(block: SBlock) -> int:
     return count
 
 
-def _depth(block: SBlock, kind: type) -> int:
-    """How deep `block` has conditions in conditions, or casts of casts."""
+def _depth(node: tirx.Stmt | tvm.ir.Expr, kind: type) -> int:
+    """How deep `node` has conditions in conditions, or casts of casts."""
+    deepest = 0
 
-    def depth(node: tvm.ir.Expr) -> int:
-        deepest = 0
+    def visit(found: tirx.Select | tirx.Cast) -> object:
+        nonlocal deepest
+        if isinstance(found, tirx.Select):
+            inner = max(
+                _depth(found.condition, kind) + 1, _depth(found.true_value, kind), _depth(found.false_value, kind)
+            )
+        else:
+            inner = _depth(found.value, kind) + 1
+        deepest = max(deepest, inner)
+        return tvm_ffi.WalkResult.SKIP
 
-        def visit(found: tirx.Select | tirx.Cast) -> object:
-            nonlocal deepest
-            if isinstance(found, tirx.Select):
-                inner = max(depth(found.condition) + 1, depth(found.true_value), depth(found.false_value))
-            else:
-                inner = depth(found.value) + 1
-            deepest = max(deepest, inner)
-            return tvm_ffi.WalkResult.SKIP
-
-        tvm_ffi.structural_walk(node, (kind, visit), order="pre")
-        return deepest
-
-    return depth(block.body)
+    tvm_ffi.structural_walk(node, (kind, visit), order="pre")
+    return deepest
 
 
 def _loads(block: SBlock, buffer: tirx.Buffer) -> int:
