@@ -1,12 +1,20 @@
 """Errors a user can cause; each message says where, got, expected and remedy on one line."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 def first_few(names: Sequence[str], shown: int) -> str:
     """The first names of a list that may be long, and how many more there are."""
     more = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def nearest(name: str, known: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+    """How a message about an unknown name ends: with the nearest one, or with all that are known here."""
+    known = list(known)
+    near = difflib.get_close_matches(name, [*known, *elsewhere], n=1)
+    return f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
 
 
 class EdgesparseError(Exception):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar
+
+from edgesparse.errors import FrontendError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,9 +45,7 @@ def near_names(function: Callable[_P, _R]) -> Callable[_P, _R]:
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         for name in kwargs:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                guess = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-                raise TypeError(f"{function.__name__}: unknown option {name!r}{guess}")
+                raise TypeError(f"{function.__name__}: unknown option {name!r}{nearest(name, known)}")
         return function(*args, **kwargs)
 
     return checked
@@ -99,7 +98,6 @@ def read_as_compiled(
     Raises: FrontendError: it cannot be read so.
     """
     from edgesparse import frontend
-    from edgesparse.errors import FrontendError
 
     recorded = manifest.get("preprocess") or {}
     try:

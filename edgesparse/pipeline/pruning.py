@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from edgesparse import targets
-from edgesparse.errors import PruneError
+from edgesparse.errors import PruneError, nearest
 from edgesparse.pipeline.applying import apply_pruning, judged
 from edgesparse.pipeline.arguments import Bindings, Examples, InputShapes, Progress, Source, read, silent
 from edgesparse.pipeline.files import require_writable, written
@@ -268,8 +267,7 @@ def _require_known(options: Mapping[str, object]) -> None:
         if name in OTHER_OPTIONS:
             raise PruneError(f"{name!r} is no option here; it is one of compile or explain")
         if name not in PruningOptions.__annotations__:
-            near = difflib.get_close_matches(name, [*PruningOptions.__annotations__, *OTHER_OPTIONS], n=1)
-            guess = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(PruningOptions.__annotations__)}"
+            guess = nearest(name, PruningOptions.__annotations__, OTHER_OPTIONS)
             raise PruneError(f"unknown option {name!r}{guess}")
 
 

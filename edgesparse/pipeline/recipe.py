@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from edgesparse.errors import EdgesparseError, RecipeError
+from edgesparse.errors import EdgesparseError, RecipeError, nearest
 from edgesparse.inputs import content
 from edgesparse.pipeline.pruning import Pruning, PruningOptions, no_share
 
@@ -101,9 +100,7 @@ class _Reader:
         places = {key.value: key for key, _ in node.value if isinstance(key.value, str)}
         for key, value in self.entries(node):
             if key not in hints:
-                near = difflib.get_close_matches(key, hints, n=1)
-                guess = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(hints)}"
-                raise self.fail(places[key], f"unknown key {key!r}{guess}")
+                raise self.fail(places[key], f"unknown key {key!r}{nearest(key, hints)}")
             values[key] = self.value(value, hints[key], f"{name}{key}")
         return values
 
