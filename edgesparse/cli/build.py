@@ -28,12 +28,10 @@ from edgesparse.cli.progress import progress
 @options.pruning
 @options.threads
 @options.as_json
-def prune_command(model: Path, output: Path, input_shapes: Any, bind: Any, as_json: bool, **chosen: Any) -> None:
+def prune_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> None:
     """Write a copy of MODEL with weights set to zero or taken out; it stays an ordinary ONNX file."""
     with progress() as stage:
-        report = pipeline.prune(
-            model, output, input_shapes=dict(input_shapes), bind=dict(bind), progress=stage, **chosen
-        )
+        report = pipeline.prune(model, output, progress=stage, **chosen)
     show(report, as_json)
 
 
@@ -77,14 +75,10 @@ def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> 
 @options.threads
 @options.witness
 @options.as_json
-def compile_command(
-    model: Path, target: str, output: Path | None, input_shapes: Any, bind: Any, as_json: bool, **chosen: Any
-) -> None:
+def compile_command(model: Path, target: str, output: Path | None, as_json: bool, **chosen: Any) -> None:
     """Compile MODEL into one file that the runtime executes; zeros in it become speed."""
     with progress() as stage:
-        report = pipeline.compile(
-            model, target, output, input_shapes=dict(input_shapes), bind=dict(bind), progress=stage, **chosen
-        )
+        report = pipeline.compile(model, target, output, progress=stage, **chosen)
     show(report, as_json)
 
 
@@ -126,12 +120,10 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
 @options.threads
 @click.option("--html", type=options.FILE, help="Also write the report to this file, as one page.")
 @options.as_json
-def explain_command(model: Path, target: str, input_shapes: Any, bind: Any, as_json: bool, **chosen: Any) -> None:
+def explain_command(model: Path, target: str, as_json: bool, **chosen: Any) -> None:
     """Say how each layer of MODEL would run, what dense and sparse would take, and why."""
     with progress() as stage:
-        report = pipeline.explain(
-            model, target, input_shapes=dict(input_shapes), bind=dict(bind), progress=stage, **chosen
-        )
+        report = pipeline.explain(model, target, progress=stage, **chosen)
     show(report, as_json)
 
 

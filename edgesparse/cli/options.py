@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -237,10 +237,21 @@ class Binding(click.ParamType[Any]):
         return name, text
 
 
+def by_name(context: click.Context, param: click.Parameter, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by the names that were given with them."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise click.BadParameter(f"{twice!r} is given twice, expected once", context, param)
+    return found
+
+
 bind = click.option(
     "--bind",
     type=Binding(),
     multiple=True,
+    callback=by_name,
     help="Make an input a constant: a number, numbers with commas between them, true, false or an .npy file.",
 )
 preprocess = click.option(
@@ -255,5 +266,6 @@ input_shapes = click.option(
     "input_shapes",
     type=InputShape(),
     multiple=True,
+    callback=by_name,
     help="Fix an input's dynamic shape; the batch size is 1 by default.",
 )

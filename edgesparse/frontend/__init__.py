@@ -9,6 +9,7 @@ from edgesparse.frontend.picture import Frame, Preprocessing
 from edgesparse.frontend.preprocess import preprocessed
 from edgesparse.frontend.read import Examples, Source, blank, is_pytorch, read
 from edgesparse.frontend.remarks import remarks
+from edgesparse.frontend.shapes import infer_shapes
 from edgesparse.frontend.support import expand_functions, unsupported
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "describe",
     "expand_functions",
     "in_recent_opset",
+    "infer_shapes",
     "is_pytorch",
     "is_random",
     "load",

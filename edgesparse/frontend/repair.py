@@ -13,13 +13,16 @@ from edgesparse.frontend.scopes import all_graphs, all_nodes, reads
 STANDARD = "ai.onnx"
 """The long name of the domain whose name is empty."""
 
+GROUP_GAINS = range(18, 21)
+"""Opsets whose GroupNormalization has a gain for each group; onnx withdrew it."""
+
 
 def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` with what it means written as the standard wants it; `model` itself where it is so already.
 
     The standard domain has its empty name, the graph has one, nodes come in order, dimensions below zero are unknown,
     and outputs without a type have the one that inference finds. A function under the name of an operator of the
-    standard is left out.
+    standard is left out. GroupNormalization with a gain for each group is an InstanceNormalization of groups.
     """
     if not _wants_repair(model):
         return model
@@ -40,6 +43,7 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
         copy.functions.remove(function)
     for graph in all_graphs(copy.graph):
         _sort(graph)
+        _write_out_groups(graph, copy)
     _add_types(copy)
     return copy
 
@@ -47,7 +51,7 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
 def _wants_repair(model: onnx.ModelProto) -> bool:
     if any(entry.domain == STANDARD for entry in model.opset_import):
         return True
-    if any(node.domain == STANDARD for node in all_nodes(model)):
+    if any(node.domain == STANDARD or _gains_by_group(node, model) for node in all_nodes(model)):
         return True
     if _hidden(model):
         return True
@@ -69,6 +73,36 @@ def _hidden(model: onnx.ModelProto) -> list[onnx.FunctionProto]:
     imports = {_domain(entry.domain): entry.version for entry in model.opset_import}
     standard = [function for function in model.functions if not _domain(function.domain)]
     return [function for function in standard if onnx.defs.has(function.name, imports.get("", 1), "")]
+
+
+def _gains_by_group(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
+    if node.op_type != "GroupNormalization" or _domain(node.domain):
+        return False
+    return any(not _domain(entry.domain) and entry.version in GROUP_GAINS for entry in model.opset_import)
+
+
+def _write_out_groups(graph: onnx.GraphProto, model: onnx.ModelProto) -> None:
+    """Normalise [N, G, C / G x ...] in place of [N, C, ...]: there a group is a channel."""
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        if not _gains_by_group(node, model):
+            graph.node.append(node)
+            continue
+        (x, *gains), (y,) = node.input, node.output
+        groups = next((a.i for a in node.attribute if a.name == "num_groups"), 1)
+        kept = {a.name: a.f for a in node.attribute if a.name == "epsilon"}
+        parts = [f"{y}/{part}" for part in ("groups", "shape", "apart", "normal")]
+        graph.node.extend(
+            onnx.helper.make_node(kind, inputs, [output], name=f"{node.name or y}/{kind}", **attributes)
+            for kind, inputs, output, attributes in (
+                ("Constant", [], parts[0], {"value_ints": [0, groups, -1]}),
+                ("Shape", [x], parts[1], {}),
+                ("Reshape", [x, parts[0]], parts[2], {}),
+                ("InstanceNormalization", [parts[2], *gains], parts[3], kept),
+                ("Reshape", [parts[3], parts[1]], y, {}),
+            )
+        )
 
 
 def _is_sorted(graph: onnx.GraphProto) -> bool:

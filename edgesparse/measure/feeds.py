@@ -28,13 +28,17 @@ class Spec(Protocol):
 def feeds_for(inputs: Sequence[Spec], given: Given, seed: int = 0) -> Arrays:
     """The given inputs by name; seeded random ones where nothing is given.
 
-    Raises: MeasureError: arrays in order, but not one for each input.
+    Raises: MeasureError: arrays in order, but not one for each input, or no arrays.
     """
+    names = [spec.name for spec in inputs]
+    if given is not None and not isinstance(given, Mapping | Sequence):
+        raise MeasureError(
+            f"inputs: got {type(given).__name__}, expected arrays by name or in order: {', '.join(names)}"
+        )
     if not given:
         return random_feeds(inputs, seed)
     if isinstance(given, Mapping):
         return dict(given)
-    names = [spec.name for spec in inputs]
     if len(given) != len(names):
         raise MeasureError(f"inputs: got {len(given)} arrays, expected {len(names)}: {', '.join(names)}")
     return dict(zip(names, given, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,15 +50,19 @@ class Schedule:
     turn: int = 1
 
 
+def _is_length(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and 0 <= seconds < math.inf
+
+
 def interleave(programs: Mapping[str, Callable[[], object]], schedule: Schedule | None = None) -> dict[str, Latency]:
     """Time the programs in turns, again and again.
 
-    Raises: MeasureError: `seconds` is negative, `max_runs` is below MIN_RUNS or `turn` below 1.
+    Raises: MeasureError: `seconds` is negative or no number, `max_runs` is below MIN_RUNS or `turn` below 1.
     """
     plan = schedule or Schedule()
-    if plan.seconds < 0 or plan.max_runs < MIN_RUNS or plan.turn < 1:
+    if not _is_length(plan.seconds) or plan.max_runs < MIN_RUNS or plan.turn < 1:
         raise MeasureError(
-            f"bench: got seconds={plan.seconds}, max_runs={plan.max_runs} and turn={plan.turn}, "
+            f"bench: got seconds={plan.seconds!r}, max_runs={plan.max_runs} and turn={plan.turn}, "
             f"expected seconds >= 0, max_runs >= {MIN_RUNS} and turn >= 1"
         )
     times_us: dict[str, list[float]] = {name: [] for name in programs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +22,8 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
     if labels is None:
         return ()
     if not isinstance(labels, str | Path):
+        if not isinstance(labels, Iterable):
+            raise PackageError(f"labels: got {labels!r}, expected {EXPECTED}, or a list of labels")
         wrong = next((label for label in labels if not isinstance(label, str)), None)
         if wrong is not None:
             raise PackageError(f"labels: got {wrong!r}, expected texts, or the text file that holds one a line")

@@ -135,7 +135,7 @@ def parse_time(text: str) -> float:
 
     Raises: PruneError: it is no positive number with a unit.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)\s*", text)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)\s*", str(text))
     if found is None or float(found[1]) == 0.0:
         raise PruneError(f"recover: got {text!r}, expected a time such as 2m, 90s or 1h")
     return float(found[1]) * UNITS_S[found[2]]

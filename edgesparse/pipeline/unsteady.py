@@ -25,7 +25,10 @@ Arrays = Mapping[str, np.ndarray]
 def moved_outputs(
     run: Callable[[Arrays], Arrays], model: Path | ir.Model, feeds: Arrays, names: Iterable[str] | None = None
 ) -> Iterator[Arrays]:
-    """Outputs of `run` for moved inputs, where any are floats; then those of `model` with its weights moved."""
+    """Outputs of `run` for moved inputs, where any are floats; then those of `model` with its weights moved.
+
+    Of a model in half precision what nodes compute is moved with the weights: ONNX Runtime keeps it in float32.
+    """
     from onnx_ir.passes import common
 
     from edgesparse import frontend, reference
@@ -35,9 +38,10 @@ def moved_outputs(
         yield run({name: _moved(array, rng) for name, array in feeds.items()})
     source = frontend.read(model) if isinstance(model, Path) else model.clone()
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(source)
+    halves = _halves(source)
     for seed in range(MOVES):
         try:
-            yield reference.evaluate(_shaken(source, seed), feeds, names, threads=0)
+            yield reference.evaluate(_shaken(source, seed, halves), feeds, names, threads=0)
         except OnnxRuntimeError:  # a scale that is moved may change a shape
             return
 
@@ -57,8 +61,19 @@ def is_rounding(got: np.ndarray | None, expected: np.ndarray, moved: Iterable[np
     return False
 
 
-def _shaken(model: ir.Model, seed: int) -> ir.Model:
-    """A copy of the model with all its floating-point weights moved."""
+def _halves(model: ir.Model) -> frozenset[str]:
+    """Names of the float16 values between nodes."""
+    import onnx_ir as ir
+
+    from edgesparse import frontend
+
+    typed = frontend.infer_shapes(model.clone())
+    values = (value for node in typed.graph for value in node.outputs)
+    return frozenset(str(value.name) for value in values if value.dtype == ir.DataType.FLOAT16)
+
+
+def _shaken(model: ir.Model, seed: int, halves: frozenset[str]) -> ir.Model:
+    """A copy of the model with all its floating-point weights moved, and the values that `halves` names."""
     import onnx_ir as ir
 
     shaken, rng = model.clone(), np.random.default_rng(seed)
@@ -66,7 +81,28 @@ def _shaken(model: ir.Model, seed: int) -> ir.Model:
         array = None if value.const_value is None else value.const_value.numpy()
         if array is not None and array.dtype in (np.float16, np.float32, np.float64):
             value.const_value = ir.tensor(_moved(array, rng), name=value.name)
+    for node in list(shaken.graph):
+        for value in node.outputs:
+            if value.name in halves:
+                _move_between(value, _moved(np.ones((), np.float16), rng), shaken.graph)
     return shaken
+
+
+def _move_between(value: ir.Value, factor: np.ndarray, graph: ir.Graph) -> None:
+    """Have nodes read `value` times `factor`."""
+    import onnx_ir as ir
+
+    readers, name = list(value.uses()), f"{value.name}/moved"
+    by = ir.Value(name=f"{name} by", const_value=ir.tensor(factor), type=ir.TensorType(ir.DataType.FLOAT16))
+    by.shape = ir.Shape(())
+    graph.initializers[str(by.name)] = by
+    product = ir.node("Mul", [value, by])
+    product.outputs[0].name = name
+    maker = value.producer()
+    assert maker is not None
+    graph.insert_after(maker, product)
+    for reader, at in readers:
+        reader.replace_input_with(at, product.outputs[0])
 
 
 def _moved(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -166,6 +166,7 @@ class NofM:
 
 def parse_pattern(text: str) -> Block | NofM | None:
     """The pattern called `text`, such as "1x1", "4x1" or "2:4"; None where there is none of that name."""
+    text = str(text)
     if match := re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", text):
         return Block(int(match[1]), int(match[2]))
     if match := re.fullmatch(r"([1-9]\d?):([1-9]\d?)", text):

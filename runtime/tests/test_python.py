@@ -81,6 +81,7 @@ def test_layout_of_an_input_does_not_matter(model, sample, change):
         ({"x": np.zeros((33, 24), np.float32)}, "input 'x': got shape (33, 24), expected (24, 33)"),
         ({"x": np.zeros((1, 24, 33), np.float32)}, "input 'x': got shape (1, 24, 33)"),
         ({"x": None}, "input 'x': got dtype object"),
+        ({"x": [[1.0], [2.0, 3.0]]}, "input 'x': is no array, expected float32[24, 33]"),
     ],
 )
 def test_misfitting_input_is_refused(model, inputs, message):
@@ -89,6 +90,14 @@ def test_misfitting_input_is_refused(model, inputs, message):
 
     assert message in str(caught.value)
     assert caught.value.status == "ES_ERR_TENSOR"
+
+
+@pytest.mark.parametrize(("outputs", "got"), [({}, "the names []"), ({"z": 1}, "the names ['z']"), (3, "int")])
+def test_top_of_something_else_than_the_outputs_is_refused(model, outputs, got):
+    with pytest.raises(EdgesparseRuntimeError) as caught:
+        model.top(outputs)
+
+    assert f"outputs: got {got}, expected what run returns" in str(caught.value)
 
 
 def test_wrong_count_of_inputs_is_refused(model, sample):

@@ -79,6 +79,13 @@ def test_a_bound_input_is_no_longer_asked_for_and_verify_and_bench_bind_it_too(c
         assert failed.returncode in (1, 2) and message in failed.stderr
 
 
+@pytest.mark.parametrize(("option", "given"), [("--bind", ("n=1", "n=2")), ("--input-shape", ("x=1,4", "x=2,4"))])
+def test_a_value_that_is_given_twice_for_a_name_is_refused(command, model, option, given):
+    failed = command("compile", model, option, given[0], option, given[1])
+
+    assert failed.returncode == 2 and "is given twice, expected once" in failed.stderr
+
+
 def test_targets_lists_and_shows(command):
     names = [target["name"] for target in result(command("targets", "--json"))["targets"]]
     shown = result(command("targets", "show", "rpi5", "--json"))

@@ -85,6 +85,23 @@ def test_a_sound_model_is_not_copied():
     assert repaired(proto) is proto
 
 
+@pytest.mark.parametrize("opset", [18, 19, 20])
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+def test_a_gain_for_each_group_is_one(opset, groups):
+    text = f"""<ir_version: 8, opset_import: ["" : {opset}]> g (float[n, 6, 3, 5] x) => (float[n, 6, 3, 5] y) {{
+        a = Relu (x)
+        y = GroupNormalization <num_groups = {groups}, epsilon = 0.5> (a, s, b)
+    }}"""
+    proto = onnx.parser.parse_model(text)
+    for name in "sb":
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(floats(groups, seed=ord(name)), name))
+    x = {"x": floats(1, 6, 3, 5)}
+
+    (actual,), (expected,) = ort_run(load(proto), x), ort_run(proto, x)
+
+    assert_close(actual, expected)
+
+
 def test_a_circle_is_refused():
     proto = network()
     proto.graph.node[0].input[0] = "b"

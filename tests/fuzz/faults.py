@@ -216,6 +216,7 @@ FAULTS: dict[str, Fault] = {
         ["Chain", "Softplus"],
         (schedule, "_LARGEST", 1 << 40),
         (schedule, "_WRITTEN_OUT", frozenset()),
+        (schedule, "_DEEPEST", {}),
     ),
     "shifts as the processor has them": _fault(["BitShift"], (defined, "_shift", _as_it_is)),
     "casts as the processor has them": _fault(["Cast"], (defined, "_cast", _as_it_is)),

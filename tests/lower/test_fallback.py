@@ -257,6 +257,45 @@ def test_the_sign_of_zero_is_the_one_that_arithmetic_gives() -> None:
         np.testing.assert_allclose(results[name], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["float", "float16", "double"])
+def test_functions_that_hardly_change_what_is_near_zero_keep_it(kind: str) -> None:
+    """By TVM's formula the hyperbolic ones lose half of the digits of 1e-4, and all of 1e-9."""
+    model = parsed(f"g ({kind}[8] x) => ({kind}[8] y, {kind}[8] z) {{ y = Tanh(x) z = Atanh(x) }}")
+    x = np.array([0.0, -0.0, 1e-4, -1e-4, 1e-9, -1e-9, 1e-30, 0.3]).astype({"float": "float32"}.get(kind, kind))
+
+    results = run_calls(lowered(model), {"x": x})
+
+    for name, function in (("y", np.tanh), ("z", np.arctanh)):
+        np.testing.assert_allclose(results[name], function(x.astype(np.float64)), rtol=4 * np.finfo(x.dtype).eps)
+        np.testing.assert_array_equal(np.signbit(results[name]), np.signbit(x))
+
+
+@pytest.mark.parametrize(
+    ("operator", "bias"), [("ThresholdedRelu<alpha=0.7>", 0), ("Shrink<lambd=0.7, bias=0.1>", 0.1)]
+)
+def test_the_threshold_of_half_precision_is_a_single_one(operator: str, bias: float) -> None:
+    """0.7 is no half: the next one above is beyond it, and itself rounded to a half is not."""
+    model = parsed(f"g (float16[4] x) => (float16[4] y) {{ y = {operator}(x) }}")
+    half = np.float16(0.7)
+    x = np.array([half, np.nextafter(half, np.float16(1)), np.nextafter(half, np.float16(0)), 2], np.float16)
+
+    results = run_calls(lowered(model), {"x": x})
+
+    np.testing.assert_array_equal(results["y"], judged(model, {"x": x})["y"])
+    np.testing.assert_array_equal(results["y"] != 0, x.astype(np.float32) > np.float32(0.7))
+
+
+def test_integers_shrink_through_single_precision_and_saturate() -> None:
+    model = parsed("g (int32[6] x) => (int32[6] y) { y = Shrink<lambd=3.0, bias=-0.5>(x) }")
+    x = np.array([2**24 + 1, 2**31 - 300, -5, 2, 4, -(2**30)], np.int32)
+
+    results = run_calls(lowered(model), {"x": x})
+
+    np.testing.assert_array_equal(results["y"], judged(model, {"x": x})["y"])
+    top = run_calls(lowered(model), {"x": np.full(6, 2**31 - 1, np.int32)})
+    np.testing.assert_array_equal(top["y"], np.full(6, 2**31 - 1))
+
+
 RESIZED = {  # shapes, the last with channels last, and scales
     "both": ((1, 2, 7, 9), (1, 1, 1.5, 2.5)),
     "smaller": ((1, 2, 7, 9), (1, 1, 0.6, 1.7)),

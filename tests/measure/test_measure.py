@@ -77,6 +77,14 @@ def test_floats_agree_within_tolerance_on_unit_scale(actual, expected, agrees):
     assert bool(difference.note) is not agrees
 
 
+def test_doubles_agree_within_a_hundredth_of_that():
+    expected = np.array([1.0, 1000.0])
+
+    assert compare(expected * (1 + 1e-6), expected, "y").agrees
+    assert not compare(expected * (1 + 1e-4), expected, "y").agrees
+    assert compare((expected * (1 + 1e-4)).astype(np.float32), expected.astype(np.float32), "y").agrees
+
+
 def test_integers_agree_only_if_equal():
     assert compare(np.array([1, 2]), np.array([1, 2]), "y").agrees
     assert compare(np.array([1, 2]), np.array([1, 3]), "y").note == "1 of 2 elements differ"

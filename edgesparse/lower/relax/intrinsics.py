@@ -22,6 +22,9 @@ _INLINE: dict[str, Callable[[Expr], Expr]] = {
     "erf": math.erf,
     "sigmoid": math.sigmoid,
 }
+_LIBRARY = {("atanh", "float32"): "atanhf", ("atanh", "float64"): "atanh", ("tanh", "float64"): "tanh"}
+"""Functions of libm in place of TVM's formulas, which are 0 near 0, by function and type."""
+
 _GUARD = "if_then_else"
 
 
@@ -55,6 +58,8 @@ def _inline(call: Call) -> Expr:
         return _power(call)
     if is_inline(call):
         return _INLINE[name](call.args[0])
+    if (name, call.ty.dtype) in _LIBRARY:
+        return tirx.call_pure_extern(call.ty.dtype, _LIBRARY[name, call.ty.dtype], call.args[0])
     return call
 
 

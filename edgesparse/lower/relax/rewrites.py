@@ -194,13 +194,16 @@ def _elu(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
 
 
 def _thresholded_relu(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    dtype, limit = dtype_of(node.inputs[0]), node.attributes.get_float("alpha", 1.0)
-    alpha, zero = (b.constant(np.array(number, dtype)) for number in (limit, 0))
-    return [b("Where", b("Greater", inputs[0], alpha), inputs[0], zero)]
+    x, work = _at_least_float32(node, inputs, b)
+    alpha, zero = (b.constant(np.array(number, work)) for number in (node.attributes.get_float("alpha", 1.0), 0))
+    return _as_result(node, b("Where", b("Greater", x, alpha), x, zero), work, b)
 
 
 def _shrink(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    x, work = _at_least_float32(node, inputs, b)
+    """Integers go through float32, as in ONNX Runtime."""
+    dtype = dtype_of(node.inputs[0])
+    work = np.promote_types(dtype, np.float32) if dtype.kind == "f" else np.dtype(np.float32)
+    x = b.cast(inputs[0], work)
     limit, bias = (node.attributes.get_float(name, default) for name, default in (("lambd", 0.5), ("bias", 0.0)))
     low, high, bias_, zero = (b.constant(np.array(number, work)) for number in (-limit, limit, bias, 0))
     above = b("Where", b("Greater", x, high), b("Sub", x, bias_), zero)

@@ -150,8 +150,15 @@ class Model:
 
         Args:
             outputs: what `run` returned.
+
+        Raises:
+            EdgesparseRuntimeError: that output is not there.
         """
-        scores = outputs[self._outputs[self._info.labels_output].name].ravel()
+        name = self._outputs[self._info.labels_output].name
+        if not isinstance(outputs, Mapping) or name not in outputs:
+            got = f"the names {list(outputs)}" if isinstance(outputs, Mapping) else type(outputs).__name__
+            raise _misfit(f"outputs: got {got}, expected what run returns, with {name!r}")
+        scores = outputs[name].ravel()
         order = np.argsort(-scores.astype(np.float64), kind="stable")[: max(count, 0)]  # NaN comes last
         labels = self.labels
         return [(labels[at] if labels else str(at), float(scores[at])) for at in order]
@@ -274,7 +281,12 @@ def _tensor(info: _library.TensorInfo) -> Tensor:
 
 def _fit(value: Any, tensor: Tensor) -> np.ndarray:
     """The array as the runtime takes it: dense, in C order and native byte order."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as err:  # lists of different lengths
+        raise _misfit(
+            f"input {tensor.name!r}: is no array, expected {tensor.dtype}{list(tensor.shape)}: {err}"
+        ) from err
     if array.dtype.newbyteorder("=") != tensor.dtype:
         raise _misfit(
             f"input {tensor.name!r}: got dtype {array.dtype}, expected {tensor.dtype}; {_cure(array, tensor)}"

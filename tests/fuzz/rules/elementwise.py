@@ -47,7 +47,17 @@ def tuned(g: Graph, op: str, dtype: str) -> None:
         attributes["approximate"] = g.choose(["tanh", "none"])
     if op == "IsInf":
         attributes = {name: int(g.chance(0.5)) for name in ("detect_negative", "detect_positive") if g.chance(0.5)}
-    g.apply(op, wild(g, dtype) if op == "IsInf" else g.operand(dtype), **attributes)
+    x = wild(g, dtype) if op == "IsInf" else g.operand(dtype, fits=_back_from_float32 if op == "Shrink" else _any)
+    g.apply(op, x, **attributes)
+
+
+def _any(value: Value) -> bool:
+    return True
+
+
+def _back_from_float32(value: Value) -> bool:
+    """Whether an integer has room for what shrinking it through float32 gives: else the processor says what it is."""
+    return value.dtype.startswith("float") or bool((np.abs(value.array.astype(np.float64)) < 2.0**23).all())
 
 
 def wild(g: Graph, dtype: str) -> Value:
