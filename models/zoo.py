@@ -167,12 +167,23 @@ def export(name: str, path: Path) -> Path:
     return write(module, example, entry.output, path)
 
 
-def write(module: Any, example: Mapping[str, Any], output: str, path: Path) -> Path:
-    """Write `module` as ONNX with the shapes of `example`, its keyword arguments by name, and one output."""
+def write(module: Any, example: Mapping[str, Any], output: str, path: Path, *, any_length: bool = False) -> Path:
+    """Write `module` as ONNX with the shapes of `example`, its keyword arguments by name, and one output.
+
+    Args: any_length: leave the second axis of all inputs open.
+    """
     import torch
 
+    length = torch.export.Dim("length", min=2, max=512)
     program = torch.onnx.export(
-        module, (), kwargs=dict(example), dynamo=True, input_names=list(example), output_names=[output], verbose=False
+        module,
+        (),
+        kwargs=dict(example),
+        dynamo=True,
+        input_names=list(example),
+        output_names=[output],
+        dynamic_shapes={name: {1: length} for name in example} if any_length else None,
+        verbose=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.onnx")

@@ -36,23 +36,23 @@ def folder() -> Path:
     return Path(found.origin).parent / "model"
 
 
-def export(path: Path) -> Path:
-    """Write the trained network as ONNX, for one sentence of TOKENS tokens."""
+def export(path: Path, *, any_length: bool = False) -> Path:
+    """Write the trained network as ONNX, for one sentence of TOKENS tokens, or of any number of them."""
     import torch
     from transformers import BertModel
 
     module = BertModel.from_pretrained(folder(), add_pooling_layer=False, local_files_only=True)
     example = {name: torch.ones((1, TOKENS), dtype=torch.int64) for name in zoo.TOKENS}
-    return zoo.write(module.eval(), example, OUTPUT, path)
+    return zoo.write(module.eval(), example, OUTPUT, path, any_length=any_length)
 
 
-def encoded(sentences: Sequence[str]) -> Arrays:
-    """Token ids, masks and types of sentences, cut or padded to TOKENS: int64 [N, TOKENS] each."""
+def encoded(sentences: Sequence[str], tokens: int = TOKENS) -> Arrays:
+    """Token ids, masks and types of sentences, cut or padded to so many tokens: int64 [N, tokens] each."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder() / "tokenizer.json"))
-    tokenizer.enable_truncation(TOKENS)
-    tokenizer.enable_padding(length=TOKENS)
+    tokenizer.enable_truncation(tokens)
+    tokenizer.enable_padding(length=tokens)
     found = tokenizer.encode_batch(list(sentences))
     rows = {
         "input_ids": [each.ids for each in found],

@@ -24,7 +24,7 @@ from bench.pruning.cifar import DATA, DENSE, say
 from bench.pruning.results import Results, Run
 from edgesparse import frontend, reference
 from edgesparse.pipeline.samples import parted
-from edgesparse.prune import prune, shrink
+from edgesparse.prune import prune, shrink, synthetic
 from models import cifar
 from models.cifar import Images
 
@@ -35,6 +35,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "sparsegpt": {"method": "sparsegpt", "allocation": "lamp"},
     "admm-lamp": {"method": "admm", "allocation": "lamp"},
     "admm": {"method": "admm", "allocation": "uniform"},
+    "made-up": {"method": "admm", "allocation": "uniform"},
     "recovered": {"method": "admm", "allocation": "uniform"},
 }
 SHAPES: dict[str, tuple[float | None, str]] = {
@@ -52,13 +53,15 @@ MEASURES: dict[str, dict[str, Any]] = {
     "l2": {"importance": "l2"},
     "l2-refit": {"importance": "l2", "refit": True},
     "output-refit": {"importance": "output", "refit": True},
+    "made-up": {"importance": "output", "refit": True},
     "recovered": {"importance": "output", "refit": True},
     "composed": {"importance": "output", "refit": True},
 }
 SHARES = {"macs-30": 0.3, "macs-50": 0.5}
 """Of the multiply-accumulates that go as channels, by what the name of a run ends with."""
 
-RECOVERED, COMPOSED, ZEROS = "recovered", "composed", "admm"  # runs that do more; how the composed ones make zeros
+MADE_UP, RECOVERED, COMPOSED = "made-up", "recovered", "composed"  # runs that do something else
+ZEROS = "admm"  # how the composed ones make zeros
 AUGMENT = ("flip", "shift")
 
 WORDS = {
@@ -71,6 +74,7 @@ WORDS = {
     "l2": "channels of the smallest norm",
     "l2-refit": "and the layers fitted to the dense network's outputs",
     "output-refit": "channels that outputs lose least by, and fitted (`--structured`, with samples)",
+    MADE_UP: "the same on pictures that were made up, without any samples (`--calibration synthetic`)",
     RECOVERED: "and recovered by gradients (`--recover --augment flip,shift`)",
     COMPOSED: "in place of recovery, half of the weights that are left become zero (`--sparsity 0.5` with it)",
 }
@@ -98,7 +102,7 @@ def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray]) -> i
     """The pruned model of a run."""
     method = max((known for known in WORDS if name.startswith(f"{known}-")), key=len)
     shape = name.removeprefix(f"{method}-")
-    given = samples if method != "magnitude" else None
+    given = None if method == "magnitude" else synthetic(frontend.load(model)) if method == MADE_UP else samples
     if shape in SHARES:
         smaller = shrink(model, SHARES[shape], multiple=1, calibration=given, **MEASURES[method]).model
         return one_shot(smaller, f"{ZEROS}-50", samples) if method == COMPOSED else smaller

@@ -112,7 +112,8 @@ def pruning(command: Command) -> Command:
         click.option(
             "--calibration",
             type=FILE,
-            help="An .npz with some hundred samples of every input, by its name; without labels.",
+            help="An .npz with some hundred samples of every input, by its name, without labels; "
+            "synthetic: pictures that are made up.",
         ),
         click.option("--reconstruct", is_flag=True, help="Fit the weights that stay to the samples."),
         click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.errors import InternalError
 from edgesparse.pipeline.arguments import Progress
 from edgesparse.pipeline.recovering import recovered
-from edgesparse.pipeline.samples import parted, samples
+from edgesparse.pipeline.samples import is_synthetic, parted, samples
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from edgesparse.prune import PruneReport, ShrunkReport
 
 UNSEEN = """pruned without samples: nobody has seen what the outputs have become, and little may be left of the accuracy
-give some hundred inputs, without labels (--calibration samples.npz): they choose the weights, and show what is left"""
+give some hundred inputs, without labels (--calibration samples.npz), or for pictures have some made up (synthetic)"""
+
+MADE_UP = """pruned on pictures that were made up: nobody has seen what the outputs have become for yours
+give some hundred inputs, without labels (--calibration samples.npz): they lose less, and show what is left"""
 
 TOO_FEW = """none of the samples could be held out: nobody has seen what the outputs have become
 give more inputs, some hundred, without labels (--calibration samples.npz)"""
@@ -37,7 +40,7 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
         dense, pruned = model, smaller
         report = PruneReport(None, pruning.method, pruning.allocation, pruning.pattern, ())
     if pruning.recover is not None:
-        given = samples(pruning.calibration)
+        given = samples(pruning.calibration, model)
         pruned = recovered(pruned, dense, given, pruning.recover, pruning.augment, progress=progress).model
     _check_onnx(pruned, "pruning")
     return pruned, replace(report, shrunk=shrunk)
@@ -51,7 +54,7 @@ def _with_zeros(
     from edgesparse.prune import merged, permute, with_gains
     from edgesparse.prune import prune as prune_weights
 
-    arrays, _ = parted(samples(pruning.calibration))
+    arrays, _ = parted(samples(pruning.calibration, model))
     dense, pruned, report, gains = model, smaller, None, dict[str, float]()
     if pruning.permute:
         progress("reordering channels")
@@ -81,7 +84,7 @@ def without_units(model: ir.Model, pruning: Pruning, progress: Progress) -> tupl
     from edgesparse.prune import shrink
 
     progress("taking out what matters least")
-    arrays, _ = parted(samples(pruning.calibration))
+    arrays, _ = parted(samples(pruning.calibration, model))
     result = shrink(
         model,
         pruning.structured,
@@ -105,6 +108,8 @@ def judged(
     if report is None or pruning is None:
         return None
     _, held_out = parted(samples(pruning.calibration))
+    if is_synthetic(pruning.calibration):
+        return replace(report, warning=MADE_UP)
     if held_out is None:
         return replace(report, warning=UNSEEN if pruning.calibration is None else TOO_FEW)
     told = partial(progress, "comparing with the dense model")

@@ -98,7 +98,7 @@ class Pruning:
         allocation: how layers share the sparsity; where none is given, uniform for admm, else lamp.
         pattern: block RxQ of weights that go together, or N:M along the input channels.
         skip: shell patterns on the names of layers that stay dense.
-        calibration: samples by input name, or the .npz file that holds them.
+        calibration: samples by input name, the .npz file that holds them, or "synthetic": pictures that are made up.
         reconstruct: choose the values of the weights that stay anew, so that outputs change least.
         match: where weights that stay change, what a layer's outputs should be on the samples: those of the "dense"
             network, or what its "own" dense weights give on what the network pruned so far brings.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.errors import PruneError
 from edgesparse.pipeline.arguments import Examples, Progress, Source, near_names, silent
 from edgesparse.pipeline.files import require_writable, written
-from edgesparse.pipeline.samples import Calibration, parted, samples
+from edgesparse.pipeline.samples import Calibration, is_synthetic, parted, samples
 from edgesparse.signatures import ONNX
 from edgesparse.tables import Part, Report
 
@@ -80,9 +80,9 @@ def recover(
     require_writable(Path(output), ONNX, (model, teacher, calibration))
     progress("reading the models")
     sparse, dense = (frontend.read(each, example_inputs) for each in (model, teacher))
-    given = samples(calibration)
+    given = samples(calibration, dense)
     found = recovered(sparse, dense, given, time, augment, seed=seed, progress=progress)
-    _, held_out = parted(given)
+    held_out = None if is_synthetic(calibration) else parted(given)[1]
     before, after = (compare_outputs(dense, each, held_out) if held_out else () for each in (sparse, found.model))
     with written(Path(output)) as temporary:
         ir.save(found.model, temporary)

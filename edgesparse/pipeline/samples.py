@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgesparse.errors import PruneError
 from edgesparse.inputs import arrays, said
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 EXPECTED = "an .npz file with calibration samples by input name"
 SHARE_HELD_OUT, LEAST_HELD_OUT = 5, 32
+SYNTHETIC = "synthetic"
 Calibration: TypeAlias = str | Path | Mapping[str, Any] | None
-"""Samples by input name, the .npz file that holds them, or none."""
+"""Samples by input name, the .npz file that holds them, SYNTHETIC for pictures that are made up, or none."""
 
 
-def samples(calibration: Calibration) -> Mapping[str, Any] | None:
+def is_synthetic(calibration: Calibration) -> bool:
+    """Whether samples are to be made up."""
+    return isinstance(calibration, str | Path) and str(calibration) == SYNTHETIC
+
+
+def samples(calibration: Calibration, model: ir.Model | None = None) -> Mapping[str, Any] | None:
     """Calibration samples by input name, from an .npz file where it is one.
 
-    Raises: PruneError: the file cannot be read, or it is neither.
+    Args: model: the network that samples are made up for; without it there are none of that kind.
+
+    Raises: PruneError: the file cannot be read, it is neither, or the network takes no pictures.
     """
     import numpy as np
 
+    if is_synthetic(calibration):
+        return None if model is None else _made_up(model)
     if calibration is None:
         return None
     if isinstance(calibration, Mapping):
@@ -36,6 +49,13 @@ def samples(calibration: Calibration) -> Mapping[str, Any] | None:
     if not isinstance(loaded, Mapping):
         raise PruneError(f"{calibration}: got one array without a name, expected {EXPECTED}")
     return loaded
+
+
+def _made_up(model: ir.Model) -> Mapping[str, Any]:
+    from edgesparse import frontend
+    from edgesparse.prune import synthetic
+
+    return synthetic(frontend.load(model))
 
 
 def parted(given: Mapping[str, Any] | None) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:

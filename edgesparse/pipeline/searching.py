@@ -173,7 +173,7 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
 
     own = by_node(model, pruning.layers)
     layers, levels = search.searchable(model, pruning.pattern, (*pruning.skip, *map(escape, own)))
-    arrays, _ = parted(samples(pruning.calibration))
+    arrays, _ = parted(samples(pruning.calibration, model))
     given = None if arrays is None else check_samples(model, arrays)
     feeds = given.feeds(BATCH) if given else ()
 

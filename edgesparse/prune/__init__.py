@@ -9,6 +9,7 @@ from edgesparse.prune.pruning import MATCHES, Pruned, named, pattern_called, pru
 from edgesparse.prune.report import GroupReport, LayerReport, PruneReport, ShrunkReport, merged, with_gains
 from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured import IMPORTANCE, KINDS, Shrunk, check_shrink, shrink
+from edgesparse.prune.synthetic import synthetic
 
 __all__ = [
     "ALLOCATIONS",
@@ -36,5 +37,6 @@ __all__ = [
     "prune",
     "prune_alone",
     "shrink",
+    "synthetic",
     "with_gains",
 ]
