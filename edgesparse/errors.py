@@ -24,6 +24,10 @@ class EdgesparseError(Exception):
         return " ".join(super().__str__().split())
 
 
+class OptionError(EdgesparseError, TypeError):
+    """An option that a function does not know, or a value of another type than it takes."""
+
+
 class FrontendError(EdgesparseError):
     """The model cannot be read, or holds something that cannot be compiled."""
 

@@ -142,8 +142,8 @@ def pictures(preprocess: Preprocessing | None) -> tuple[Picture, ...]:
 
     Raises: FrontendError: a text cannot be read, or an input has two.
     """
-    texts = (preprocess,) if isinstance(preprocess, str) else tuple(preprocess or ())
-    if not all(isinstance(text, str) for text in texts):
+    texts = (preprocess,) if isinstance(preprocess, str) else preprocess or ()
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
         raise FrontendError(f"preprocess: got {preprocess!r}, expected a text for each input, such as {EXAMPLE}")
     found = tuple(Picture.parse(text) for text in texts)
     names = [picture.name for picture in found]

@@ -31,7 +31,7 @@ def feeds_for(inputs: Sequence[Spec], given: Given, seed: int = 0) -> Arrays:
     Raises: MeasureError: arrays in order, but not one for each input, or no arrays.
     """
     names = [spec.name for spec in inputs]
-    if given is not None and not isinstance(given, Mapping | Sequence):
+    if given is not None and (isinstance(given, str | bytes) or not isinstance(given, Mapping | Sequence)):
         raise MeasureError(
             f"inputs: got {type(given).__name__}, expected arrays by name or in order: {', '.join(names)}"
         )

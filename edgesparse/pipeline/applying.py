@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.errors import InternalError
 from edgesparse.pipeline.arguments import Progress
 from edgesparse.pipeline.recovering import recovered
-from edgesparse.pipeline.samples import is_synthetic, parted, samples
+from edgesparse.pipeline.samples import MADE_UP, TOO_FEW, is_synthetic, parted, samples
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 
 UNSEEN = """pruned without samples: nobody has seen what the outputs have become, and little may be left of the accuracy
 give some hundred inputs, without labels (--calibration samples.npz), or for pictures have some made up (synthetic)"""
-
-MADE_UP = """pruned on pictures that were made up: nobody has seen what the outputs have become for yours
-give some hundred inputs, without labels (--calibration samples.npz): they lose less, and show what is left"""
-
-TOO_FEW = """none of the samples could be held out: nobody has seen what the outputs have become
-give more inputs, some hundred, without labels (--calibration samples.npz)"""
 
 
 def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) -> tuple[ir.Model, PruneReport | None]:

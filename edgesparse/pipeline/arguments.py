@@ -9,7 +9,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from edgesparse.errors import FrontendError, nearest
+from edgesparse.errors import FrontendError, OptionError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ _R = TypeVar("_R")
 def near_names(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """The function, which tells the nearest name it knows of a keyword that it does not know.
 
-    Raises: TypeError: such a keyword, before anything is done.
+    Raises: OptionError: such a keyword, before anything is done.
     """
     known = list(inspect.signature(function).parameters)
 
@@ -45,7 +45,7 @@ def near_names(function: Callable[_P, _R]) -> Callable[_P, _R]:
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         for name in kwargs:
             if name not in known:
-                raise TypeError(f"{function.__name__}: unknown option {name!r}{nearest(name, known)}")
+                raise OptionError(f"{function.__name__}: unknown option {name!r}{nearest(name, known)}")
         return function(*args, **kwargs)
 
     return checked
@@ -65,10 +65,13 @@ def silent(stage: str, share: float | None = None) -> None:
 def read(model: Source, examples: Examples, input_shapes: InputShapes | None, bind: Bindings | None) -> ir.Model:
     """The model as it is, but for inputs that are bound.
 
-    Raises: FrontendError: it cannot be read, or inputs cannot be bound.
+    Raises: FrontendError: it cannot be read, inputs cannot be bound, or the shapes are none.
     """
     from edgesparse import frontend
 
+    shapes = input_shapes or {}
+    if not isinstance(shapes, Mapping) or not all(isinstance(shape, Sequence) for shape in shapes.values()):
+        raise FrontendError(f"input_shapes: got {input_shapes!r}, expected sizes by the names of inputs")
     source = frontend.read(model, examples, frontend.blank(model, input_shapes))
     return frontend.bound(source, bind) if bind else source
 

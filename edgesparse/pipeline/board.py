@@ -24,7 +24,7 @@ BUILD = Path(__file__).parents[2] / "runtime" / "build.py"
 
 _PURPOSES = {
     "esrun": "runs artifacts; one static program",
-    ".whl": "edgesparse_runtime for Python",
+    ".whl": "edgesparse_runtime for Python, on glibc",
     ".h": "the API for C",
     ".so": "the library to load, for glibc",
     ".a": "the library to link, for glibc",
@@ -54,7 +54,8 @@ class RuntimeReport(Report):
     def parts(self) -> Iterator[Part]:
         """The files, and what each is for."""
         yield Table(("file", "size", ""), [(f.name, bytes_text(f.size_bytes), f.purpose) for f in self.files])
-        yield f"{self.folder}: for {self.target}, Linux on {self.platform}"
+        android = "; on Android only esrun runs" if self.platform == "aarch64" else ""
+        yield f"{self.folder}: for {self.target}, Linux on {self.platform}{android}"
 
 
 @near_names

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from edgesparse import targets
@@ -45,6 +46,16 @@ STRUCTURE = ("structured", "importance", "kinds", "multiple")
 
 LISTS = ("skip", "kinds", "augment")
 """Fields of `Pruning` that are tuples, and lists in files."""
+
+TYPES: dict[tuple[type | UnionType, str], tuple[str, ...]] = {
+    (str, "a text"): ("method", "allocation", "match", "latency", "eval", "ray", "importance"),
+    (Sequence, "a text or several"): LISTS,
+    (int, "a whole number"): ("multiple",),
+    (int | float, "a number"): ("speedup",),
+    (bool, "True or False"): ("reconstruct", "permute", "resume"),
+    (Mapping, "options by the names of layers"): ("layers",),
+}
+"""What values of fields of `Pruning` are, in Python and in words; of the others the values themselves are checked."""
 
 KINDS = ("channels", "heads", "neurons")
 """What can be taken out whole."""
@@ -182,8 +193,9 @@ class Pruning:
 
         _require_known(options)
         given: dict[str, Any] = dict(options)
-        if isinstance(given.get("skip"), str):
-            given["skip"] = (given["skip"],)
+        given |= {name: (text,) for name in LISTS if isinstance(text := given.get(name), str)}
+        for name, value in given.items():
+            _check_type(name, value)
         if given.get("multiple") is None:
             given["multiple"] = lanes
         if given.get("method") is None:
@@ -241,6 +253,16 @@ class Pruning:
     def searches(self) -> bool:
         """Whether a search is to choose the densities."""
         return any(getattr(self, name) is not None for name in BUDGETS)
+
+
+def _check_type(name: str, value: object) -> None:
+    """Check the type of an option whose value nothing else looks at first.
+
+    Raises: PruneError: it is another.
+    """
+    expected: tuple[type | UnionType, str] | None = next((kind for kind, names in TYPES.items() if name in names), None)
+    if value is not None and expected is not None and not isinstance(value, expected[0]):
+        raise PruneError(f"{name}: got {value!r}, expected {expected[1]}")
 
 
 def _check_share(share: object, where: str) -> None:

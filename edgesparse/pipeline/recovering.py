@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.errors import PruneError
 from edgesparse.pipeline.arguments import Examples, Progress, Source, near_names, silent
 from edgesparse.pipeline.files import require_writable, written
-from edgesparse.pipeline.samples import Calibration, is_synthetic, parted, samples
+from edgesparse.pipeline.samples import MADE_UP, TOO_FEW, Calibration, is_synthetic, parted, samples
 from edgesparse.signatures import ONNX
-from edgesparse.tables import Part, Report
+from edgesparse.tables import Note, Part, Report
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -30,7 +30,7 @@ class RecoverReport(Report):
     """What recovery reached: the error of outputs on samples held out before and after, in so many `steps`.
 
     `before` and `after` are the agreement of each output with the dense model's on those samples: nothing is fitted to
-    them, but they choose the state that is kept.
+    them, but they choose the state that is kept. `warning` says what nobody knows where none could be held out.
     """
 
     output: Path
@@ -39,12 +39,14 @@ class RecoverReport(Report):
     error_after: float
     before: tuple[Agreement, ...]
     after: tuple[Agreement, ...]
+    warning: str | None = None
 
     def parts(self) -> Iterator[Part]:
         """The error of outputs, and their agreement with the dense model's, before and after."""
         yield f"{self.output}: error of outputs {self.error_before:.4f} -> {self.error_after:.4f} in {self.steps} steps"
         yield from (f"before: {each}" for each in self.before)
         yield from (f"after: {each}" for each in self.after)
+        yield from (Note(line, warning=True) for line in (self.warning or "").splitlines())
 
 
 @near_names
@@ -86,7 +88,8 @@ def recover(
     before, after = (compare_outputs(dense, each, held_out) if held_out else () for each in (sparse, found.model))
     with written(Path(output)) as temporary:
         ir.save(found.model, temporary)
-    return RecoverReport(Path(output), found.steps, found.error_before, found.error_after, before, after)
+    warning = None if held_out else MADE_UP if is_synthetic(calibration) else TOO_FEW
+    return RecoverReport(Path(output), found.steps, found.error_before, found.error_after, before, after, warning)
 
 
 def recovered(

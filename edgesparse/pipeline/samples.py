@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 EXPECTED = "an .npz file with calibration samples by input name"
 SHARE_HELD_OUT, LEAST_HELD_OUT = 5, 32
 SYNTHETIC = "synthetic"
+MADE_UP = """fitted to pictures that were made up: nobody has seen what the outputs have become for yours
+give some hundred inputs, without labels (--calibration samples.npz): they lose less, and show what is left"""
+
+TOO_FEW = """none of the samples could be held out: nobody has seen what the outputs have become
+give more inputs, some hundred, without labels (--calibration samples.npz)"""
+
 Calibration: TypeAlias = str | Path | Mapping[str, Any] | None
 """Samples by input name, the .npz file that holds them, SYNTHETIC for pictures that are made up, or none."""
 
@@ -27,16 +33,23 @@ def is_synthetic(calibration: Calibration) -> bool:
 def samples(calibration: Calibration, model: ir.Model | None = None) -> Mapping[str, Any] | None:
     """Calibration samples by input name, from an .npz file where it is one.
 
-    Args: model: the network that samples are made up for; without it there are none of that kind.
+    Args: model: the network that they are for; without it they are not checked, and none are made up.
 
-    Raises: PruneError: the file cannot be read, it is neither, or the network takes no pictures.
+    Raises: PruneError: the file cannot be read, it is neither, samples do not fit the network, or it takes no pictures.
     """
-    import numpy as np
-
     if is_synthetic(calibration):
         return None if model is None else _made_up(model)
-    if calibration is None:
-        return None
+    given = None if calibration is None else _given(calibration)
+    if given is not None and model is not None:
+        from edgesparse.prune import check_samples
+
+        check_samples(model, given)
+    return given
+
+
+def _given(calibration: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
+    import numpy as np
+
     if isinstance(calibration, Mapping):
         try:
             return {name: np.asarray(array) for name, array in calibration.items()}

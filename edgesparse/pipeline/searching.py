@@ -54,8 +54,8 @@ class Goal:
 
         Raises: SearchError: threads beyond what a session has.
         """
-        if not 1 <= threads <= MOST_THREADS:
-            raise SearchError(f"threads: got {threads}, expected 1 to {MOST_THREADS}")
+        if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+            raise SearchError(f"threads: got {threads!r}, expected 1 to {MOST_THREADS}")
         name = Path(model).stem if isinstance(model, str | Path) else "model"
         return cls(target, threads, input_shapes, folder / f"{name}.search", folder / f"{name}.pareto.json")
 

@@ -19,7 +19,8 @@ class Agreement:
 
     `top1` is the share of rows whose largest element is the same, for outputs [rows, classes]; of elements that are
     equal, for integers; 0 where the shape is another. `cosine` is the mean over samples, `relative_error` the norm of
-    the difference over that of the dense output, over all samples.
+    the difference over that of the dense output, over all samples. Where only one of two is a number, the outputs have
+    nothing in common: 0 and infinity.
     """
 
     output: str
@@ -91,6 +92,12 @@ class _Sums:
             self.same.append(exact.argmax(axis=1) == found.argmax(axis=1))
         by_sample = samples if exact.shape[:1] == (samples,) else 1
         one, other = (array.astype(np.float64).reshape(by_sample, -1) for array in (exact, found))
+        equal = (one == other) | (np.isnan(one) & np.isnan(other))
+        if not (equal | (np.isfinite(one) & np.isfinite(other))).all():
+            self.cosines.append(np.zeros(by_sample))
+            self.off = np.inf
+            return
+        one, other = (np.where(np.isfinite(array), array, 0.0) for array in (one, other))
         norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
         dots = (one * other).sum(axis=1)
         self.cosines.append(np.divide(dots, norms, out=np.ones_like(dots), where=norms > 0))
@@ -102,5 +109,11 @@ class _Sums:
         top1 = float(np.concatenate(self.same).mean()) if self.same else None
         if not self.cosines:
             return Agreement(output, samples, top1, None, None)
-        error = (self.off / self.energy) ** 0.5 if self.energy > 0 else float(self.off > 0)
+        error = (
+            (self.off / self.energy) ** 0.5
+            if self.energy > 0
+            else np.inf
+            if np.isinf(self.off)
+            else float(self.off > 0)
+        )
         return Agreement(output, samples, top1, float(np.concatenate(self.cosines).mean()), error)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
+
+ROUNDING = 1e-12
+"""Of a mean square: a variance below is one of rounding, and none."""
 
 
 @dataclass(frozen=True)
@@ -53,50 +57,105 @@ class Moments:
 class MomentSum:
     """Adds up the moments of a layer at every position, in float64 over products in float32.
 
-    `groups` is that of a grouped convolution, or counts the matrices of a batched product: rows of w[M, K] belong to
-    the groups in order, M / groups to each.
+    Products are those of what is apart from the first rows' mean: of inputs that hardly vary, float32 would leave
+    little else. `groups` is that of a grouped convolution, or counts the matrices of a batched product: rows of w[M, K]
+    belong to the groups in order, M / groups to each.
     """
 
     def __init__(self, groups: int, k: int) -> None:
+        self._inputs = _Sum(groups, k)
+        self._outputs: _Sum | None = None
         self._second = np.zeros((groups, k, k))
-        self._inputs = np.zeros((groups, k))
         self._cross: np.ndarray | float = 0.0
-        self._outputs: np.ndarray | float = 0.0
-        self._energy = 0.0
-        self._count = 0
+        self._squares = 0.0
 
     def add(self, rows: np.ndarray, outputs: np.ndarray | None = None) -> None:
         """Take in more positions: inputs, and what the layer should give there if that is known of all.
 
         Shapes: rows [G, P, K], outputs [G, P, M / G].
         """
-        rows = _wide(rows)
         with np.errstate(over="ignore", invalid="ignore"):
+            rows = self._inputs.apart(_wide(rows))
             self._second += rows.swapaxes(1, 2) @ rows
             if outputs is not None:
-                outputs = _wide(outputs)
-                self._inputs += rows.sum(axis=1, dtype=np.float64)
+                self._outputs = self._outputs or _Sum(len(outputs), outputs.shape[2])
+                outputs = self._outputs.apart(_wide(outputs))
                 self._cross = self._cross + (outputs.swapaxes(1, 2) @ rows).astype(np.float64)
-                self._outputs = self._outputs + outputs.sum(axis=1, dtype=np.float64)
-                self._energy += float(np.square(outputs).sum(dtype=np.float64))
-        self._count += rows.shape[1]
+                self._squares += float(np.square(outputs).sum(dtype=np.float64))
 
     @staticmethod
     def mean(parts: Sequence[MomentSum], *, centred: bool = False) -> Moments:
         """The moments over all that `parts` took in, about the means if `centred`."""
-        count = max(1, sum(part._count for part in parts))
-        second = sum((part._second for part in parts[1:]), parts[0]._second) / count
-        if isinstance(parts[0]._cross, float):
-            return Moments(second)
-        cross, inputs, outputs = (
-            sum(getattr(part, name) for part in parts) / count for name in ("_cross", "_inputs", "_outputs")
+        count = max(1, sum(part._inputs.count for part in parts))
+        with np.errstate(over="ignore", invalid="ignore"):
+            second = _added(part._inputs.whole(part._second, part._inputs) for part in parts) / count
+            sides = [(part, part._outputs) for part in parts if part._outputs is not None]
+            if len(sides) < len(parts):
+                return Moments(second)
+            inputs = _added(part._inputs.total for part in parts) / count
+            outputs = _added(side.total for _, side in sides) / count
+            cross = _added(side.whole(np.asarray(part._cross), part._inputs) for part, side in sides) / count
+            energy = sum(part._squares + side.energy for part, side in sides) / count
+            if not centred:
+                return Moments(second, cross, energy)
+            varying = _varies(second, inputs)
+            second = (second - inputs[:, :, None] * inputs[:, None, :]) * varying[:, :, None] * varying[:, None, :]
+            cross = (cross - outputs[:, :, None] * inputs[:, None, :]) * varying[:, None, :]
+            return Moments(second, cross, energy - float(np.square(outputs).sum()), inputs, outputs)
+
+
+class _Sum:
+    """The sum of rows [G, P, N], kept as what is apart from a constant near their mean."""
+
+    def __init__(self, groups: int, size: int) -> None:
+        self.count = 0
+        self._about: np.ndarray | None = None
+        self._apart = np.zeros((groups, size))
+
+    def apart(self, rows: np.ndarray) -> np.ndarray:
+        """Take in rows; returns what they are apart from the constant."""
+        if self._about is None:
+            self._about = rows.mean(axis=1)
+        apart: np.ndarray = rows - self._about[:, None, :]
+        self._apart += apart.sum(axis=1, dtype=np.float64)
+        self.count += rows.shape[1]
+        return apart
+
+    @property
+    def _constant(self) -> np.ndarray:
+        return np.zeros_like(self._apart) if self._about is None else self._about.astype(np.float64)
+
+    @property
+    def total(self) -> np.ndarray:
+        """The sum of the rows themselves, [G, N]."""
+        total: np.ndarray = self._apart + self.count * self._constant
+        return total
+
+    @property
+    def energy(self) -> float:
+        """What the sum of squares of the rows has besides that of what is apart."""
+        return float(np.vdot(self._constant, 2 * self._apart + self.count * self._constant))
+
+    def whole(self, products: np.ndarray, other: _Sum) -> np.ndarray:
+        """The sum of products of these rows with others, [G, N, N'], from that of what is apart."""
+        whole: np.ndarray = (
+            products
+            + self._constant[:, :, None] * other.total[:, None, :]
+            + self._apart[:, :, None] * other._constant[:, None, :]
         )
-        energy = sum(part._energy for part in parts) / count
-        if not centred:
-            return Moments(second, cross, energy)
-        second = second - inputs[:, :, None] * inputs[:, None, :]
-        cross = cross - outputs[:, :, None] * inputs[:, None, :]
-        return Moments(second, cross, energy - float(np.square(outputs).sum()), inputs, outputs)
+        return whole
+
+
+def _varies(second: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Whether each input varies, [G, K], beyond what is left by rounding of the difference of its moments."""
+    squares = np.diagonal(second, axis1=1, axis2=2)
+    varies: np.ndarray = ~(squares - inputs**2 <= ROUNDING * squares)
+    return varies
+
+
+def _added(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    total: np.ndarray = reduce(np.add, arrays)
+    return total
 
 
 def _wide(rows: np.ndarray) -> np.ndarray:

@@ -128,8 +128,9 @@ class PruneReport(Report):
 
     @property
     def model_density(self) -> float:
-        """Density after pruning over all layers with weights."""
-        return sum(row.nnz_after for row in self.layers) / max(1, sum(row.size for row in self.layers))
+        """Density after pruning over all weights, those that no method prunes included."""
+        rows = (*self.layers, *self.others)
+        return sum(row.nnz_after for row in rows) / max(1, sum(row.size for row in rows))
 
     def parts(self) -> Iterator[Part]:
         """What is left of which groups and layers, and how near the outputs are to the dense model's."""

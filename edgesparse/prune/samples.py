@@ -46,7 +46,7 @@ def check_samples(model: ir.Model, arrays: Mapping[str, np.ndarray]) -> Samples:
         arrays: by input name, S samples along axis 0. A sample has the input's whole shape, or that without the
             axis 0 if it is 1 or not fixed: then it is a batch axis.
 
-    Raises: PruneError: a name, shape or type does not fit, or the counts differ.
+    Raises: PruneError: a name, shape or type does not fit, the counts differ, or numbers are NaN or beyond the type.
     """
     inputs = {value.name or "": value for value in model.graph.inputs if value.name not in model.graph.initializers}
     if set(arrays) != set(inputs):
@@ -69,12 +69,22 @@ def _shape(value: ir.Value) -> tuple[int | None, ...]:
 
 
 def _typed(value: ir.Value, array: np.ndarray) -> np.ndarray:
+    """The array in the type of the input, where each number in it has one there."""
     if value.dtype is None:
         return array
     dtype = value.dtype.numpy()
-    if array.dtype.kind == dtype.kind or np.can_cast(array.dtype, dtype, "safe"):
-        return np.ascontiguousarray(array, dtype)
-    raise PruneError(f"calibration: {value.name}: got {array.dtype} samples, expected {dtype}")
+    where = f"calibration: {value.name}"
+    if array.dtype.kind != dtype.kind and not np.can_cast(array.dtype, dtype, "safe"):
+        raise PruneError(f"{where}: got {array.dtype} samples, expected {dtype}")
+    with np.errstate(over="ignore"):
+        typed = np.ascontiguousarray(array, dtype)
+    lost = np.isnan(typed) | (np.isinf(typed) & np.isfinite(array)) if dtype.kind == "f" else typed != array
+    if lost.any():
+        at = tuple(int(axis[0]) for axis in np.nonzero(lost))
+        raise PruneError(
+            f"{where}: sample {at[0] if at else 0} holds {array[at]}, expected {dtype} numbers; leave it out or mend it"
+        )
+    return typed
 
 
 def _stacked(value: ir.Value, array: np.ndarray) -> bool:

@@ -145,8 +145,13 @@ def test_without_labels_the_largest_have_numbers_and_equal_ones_keep_their_order
         ),
         (
             PIXELS[None],
-            r"got shape \(1, 5, 7, 3\), expected \(5, 7, 3\); resize it, or compile the model with another size",
+            r"got shape \(1, 5, 7, 3\), expected \(5, 7, 3\); give one frame, without an axis for several",
         ),
+        (
+            PIXELS[..., [0, 1, 2, 2]],
+            r"got shape \(5, 7, 4\), .*; give a frame of rgb, its axes height, width, channels",
+        ),
+        (PIXELS[..., 0], r"got shape \(5, 7\), expected \(5, 7, 3\); give a frame of rgb, its axes height, width, ch"),
         (PIXELS[:4], r"got shape \(4, 7, 3\), expected \(5, 7, 3\); .*: --preprocess NAME=uint8,from=WIDTHxHEIGHT"),
     ],
 )

@@ -28,7 +28,9 @@ WRONG = {
 def test_an_unknown_option_is_refused_with_the_nearest(function):
     wrong, right = WRONG[function]
 
-    with pytest.raises(TypeError, match=f"{function.__name__}: unknown option '{wrong}', did you mean '{right}'"):
+    with pytest.raises(
+        edgesparse.errors.OptionError, match=f"{function.__name__}: unknown option '{wrong}', did you mean '{right}'"
+    ):
         function(**{wrong: 1})
 
 
@@ -36,6 +38,19 @@ WRONG_KINDS = {
     "bind": ("x=3", "bind: got 'x=3', expected values by the names of inputs"),
     "calibration": (np.zeros(3), "calibration: got ndarray, expected arrays by the names of inputs"),
     "skip": ("no such", "--skip 'no such' matches no layer"),
+    "kinds": ("channel", "kinds channel; expected some of channels, heads, neurons"),
+    "augment": (3, "augment: got 3, expected a text or several"),
+    "method": (3, "method: got 3, expected a text"),
+    "pattern": ((4, 1), "pattern (4, 1) is unknown; expected a block"),
+    "multiple": (2.5, "multiple: got 2.5, expected a whole number"),
+    "speedup": ("a", "speedup: got 'a', expected a number"),
+    "reconstruct": ("no", "reconstruct: got 'no', expected True or False"),
+    "recover": (5.5, "recover: got 5.5, expected a time such as 2m"),
+    "layers": (3, "layers: got 3, expected options by the names of layers"),
+    "labels": (3, "labels: got 3, expected a text file with a label a line"),
+    "preprocess": (3, "preprocess: got 3, expected a text for each input"),
+    "input_shapes": ({"x": 3}, "input_shapes: got {'x': 3}, expected sizes by the names of inputs"),
+    "threads": ("2", "threads: got '2', expected 1 to 64"),
 }
 
 
@@ -64,3 +79,13 @@ def test_an_unknown_option_of_pruning_is_refused_with_the_nearest(function, tmp_
 
     with pytest.raises(edgesparse.EdgesparseError, match="unknown option 'sparcity', did you mean 'sparsity'"):
         function(tmp_path / "model.onnx", sparcity=0.5)
+
+
+@pytest.mark.parametrize("given", ["x.npz", 3])
+def test_inputs_that_are_no_arrays_are_refused(given, tmp_path):
+    edgesparse.compile(model("g (float[2] x) => (float[2] y) { y = Relu (x) }"), output=tmp_path / "m.esp")
+
+    with pytest.raises(
+        edgesparse.EdgesparseError, match=f"inputs: got {type(given).__name__}, expected arrays by name"
+    ):
+        edgesparse.run(tmp_path / "m.esp", given)

@@ -100,3 +100,16 @@ def test_weights_that_no_method_prunes_are_named():
         "wh": "recurrent weights",
     }
     assert all(not row.prunable and row.nnz_after == row.size for row in report.others)
+    whole = sum(row.size for row in (*report.layers, *report.others))
+    assert report.model_density == 1 - sum(row.size - row.nnz_after for row in report.layers) / whole
+
+
+def test_outputs_that_are_no_numbers_are_not_taken_for_agreement():
+    text = "g (float[n, 4] x) => (float[n, 4] y) { a = Mul (x, w) y = Log (a) }"
+    ones, negative = (model(text, w=np.full(4, value, np.float32)) for value in (1.0, -1.0))
+    x = {"x": np.abs(floats(33, 4)) + 1}
+
+    (same,), (other,) = (compare_outputs(negative, net, x) for net in (negative, ones))
+
+    assert (same.cosine, same.relative_error) == (1.0, 0.0)
+    assert (other.cosine, other.relative_error) == (0.0, np.inf)

@@ -292,9 +292,21 @@ def _fit(value: Any, tensor: Tensor) -> np.ndarray:
             f"input {tensor.name!r}: got dtype {array.dtype}, expected {tensor.dtype}; {_cure(array, tensor)}"
         )
     if array.shape != tensor.shape:
-        remedy = f"; resize it, or compile the model with another size: {PREPROCESS}" if tensor.picture else ""
+        remedy = f"; {_way(array.shape, tensor)}" if tensor.picture else ""
         raise _misfit(f"input {tensor.name!r}: got shape {array.shape}, expected {tensor.shape}{remedy}")
     return np.ascontiguousarray(array, tensor.dtype)
+
+
+def _way(shape: tuple[int, ...], tensor: Tensor) -> str:
+    """What to do about a frame of another shape."""
+    if shape[1:] == tensor.shape and shape[0] == 1:
+        return "give one frame, without an axis for several"
+    planes = tensor.picture.endswith("planes")
+    channels, found = (each[0 if planes else 2] if len(each) == 3 else 1 for each in (tensor.shape, shape))
+    if len(shape) != len(tensor.shape) or found != channels:
+        order = "channels, height, width" if planes else "height, width, channels" if len(tensor.shape) == 3 else "rows"
+        return f"give a frame of {tensor.picture}, its axes {order}"
+    return f"resize it, or compile the model with another size: {PREPROCESS}"
 
 
 def _cure(array: np.ndarray, tensor: Tensor) -> str:
