@@ -240,6 +240,25 @@ def _gather(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
     return x.index_select(axis, flat).reshape([*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]])
 
 
+def _gather_nd(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    x, indices, batch = inputs[0], inputs[1].to(torch.int64), _attr(node, "batch_dims", 0)
+    before = [
+        torch.arange(size).reshape([-1] + [1] * (indices.dim() - 2 - at)) for at, size in enumerate(x.shape[:batch])
+    ]
+    picked: torch.Tensor = x[(*before, *indices.unbind(-1))]
+    return picked
+
+
+def _instance_norm(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    return F.instance_norm(inputs[0], weight=inputs[1], bias=inputs[2], eps=_attr(node, "epsilon", 1e-5))
+
+
+def _running_sum(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
+    if _attr(node, "exclusive", 0) or _attr(node, "reverse", 0):
+        raise NotImplementedError
+    return torch.cumsum(inputs[0], int(inputs[1]), dtype=inputs[0].dtype)
+
+
 def _pad(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
     x, flat, value = inputs[0], _ints(inputs[1]), _optional(inputs, 2)
     if _attr(node, "mode", "constant") != "constant" or _optional(inputs, 3) is not None:
@@ -307,6 +326,9 @@ UNARY = {
     },
     "Relu": F.relu,
     "Softplus": F.softplus,
+    "Softsign": F.softsign,
+    "Mish": F.mish,
+    "IsNaN": torch.isnan,
     "HardSwish": F.hardswish,
     "Identity": lambda x: x,
     "Not": torch.logical_not,
@@ -327,6 +349,8 @@ BINARY = {
     "GreaterOrEqual": torch.ge,
     "And": torch.logical_and,
     "Or": torch.logical_or,
+    "Xor": torch.logical_xor,
+    "Tile": lambda x, repeats: x.repeat(_ints(repeats)),
     "PRelu": lambda x, slope: torch.where(x < 0, x * slope, x),
     "Expand": lambda x, shape: x.expand(torch.broadcast_shapes(x.shape, tuple(_ints(shape)))),
 }
@@ -343,6 +367,9 @@ RULES: dict[str, Rule] = {
     "ReduceMean": _reduce(torch.mean),
     "ReduceSum": _reduce(torch.sum),
     "ReduceMax": _reduce(torch.amax),
+    "ReduceMin": _reduce(torch.amin),
+    "ReduceL2": _reduce(lambda x, axes, keep: torch.linalg.vector_norm(x, dim=axes, keepdim=keep)),
+    "InstanceNormalization": _instance_norm,
     "Reshape": _reshape,
     "Flatten": _flatten,
     "Squeeze": _squeeze,
@@ -350,6 +377,11 @@ RULES: dict[str, Rule] = {
     "Slice": _slice,
     "Split": _split,
     "Gather": _gather,
+    "GatherND": _gather_nd,
+    "GatherElements": lambda node, inputs: torch.take_along_dim(
+        inputs[0], inputs[1] % inputs[0].shape[_attr(node, "axis", 0)], _attr(node, "axis", 0)
+    ),
+    "CumSum": _running_sum,
     "Pad": _pad,
     "ConstantOfShape": _constant_of_shape,
     "Range": lambda _node, inputs: torch.arange(*(each.item() for each in inputs), dtype=inputs[0].dtype),

@@ -60,6 +60,32 @@ def test_operators_give_what_onnx_runtime_gives():
         np.testing.assert_allclose(found[name].numpy(), exact, atol=2e-5)
 
 
+SHORT = {
+    "y = Mish (x)": {},
+    "y = Softsign (x)": {},
+    "r = Reciprocal (z) m = Mul (r, z) n = IsNaN (m) y = Where (n, x, m)": {},
+    "p = Greater (x, z) q = Less (x, k) o = Xor (p, q) y = Where (o, x, z)": {"k": np.float32(0.5)},
+    "y = Tile (x, r)": {"r": np.array([2, 1, 3])},
+    "y = ReduceMin (x, a)": {"a": np.array([1])},
+    "y = ReduceL2 (x, a)": {"a": np.array([0, 2])},
+    "y = InstanceNormalization (x, s, b)": {"s": floats(3), "b": floats(3, seed=1)},
+    "y = GatherND (x, i)": {"i": np.array([[1, -1], [0, 2]])},
+    "y = GatherND <batch_dims = 1> (x, i)": {"i": np.array([[[2, 4], [0, -5]], [[-3, 1], [1, 1]]])},
+    "y = GatherElements <axis = 1> (x, i)": {"i": np.array([[[0, -1, 2, 1, 0]], [[2, 2, -3, 0, 1]]])},
+    "y = CumSum (x, a)": {"a": np.array(-1)},
+}
+
+
+@pytest.mark.parametrize("body", SHORT)
+def test_more_operators_give_what_onnx_runtime_gives(body):
+    source = model(f"g (float[2, 3, 5] x) => (y) {{ z = Relu (x) {body} }}", opset=18, **SHORT[body])
+    x = floats(2, 3, 5, seed=9)
+
+    found = Network(source).run({"x": torch.from_numpy(x)}, ["y"])
+
+    np.testing.assert_allclose(found["y"].numpy(), ort_run(source, {"x": x})[0], atol=1e-5)
+
+
 OLDER = """g (float[2, 3, 5] x) => (float[a, b, c] y, float[d, e, f] z) {
     s = Softmax <axis = 1> (x)
     p = Pad <pads = [0, 1, 0, 0, 0, 2], value = 0.5> (s)
@@ -119,7 +145,7 @@ def test_recurrent_operators_give_what_onnx_runtime_gives(op, gates, more, direc
 
 KIND = "that computes 'y' is of a kind without torch function"
 ODD = {
-    "torch functions for Mish are missing": "{ y = Mish (x) }",
+    "torch functions for Det are missing": "{ y = Det (x) }",
     "torch cannot run MatMul that computes 'y': ": "{ y = MatMul (x, w) }",
     f"GRU {KIND}": "{ y = GRU <hidden_size = 2, clip = 1.0> (x, w, w) }",
     f"Resize {KIND}": '{ t = Unsqueeze (x, s) y = Resize <mode = "cubic"> (t, , k) }',
