@@ -394,7 +394,9 @@ RULES: dict[str, Rule] = {
     "Gelu": _gelu,
     "Transpose": lambda node, inputs: inputs[0].permute(_attr(node, "perm", [*range(inputs[0].dim())][::-1])),
     "Concat": lambda node, inputs: torch.cat(inputs, _attr(node, "axis")),
-    "Shape": lambda _node, inputs: torch.tensor(inputs[0].shape, dtype=torch.int64),
+    "Shape": lambda node, inputs: torch.tensor(
+        inputs[0].shape[_attr(node, "start", 0) : _attr(node, "end")], dtype=torch.int64
+    ),
     "Where": lambda _node, inputs: torch.where(*inputs),
     "Max": lambda _node, inputs: _folded(torch.maximum, inputs),
     "Min": lambda _node, inputs: _folded(torch.minimum, inputs),

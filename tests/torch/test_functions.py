@@ -73,6 +73,8 @@ SHORT = {
     "y = GatherND <batch_dims = 1> (x, i)": {"i": np.array([[[2, 4], [0, -5]], [[-3, 1], [1, 1]]])},
     "y = GatherElements <axis = 1> (x, i)": {"i": np.array([[[0, -1, 2, 1, 0]], [[2, 2, -3, 0, 1]]])},
     "y = CumSum (x, a)": {"a": np.array(-1)},
+    "s = Shape <start = 1> (x) y = Expand (z, s)": {},
+    "s = Shape <start = -2, end = -1> (x) c = Concat <axis = 0> (s, t) y = Reshape (x, c)": {"t": np.array([-1])},
 }
 
 
