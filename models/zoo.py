@@ -167,14 +167,14 @@ def export(name: str, path: Path) -> Path:
     return write(module, example, entry.output, path)
 
 
-def write(module: Any, example: Mapping[str, Any], output: str, path: Path, *, any_length: bool = False) -> Path:
+def write(module: Any, example: Mapping[str, Any], output: str, path: Path, *, any_size: bool = False) -> Path:
     """Write `module` as ONNX with the shapes of `example`, its keyword arguments by name, and one output.
 
-    Args: any_length: leave the second axis of all inputs open.
+    Args: any_size: leave the first two axes of all inputs open.
     """
     import torch
 
-    length = torch.export.Dim("length", min=2, max=512)
+    axes = {0: torch.export.Dim("batch", min=1, max=512), 1: torch.export.Dim("length", min=2, max=512)}
     program = torch.onnx.export(
         module,
         (),
@@ -182,7 +182,7 @@ def write(module: Any, example: Mapping[str, Any], output: str, path: Path, *, a
         dynamo=True,
         input_names=list(example),
         output_names=[output],
-        dynamic_shapes={name: {1: length} for name in example} if any_length else None,
+        dynamic_shapes=dict.fromkeys(example, axes) if any_size else None,
         verbose=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)

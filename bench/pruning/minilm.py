@@ -36,14 +36,14 @@ def folder() -> Path:
     return Path(found.origin).parent / "model"
 
 
-def export(path: Path, *, any_length: bool = False) -> Path:
-    """Write the trained network as ONNX, for one sentence of TOKENS tokens, or of any number of them."""
+def export(path: Path, *, any_size: bool = False) -> Path:
+    """Write the trained network as ONNX, for one sentence of TOKENS tokens, or for any number of either."""
     import torch
     from transformers import BertModel
 
     module = BertModel.from_pretrained(folder(), add_pooling_layer=False, local_files_only=True)
-    example = {name: torch.ones((1, TOKENS), dtype=torch.int64) for name in zoo.TOKENS}
-    return zoo.write(module.eval(), example, OUTPUT, path, any_length=any_length)
+    example = {name: torch.ones((2 if any_size else 1, TOKENS), dtype=torch.int64) for name in zoo.TOKENS}
+    return zoo.write(module.eval(), example, OUTPUT, path, any_size=any_size)
 
 
 def encoded(sentences: Sequence[str], tokens: int = TOKENS) -> Arrays:

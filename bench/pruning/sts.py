@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = Results(options.output, {"calibration": options.calibration, "tokens": TOKENS})
     path = options.output.with_name("minilm-any.onnx")
     if not path.exists():
-        minilm.export(path, any_length=True)
+        minilm.export(path, any_size=True)
     model, test = frontend.read(path), options.data / "sts-test.csv"
     seen = samples(options.data / "sts-train.csv", options.calibration)
     if not results.done(DENSE):
