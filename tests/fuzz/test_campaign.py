@@ -10,7 +10,6 @@ from tests.fuzz.faults import FAULTS
 
 OPSET = 22
 GRAPHS = 300  # of a part of the slow campaign
-UNSEEN = ("a gain of another axis",)
 PARTS = 10
 
 
@@ -39,10 +38,7 @@ def test_a_fault_that_was_repaired_is_found(fault):
 
 
 @pytest.mark.slow(part="sweeps")
-@pytest.mark.parametrize(
-    "fault",
-    [pytest.param(name, marks=[pytest.mark.xfail(reason="not found yet")] * (name in UNSEEN)) for name in FAULTS],
-)
+@pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_is_found(fault):
     assert judged(1, 300, fault=fault, only=FAULTS[fault].near, shrinks=False, witness=0).tally.findings
 
