@@ -238,7 +238,7 @@ class Binding(click.ParamType[Any]):
         return name, text
 
 
-def by_name(context: click.Context, param: click.Parameter, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _by_name(context: click.Context, param: click.Parameter, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Values by the names that were given with them."""
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -252,7 +252,7 @@ bind = click.option(
     "--bind",
     type=Binding(),
     multiple=True,
-    callback=by_name,
+    callback=_by_name,
     help="Make an input a constant: a number, numbers with commas between them, true, false or an .npy file.",
 )
 preprocess = click.option(
@@ -267,6 +267,6 @@ input_shapes = click.option(
     "input_shapes",
     type=InputShape(),
     multiple=True,
-    callback=by_name,
+    callback=_by_name,
     help="Fix an input's dynamic shape; the batch size is 1 by default.",
 )

@@ -109,11 +109,5 @@ class _Sums:
         top1 = float(np.concatenate(self.same).mean()) if self.same else None
         if not self.cosines:
             return Agreement(output, samples, top1, None, None)
-        error = (
-            (self.off / self.energy) ** 0.5
-            if self.energy > 0
-            else np.inf
-            if np.isinf(self.off)
-            else float(self.off > 0)
-        )
+        error = self.off if np.isinf(self.off) else (self.off / (self.energy or self.off or 1.0)) ** 0.5
         return Agreement(output, samples, top1, float(np.concatenate(self.cosines).mean()), error)
