@@ -29,32 +29,57 @@ Of ResNet-20 for CIFAR-10, and of the ResNet-8 and the MobileNet of MLPerf Tiny,
 _SIDE = 8  # pixels of a side
 _SHOWN = 32  # pictures that scale the others
 _GREY, _COLOUR, _GRAIN = 0.3, 0.12, 0.03  # what leaves differ by: in brightness, in colour, from pixel to pixel
+_BRIGHTNESS, _CONTRAST = 115.0, 58.0  # mean and standard deviation of the pixels of ImageNet
 _REMEDY = "give samples of every input, some hundred, without labels (--calibration samples.npz)"
 
 
 def synthetic(normal: ir.Model) -> dict[str, np.ndarray]:
-    """Made-up pictures by the name of the input, float32 [N, ...].
+    """Made-up pictures by the name of the input, float32 or uint8 [N, ...].
 
     Args: normal: the network in its normal form.
 
-    Raises: PruneError: it takes something else than a picture, or does not begin with a convolution.
+    Raises: PruneError: it takes something else than a picture, or floats that no convolution reads first.
     """
-    value, channels_last, layer = _first_layer(normal)
-    shape = shape_of(value)[1:]
-    channels, height, width = (shape[2], *shape[:2]) if channels_last else shape
-    count = min(MOST, max(LEAST, PIXELS // (height * width)))
-    pictures = _pictures(count, channels, height, width)
-    pictures = np.moveaxis(pictures, 1, 3) if channels_last else pictures
+    inputs = normal.graph.inputs
+    value = inputs[0] if len(inputs) == 1 else None
+    if value is not None and value.dtype == ir.DataType.UINT8:
+        return {str(value.name): _frames(value)}
+    if value is None or value.dtype != ir.DataType.FLOAT:
+        raise PruneError(
+            f"synthetic samples are pictures, and the model does not take one input of floats or uint8; {_REMEDY}"
+        )
+    channels_last, layer = _first_layer(value)
+    pictures = _like(shape_of(value)[1:], channels_last=channels_last)
     mean, spread = _scale(normal, str(value.name), layer, pictures[:_SHOWN])
     return {str(value.name): (mean + spread * pictures).astype(np.float32)}
 
 
-def _first_layer(normal: ir.Model) -> tuple[ir.Value, bool, ir.Node]:
-    """The input, whether its channels come last, and the convolution that reads it."""
-    inputs = normal.graph.inputs
-    value = inputs[0] if len(inputs) == 1 else None
-    if value is None or value.dtype != ir.DataType.FLOAT:
-        raise PruneError(f"synthetic samples are pictures, and the model does not take one input of floats; {_REMEDY}")
+def _like(shape: tuple[int, ...], *, channels_last: bool) -> np.ndarray:
+    """Pictures [N, *shape]."""
+    channels, height, width = (shape[2], *shape[:2]) if channels_last else shape
+    count = min(MOST, max(LEAST, PIXELS // (height * width)))
+    pictures = _pictures(count, channels, height, width)
+    return np.moveaxis(pictures, 1, 3) if channels_last else pictures
+
+
+def _frames(value: ir.Value) -> np.ndarray:
+    """Pixels as of photographs."""
+    shape = shape_of(value)
+    sizes = shape[1:] if len(shape) == 4 else shape
+    channels_last = len(sizes) == 3 and sizes[2] in (1, 3)
+    grey = len(sizes) == 2
+    sides = sizes if grey else sizes[:2] if channels_last else sizes[1:]
+    if not (grey or channels_last or (len(sizes) == 3 and sizes[0] in (1, 3))) or min(sides) < _SIDE:
+        raise PruneError(
+            f"synthetic samples are pictures, and input {value.name!r} of {list(shape)} is none; {_REMEDY}"
+        )
+    pictures = _like((1, *sizes) if grey else sizes, channels_last=channels_last)
+    pixels = np.clip(np.rint(_BRIGHTNESS + _CONTRAST * pictures), 0, 255).astype(np.uint8)
+    return pixels[:, 0] if grey else pixels
+
+
+def _first_layer(value: ir.Value) -> tuple[bool, ir.Node]:
+    """Whether the channels of the input come last, and the convolution that reads it."""
     shape, readers = shape_of(value), value.consumers()
     moved = readers[0] if len(readers) == 1 and readers[0].op_type == "Transpose" else None
     if moved is not None and tuple(moved.attributes.get_ints("perm", ())) == (0, 3, 1, 2):
@@ -67,7 +92,7 @@ def _first_layer(normal: ir.Model) -> tuple[ir.Value, bool, ir.Node]:
             f"synthetic samples are pictures, and input {value.name!r} of {list(shape)} is not read by one "
             f"convolution of them; {_REMEDY}"
         )
-    return value, moved is not None, readers[0]
+    return moved is not None, readers[0]
 
 
 def _scale(normal: ir.Model, name: str, layer: ir.Node, pictures: np.ndarray) -> tuple[float, float]:

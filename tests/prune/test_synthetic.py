@@ -55,6 +55,36 @@ def test_they_are_the_same_each_time_and_with_channels_last():
     np.testing.assert_allclose(np.moveaxis(moved, 3, 1), first, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("declared", "shape"),
+    [
+        ("uint8[20, 24, 3] x", (192, 20, 24, 3)),
+        ("uint8[3, 20, 24] x", (192, 3, 20, 24)),
+        ("uint8[20, 24] x", (192, 20, 24)),
+        ("uint8[n, 20, 24, 1] x", (192, 20, 24, 1)),
+    ],
+)
+def test_frames_have_the_pixels_of_photographs(declared, shape):
+    (frames,) = synthetic(load(model(f"g ({declared}) => (y) {{ y = Cast <to = 1> (x) }}"))).values()
+
+    assert (frames.shape, frames.dtype) == (shape, np.uint8)
+    assert frames.mean() == pytest.approx(115, abs=3) and frames.std() == pytest.approx(58, abs=4)
+
+
+def test_a_model_that_takes_frames_is_pruned_on_made_up_ones(tmp_path):
+    ir.save(network(0.0, 0.5, declared="float[n, 3, 16, 16] x"), tmp_path / "m.onnx")
+
+    report = edgesparse.compile(
+        tmp_path / "m.onnx",
+        output=tmp_path / "m.esp",
+        sparsity=0.5,
+        calibration="synthetic",
+        preprocess="x=uint8,from=24x20,mean=120,std=60",
+    )
+
+    assert report.pruning.method == "admm"
+
+
 def test_without_a_bias_nothing_is_known_of_them():
     (pictures,) = synthetic(load(network(0.0, 0.0, "a = Conv (x, w) y = Relu (a)"))).values()
 
@@ -69,6 +99,8 @@ def test_without_a_bias_nothing_is_known_of_them():
         ("float[n, 3, 33] x", "y = Relu (x)"),
         ("float[n, 3, 33, 17] x", "y = Relu (x)"),
         ("int32[n, 3, 33, 17] i", f"x = Cast <to = 1> (i) {FIRST}"),
+        ("uint8[n, 33] i", "y = Cast <to = 1> (i)"),
+        ("uint8[n, 5, 33, 17] i", "y = Cast <to = 1> (i)"),
     ],
 )
 def test_what_takes_no_picture_is_refused_with_a_way_out(declared, body):
