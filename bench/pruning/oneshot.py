@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ import numpy as np
 import onnx_ir as ir
 
 from bench.pruning.cifar import DATA, DENSE, say
-from bench.pruning.results import Results, Run
+from bench.pruning.results import Results, points_lost, some_of
 from edgesparse import frontend, reference
 from edgesparse.pipeline.samples import parted
 from edgesparse.prune import prune, shrink, synthetic
 from models import cifar
 from models.cifar import Images
+
+Samples = Mapping[str, np.ndarray]
 
 METHODS: dict[str, dict[str, Any]] = {
     "magnitude": {"method": "magnitude", "allocation": "lamp"},
@@ -98,7 +101,7 @@ def cpu_seconds() -> float:
     return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray]) -> ir.Model:
+def one_shot(model: ir.Model, name: str, samples: Samples) -> ir.Model:
     """The pruned model of a run."""
     method = max((known for known in WORDS if name.startswith(f"{known}-")), key=len)
     shape = name.removeprefix(f"{method}-")
@@ -110,8 +113,14 @@ def one_shot(model: ir.Model, name: str, samples: Mapping[str, np.ndarray]) -> i
     return prune(model, density, pattern=pattern, calibration=given, **METHODS[method]).model
 
 
-def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], seconds: float) -> ir.Model:
-    """The pruned model of a run after recovery on this thread, with samples held out as the command does it.
+def recovered(
+    model: ir.Model,
+    pruned: Callable[[Samples], ir.Model],
+    samples: Samples,
+    seconds: float,
+    augment: Sequence[str] = (),
+) -> ir.Model:
+    """What `pruned` makes of samples, after recovery on this thread, with samples held out as the command does it.
 
     Args: seconds: of the CPU.
     """
@@ -122,29 +131,8 @@ def recovered(model: ir.Model, name: str, samples: Mapping[str, np.ndarray], sec
     torch.set_num_threads(1)
     seen, held_out = parted(samples)
     assert seen is not None
-    pruned = one_shot(model, name, seen)
-    options: dict[str, Any] = {"seconds": seconds, "augment": AUGMENT, "clock": time.process_time}
-    return recover(pruned, model, seen, held_out=held_out, **options).model
-
-
-def table(runs: Mapping[str, Run], methods: Iterable[str], shapes: Sequence[str]) -> str:
-    """Points of accuracy lost, a row a method."""
-    dense = runs[DENSE]["accuracy"]
-
-    def cell(method: str, shape: str) -> str:
-        run = runs.get(f"{method}-{shape}")
-        return "" if run is None else f"{100 * (dense - run['accuracy']):.1f}"
-
-    def seconds(method: str) -> str:
-        found = [run["cpu_seconds"] for name, run in runs.items() if name in {f"{method}-{shape}" for shape in shapes}]
-        return f"{np.median(found):.0f}" if found else ""
-
-    lines = ["| points lost | " + " | ".join([*shapes, "CPU s"]) + " |", "|---|" + "---|" * (len(shapes) + 1)]
-    for method in methods:
-        cells = [cell(method, shape) for shape in shapes]
-        if any(cells):
-            lines.append("| " + " | ".join([WORDS[method], *cells, seconds(method)]) + " |")
-    return "\n".join(lines)
+    options: dict[str, Any] = {"seconds": seconds, "augment": augment, "clock": time.process_time}
+    return recover(pruned(seen), model, seen, held_out=held_out, **options).model
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -158,9 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--recovery", type=float, default=180.0, metavar="SECONDS", help="of the CPU")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/pruning/oneshot.json"))
     options = parser.parse_args(arguments)
-    chosen = options.runs.split(",")
-    if unknown := [name for name in chosen if name not in names]:
-        parser.error(f"--runs: {unknown[0]!r} is unknown; expected some of {', '.join(names)}")
+    chosen = some_of(parser, options.runs, names)
     settings = {"model": options.model.name, "calibration": options.calibration}
     results = Results(options.output, settings)
     train, test = (cifar.load(options.data / DATA, split) for split in ("train", "test"))
@@ -174,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             say(name)
             started = cpu_seconds()
             recovers = name.startswith(RECOVERED)
-            pruned = recovered(model, name, samples, options.recovery) if recovers else one_shot(model, name, samples)
+            make = partial(one_shot, model, name)
+            pruned = recovered(model, make, samples, options.recovery, AUGMENT) if recovers else make(samples)
             spent = {"cpu_seconds": cpu_seconds() - started} | ({"recovery_s": options.recovery} if recovers else {})
             results.add(name, {"accuracy": accuracy(pruned, test), **spent})
         write(results)
@@ -190,7 +177,16 @@ def write(results: Results) -> None:
         f"Dense {dense['accuracy']:.1%} of {dense['images']} test images, standard error {error:.1f} points; one seed; "
         f"{settings['calibration']} training images without labels; densities by LAMP but where said."
     )
-    tables = "\n\n".join(table(results.runs, methods, [*shapes]) for methods, shapes in BOTH)
+    tables = "\n\n".join(
+        points_lost(
+            dense,
+            results.runs,
+            {method: WORDS[method] for method in methods},
+            [*shapes],
+            lambda run: 100 * run["accuracy"],
+        )
+        for methods, shapes in BOTH
+    )
     results.path.with_suffix(".md").write_text(f"{tables}\n\n{words}\n")
 
 

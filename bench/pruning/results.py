@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 Run = dict[str, Any]
 Columns = Mapping[str, Callable[[Run], str]]
 """Titles, and how each shows a run."""
+
+
+def some_of(parser: argparse.ArgumentParser, runs: str, known: Sequence[str]) -> list[str]:
+    """The runs that `--runs` names; ends the program where one is unknown."""
+    chosen = runs.split(",")
+    if unknown := [name for name in chosen if name not in known]:
+        parser.error(f"--runs: {unknown[0]!r} is unknown; expected some of {', '.join(known)}")
+    return chosen
+
+
+def points_lost(
+    dense: Run, runs: Mapping[str, Run], rows: Mapping[str, str], columns: Sequence[str], points: Callable[[Run], float]
+) -> str:
+    """A table of how many `points` less than the dense run each has that is called ROW-COLUMN, and of its CPU seconds.
+
+    Args: rows: names of methods, and what they are called in the table; a method without a run has no row.
+    """
+    lines = ["| points lost | " + " | ".join([*columns, "CPU s"]) + " |", "|---|" + "---|" * (len(columns) + 1)]
+    for row, words in rows.items():
+        found = [runs.get(f"{row}-{column}") for column in columns]
+        if spent := [run["cpu_seconds"] for run in found if run is not None]:
+            cells = ["" if run is None else f"{points(dense) - points(run):.1f}" for run in found]
+            lines.append("| " + " | ".join([words, *cells, f"{np.median(spent):.0f}"]) + " |")
+    return "\n".join(lines)
 
 
 class Results:

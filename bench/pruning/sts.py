@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +25,10 @@ from scipy.stats import spearmanr
 
 from bench.pruning import minilm
 from bench.pruning.cifar import DENSE, say
-from bench.pruning.oneshot import cpu_seconds
-from bench.pruning.results import Results
+from bench.pruning.oneshot import Samples, cpu_seconds, recovered
+from bench.pruning.results import Results, points_lost, some_of
 from edgesparse import frontend
 from edgesparse.measure import Arrays
-from edgesparse.pipeline.samples import parted
 from edgesparse.prune import prune
 
 TOKENS = 24
@@ -65,7 +64,7 @@ def score(model: Path, path: Path) -> float:
     return 100 * float(spearmanr((a * b).sum(axis=1), people).statistic)
 
 
-def made(model: ir.Model, name: str, seen: Mapping[str, np.ndarray], seconds: float) -> ir.Model:
+def made(model: ir.Model, name: str, seen: Samples, seconds: float) -> ir.Model:
     """The pruned model of a run."""
     method, _, percent = name.rpartition("-")
     density = DENSITIES[percent]
@@ -73,15 +72,7 @@ def made(model: ir.Model, name: str, seen: Mapping[str, np.ndarray], seconds: fl
         return prune(model, density, method=method, allocation="lamp").model
     if method != "recovered":
         return prune(model, density, method=method, allocation="uniform", calibration=seen).model
-    import torch
-
-    from edgesparse.torch import recover
-
-    torch.set_num_threads(1)
-    shown, held_out = parted(seen)
-    assert shown is not None
-    pruned = made(model, f"admm-{percent}", shown, seconds)
-    return recover(pruned, model, shown, held_out=held_out, seconds=seconds, clock=time.process_time).model
+    return recovered(model, partial(made, model, f"admm-{percent}", seconds=seconds), seen, seconds)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,9 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--recovery", type=float, default=180.0, metavar="SECONDS", help="of the CPU")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/pruning/sts.json"))
     options = parser.parse_args(arguments)
-    chosen = options.runs.split(",")
-    if unknown := [name for name in chosen if name not in names]:
-        parser.error(f"--runs: {unknown[0]!r} is unknown; expected some of {', '.join(names)}")
+    chosen = some_of(parser, options.runs, names)
     results = Results(options.output, {"calibration": options.calibration, "tokens": TOKENS})
     path = options.output.with_name("minilm-any.onnx")
     if not path.exists():
@@ -119,18 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def write(results: Results) -> None:
     """Write the table of all runs next to the JSON: points of correlation lost, a row a method."""
-    dense = results.runs[DENSE]["score"]
-    lines = ["| points lost | " + " | ".join([*DENSITIES, "CPU s"]) + " |", "|---|" + "---|" * (len(DENSITIES) + 1)]
-    for method, words in METHODS.items():
-        runs = [results.runs.get(f"{method}-{percent}") for percent in DENSITIES]
-        if spent := [run["cpu_seconds"] for run in runs if run is not None]:
-            cells = ["" if run is None else f"{dense - run['score']:.1f}" for run in runs]
-            lines.append("| " + " | ".join([words, *cells, f"{np.median(spent):.0f}"]) + " |")
+    dense = results.runs[DENSE]
+    lines = points_lost(dense, results.runs, METHODS, [*DENSITIES], lambda run: run["score"])
+    seen = results.settings["calibration"]
     words = (
-        f"Spearman's correlation of the dense network {dense:.1f}; {results.settings['calibration']} sentences of the "
-        f"training set, of {TOKENS} tokens each, without scores; one seed."
+        f"Spearman's correlation of the dense network {dense['score']:.1f}; {seen} sentences of the training set, "
+        f"of {TOKENS} tokens each, without scores; one seed."
     )
-    results.path.with_suffix(".md").write_text("\n".join([*lines, "", words, ""]))
+    results.path.with_suffix(".md").write_text(f"{lines}\n\n{words}\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from bench.pruning.deploy import deploy, verdict
-from bench.pruning.results import Columns, Results
+from bench.pruning.results import Columns, Results, some_of
 from edgesparse import frontend
 from edgesparse.measure import Arrays
 from edgesparse.prune import METHODS, prune
@@ -35,9 +35,7 @@ def parsed(
     parser.add_argument("--runs", default=",".join(known), help="some of %(default)s")
     parser.add_argument("-o", "--output", type=Path, default=output)
     options = parser.parse_args(arguments)
-    options.runs = options.runs.split(",")
-    if unknown := [name for name in options.runs if name not in known]:
-        parser.error(f"--runs: {unknown[0]!r} is unknown; expected some of {', '.join(known)}")
+    options.runs = some_of(parser, options.runs, known)
     return options
 
 

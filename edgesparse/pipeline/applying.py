@@ -25,6 +25,7 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
     """Prune a model, and check that the result is valid ONNX; without `pruning` return it as it is."""
     if pruning is None:
         return model, None
+    pruning = replace(pruning, calibration=samples(pruning.calibration, model))  # read, or made up, once
     smaller, shrunk = without_units(model, pruning, progress)
     if pruning.makes_zeros:
         dense, pruned, report = _with_zeros(model, smaller, pruning, progress)
@@ -34,7 +35,7 @@ def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) 
         dense, pruned = model, smaller
         report = PruneReport(None, pruning.method, pruning.allocation, pruning.pattern, ())
     if pruning.recover is not None:
-        given = samples(pruning.calibration, model)
+        given = samples(pruning.calibration)
         pruned = recovered(pruned, dense, given, pruning.recover, pruning.augment, progress=progress).model
     _check_onnx(pruned, "pruning")
     return pruned, replace(report, shrunk=shrunk)
@@ -48,7 +49,7 @@ def _with_zeros(
     from edgesparse.prune import merged, permute, with_gains
     from edgesparse.prune import prune as prune_weights
 
-    arrays, _ = parted(samples(pruning.calibration, model))
+    arrays, _ = parted(samples(pruning.calibration))
     dense, pruned, report, gains = model, smaller, None, dict[str, float]()
     if pruning.permute:
         progress("reordering channels")

@@ -173,7 +173,8 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
 
     own = by_node(model, pruning.layers)
     layers, levels = search.searchable(model, pruning.pattern, (*pruning.skip, *map(escape, own)))
-    arrays, _ = parted(samples(pruning.calibration, model))
+    pruning = replace(pruning, calibration=samples(pruning.calibration, model))  # once for all that are tried
+    arrays, _ = parted(samples(pruning.calibration))
     given = None if arrays is None else check_samples(model, arrays)
     feeds = given.feeds(BATCH) if given else ()
 
