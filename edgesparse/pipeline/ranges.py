@@ -100,7 +100,7 @@ def _of_use(node: ir.Node, at: int, found: Mapping[ir.Value, Range | None]) -> R
     if node.op_type == "Pow" and at == 1:
         return Range(0, SMALL)
     if node.op_type == "Pow" and node.outputs[0].dtype in INTEGERS:
-        return _base_of(node)
+        return _base_of(node, found.get(node.outputs[0]))
     if node.op_type == "ReduceProd" and node.outputs[0].dtype in INTEGERS:
         return Range(0, 1)
     if node.op_type == "BitShift" and at == 1:
@@ -126,12 +126,14 @@ def _of_use(node: ir.Node, at: int, found: Mapping[ir.Value, Range | None]) -> R
             return None
 
 
-def _base_of(power: ir.Node) -> Range:
-    """Numbers whose power is an integer of its type, and exact in the float that ONNX Runtime computes it in."""
+def _base_of(power: ir.Node, after: Range | None) -> Range:
+    """Numbers whose power is what its readers allow, and exact in the float that ONNX Runtime computes it in."""
     limits = np.iinfo(power.outputs[0].dtype.numpy())  # type: ignore[union-attr]
+    held = Range(max(limits.min, -EXACT), min(limits.max, EXACT)).and_(after)
     exponent = _other(power, 0)
-    largest = float(int(min(limits.max, EXACT) ** (1 / max(SMALL if exponent is None else exponent, 1.0))))
-    return Range(-largest if limits.min else 0.0, largest)
+    most = min(held.high, -held.low) if held.low < 0 else held.high
+    largest = float(int(max(most, 0.0) ** (1 / max(SMALL if exponent is None else exponent, 1.0))))
+    return Range(-largest if held.low < 0 else 0.0, largest)
 
 
 def _other(node: ir.Node, at: int) -> float | None:

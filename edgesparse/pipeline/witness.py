@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,15 +153,17 @@ class _Witness:
         from edgesparse import reference
 
         nodes = [node for node in model.graph if _may_be_undefined(node)]
-        read = {node: str(value.name) for node in nodes if (value := node.inputs[0]) is not None}
-        known = {**self.feeds, **{name: array for name in read.values() if (array := _held(model, name)) is not None}}
-        names = set(read.values()) - set(known)
+        read = {node: [str(value.name) for value in node.inputs if value is not None] for node in nodes}
+        names = {name for operands in read.values() for name in operands}
+        known = {**self.feeds, **{name: array for name in names if (array := _held(model, name)) is not None}}
+        names -= set(known)
         try:
             computed = reference.evaluate(model, self.feeds, names, threads=0) if names else {}
         except OnnxRuntimeError:
             return None
         values = {**known, **computed}
-        return next(filter(None, (_what_is_undefined(node, values[name]) for node, name in read.items())), None)
+        found = (_what_is_undefined(node, [values[name] for name in operands]) for node, operands in read.items())
+        return next(filter(None, found), None)
 
     def _is_rounding(self, name: str, actual: Arrays) -> bool:
         """Whether an output differs by no more than it does when inputs or weights move a little."""
@@ -178,25 +180,37 @@ def _held(model: ir.Model, name: str) -> np.ndarray | None:
 
 
 def _may_be_undefined(node: ir.Node) -> bool:
-    return not node.domain and node.op_type in (*CHOOSING, "Cast")
+    return not node.domain and node.op_type in (*CHOOSING, "Cast", "Pow")
 
 
-def _what_is_undefined(node: ir.Node, operand: np.ndarray) -> str | None:
-    """What a choice or a cast does with an operand, if no standard defines it."""
+def _what_is_undefined(node: ir.Node, operands: Sequence[np.ndarray]) -> str | None:
+    """What a choice, a cast or a power does with its operands, if no standard defines it."""
     import numpy as np
     import onnx_ir as ir
 
-    who = called(node.op_type, node.name, ())
+    who, operand = called(node.op_type, node.name, ()), operands[0]
+    if node.op_type == "Pow":
+        if operand.dtype.kind == "f":
+            return None
+        with np.errstate(over="ignore", divide="ignore"):
+            powers = operand.astype(np.float64) ** operands[1].astype(np.float64)
+        return None if _holds(operand.dtype, powers) else f"{who} gives numbers that {operand.dtype} does not hold"
     if operand.dtype.kind != "f":
         return None
     if node.op_type != "Cast":
         return f"{who} chooses among numbers and NaN" if np.isnan(operand).any() else None
     to = str(ir.DataType(node.attributes.get_int("to", 0)).numpy())
-    if not to.startswith(("int", "uint")):
+    if not to.startswith(("int", "uint")) or _holds(np.dtype(to), operand):
         return None
-    limits = np.iinfo(to)
-    held = (operand.astype(np.float64) > limits.min - 1) & (operand.astype(np.float64) < limits.max + 1)
-    return None if held.all() else f"{who} casts numbers that {to} does not hold"
+    return f"{who} casts numbers that {to} does not hold"
+
+
+def _holds(integer: np.dtype, numbers: np.ndarray) -> bool:
+    """Whether an integer type holds what is left of all numbers when their fractions are cut off."""
+    import numpy as np
+
+    limits, wide = np.iinfo(integer), numbers.astype(np.float64)
+    return bool(((wide > limits.min - 1) & (wide < limits.max + 1)).all())
 
 
 def _first(given: Mapping[str, Any], normal: ir.Model) -> dict[str, np.ndarray]:

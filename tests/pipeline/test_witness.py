@@ -37,6 +37,7 @@ from tests.models import ort_run
         ("int8[999] i", "c = Cast <to = 1> (i) y = Relu (c)", -128, 127),
         ("bool[99] i", "y = Not (i)", False, True),
         ("int64[999] i", "y = Pow (i, forty)", -2, 2),
+        ("int64[999] i", "s = Pow (i, forty) y = Pow (s, two)", -1, 1),
         ("int32[999] i", "y = ReduceProd (i)", 0, 1),
         ("uint8[999] i", "c = Cast <to = 6> (i) y = Pow (c, forty)", 0, 1),
     ],
@@ -91,6 +92,17 @@ def test_numbers_that_a_type_does_not_hold_are_not_judged(made, tmp_path):
 
     assert seen.imported == "agrees"
     assert seen.code == "not judged: Cast 'y' casts numbers that uint8 does not hold"
+
+
+def test_powers_that_a_type_does_not_hold_are_not_judged(tmp_path):
+    """ONNX Runtime computes them in float64; ours wrap, as products do."""
+    body = "m = Mul (x, x) y = Pow (m, forty)"
+    source = model(f"g (int32[64] x) => (int32[64] y) {{ {body} }}", forty=np.int32([40]))
+
+    seen = edgesparse.compile(source, output=tmp_path / "out.esp").witness
+
+    assert seen.imported == "agrees"
+    assert seen.code == "not judged: Pow 'y' gives numbers that int32 does not hold"
 
 
 def test_a_choice_among_numbers_and_nan_is_not_judged(tmp_path):
