@@ -11,6 +11,7 @@ from edgesparse.frontend.read import Examples, Source, blank, is_pytorch, read
 from edgesparse.frontend.remarks import remarks
 from edgesparse.frontend.shapes import infer_shapes
 from edgesparse.frontend.support import expand_functions, unsupported
+from edgesparse.frontend.wellformed import require_wellformed
 
 __all__ = [
     "Bindings",
@@ -33,5 +34,6 @@ __all__ = [
     "preprocessed",
     "read",
     "remarks",
+    "require_wellformed",
     "unsupported",
 ]

@@ -210,21 +210,25 @@ def _upsample_scales(node: ir.Node) -> None:
     _set_input(node, 1, _constant(node, scales))
 
 
-def _dropout(node: ir.Node) -> None:
+def _dropout(*, mask_like_data: bool) -> Apply:
     """Dropout below 12: the ratio is an attribute; the mask is false, as ONNX Runtime has it."""
-    x = node.inputs[0]
-    node.attributes.clear()
-    if len(node.outputs) < 2:
-        return
-    mask = node.outputs[1]
-    if _is_used(mask):
-        nothing = _before(node, "Expand", _constant(node, np.zeros((), np.bool_)), _before(node, "Shape", x))
-        kind = mask.dtype if mask.dtype is not None else ir.DataType.BOOL
-        name, computed = mask.name, _before(node, "Cast", nothing, to=int(kind))
-        computed.type, computed.shape = mask.type, mask.shape
-        mask.replace_all_uses_with(computed, replace_graph_outputs=True)
-        mask.name, computed.name = None, name
-    node.resize_outputs(1)
+
+    def apply(node: ir.Node) -> None:
+        x = node.inputs[0]
+        node.attributes.clear()
+        if len(node.outputs) < 2:
+            return
+        mask = node.outputs[1]
+        if _is_used(mask):
+            false = _constant(node, np.zeros((), np.bool_))
+            nothing = _before(node, "Expand", false, _before(node, "Shape", x))
+            name, computed = mask.name, _before(node, "CastLike", nothing, x if mask_like_data else false)
+            computed.type, computed.shape = mask.type, mask.shape
+            mask.replace_all_uses_with(computed, replace_graph_outputs=True)
+            mask.name, computed.name = None, name
+        node.resize_outputs(1)
+
+    return apply
 
 
 def _by_element(node: ir.Node) -> None:
@@ -286,7 +290,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "BatchNormalization": (Rule(9, _by_element), Rule(14, _inference_only)),
     "Clip": (Rule(11, _clip_bounds),),
     "DFT": (Rule(20, _default("axis", 1)), Rule(20, _to_inputs("axis", first=2))),
-    "Dropout": (Rule(12, _dropout),),
+    "Dropout": (Rule(10, _dropout(mask_like_data=True)), Rule(12, _dropout(mask_like_data=False))),
     "GridSample": (Rule(20, _renamed("mode", {"bilinear": "linear", "bicubic": "cubic"})),),
     "Pad": (Rule(11, _pad_amounts),),
     "Resize": (Rule(11, _upsample),),

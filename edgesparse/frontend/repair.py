@@ -5,10 +5,13 @@ from __future__ import annotations
 from graphlib import CycleError, TopologicalSorter
 
 import onnx
+import onnx_ir as ir
 
 from edgesparse import reference
-from edgesparse.errors import OnnxRuntimeError
+from edgesparse.errors import FrontendError, OnnxRuntimeError
+from edgesparse.frontend.opset import in_recent_opset
 from edgesparse.frontend.scopes import all_graphs, all_nodes, reads
+from edgesparse.frontend.shapes import infer_shapes
 
 STANDARD = "ai.onnx"
 """The long name of the domain whose name is empty."""
@@ -137,18 +140,30 @@ def lacks_shape(value: onnx.ValueInfoProto) -> bool:
 
 
 def _add_types(model: onnx.ModelProto) -> None:
-    missing = list(filter(lacks_shape, model.graph.output))
-    if not missing:
-        return
+    """Give outputs the types that the file does not tell: those that onnx infers, in a newer opset where it must."""
+    for infer in (_inferred, _inferred_in_recent_opset):
+        missing = list(filter(lacks_shape, model.graph.output))
+        types = infer(model) if missing else {}
+        for value in missing:
+            if value.name in types:
+                value.type.CopyFrom(types[value.name])
+
+
+def _inferred(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
     try:
         inferred = reference.infer_shapes(model)
     except (OnnxRuntimeError, ValueError):  # too large for it: the checker says so
-        return
+        return {}
     if isinstance(inferred, str):
-        return
+        return {}
     graph = inferred.graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    types = {value.name: value.type for value in values if not lacks_shape(value)}
-    for value in missing:
-        if value.name in types:
-            value.type.CopyFrom(types[value.name])
+    return {v.name: v.type for v in (*graph.input, *graph.value_info, *graph.output) if not lacks_shape(v)}
+
+
+def _inferred_in_recent_opset(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
+    try:
+        recent = infer_shapes(in_recent_opset(ir.from_proto(model)))
+    except (FrontendError, ir.serde.SerdeError):  # whoever reads the model says so
+        return {}
+    outputs = [ir.to_proto(value) for value in recent.graph.outputs]
+    return {value.name: value.type for value in outputs if not lacks_shape(value)}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgesparse.errors import InternalError
+from edgesparse.errors import FrontendError, InternalError
 from edgesparse.pipeline.arguments import Progress
 from edgesparse.pipeline.recovering import recovered
 from edgesparse.pipeline.samples import MADE_UP, TOO_FEW, is_synthetic, parted, samples
@@ -113,10 +113,11 @@ def judged(
 
 
 def _check_onnx(model: ir.Model, stage: str) -> None:
-    import onnx
     import onnx_ir as ir
 
+    from edgesparse.frontend import require_wellformed
+
     try:
-        onnx.checker.check_model(ir.to_proto(model))
-    except onnx.checker.ValidationError as err:
-        raise InternalError(f"{stage} made an invalid ONNX model: {err}") from err
+        require_wellformed(ir.to_proto(model), stage)
+    except FrontendError as err:
+        raise InternalError(f"made an invalid model: {err}") from err

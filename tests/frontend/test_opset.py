@@ -28,6 +28,7 @@ SAME = {
     "clip_limits_infinity": (7, "g (float[4] x) => (float[4] y) { z = Exp(x) i = Exp(z) y = Clip(i) }"),
     "softmax_over_several_axes": (11, "g (float[2,3,4] x) => (float[2,3,4] y) { y = Softmax<axis=-2>(x) }"),
     "mask_of_dropout": (10, "g (float[2,3] x) => (float[2,3] y, bool[2,3] m) { y, m = Dropout(x) }"),
+    "mask_of_no_declared_type": (7, "g (float[2,3] x) => (y, m) { y, m = Dropout(x) }"),
     "mask_of_a_number": (7, "g (float x) => (float y, float m) { y, m = Dropout(x) }"),
     "statistics_of_every_element": (
         7,
@@ -58,7 +59,7 @@ def test_the_normal_form_computes_what_the_file_computes(name: str) -> None:
 
     right = reference.evaluate(model, feeds)
     for output, array in reference.evaluate(normal, feeds).items():
-        assert array.shape == right[output].shape
+        assert (array.shape, array.dtype) == (right[output].shape, right[output].dtype)
         np.testing.assert_allclose(array, right[output], rtol=1e-5, atol=1e-6, err_msg=output)
     assert normal.opset_import[0].version >= 20
 
