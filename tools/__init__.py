@@ -1,0 +1,1 @@
+"""What developers of edgesparse run besides its tests."""

@@ -1,0 +1,1 @@
+"""Hashes of what the compiler makes: whether a change of its code changes any artifact."""
