@@ -78,6 +78,13 @@ def _quantized(node: onnx.NodeProto, inputs: Sequence[np.ndarray]) -> bool:
     return bool((np.abs(y - np.floor(y) - 0.5) < 10 * _margin(inputs[0])).any())
 
 
+def _quantized_by_range(node: onnx.NodeProto, inputs: Sequence[np.ndarray]) -> bool:
+    x = inputs[0].astype(np.float64)
+    low, high = min(x.min(initial=0.0), 0.0), max(x.max(initial=0.0), 0.0)
+    levels = np.append(x, low) * (255 / (high - low or 1.0))
+    return bool((np.abs(levels - np.floor(levels) - 0.5) < 10 * _margin(inputs[0])).any())
+
+
 def _threshold(node: onnx.NodeProto, inputs: Sequence[np.ndarray]) -> bool:
     limits = [a.f for a in node.attribute if a.name in ("alpha", "lambd")] or [1.0, 0.5]
     return any(bool((np.abs(np.abs(inputs[0]) - limit) < _margin(inputs[0])).any()) for limit in limits)
@@ -92,7 +99,8 @@ _CHECKS: dict[str, Callable[[onnx.NodeProto, Sequence[np.ndarray]], bool]] = {
     **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"), _differences),
     **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "Hardmax"), _order),
     **dict.fromkeys(("Shrink", "ThresholdedRelu"), _threshold),
-    **dict.fromkeys(("BitCast", "DynamicQuantizeLinear", "GridSample", "RoiAlign"), _always),
+    "BitCast": _always,
+    "DynamicQuantizeLinear": _quantized_by_range,
     "Mod": _remainder,
     "QuantizeLinear": _quantized,
     "Round": _half,

@@ -47,7 +47,8 @@ def tuned(g: Graph, op: str, dtype: str) -> None:
         attributes["approximate"] = g.choose(["tanh", "none"])
     if op == "IsInf":
         attributes = {name: int(g.chance(0.5)) for name in ("detect_negative", "detect_positive") if g.chance(0.5)}
-    x = wild(g, dtype) if op == "IsInf" else g.operand(dtype, fits=_back_from_float32 if op == "Shrink" else _any)
+    is_new = op == "IsInf" and g.chance(0.5)
+    x = wild(g, dtype) if is_new else g.operand(dtype, fits=_back_from_float32 if op == "Shrink" else _any)
     g.apply(op, x, **attributes)
 
 

@@ -219,4 +219,4 @@ def dequantize(g: Graph, op: str, dtype: str) -> None:
 
 @rule("DynamicQuantizeLinear", "quantized")
 def dynamic_quantize(g: Graph, op: str, dtype: str) -> None:
-    g.apply(op, g.input(np.round(g.array(dtype, g.shape()) * 8) / np.float32(8)), outputs=3)
+    g.apply(op, g.operand(dtype), outputs=3)
