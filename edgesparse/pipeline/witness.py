@@ -180,7 +180,7 @@ def _held(model: ir.Model, name: str) -> np.ndarray | None:
 
 
 def _may_be_undefined(node: ir.Node) -> bool:
-    return not node.domain and node.op_type in (*CHOOSING, "Cast", "Pow")
+    return not node.domain and node.op_type in (*CHOOSING, "Cast", "CastLike", "Pow")
 
 
 def _what_is_undefined(node: ir.Node, operands: Sequence[np.ndarray]) -> str | None:
@@ -197,10 +197,11 @@ def _what_is_undefined(node: ir.Node, operands: Sequence[np.ndarray]) -> str | N
         return None if _holds(operand.dtype, powers) else f"{who} gives numbers that {operand.dtype} does not hold"
     if operand.dtype.kind != "f":
         return None
-    if node.op_type != "Cast":
+    if node.op_type in CHOOSING:
         return f"{who} chooses among numbers and NaN" if np.isnan(operand).any() else None
-    to = str(ir.DataType(node.attributes.get_int("to", 0)).numpy())
-    if not to.startswith(("int", "uint")) or _holds(np.dtype(to), operand):
+    kind = ir.DataType(node.attributes.get_int("to", 0)).numpy() if node.op_type == "Cast" else operands[1].dtype
+    to = str(kind)
+    if not to.startswith(("int", "uint")) or _holds(kind, operand):
         return None
     return f"{who} casts numbers that {to} does not hold"
 

@@ -94,6 +94,17 @@ def test_numbers_that_a_type_does_not_hold_are_not_judged(made, tmp_path):
     assert seen.code == "not judged: Cast 'y' casts numbers that uint8 does not hold"
 
 
+def test_constants_that_a_type_does_not_hold_are_not_judged(tmp_path):
+    source = model(
+        "g (uint16[4] x) => (uint16[3] y, uint16[4] z) { y = CastLike (c, x) z = Add (x, x) }",
+        c=np.float64([-1.5, 2.5, 70000]),
+    )
+
+    seen = edgesparse.compile(source, output=tmp_path / "out.esp").witness
+
+    assert seen.imported in ("agrees", "not judged: CastLike 'y' casts numbers that uint16 does not hold")
+
+
 def test_powers_that_a_type_does_not_hold_are_not_judged(tmp_path):
     """ONNX Runtime computes them in float64; ours wrap, as products do."""
     body = "m = Mul (x, x) y = Pow (m, forty)"
