@@ -188,7 +188,7 @@ def _what_is_undefined(node: ir.Node, operands: Sequence[np.ndarray]) -> str | N
     import numpy as np
     import onnx_ir as ir
 
-    who, operand = called(node.op_type, node.name, ()), operands[0]
+    who, operand = called(node.op_type, node.name, [str(value.name) for value in node.outputs]), operands[0]
     if node.op_type == "Pow":
         if operand.dtype.kind == "f":
             return None
