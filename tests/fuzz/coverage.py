@@ -89,16 +89,18 @@ class Coverage:
     def wish(self, rng: np.random.Generator, opset: int) -> Wish:
         """What the tables lack at an opset: a type, and operators for it in a row, each next to what it lacks."""
         versions, types = self.versions, self.types
-        wants = {dtype: [self._want(use, versions, types) for use in uses] for dtype, uses in self._at[opset].items()}
+        wants = {
+            dtype: [self._want(use, opset, versions, types) for use in uses] for dtype, uses in self._at[opset].items()
+        }
         dtype = str(rng.choice(list(wants), p=_shares([sum(want) for want in wants.values()])))
         chosen = rng.choice(len(wants[dtype]), int(rng.integers(2, 6)), p=_shares(wants[dtype]))
         uses = [self._at[opset][dtype][int(at)] for at in chosen]
         self._drawn.update([*uses, *(use[0] for use in uses)])
-        row = tuple((use[0], self._neighbour(rng, use[0], dtype)) for use in uses)
+        row = tuple((use[0], self._neighbour(rng, use[0], dtype, opset)) for use in uses)
         return Wish(dtype, row, self.least(PATTERNS) if rng.random() < 0.3 else None)
 
-    def _neighbour(self, rng: np.random.Generator, operator: str, dtype: str) -> str:
-        families = list(neighbours([dtype]))
+    def _neighbour(self, rng: np.random.Generator, operator: str, dtype: str, opset: int) -> str:
+        families = list(neighbours([dtype], opset))
         lacks = [self._lacks("pair", (operator, family), self.pairs) + 0.05 for family in families]
         family = str(rng.choice(families, p=_shares(lacks)))
         self._drawn["pair", operator, family] += 1
@@ -142,12 +144,13 @@ class Coverage:
 
     def _pairs_of(self, uses: Collection[Use]) -> set[Key]:
         types: dict[str, set[str]] = {}
+        newest = {use[0]: opset for opset in self._at for use in self._uses_at(opset)}
         for operator, _, dtype in uses:
             types.setdefault(operator, set()).add(dtype)
         return {
             (operator, family)
             for operator, dtypes in types.items()
-            for family in (neighbours(sorted(dtypes)) if operator not in MADE_FROM_NOTHING else ())
+            for family in (neighbours(sorted(dtypes), newest[operator]) if operator not in MADE_FROM_NOTHING else ())
         }
 
     def summary(self) -> str:
@@ -187,7 +190,7 @@ class Coverage:
             found[opset] = {dtype: uses for dtype, uses in found[opset].items() if uses}
         return {opset: uses for opset, uses in found.items() if uses}
 
-    def _want(self, use: Use, versions: Counter[Key], types: Counter[Key]) -> float:
+    def _want(self, use: Use, opset: int, versions: Counter[Key], types: Counter[Key]) -> float:
         """How much a use is wanted: what was drawn often and lacks still comes later."""
         if not self.uses[use] and self.denied[use] >= GIVE_UP:
             return 0.0
@@ -195,7 +198,7 @@ class Coverage:
         lacks = max(0, ENOUGH - versions[operator, version]) + max(0, ENOUGH - types[operator, dtype])
         pairs = sum(
             self._lacks("pair", (operator, family), self.pairs)
-            for family in neighbours([dtype])
+            for family in neighbours([dtype], opset)
             if operator not in MADE_FROM_NOTHING
         )
         return float((lacks + 0.3 * pairs) / (1 + self._drawn[use] / 4) + 0.2) / (1 + self._drawn[operator])

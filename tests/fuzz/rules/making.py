@@ -49,11 +49,11 @@ def family_of(maker: str) -> str:
     return RULES[maker].family if maker in RULES else maker
 
 
-def neighbours(dtypes: Sequence[str]) -> Iterator[str]:
-    """The families that make a value of one of some types; anything is an input or a constant."""
+def neighbours(dtypes: Sequence[str], opset: int) -> Iterator[str]:
+    """The families that make a value of one of some types in an opset; anything is an input or a constant."""
     yield from ("input", "constant")
     for family, makers in MAKERS.items():
-        if any(dtype in types for _, types in makers for dtype in dtypes):
+        if opset >= SINCE.get(family, 0) and any(dtype in types for _, types in makers for dtype in dtypes):
             yield family
 
 
@@ -169,3 +169,6 @@ MAKERS: dict[str, tuple[tuple[Maker, frozenset[str]], ...]] = {
     "window": ((_pooled, FLOATS | BYTES), (_resized, FLOATS | BYTES | {"int32"})),
 }
 """By family: makers, and the types that they make."""
+
+SINCE = {"quantized": 10}
+"""The opset that has a family's first operator."""
