@@ -31,7 +31,7 @@ from edgesparse import frontend
 from edgesparse.measure import Arrays
 from edgesparse.prune import prune
 
-TOKENS = 24
+TOKENS = 14  # as many as the median sentence of the test has
 DENSITIES = {"50": 0.5, "70": 0.3, "80": 0.2}
 METHODS = {
     "magnitude": "the largest weights",
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of sts-test.csv")
     parser.add_argument("--runs", default=",".join(names), help="some of %(default)s")
-    parser.add_argument("--calibration", type=int, default=512, help="sentences")
+    parser.add_argument("--calibration", type=int, default=2048, help="sentences")
     parser.add_argument("--recovery", type=float, default=180.0, metavar="SECONDS", help="of the CPU")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/pruning/sts.json"))
     options = parser.parse_args(arguments)
