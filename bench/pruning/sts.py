@@ -31,7 +31,7 @@ from edgesparse import frontend
 from edgesparse.measure import Arrays
 from edgesparse.prune import prune
 
-TOKENS = 14  # as many as the median sentence of the test has
+TOKENS = 14  # the mean of the sentences of the test
 DENSITIES = {"50": 0.5, "70": 0.3, "80": 0.2}
 METHODS = {
     "magnitude": "the largest weights",
