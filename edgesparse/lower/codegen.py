@@ -183,7 +183,7 @@ def _link(target: Target, inputs: Sequence[Path], output: Path, symbols: Sequenc
 
 
 def _flatten(path: Path, symbols: Sequence[str]) -> CodeImage:
-    """The loadable part of a linked file as it lies in memory, without what only a dynamic linker reads."""
+    """The loadable part of a linked file as it lies in memory, without what only a linker or loader reads."""
     with path.open("rb") as file:
         elf = ELFFile(file)
         writable = {".dynamic", ".relro_padding", ".got", ".got.plt"}
@@ -197,6 +197,8 @@ def _flatten(path: Path, symbols: Sequence[str]) -> CodeImage:
         data = bytearray(max(s["p_vaddr"] + s["p_filesz"] for s in loads))
         for segment in loads:
             data[segment["p_vaddr"] : segment["p_vaddr"] + segment["p_filesz"]] = segment.data()
+        headers = elf.header["e_phoff"] + elf.header["e_phnum"] * elf.header["e_phentsize"]
+        data[:headers] = bytes(headers)  # they say where the symbols are, of which the image has none
         table = elf.get_section_by_name(".symtab")
         entries = {name: table.get_symbol_by_name(name)[0]["st_value"] for name in symbols}
     return CodeImage(bytes(data), entries)
