@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edgesparse.pipeline.options import PruningOptions
+
 OPSET = 20
 IR_VERSION = 9
 
-PATTERNS = {
+PATTERNS: dict[str, PruningOptions] = {
     "dense": {},
     "0.8": {"sparsity": 0.8},
     "0.9": {"sparsity": 0.9},
@@ -44,7 +46,7 @@ class Graph:
             if match["kind"] == "w":
                 array *= np.float32(np.sqrt(2 / max(1, int(np.prod(shape[1:])))))
             constants.append(onnx.numpy_helper.from_array(array, f"{match[0]}_{len(constants)}"))
-            return constants[-1].name
+            return str(constants[-1].name)
 
         text = re.sub(r"\b(?P<kind>[wb])(?P<shape>\d+(x\d+)*)\b", drawn, self.text)
         model = onnx.parser.parse_model(f'<ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>\n{text}')
@@ -175,6 +177,21 @@ GRAPHS = {
             y = Gemm <transB = 1> (m, w12x24, b12)
         }""",
         ("dense", "0.8"),
+    ),
+    "products": Graph(
+        """products (float[2, 5, 33] x, float[2, 33, 9] z, int64[5, 1] i, float[1, 24] r) =>
+        (float[2, 5, 9] a, float[2, 5, 5] b, float[2, 5, 33] c, float[9, 33] d, float[2, 5, 33] e, float[2, 5, 33] f,
+         float[1, 24] g) <float scale = {0.1}, uint8 zero = {128}> {
+            a = MatMul (x, z)
+            t = Transpose <perm = [0, 2, 1]> (x)
+            b = MatMul (x, t)
+            c = Identity (x)
+            d = ScatterND (b9x33, i, b5x33)
+            e = Einsum <equation = "bij,jk->bik"> (x, w33x33)
+            q = QuantizeLinear (x, scale, zero)
+            f = DequantizeLinear (q, scale, zero)
+            g = LpNormalization (r)
+        }"""
     ),
     "others": Graph(
         """others (float[1, 6, 9, 9] x, int64[4] i, float[5, 4] roi, float[1, 7, 7, 2] grid) =>

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,9 +59,7 @@ class Case:
             os.environ["XDG_CACHE_HOME"] = name  # where measured cost tables would be
             output = folder / "model.esp"
             try:
-                edgesparse.compile(
-                    self.source(folder), self.target, output, witness=False, **PATTERNS[self.pattern]
-                )
+                edgesparse.compile(self.source(folder), self.target, output, witness=False, **PATTERNS[self.pattern])
             except edgesparse.EdgesparseError as err:
                 return {"refused": str(err).replace(name, "")}
             return hashes_of(read(output).program)
@@ -73,13 +72,17 @@ def hashes_of(program: Any) -> Hashes:
     plan = repr((facts, program.inputs, program.outputs, steps, program.arrays, program.labels))
     contents = (program.code, program.weights + program.indices, plan.encode())
     found = {part: hashlib.sha256(content).hexdigest() for part, content in zip(PARTS, contents, strict=True)}
-    return {**found, "kernels": sorted({step.kernel.split("_")[1] for step in program.steps})}
+    kinds = {re.sub(r"^es_|_?[a-z]*\d.*", "", step.kernel) for step in program.steps}
+    return {**found, "kernels": sorted(kinds)}
 
 
 def forms() -> list[Case]:
     """The quick set: small networks that bring every kind of kernel."""
     return [
-        Case(name, pattern, target) for target in TARGETS for name, graph in GRAPHS.items() for pattern in graph.patterns
+        Case(name, pattern, target)
+        for target in TARGETS
+        for name, graph in GRAPHS.items()
+        for pattern in graph.patterns
     ]
 
 
