@@ -20,10 +20,9 @@ from bench.machine import describe
 from edgesparse import frontend, lower, measure, schedule, targets
 from edgesparse.layers import Layer, layers
 from edgesparse.package.writer import write
-from edgesparse.pipeline.applying import apply_pruning
 from edgesparse.pipeline.arguments import silent
-from edgesparse.pipeline.compiling import normalised
-from edgesparse.pipeline.pruning import Pruning
+from edgesparse.pipeline.settings import Pruning
+from edgesparse.pipeline.stages import apply_pruning, normalised
 from edgesparse.plan import LayerPlan
 from edgesparse.schedule.choose import plan_layer, predictions
 from edgesparse.targets import Target
@@ -71,7 +70,9 @@ class Chosen:
 
 def normal_model(name: str, density: float, pattern: str) -> ir.Model:
     """A reference model, pruned and normalised."""
-    pruning = Pruning(1 - density, pattern=pattern) if density < 1 else None
+    pruning = (
+        Pruning.of({"sparsity": 1 - density, "allocation": "uniform", "pattern": pattern}) if density < 1 else None
+    )
     pruned, _ = apply_pruning(frontend.read(zoo.cached(name)), pruning, silent)
     return normalised(pruned, None, silent)
 

@@ -22,7 +22,7 @@ from edgesparse.lower.fallback import supports
 from edgesparse.lower.relax.supported import CONSTANT_INPUTS
 from edgesparse.package.writer import serialize
 from edgesparse.pipeline.arguments import silent
-from edgesparse.pipeline.compiling import lowered
+from edgesparse.pipeline.stages import lowered
 from edgesparse.targets import Target
 
 FROZEN_INPUTS: dict[str, tuple[int, ...]] = {

@@ -17,6 +17,12 @@ def nearest(name: str, known: Iterable[str], elsewhere: Iterable[str] = ()) -> s
     return f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
 
 
+def in_words(err: BaseException) -> str:
+    """The kind of an error and the first line of what it says."""
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
+    return f"{type(err).__name__}: {lines[0]}" if lines else type(err).__name__
+
+
 class EdgesparseError(Exception):
     """Base of every error that a user can cause and mend; its message is one line, whatever names are in it."""
 

@@ -7,7 +7,6 @@ for `test`. They are decoded once, into build/cifar10.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edgesparse.outputs import written
 from edgesparse.torch import distillation_loss
 
 CACHE = Path("build/cifar10")
@@ -84,9 +84,8 @@ def _decode(data: Path, split: str, cached: Path) -> None:
     for at, image in enumerate(pixels):
         image[:] = np.asarray(Image.open(io.BytesIO(stored[offsets[at] : offsets[at + 1]].tobytes())).convert("RGB"))
     cached.parent.mkdir(parents=True, exist_ok=True)
-    partial = cached.with_suffix(".partial.npz")
-    np.savez(partial, pixels=pixels, labels=labels)
-    os.replace(partial, cached)
+    with written(cached) as partial:
+        np.savez(partial, pixels=pixels, labels=labels)
 
 
 def accuracy(module: nn.Module, images: Images) -> float:

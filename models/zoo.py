@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgesparse.outputs import written
+
 SEED = 0
 DEFAULT_DIR = Path("build/models")
 
@@ -186,9 +188,8 @@ def write(module: Any, example: Mapping[str, Any], output: str, path: Path, *, a
         verbose=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.onnx")
-    program.save(str(partial), external_data=False)
-    os.replace(partial, path)
+    with written(path) as partial:
+        program.save(str(partial), external_data=False)
     return path
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from edgesparse.outputs import written
 
 Run = dict[str, Any]
 Columns = Mapping[str, Callable[[Run], str]]
@@ -56,9 +57,8 @@ class Results:
         """Take over a run, and write the file."""
         self.runs[name] = {"settings": self.settings, **run}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.runs, indent=1) + "\n")
-        os.replace(partial, self.path)
+        with written(self.path) as partial:
+            partial.write_text(json.dumps(self.runs, indent=1) + "\n")
 
     def write_table(self, columns: Columns, words: str) -> None:
         """Write all runs as Markdown next to the JSON, with `words` below."""

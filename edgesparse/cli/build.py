@@ -48,7 +48,7 @@ def prune_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> No
 )
 @click.option("-o", "--output", required=True, type=options.FILE, help="The ONNX file to write.")
 @click.option("--time", default="2m", show_default=True, help="How long it may take.")
-@options.augment
+@options.of_pruning("augment")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order of samples.")
 @options.as_json
 def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> None:

@@ -6,25 +6,12 @@ from typing import Any
 
 import click
 
+from edgesparse.pipeline.options import HOW, HOW_MUCH, SEARCH, fields
+
+_PRUNING = {name: field.option.section for name, field in fields().items()} | {"recipe": HOW}
+
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "How much to prune": ("sparsity", "structured", "latency", "speedup", "max_accuracy_drop"),
-    "How to prune": (
-        "calibration",
-        "method",
-        "allocation",
-        "pattern",
-        "skip",
-        "match",
-        "reconstruct",
-        "permute",
-        "importance",
-        "kinds",
-        "multiple",
-        "recover",
-        "augment",
-        "recipe",
-    ),
-    "How to search": ("eval", "ray", "resume"),
+    **{section: tuple(name for name in _PRUNING if _PRUNING[name] == section) for section in (HOW_MUCH, HOW, SEARCH)},
     "What goes in": ("input_shapes", "bind", "preprocess", "labels"),
     "What it says": ("as_json", "quiet", "verbose", "_click_default_help"),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import builtins
+from collections import abc
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -13,9 +14,10 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from edgesparse import pipeline, targets
-from edgesparse.errors import MeasureError
-from edgesparse.pipeline.pruning import AMOUNTS, KINDS, no_share
-from edgesparse.pipeline.searching import MOST_THREADS
+from edgesparse.errors import MeasureError, PruneError
+from edgesparse.pipeline.budgets import MOST_THREADS
+from edgesparse.pipeline.options import fields, those_that
+from edgesparse.pipeline.settings import checked, plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,109 +54,57 @@ witness = click.option(
 )
 
 
-augment = click.option(
-    "--augment",
-    default="",
-    callback=lambda _context, _option, text: [name for name in text.split(",") if name],
-    help="What is done to images meanwhile, so that few go further: flip, shift, or flip,shift.",
-)
+class Number(click.ParamType[Any]):
+    """A number that an option of pruning takes."""
 
+    def __init__(self, option: str, kind: type[int] | type[float]) -> None:
+        self.name = "integer" if kind is int else "number"
+        self._option, self._kind = option, kind
 
-class Share(click.ParamType[Any]):
-    """A number from 0 up to below 1."""
-
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
         """Turn the text into a number."""
         try:
-            share = float(value)
+            number: Any = self._kind(value)
         except ValueError:
-            share = math.nan
-        if not 0.0 <= share < 1.0:
-            self.fail(no_share(str(value)), param, ctx)
-        return share
+            number = value
+        try:
+            return checked(self._option, number)  # type: ignore[no-any-return]
+        except PruneError as err:
+            self.fail(str(err).removeprefix(f"{self._option}: "), param, ctx)
+
+
+def of_pruning(name: str) -> Callable[[Command], Command]:
+    """The command line's form of an option of pruning."""
+    kind, option = fields()[name]
+    given: dict[str, Any] = {"help": option.help, "metavar": option.value or None}
+    match plain(kind):
+        case builtins.bool:
+            given |= {"is_flag": True}
+        case builtins.int | builtins.float as number:
+            given |= {"type": Number(name, number)}
+        case abc.Sequence if option.repeated:
+            given |= {"multiple": True}
+        case abc.Sequence:
+            given |= {"callback": _separated, "default": ",".join(option.default), "show_default": bool(option.default)}
+        case builtins.str:
+            given |= {"default": option.default, "show_default": option.default is not None}
+        case _ if option.example.startswith("FILE"):
+            given |= {"type": FILE}
+    return click.option(f"--{name.replace('_', '-')}", **given)
+
+
+def _separated(_context: click.Context, _param: click.Parameter, text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 def pruning(command: Command) -> Command:
-    """Add the options of pruning to a command: the fields of `pipeline.Pruning`, and a recipe that holds them."""
-    decorators = [
-        click.option("--recipe", type=FILE, help="A YAML file with options; those given here go before its own."),
-        click.option(
-            "--sparsity",
-            type=Share(),
-            help="Share of the prunable weights to set to zero.",
-        ),
-        click.option("--latency", metavar="TIME", help="Choose densities by layer so that it takes so long: 8ms."),
-        click.option(
-            "--speedup",
-            type=click.FloatRange(1.0, min_open=True),
-            help="Choose densities by layer so that it is so many times as fast as dense.",
-        ),
-        click.option(
-            "--max-accuracy-drop",
-            metavar="SHARE",
-            help="Choose densities by layer for the fastest model whose score drops by no more: 1%.",
-        ),
-        click.option("--eval", metavar="PACKAGE.MODULE:FUNCTION", help="Gives the score of an ONNX file by its path."),
-        click.option("--ray", metavar="ADDRESS", help="Share the search with a Ray cluster; auto for this machine's."),
-        click.option("--resume", is_flag=True, help="Go on with a search that was interrupted."),
-        click.option(
-            "--method",
-            help="How weights are chosen: magnitude, wanda, sparsegpt, or admm, the default where there are samples.",
-        ),
-        click.option(
-            "--allocation",
-            help="How layers share it: uniform, the default for admm, lamp, the default else, global or erk.",
-        ),
-        click.option("--pattern", default="1x1", show_default=True, help="Block of weights that go together, or N:M."),
-        click.option("--skip", multiple=True, metavar="PATTERN", help="Leave layers dense whose name matches."),
-        click.option(
-            "--calibration",
-            type=FILE,
-            help="An .npz with some hundred samples of every input, by its name, without labels; "
-            "synthetic: pictures that are made up.",
-        ),
-        click.option("--reconstruct", is_flag=True, help="Fit the weights that stay to the samples."),
-        click.option(
-            "--match",
-            default="dense",
-            show_default=True,
-            help="What the outputs of a layer are fitted to: those of the dense network, or its own.",
-        ),
-        click.option("--permute", is_flag=True, help="With N:M, reorder channels before, so that more can stay."),
-        click.option(
-            "--structured",
-            type=Share(),
-            help="Share of the multiply-accumulates to take away as whole channels, heads and neurons, first of all.",
-        ),
-        click.option(
-            "--importance",
-            help="Which of those go first: l1, l2, bn, activation, or output, the default where there are samples.",
-        ),
-        click.option(
-            "--kinds",
-            default=",".join(KINDS),
-            show_default=True,
-            callback=lambda _context, _option, text: text.split(","),
-            help="Those that may go, of these three.",
-        ),
-        click.option(
-            "--multiple",
-            type=click.IntRange(1),
-            help="What is left of a dimension is a multiple of this; by default the lanes of the target.",
-        ),
-        click.option(
-            "--recover",
-            metavar="TIME",
-            help="Last of all, fit what is left to the dense network's outputs for so long: 2m. Needs PyTorch.",
-        ),
-        augment,
-    ]
+    """Add the options of pruning to a command, and a recipe that holds them."""
+    names = [name for name, field in fields().items() if field.option.value is not None]
     wrapped = _with_recipe(command)
-    for decorator in reversed(decorators):
-        wrapped = decorator(wrapped)
-    return wrapped
+    for name in reversed(names):
+        wrapped = of_pruning(name)(wrapped)
+    recipe = click.option("--recipe", type=FILE, help="A YAML file with options; those given here go before its own.")
+    return recipe(wrapped)
 
 
 def _with_recipe(command: Command) -> Command:
@@ -165,8 +115,8 @@ def _with_recipe(command: Command) -> Command:
         context = click.get_current_context()
         held = pipeline.read_recipe(recipe) if recipe else {}
         given = {name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-        if given.intersection(AMOUNTS):
-            given.update(AMOUNTS)
+        if given.intersection(amounts := those_that("says_how_much")):
+            given.update(amounts)
         for name, value in held.items():
             if name == "layers" or (name in options and name not in given):
                 options[name] = value

@@ -7,9 +7,10 @@ from edgesparse.frontend.normalise import load, normalise
 from edgesparse.frontend.opset import in_recent_opset
 from edgesparse.frontend.picture import Frame, Preprocessing
 from edgesparse.frontend.preprocess import preprocessed
-from edgesparse.frontend.read import Examples, Source, blank, is_pytorch, read
+from edgesparse.frontend.read import blank, read
 from edgesparse.frontend.remarks import remarks
 from edgesparse.frontend.shapes import infer_shapes
+from edgesparse.frontend.source import Examples, Source, is_pytorch
 from edgesparse.frontend.support import expand_functions, unsupported
 from edgesparse.frontend.wellformed import require_wellformed
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -15,22 +14,17 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.repair import repaired
+from edgesparse.frontend.source import Examples, Source, is_pytorch
 from edgesparse.frontend.sparse import densified
 from edgesparse.frontend.wellformed import require_wellformed
 from edgesparse.inputs import content, said
 from edgesparse.signatures import ONNX
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 MOST_SAID = 400
 """Characters of what a library says: a location can be of any length."""
-
-FACTORY = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
-
-Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model | torch.nn.Module | torch.export.ExportedProgram"
-Examples: TypeAlias = "torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any] | None"
-"""Inputs to trace a PyTorch module with: the only one, all in order, or all by the names that `forward` gives them."""
 
 
 def read(source: Source, examples: Examples = None, fallback: Mapping[str, np.ndarray] | None = None) -> ir.Model:
@@ -55,13 +49,6 @@ def read(source: Source, examples: Examples = None, fallback: Mapping[str, np.nd
         return _from_checked(source, "model")
     path = Path(source)
     return _from_checked(_parse(path), str(path))
-
-
-def is_pytorch(source: Source) -> bool:
-    """Whether `source` is PyTorch's: a .pt2 file, the name of a factory, or anything in memory that is not ONNX."""
-    if not isinstance(source, str | Path):
-        return not isinstance(source, ir.Model | onnx.ModelProto)
-    return Path(source).suffix == ".pt2" or bool(FACTORY.fullmatch(str(source)) and not Path(source).exists())
 
 
 def blank(source: Source, shapes: Mapping[str, Sequence[int]] | None) -> dict[str, np.ndarray] | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgesparse.errors import PackageError
+from edgesparse.outputs import written
 from edgesparse.package import layout
 from edgesparse.package.check import check, tensor_bytes
 from edgesparse.package.layout import SectionKind
@@ -28,21 +27,10 @@ def write(program: Program, manifest: Mapping[str, Any], path: Path, report: byt
     Raises:
         PackageError: the program is invalid, or the file cannot be written.
     """
-    path = Path(path)
     chunks = list(_chunks(program, manifest, report))
-    temporary = path.with_name(f".{path.stem[:32]}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as err:
-        temporary.unlink(missing_ok=True)
-        if isinstance(err, OSError):
-            raise PackageError(f"{path}: cannot be written: {err.strerror or err}") from err
-        raise
+    with written(Path(path)) as temporary, temporary.open("xb") as file:
+        for chunk in chunks:
+            file.write(chunk)
 
 
 def serialize(program: Program, manifest: Mapping[str, Any], report: bytes | None = None) -> bytes:

@@ -2,15 +2,16 @@
 
 from edgesparse.pipeline.baseline import bench_builds
 from edgesparse.pipeline.board import RuntimeReport, runtime
+from edgesparse.pipeline.budgets import SearchReport
 from edgesparse.pipeline.compiling import compile, default_output
 from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import load_arrays, save_arrays
-from edgesparse.pipeline.pruning import Pruning, prune
+from edgesparse.pipeline.pruning import prune
 from edgesparse.pipeline.recipe import read_recipe
 from edgesparse.pipeline.recovering import RecoverReport, recover
 from edgesparse.pipeline.reports import Answer, ArtifactSummary, CompileReport, TensorSummary, VerifyReport
 from edgesparse.pipeline.running import bench, classify, inspect, run
-from edgesparse.pipeline.searching import SearchReport
+from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.tuning import TuneReport, tune
 from edgesparse.pipeline.verification import verify
 

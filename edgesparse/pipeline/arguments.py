@@ -13,16 +13,10 @@ from edgesparse.errors import FrontendError, OptionError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
-    import onnx
     import onnx_ir as ir
-    import torch
 
-    from edgesparse.frontend import Frame
+    from edgesparse.frontend import Examples, Frame, Source
 
-Source: TypeAlias = "str | Path | onnx.ModelProto | ir.Model | torch.nn.Module | torch.export.ExportedProgram"
-"""A model: the path of an .onnx or .pt2 file, "package.module:factory", or a model in memory."""
-Examples: TypeAlias = "torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any] | None"
-"""Inputs to trace a PyTorch module with: the only one, all in order, or all by the names that `forward` gives them."""
 InputShapes = Mapping[str, Sequence[int]]
 Bindings = Mapping[str, Any]
 """Values by the names of inputs, which become constants: see `frontend.bound`."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse import targets
-from edgesparse.pipeline.applying import apply_pruning
-from edgesparse.pipeline.arguments import Examples, Progress, Source, read_as_compiled, silent
+from edgesparse.pipeline.arguments import Progress, read_as_compiled, silent
+from edgesparse.pipeline.stages import apply_pruning
 from edgesparse.pipeline.verification import recorded_pruning
 
 if TYPE_CHECKING:
+    from edgesparse.frontend import Examples, Source
     from edgesparse.measure import BuildsReport, Given
 
 

@@ -7,29 +7,19 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from edgesparse import targets
-from edgesparse.pipeline.applying import apply_pruning, judged
-from edgesparse.pipeline.arguments import (
-    Bindings,
-    Examples,
-    InputShapes,
-    Preprocessing,
-    Progress,
-    Source,
-    framed,
-    name_of,
-    read,
-    silent,
-)
+from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, framed, name_of, read, silent
+from edgesparse.pipeline.budgets import Goal, settled
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.labels import Labels, read_labels
-from edgesparse.pipeline.pruning import Pruning, PruningOptions
+from edgesparse.pipeline.options import PruningOptions
 from edgesparse.pipeline.reports import CompileReport, WitnessReport
 from edgesparse.pipeline.samples import samples
+from edgesparse.pipeline.settings import Pruning
+from edgesparse.pipeline.stages import apply_pruning, judged, lowered, normalised, producer, serialized
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import ARTIFACT
 from edgesparse.targets import Target
@@ -37,7 +27,7 @@ from edgesparse.targets import Target
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgesparse.frontend import Frame
+    from edgesparse.frontend import Examples, Frame, Source
     from edgesparse.program import Program, TensorSpec
 
 
@@ -71,7 +61,7 @@ def compile(
         labels: names of the classes, in order, which go into the artifact; or the text file with one a line.
         threads: that a budget of latency holds for; the artifact runs with any number.
         witness: run the model before and after and compare; see `pipeline/witness.py`.
-        pruning: the options of `Pruning`; without any, the zeros of the model are used as they are.
+        pruning: the options in `options.PruningOptions`; without any, the zeros of the model are used as they are.
 
     Raises: EdgesparseError: the model, the target or the options cannot be used, the file cannot be written, or the
         witness finds that what was compiled computes something else.
@@ -80,7 +70,6 @@ def compile(
     from edgesparse.nodes import shape_of
     from edgesparse.package.check import check_labels
     from edgesparse.package.writer import write
-    from edgesparse.pipeline.searching import Goal, settled
 
     started = time.perf_counter()
     device = target if isinstance(target, Target) else targets.load(target)
@@ -133,42 +122,8 @@ def _witnessed(
     from edgesparse.pipeline.witness import Judged, witness
 
     progress("comparing with ONNX Runtime")
-    given = samples(pruning.calibration) if pruning is not None else None
+    given = samples(pruning.options["calibration"]) if pruning is not None else None
     return witness(Judged(model, normal, given), program)
-
-
-def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Progress) -> ir.Model:
-    """The normal form of a model, in which every operator can be compiled.
-
-    Raises: FrontendError: `input_shapes` do not fit, or operators cannot be compiled.
-    """
-    from edgesparse import frontend
-    from edgesparse.lower.fallback import supports
-
-    def foreign(node: ir.Node) -> str | None:
-        """Why an operator of another domain is refused; its shapes could not be inferred, so it is named first."""
-        standard = node.domain in ("", "ai.onnx") or node.op_identifier() in model.functions
-        return None if standard else supports(node)
-
-    progress("normalising the model")
-    frontend.unsupported(model, foreign)
-    normal = frontend.load(model, input_shapes, supports=supports)
-    frontend.unsupported(normal, supports)
-    return normal
-
-
-def lowered(
-    normal: ir.Model, target: Target, progress: Progress, *, expose: bool = False
-) -> tuple[Program, tuple[LayerPlan, ...]]:
-    """Choose kernels and generate code for a normalised model; with `expose` every value is an output too."""
-    from edgesparse import lower, schedule
-
-    progress("choosing kernels")
-    plans = schedule.plan(normal, target)
-    lower.require_known(target)
-    told = partial(progress, f"generating code for {target.name}")
-    told()
-    return lower.lower(normal, target, plans, expose=expose, progress=told), tuple(plans.values())
 
 
 def _pictured(spec: TensorSpec, frames: Mapping[str, Frame]) -> TensorSpec:
@@ -190,26 +145,11 @@ def default_output(model: Source, target: Target) -> Path:
     return Path(f"{Path(name_of(model).rpartition(':')[2]).stem}.{target.name}.esp")
 
 
-def producer() -> str:
-    """What made an artifact, for its manifest."""
-    from importlib.metadata import version
-
-    return f"edgesparse {version('edgesparse')}"
-
-
 def digest(model: Source, source: ir.Model) -> str:
     """SHA-256 of the model's file, or of the model in memory."""
     if isinstance(model, str | Path) and Path(model).is_file():
         return hashlib.sha256(Path(model).read_bytes()).hexdigest()
     return hashlib.sha256(serialized(source)).hexdigest()
-
-
-def serialized(model: ir.Model) -> bytes:
-    """The bytes of an ONNX file with this model."""
-    import onnx_ir as ir
-
-    data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
-    return data
 
 
 def _manifest(

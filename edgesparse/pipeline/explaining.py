@@ -9,29 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from edgesparse import targets
-from edgesparse.pipeline.applying import apply_pruning, judged
-from edgesparse.pipeline.arguments import (
-    Bindings,
-    Examples,
-    InputShapes,
-    Preprocessing,
-    Progress,
-    Source,
-    framed,
-    name_of,
-    read,
-    silent,
-)
-from edgesparse.pipeline.compiling import normalised
-from edgesparse.pipeline.files import require_writable, written
-from edgesparse.pipeline.pruning import Pruning, PruningOptions
-from edgesparse.pipeline.searching import Goal, SearchReport, settled
+from edgesparse.outputs import written
+from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, framed, name_of, read, silent
+from edgesparse.pipeline.budgets import Goal, SearchReport, settled
+from edgesparse.pipeline.files import require_writable
+from edgesparse.pipeline.options import PruningOptions
+from edgesparse.pipeline.settings import Pruning
+from edgesparse.pipeline.stages import apply_pruning, judged, normalised
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import PAGE
 from edgesparse.tables import Note, Part, Report, Table, counts_text, shape_text, time_text
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
+    from edgesparse.frontend import Examples, Source
     from edgesparse.prune import PruneReport
 
 

@@ -1,16 +1,15 @@
-"""Output paths, and files that appear whole or not at all."""
+"""Output paths, and arrays in files."""
 
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse.errors import MeasureError, PackageError
 from edgesparse.inputs import arrays as arrays_in
+from edgesparse.outputs import written
 from edgesparse.signatures import ARRAYS, Kind, kind_of
 
 if TYPE_CHECKING:
@@ -50,22 +49,6 @@ def _require_place(path: Path, kind: Kind, inputs: Iterable[object]) -> None:
     if path.stat().st_size and (found := kind_of(path)) is not kind:
         held = found.name if found else "something else"
         raise PackageError(f"{path}: holds {held} and would become {kind.name}; remove it, or name another file")
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` when the block ends, and goes if it fails.
-
-    Raises: PackageError: the system refuses to write.
-    """
-    temporary = path.with_name(f".{path.stem[:32]}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as err:
-        raise PackageError(f"{path}: cannot be written: {err.strerror or err}") from err
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_arrays(path: Path) -> np.ndarray | Mapping[str, np.ndarray]:

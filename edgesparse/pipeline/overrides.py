@@ -13,7 +13,8 @@ from edgesparse.errors import PruneError, first_few
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgesparse.pipeline.pruning import LayerOptions, Pruning
+    from edgesparse.pipeline.options import LayerOptions
+from edgesparse.pipeline.settings import Pruning
 
 NAMES_SHOWN = 30
 
@@ -28,16 +29,20 @@ def passes(model: ir.Model, pruning: Pruning) -> Iterator[tuple[float | dict[str
     from edgesparse.prune import pattern_called, prunable
     from edgesparse.sparsity.weights import find_weights
 
-    own = by_node(model, pruning.layers)
+    how = pruning.options
+    own = by_node(model, how["layers"])
     named = _densities(own, pruning)
-    pattern = pattern_called(pruning.pattern)
-    skip = (*pruning.skip, *map(escape, own))
-    if pruning.sparsity is None and pattern.density is None and not named:
+    pattern = pattern_called(how["pattern"])
+    skip = (*how["skip"], *map(escape, own))
+    if how["sparsity"] is None and pattern.density is None and not named:
         raise PruneError("layers: they only leave layers dense; give sparsity for the others")
-    if pruning.sparsity is not None or pattern.density is not None:
-        density = None if pruning.sparsity is None else 1.0 - pruning.sparsity
+    if how["sparsity"] is not None or pattern.density is not None:
+        density = None if how["sparsity"] is None else 1.0 - how["sparsity"]
         if not named or prunable(find_weights(model), skip, pattern):
-            yield density, {"allocation": pruning.allocation, "pattern": pruning.pattern, "skip": skip}
+            yield (
+                density,
+                {"allocation": how["allocation"], "pattern": how["pattern"], "skip": skip},
+            )
     for name, densities in named.items():
         yield densities, {"pattern": name}
 
@@ -94,8 +99,8 @@ def _densities(own: Mapping[str, LayerOptions], pruning: Pruning) -> dict[str, d
     groups: dict[str, dict[str, float]] = defaultdict(dict)
     for node, options in own.items():
         if not options.get("skip"):
-            pattern = options.get("pattern", pruning.pattern)
-            groups[pattern][node] = _density(node, pattern, options.get("sparsity"), pruning.sparsity)
+            pattern = options.get("pattern", pruning.options["pattern"])
+            groups[pattern][node] = _density(node, pattern, options.get("sparsity"), pruning.options["sparsity"])
     return dict(groups)
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 
 from edgesparse.errors import EdgesparseError, RecipeError, nearest
 from edgesparse.inputs import content
-from edgesparse.pipeline.pruning import Pruning, PruningOptions, no_share
+from edgesparse.pipeline.options import PruningOptions, fields
+from edgesparse.pipeline.settings import checked
+from edgesparse.pipeline.values import no_share
 
 if TYPE_CHECKING:
     import yaml
@@ -55,9 +57,9 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     for key, node in reader.entries(root):
         if key == "layers":
             for name, entry in reader.entries(node):
-                reader.check(entry, layers={name: options[key][name]})
-        elif key in PruningOptions.__annotations__:
-            reader.check(node, **{key: options[key]})
+                reader.check(entry, key, {name: options[key][name]})
+        elif key in fields():
+            reader.check(node, key, options[key])
     return options
 
 
@@ -75,10 +77,10 @@ class _Reader:
         """An error that says where in the file."""
         return RecipeError(f"{self._file}:{_place(node.start_mark)}: {text}")
 
-    def check(self, node: yaml.Node, **option: Any) -> None:
-        """Let the options say whether they would take this one."""
+    def check(self, node: yaml.Node, name: str, value: Any) -> None:
+        """Let an option say whether it takes a value."""
         try:
-            Pruning(**option)
+            checked(name, value)
         except EdgesparseError as err:
             raise self.fail(node, str(err)) from err
 

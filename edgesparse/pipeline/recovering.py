@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgesparse.errors import PruneError
-from edgesparse.pipeline.arguments import Examples, Progress, Source, near_names, silent
-from edgesparse.pipeline.files import require_writable, written
+from edgesparse.outputs import written
+from edgesparse.pipeline.arguments import Progress, near_names, silent
+from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.samples import MADE_UP, TOO_FEW, Calibration, is_synthetic, parted, samples
+from edgesparse.pipeline.settings import checked
+from edgesparse.pipeline.stages import recovered
 from edgesparse.signatures import ONNX
 from edgesparse.tables import Note, Part, Report
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
+    from edgesparse.frontend import Examples, Source
     from edgesparse.prune import Agreement
-    from edgesparse.torch import Recovered
-
-UNITS_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +74,8 @@ def recover(
     from edgesparse import frontend
     from edgesparse.prune import compare_outputs
 
-    check_recover(time, augment)
+    for name, value in (("recover", time), ("augment", augment)):
+        checked(name, value)
     require_writable(Path(output), ONNX, (model, teacher, calibration))
     progress("reading the models")
     sparse, dense = (frontend.read(each, example_inputs) for each in (model, teacher))
@@ -90,55 +87,3 @@ def recover(
         ir.save(found.model, temporary)
     warning = None if held_out else MADE_UP if is_synthetic(calibration) else TOO_FEW
     return RecoverReport(Path(output), found.steps, found.error_before, found.error_after, before, after, warning)
-
-
-def recovered(
-    sparse: ir.Model,
-    dense: ir.Model,
-    given: Mapping[str, Any] | None,
-    time: str,
-    augment: Sequence[str],
-    *,
-    seed: int = 0,
-    progress: Progress,
-) -> Recovered:
-    """A pruned model fitted to the dense one on the samples, but for those held out, which choose the best state.
-
-    Raises: PruneError: there are none, they do not fit, or an operator has no torch function.
-    """
-    from edgesparse.torch import recover as fitted
-
-    if given is None:
-        raise PruneError("recover needs calibration: samples of every input, such as five hundred, without labels")
-    progress("recovering")
-    seen, held_out = parted(given)
-    assert seen is not None
-    options: dict[str, Any] = {"seconds": parse_time(time), "seed": seed, "augment": augment}
-    return fitted(sparse, dense, seen, held_out=held_out, progress=partial(progress, "recovering"), **options)
-
-
-def check_recover(time: str, augment: Sequence[str]) -> None:
-    """Check what can be checked without a model.
-
-    Raises: PruneError: PyTorch is missing, or a value is not what is expected.
-    """
-    from edgesparse.prune import named
-
-    parse_time(time)
-    try:
-        from edgesparse.torch import AUGMENTATIONS
-    except ImportError as err:
-        raise PruneError("recover needs PyTorch; remedy: pip install 'edgesparse[torch]'") from err
-    for name in augment:
-        named(AUGMENTATIONS, name, "augment")
-
-
-def parse_time(text: str) -> float:
-    """Seconds of a time such as "2m", "90s" or "1h".
-
-    Raises: PruneError: it is no positive number with a unit.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)\s*", str(text))
-    if found is None or float(found[1]) == 0.0:
-        raise PruneError(f"recover: got {text!r}, expected a time such as 2m, 90s or 1h")
-    return float(found[1]) * UNITS_S[found[2]]

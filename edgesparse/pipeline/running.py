@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse.errors import MeasureError
-from edgesparse.pipeline.arguments import Examples, Source, name_of, near_names, read_as_compiled
+from edgesparse.pipeline.arguments import name_of, near_names, read_as_compiled
 from edgesparse.pipeline.reports import Answer, ArtifactSummary, Score, TensorSummary
 from edgesparse.signatures import ARTIFACT, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from edgesparse.frontend import ModelSummary
+    from edgesparse.frontend import Examples, ModelSummary, Source
     from edgesparse.measure import BenchReport, Given
     from edgesparse.program import TensorSpec
 

@@ -14,9 +14,10 @@ from edgesparse import calibration, targets
 from edgesparse.calibration import Calibration
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import content
+from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Progress, near_names, silent
-from edgesparse.pipeline.compiling import producer
-from edgesparse.pipeline.files import require_writable, written
+from edgesparse.pipeline.files import require_writable
+from edgesparse.pipeline.stages import producer
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import ARTIFACT, CALIBRATION
 from edgesparse.tables import Part, Report

@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
-from edgesparse.errors import MeasureError
+from edgesparse.errors import MeasureError, PruneError
 from edgesparse.inputs import said
-from edgesparse.pipeline.applying import apply_pruning
-from edgesparse.pipeline.arguments import Examples, InputShapes, Progress, Source, near_names, read_as_compiled, silent
-from edgesparse.pipeline.compiling import digest, lowered, normalised
-from edgesparse.pipeline.pruning import Pruning
+from edgesparse.pipeline.arguments import InputShapes, Progress, near_names, read_as_compiled, silent
+from edgesparse.pipeline.compiling import digest
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
 from edgesparse.pipeline.samples import Calibration, first_of, samples
+from edgesparse.pipeline.settings import Pruning
+from edgesparse.pipeline.stages import apply_pruning, lowered, normalised
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx_ir as ir
 
+    from edgesparse.frontend import Examples, Source
     from edgesparse.measure import Difference, Given
     from edgesparse.pipeline.unsteady import Arrays
 
@@ -89,14 +90,15 @@ def recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | Non
         return None
     try:
         pruning = Pruning.recorded(recorded)
-    except (TypeError, AttributeError) as err:
+    except (PruneError, TypeError, AttributeError) as err:
         raise MeasureError(f"the artifact records a pruning that is not known: {said(err)}") from err
-    if pruning.recover is not None:
+    recovery = pruning.options["recover"]
+    if recovery is not None:
         raise MeasureError(
-            f"the artifact's weights were recovered for {pruning.recover}, and no two recoveries are equal; remedy: "
+            f"the artifact's weights were recovered for {recovery}, and no two recoveries are equal; remedy: "
             "edgesparse prune --recover writes a model, compile that, and compare with it"
         )
-    return pruning if given is None else replace(pruning, calibration=given)
+    return pruning if given is None else pruning.but(calibration=given)
 
 
 def _compare_layers(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import numbers
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.errors import SearchError
+from edgesparse.errors import SearchError, in_words
+from edgesparse.imports import function, importable
 from edgesparse.search.problem import Found, Problem
 
 SCORES = "scores"
@@ -47,9 +46,10 @@ class Judge:
         Raises: SearchError: it raises, or returns something else than a finite number.
         """
         try:
-            score = self.function(str(model))
+            with importable(Path.cwd()):
+                score = self.function(str(model))
         except Exception as err:  # the user's code runs here
-            raise SearchError(f"eval {self.name}: raised on {model}: {_in_words(err)}; {KEPT}") from err
+            raise SearchError(f"eval {self.name}: raised on {model}: {in_words(err)}; {KEPT}") from err
         if isinstance(score, bool) or not isinstance(score, numbers.Real) or not math.isfinite(score):
             raise SearchError(f"eval {self.name}: returned {score!r} on {model}, expected a finite number; {KEPT}")
         return float(score)
@@ -60,24 +60,8 @@ def load_judge(name: str) -> Judge:
 
     Raises: SearchError: there is no such function, or importing its module fails.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise SearchError(f"eval: got {name!r}, expected package.module:function")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        function = getattr(importlib.import_module(module_name), attribute)
-    except Exception as err:  # the module's own code runs here
-        raise SearchError(f"eval {name}: cannot be imported: {_in_words(err)}") from err
-    if not callable(function):
-        raise SearchError(f"eval {name}: is a {type(function).__name__}, expected a function")
-    return Judge(name, function)
-
-
-def _in_words(err: BaseException) -> str:
-    lines = str(err).splitlines()
-    return f"{type(err).__name__}: {lines[0]}" if lines else type(err).__name__
+    with importable(Path.cwd()):
+        return Judge(name, function(name, SearchError, f"eval {name}"))
 
 
 def parse_drop(text: str | float) -> float:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgesparse.errors import SearchError
+from edgesparse.outputs import written
 from edgesparse.search.accuracy import Candidate
-from edgesparse.search.state import replace
 
 
 def front(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -32,7 +32,8 @@ def write_pareto(candidates: Sequence[Candidate], path: Path, axis: str) -> tupl
     best, plot = front(candidates), path.with_suffix(".svg")
     rows = [asdict(candidate) | {"on_front": candidate in best} for candidate in candidates]
     try:
-        replace(path, json.dumps({"latency": axis, "candidates": rows}, indent=2).encode())
+        with written(path, SearchError) as temporary:
+            temporary.write_text(json.dumps({"latency": axis, "candidates": rows}, indent=2))
         return (path, plot) if _plotted(candidates, best, plot, axis) else (path,)
     except OSError as err:
         raise SearchError(f"{path}: cannot be written: {err.strerror or err}") from err

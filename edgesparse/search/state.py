@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesparse.errors import SearchError
+from edgesparse.outputs import written
 
 IDENTITY = "state.json"
 
@@ -36,7 +37,7 @@ class State:
                 return
             for path in (folder / IDENTITY, *folder.glob("*.jsonl")):
                 path.unlink(missing_ok=True)
-            replace(folder / IDENTITY, json.dumps(wanted, indent=2).encode())
+            _replace(folder / IDENTITY, json.dumps(wanted, indent=2).encode())
         except OSError as err:
             raise _unusable(folder, err) from err
 
@@ -90,7 +91,7 @@ class State:
             path = self._path(name)
             whole, _, rest = path.read_bytes().rpartition(b"\n") if path.is_file() else (b"", b"", b"")
             if rest:
-                replace(path, whole + b"\n" if whole else b"")
+                _replace(path, whole + b"\n" if whole else b"")
             try:
                 rows = [json.loads(line) for line in whole.splitlines()]
                 self._known[name] = {json.dumps(row["key"]): row["value"] for row in rows}
@@ -102,11 +103,9 @@ class State:
         return self.folder / f"{name}.jsonl"
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+def _replace(path: Path, data: bytes) -> None:
+    with written(path, SearchError) as temporary:
+        temporary.write_bytes(data)
 
 
 def _unusable(folder: Path, err: OSError) -> SearchError:

@@ -147,7 +147,7 @@ def _examined(job: Job, folder: Path) -> Result:
     path.write_bytes(job.model)
     if not job.compiles:
         from edgesparse.frontend import read
-        from edgesparse.pipeline.compiling import normalised
+        from edgesparse.pipeline.stages import normalised
 
         normalised(read(path), job.input_shapes, lambda text: None)
         return Result("ran")

@@ -17,7 +17,7 @@ from onnx import helper
 from edgesparse.errors import EdgesparseError
 from edgesparse.lower.relax import checks
 from edgesparse.pipeline.arguments import silent
-from edgesparse.pipeline.compiling import normalised
+from edgesparse.pipeline.stages import normalised
 from tests.lower.executor import HOST
 from tests.lower.hostile import Case, Subject, model_of
 from tests.lower.single import ARM, random

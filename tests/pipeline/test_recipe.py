@@ -69,7 +69,7 @@ def test_an_empty_recipe_says_nothing(tmp_path, text):
     ("text", "place", "reason"),
     [
         ("pattern: 4x1\nsparcity: 0.9\n", "2:1", "unknown key 'sparcity', did you mean 'sparsity'?"),
-        ("colour: red\n", "1:1", "unknown key 'colour'; known: sparsity, method"),
+        ("colour: red\n", "1:1", "unknown key 'colour'; known: sparsity, structured"),
         ("layers:\n  body: {density: 1}\n", "2:10", "unknown key 'density'; known: sparsity, pattern, skip"),
         ("\nsparsity: most\n", "2:11", "sparsity: got 'most', expected a number"),
         ("sparsity: [0.9]\n", "1:11", "sparsity: got a list, expected a number"),
@@ -205,7 +205,7 @@ def test_the_allocation_is_the_one_that_suits_the_method():
     samples = {"image": np.zeros((2, 3, 8, 8), np.float32)}
 
     def chosen(**options):
-        return Pruning.of({"sparsity": 0.5, **options}).allocation
+        return Pruning.of({"sparsity": 0.5, **options}).options["allocation"]
 
     assert chosen() == chosen(calibration=samples, method="sparsegpt") == "lamp"
     assert chosen(calibration=samples) == chosen(calibration=samples, method="admm") == "uniform"

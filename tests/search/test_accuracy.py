@@ -105,12 +105,12 @@ def test_functions_are_found_in_the_working_directory(tmp_path, monkeypatch):
 
     assert load_judge("judge_of_mine:score").function("four") == 4
     for name, reason in {
-        "judge_of_mine": "eval: got 'judge_of_mine', expected package.module:function",
+        "judge_of_mine": "got 'judge_of_mine', expected package.module:function",
         ":score": "expected package.module:function",
-        "judge_of_mine:LIMIT": "eval judge_of_mine:LIMIT: is a int, expected a function",
-        "judge_of_mine:grade": "eval judge_of_mine:grade: cannot be imported: AttributeError",
-        "broken_judge:score": "eval broken_judge:score: cannot be imported: RuntimeError: no data",
-        "no_such_judge:score": "cannot be imported: ModuleNotFoundError",
+        "judge_of_mine:LIMIT": "eval judge_of_mine:LIMIT: judge_of_mine has no function 'LIMIT'",
+        "judge_of_mine:grade": "eval judge_of_mine:grade: judge_of_mine has no function 'grade'",
+        "broken_judge:score": "importing broken_judge failed: RuntimeError: no data",
+        "no_such_judge:score": "there is no module 'no_such_judge', here or installed",
     }.items():
         with pytest.raises(SearchError) as err:
             load_judge(name)

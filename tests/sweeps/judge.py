@@ -21,7 +21,7 @@ from edgesparse.errors import EdgesparseError, OnnxRuntimeError
 from edgesparse.lower.fallback import supports
 from edgesparse.package.writer import serialize
 from edgesparse.pipeline.arguments import silent
-from edgesparse.pipeline.compiling import lowered
+from edgesparse.pipeline.stages import lowered
 from tests.sweeps.case import Case, info, model_of
 
 PACK = 96  # nodes to a model

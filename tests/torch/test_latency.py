@@ -13,7 +13,7 @@ pytest.importorskip("PIL.Image", reason="pillow is not installed; the extra benc
 pytest.importorskip("matplotlib", reason="matplotlib is not installed; the extra bench has it")
 
 from bench.pruning import latency as bench
-from edgesparse.pipeline import searching
+from edgesparse.pipeline import budgets
 from models import cifar
 from tests.torch.test_cifar import NETWORK, SHAPES, pixels, stored
 
@@ -55,7 +55,7 @@ def test_a_note_counts_what_is_near_its_budget_and_what_beats_uniform_sparsity()
 
 def test_every_run_is_made_once_and_measured_each_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cifar, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(searching, "SECONDS", 0.2)
+    monkeypatch.setattr(budgets, "SECONDS", 0.2)
     stored(tmp_path / bench.DATA, pixels(16), pixels(20, seed=1))
     model = onnx.parser.parse_model(NETWORK.replace("strides = [4, 4], ", "").replace("10]", "12]"))
     rng = np.random.default_rng(0)

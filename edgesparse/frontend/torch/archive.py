@@ -20,9 +20,8 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from edgesparse.errors import FrontendError
+from edgesparse.errors import FrontendError, in_words
 from edgesparse.frontend.torch.export import quiet
-from edgesparse.frontend.torch.failures import reason
 
 PROGRAM = "models/model.json"
 INPUTS = "data/sample_inputs/model.pt"
@@ -66,7 +65,7 @@ def load(path: Path) -> ExportedProgram:
         with quiet():
             return torch.export.load(archive)
     except Exception as err:  # of many kinds: schema, unknown operators and classes
-        raise _unreadable(path, reason(err)) from err
+        raise _unreadable(path, in_words(err)) from err
 
 
 def _unreadable(path: Path, why: str) -> FrontendError:
@@ -124,7 +123,7 @@ def _members(data: bytes, path: Path) -> dict[str, bytes]:
                     raise _unreadable(path, f"{entry.filename} is compressed or there twice")
                 members[name] = archive.read(entry)
     except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError) as err:
-        raise _unreadable(path, reason(err)) from err
+        raise _unreadable(path, in_words(err)) from err
     return members
 
 
@@ -161,7 +160,7 @@ def _json(content: bytes, path: Path, member: str, hook: Callable[[dict[str, Any
     try:
         return json.loads(content, object_hook=hook)
     except (ValueError, RecursionError) as err:
-        raise _unreadable(path, f"{member} is not JSON: {reason(err)}") from err
+        raise _unreadable(path, f"{member} is not JSON: {in_words(err)}") from err
 
 
 def _checked_program(content: bytes, path: Path) -> bytes:

@@ -13,14 +13,10 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
+from edgesparse.errors import in_words
+
 _TORCH = Path(torch.__file__).parent
 _NO_FORM = re.compile(r"No ONNX function found for <OpOverload\(op='(?P<op>[^']+)'")
-
-
-def reason(err: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return f"{type(err).__name__}: {lines[0]}" if lines else type(err).__name__
 
 
 def untraceable(err: Exception, module: torch.nn.Module, positional: tuple[Any, ...], named: Mapping[str, Any]) -> str:
@@ -34,7 +30,7 @@ def untraceable(err: Exception, module: torch.nn.Module, positional: tuple[Any, 
             f"{where}: what it computes depends on the values of a tensor, expected on shapes only; "
             "remedy: choose with torch.where, or leave that part out of the module"
         )
-    return f"{where}: {reason(err)}"
+    return f"{where}: {in_words(err)}"
 
 
 def unwritable(err: BaseException, program: ExportedProgram) -> str:
@@ -43,7 +39,7 @@ def unwritable(err: BaseException, program: ExportedProgram) -> str:
         err = err.__cause__
     found = _NO_FORM.match(str(err))
     if found is None:
-        return f"torch.onnx cannot export it: {reason(err)}"
+        return f"torch.onnx cannot export it: {in_words(err)}"
     operator = found["op"]  # what is left of one that the module calls, such as prims.sinc of aten.special_sinc
     layers = [_layer_of(node) for node in program.graph.nodes if _name(node).endswith(operator.rpartition(".")[2])]
     place = f" (layer {layers[0]!r})" if any(layers) else ""

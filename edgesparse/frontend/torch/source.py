@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +13,12 @@ from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
-from edgesparse.errors import FrontendError
-from edgesparse.frontend.read import Examples
+from edgesparse.errors import FrontendError, in_words
+from edgesparse.frontend.source import Examples
 from edgesparse.frontend.torch import archive
 from edgesparse.frontend.torch.export import to_onnx, trace
-from edgesparse.frontend.torch.failures import reason
 from edgesparse.frontend.torch.masks import prepared
+from edgesparse.imports import function, importable
 
 _REMEDY = "pass example_inputs, let the factory return (module, example_inputs), or compile with --input-shape"
 
@@ -69,31 +65,19 @@ def _found(source: object, where: str) -> Any:
         return source
     if Path(source).suffix == ".pt2":
         return archive.load(Path(source))
-    return _made(where, *str(source).split(":"))
+    return _made(str(source), where)
 
 
-def _made(where: str, module_name: str, attribute: str) -> Any:
-    """Call the factory `attribute` of a module; the working directory can be imported from."""
-    with _importable(Path.cwd()):
-        try:
-            holder = importlib.import_module(module_name)
-        except ModuleNotFoundError as err:
-            if err.name is None or not f"{module_name}.".startswith(f"{err.name}."):
-                raise FrontendError(f"{where}: importing {module_name} failed: {reason(err)}") from err
-            raise FrontendError(f"{where}: there is no module {err.name!r}, here or installed") from err
-        except (Exception, SystemExit) as err:
-            raise FrontendError(f"{where}: importing {module_name} failed: {reason(err)}") from err
-        factory = getattr(holder, attribute, None)
-        if not callable(factory):
-            near = difflib.get_close_matches(attribute, [name for name in vars(holder) if callable(vars(holder)[name])])
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise FrontendError(f"{where}: {module_name} has no function {attribute!r}{hint}")
+def _made(name: str, where: str) -> Any:
+    """Call the factory "module:attribute"; the working directory can be imported from."""
+    with importable(Path.cwd()):
+        factory = function(name, FrontendError, where)
         if isinstance(factory, torch.nn.Module | ExportedProgram):
             return factory
         try:
             made = factory()
         except (Exception, SystemExit) as err:
-            raise FrontendError(f"{where}: the factory failed: {reason(err)}") from err
+            raise FrontendError(f"{where}: the factory failed: {in_words(err)}") from err
     pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module)
     if not pair and not isinstance(made, torch.nn.Module | ExportedProgram):
         raise FrontendError(
@@ -101,16 +85,6 @@ def _made(where: str, module_name: str, attribute: str) -> Any:
             "(module, example_inputs) or an ExportedProgram"
         )
     return made
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let modules in `folder` be imported for the time of the block, before all others."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
 
 
 def _arguments(examples: Examples, where: str, *, halved: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -121,7 +95,7 @@ def _arguments(examples: Examples, where: str, *, halved: bool) -> tuple[tuple[A
             try:
                 leaf = torch.from_numpy(leaf)
             except TypeError as err:
-                raise FrontendError(f"{where}: example inputs: {reason(err)}") from err
+                raise FrontendError(f"{where}: example inputs: {in_words(err)}") from err
         if not isinstance(leaf, torch.Tensor):
             return leaf
         leaf = leaf.detach().cpu()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from glob import escape
 from itertools import islice
@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from edgesparse import targets
 from edgesparse.errors import SearchError
-from edgesparse.pipeline.applying import apply_pruning, without_units
-from edgesparse.pipeline.arguments import InputShapes, Progress, Source, silent
+from edgesparse.pipeline.arguments import InputShapes, Progress, silent
+from edgesparse.pipeline.options import LayerOptions, those_that
 from edgesparse.pipeline.overrides import by_node
-from edgesparse.pipeline.pruning import BUDGETS, LayerOptions, Pruning
 from edgesparse.pipeline.samples import parted, samples
+from edgesparse.pipeline.settings import Pruning
+from edgesparse.pipeline.stages import apply_pruning, lowered, normalised, serialized, without_units
 from edgesparse.tables import Part, Report, time_text
 from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgesparse.frontend import Source
     from edgesparse.prune.samples import Samples
     from edgesparse.search import Candidate, Found, Measured, Problem, Setting
 
@@ -113,18 +115,18 @@ def settled(
         return pruning, None
     from edgesparse import search
 
-    judge = search.load_judge(pruning.eval) if pruning.eval else None
+    judge = search.load_judge(pruning.options["eval"]) if pruning.options["eval"] else None
     smaller, _ = without_units(model, pruning, progress)
     problem = search.prepare(
-        _setting(smaller, replace(pruning, structured=None, permute=False, recover=None), goal, progress)
+        _setting(smaller, pruning.but(structured=None, permute=False, recover=None), goal, progress)
     )
     if judge is None:
         budget_us = _budget_us(pruning, problem.latency_us(problem.dense))
         found = search.within_latency(problem, budget_us)
         report = _report(problem, goal, found, budget_us)
     else:
-        assert pruning.max_accuracy_drop is not None
-        found, judged = search.within_drop(problem, search.parse_drop(pruning.max_accuracy_drop), judge)
+        assert pruning.options["max_accuracy_drop"] is not None
+        found, judged = search.within_drop(problem, search.parse_drop(pruning.options["max_accuracy_drop"]), judge)
         report = _report(problem, goal, found, None, judged)
     return _with_densities(pruning, found.densities), report
 
@@ -153,28 +155,27 @@ def _report(
 def _budget_us(pruning: Pruning, dense_us: float) -> float:
     from edgesparse import search
 
-    if pruning.latency is not None:
-        return search.parse_latency(pruning.latency)
-    assert pruning.speedup is not None
-    return dense_us / pruning.speedup
+    if pruning.options["latency"] is not None:
+        return search.parse_latency(pruning.options["latency"])
+    assert pruning.options["speedup"] is not None
+    return dense_us / pruning.options["speedup"]
 
 
 def _with_densities(pruning: Pruning, densities: Mapping[str, float]) -> Pruning:
     """The same pruning without a budget: every layer that was searched over has a sparsity of its own."""
     found: dict[str, LayerOptions] = {escape(node): {"sparsity": 1.0 - share} for node, share in densities.items()}
-    met: dict[str, Any] = dict.fromkeys(BUDGETS)
-    return replace(pruning, layers={**pruning.layers, **found}, **met)
+    met: dict[str, Any] = dict.fromkeys(those_that("budget"))
+    return pruning.but(layers={**pruning.options["layers"], **found}, **met)
 
 
 def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) -> Setting:
     from edgesparse import search
-    from edgesparse.pipeline.compiling import normalised
     from edgesparse.prune import check_samples, prune_alone
 
-    own = by_node(model, pruning.layers)
-    layers, levels = search.searchable(model, pruning.pattern, (*pruning.skip, *map(escape, own)))
-    pruning = replace(pruning, calibration=samples(pruning.calibration, model))  # once for all that are tried
-    arrays, _ = parted(samples(pruning.calibration))
+    own = by_node(model, pruning.options["layers"])
+    layers, levels = search.searchable(model, pruning.options["pattern"], (*pruning.options["skip"], *map(escape, own)))
+    pruning = pruning.but(calibration=samples(pruning.options["calibration"], model))  # once for all that are tried
+    arrays, _ = parted(samples(pruning.options["calibration"]))
     given = None if arrays is None else check_samples(model, arrays)
     feeds = given.feeds(BATCH) if given else ()
 
@@ -189,27 +190,26 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
             model,
             levels,
             layers.values(),
-            method=pruning.method,
-            pattern=pruning.pattern,
+            method=pruning.options["method"],
+            pattern=pruning.options["pattern"],
             calibration=arrays,
-            reconstruct=pruning.reconstruct,
+            reconstruct=pruning.options["reconstruct"],
         ),
-        pattern=pruning.pattern,
+        pattern=pruning.options["pattern"],
         levels=levels,
         samples=tuple(islice(feeds, SAMPLES // BATCH if given and given.batchable else SAMPLES)),
         normalise=lambda pruned: normalised(pruned, goal.input_shapes, silent),
         target=goal.target,
         threads=goal.threads,
-        state=search.State(goal.state, _identity(model, pruning, goal, given), resume=pruning.resume),
+        state=search.State(goal.state, _identity(model, pruning, goal, given), resume=pruning.options["resume"]),
         progress=progress,
         measure=_measure(goal, lambda: prune(dict.fromkeys(layers, 1.0))) if goal.target.name == targets.HOST else None,
-        ray=pruning.ray if given else None,
+        ray=pruning.options["ray"] if given else None,
     )
 
 
 def _identity(model: ir.Model, pruning: Pruning, goal: Goal, given: Samples | None) -> dict[str, Any]:
     """What partial results depend on; budgets are no part of it."""
-    from edgesparse.pipeline.compiling import serialized
 
     digest = hashlib.sha256()
     for name, array in sorted(given.arrays.items()) if given else ():
@@ -260,7 +260,6 @@ def _measure(goal: Goal, dense: Callable[[], ir.Model]) -> Callable[[ir.Model], 
 def _compiled(model: ir.Model, goal: Goal, name: str) -> Path:
     """The artifact of a model, among the files of the search."""
     from edgesparse.package.writer import write
-    from edgesparse.pipeline.compiling import lowered, normalised
 
     program, _ = lowered(normalised(model, goal.input_shapes, silent), goal.target, silent)
     path = goal.state / f"{name}.esp"

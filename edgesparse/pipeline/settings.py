@@ -1,0 +1,169 @@
+"""What holds for a pruning: every option, as it was given or as it is by default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, Unpack, cast, get_args, get_origin
+
+from edgesparse.errors import PruneError, nearest
+from edgesparse.pipeline import values
+from edgesparse.pipeline.options import MULTIPLE, OTHER_OPTIONS, PruningOptions, fields, those_that
+
+TYPES: dict[Any, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Sequence: "a text or several",
+    Mapping: "options by the names of layers",
+}
+"""What values of an option are, in Python and in words."""
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How to prune: all options, each with what holds for it."""
+
+    options: PruningOptions
+
+    @classmethod
+    def of(cls, options: PruningOptions, lanes: int = MULTIPLE) -> Pruning | None:
+        """The pruning that keyword arguments ask for; None where nothing among them says how much.
+
+        Args: lanes: the multiple where none is given.
+
+        Raises: EdgesparseError: a value that fits no model, two that say how much, or one without what it needs.
+        """
+        from edgesparse.prune import METHODS
+
+        _require_known(options)
+        given = {name: checked(name, value) for name, value in options.items() if value is not None}
+        seen = "calibration" in given
+        method = given.get("method", "admm" if seen else "magnitude")
+        usual = {
+            "multiple": lanes,
+            "method": method,
+            "importance": "output" if seen else "l2",
+            "allocation": METHODS[method].allocation,
+        }
+        pruning = cls.recorded(usual | given)
+        said = [name for name, value in given.items() if not _is_default(name, value)]
+        _require_sense(pruning.options, said)
+        if pruning.makes_zeros or pruning.options["structured"] is not None:
+            return pruning
+        if said:
+            words = f"{' and '.join(said)} {'say' if len(said) > 1 else 'says'} how to prune"
+            raise PruneError(f"{words}, and nothing says how much; give sparsity, such as 0.9")
+        return None
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any]) -> Pruning:
+        """The pruning that `record` of an artifact describes; what it leaves out is as by default.
+
+        Raises: PruneError: an option is unknown, or a value fits no model.
+        """
+        _require_known(record)
+        given = {name: checked(name, record.get(name, field.option.default)) for name, field in fields().items()}
+        return cls(cast(PruningOptions, given))
+
+    def but(self, **options: Unpack[PruningOptions]) -> Pruning:
+        """The same with other options."""
+        return type(self)({**self.options, **options})
+
+    @property
+    def makes_zeros(self) -> bool:
+        """Whether single weights are to become zero."""
+        from edgesparse.prune import pattern_called
+
+        says = any(self.options[name] is not None for name in those_that("says_how_much"))  # type: ignore[literal-required]
+        return says or bool(self.options["layers"]) or pattern_called(self.options["pattern"]).density is not None
+
+    @property
+    def searches(self) -> bool:
+        """Whether a search is to choose the densities."""
+        return any(self.options[name] is not None for name in those_that("budget"))  # type: ignore[literal-required]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What an artifact keeps of it, so that another copy of the model can be pruned alike."""
+        kept: dict[str, Any] = {}
+        for name, value in self.options.items():
+            option = fields()[name].option
+            if option.recorded and (option.needs != "structured" or self.options["structured"] is not None):
+                kept[name] = list(value) if isinstance(value, tuple) else value
+        path = kept["calibration"]
+        return {**kept, "calibration": str(path) if isinstance(path, str | Path) else None}
+
+
+def checked(name: str, value: Any) -> Any:
+    """The value of an option, several as a tuple.
+
+    Raises: PruneError: it is of another type, or fits no model.
+    """
+    kind, option = fields()[name]
+    if value is None:
+        return None
+    if get_origin(kind) is Sequence and isinstance(value, Sequence):
+        value = (value,) if isinstance(value, str) else tuple(value)
+    if option.check is not values.share and not _is_of(value, kind):
+        example = f" such as {option.example}" if option.example else ""
+        raise PruneError(f"{name}: got {value!r}, expected {TYPES[plain(kind)]}{example}")
+    if option.check is not None and not _is_default(name, value):
+        option.check(value, name)
+    return value
+
+
+def plain(kind: Any) -> Any:
+    """The one type that values have, without None; the type itself where it is several."""
+    union = get_origin(kind) in (Union, UnionType)
+    types = [each for each in get_args(kind) if each is not NoneType] if union else [kind]
+    return (get_origin(types[0]) or types[0]) if len(types) == 1 else kind
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    expected = plain(kind)
+    return expected not in TYPES or isinstance(value, int | float if expected is float else expected)
+
+
+def _is_default(name: str, value: object) -> bool:
+    default = fields()[name].option.default
+    return type(value) is type(default) and bool(value == default)
+
+
+def _require_sense(options: PruningOptions, said: Sequence[str]) -> None:
+    """Check that options fit each other.
+
+    Args: said: those that somebody gave.
+    """
+    from edgesparse.prune import check_permute
+
+    amounts = [name for name in those_that("says_how_much") if name in said]
+    if len(amounts) > 1:
+        raise PruneError(f"{' and '.join(amounts)} each say how much to prune; give one of them")
+    if (options["max_accuracy_drop"] is None) != (options["eval"] is None):
+        raise PruneError("max_accuracy_drop and eval need each other: how far the score may drop, and what gives it")
+    if options["permute"]:
+        own = (layer["pattern"] for layer in options["layers"].values() if "pattern" in layer)
+        check_permute([options["pattern"], *own])
+    if options["recover"] is not None and options["calibration"] is None:
+        raise PruneError("recover needs calibration: samples of every input, such as five hundred, without labels")
+    for name in said:
+        needs = fields()[name].option.needs
+        if needs and options[needs] is None:  # type: ignore[literal-required]
+            example = fields()[needs].option.example
+            raise PruneError(f"{name} means nothing without {needs}; give that too, such as {example}")
+
+
+def _require_known(options: Mapping[str, object]) -> None:
+    """Check the names of keyword arguments.
+
+    Raises: PruneError: one is unknown; with the nearest that is known.
+    """
+    for name in options:
+        if name in OTHER_OPTIONS:
+            raise PruneError(f"{name!r} is no option here; it is one of compile or explain")
+        if name not in fields():
+            raise PruneError(f"unknown option {name!r}{nearest(name, fields(), OTHER_OPTIONS)}")
