@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgesparse.errors import EdgesparseError, PackageError
+
+LONGEST_ENDING = 16  # that a temporary file keeps; some libraries look at it
 
 
 @contextmanager
@@ -17,13 +19,15 @@ def written(path: Path, error: type[EdgesparseError] = PackageError) -> Iterator
 
     Raises: `error`: the system refuses to write.
     """
-    temporary = path.with_name(f".{path.stem[:32]}.{secrets.token_hex(4)}{path.suffix}")
+    ending = path.suffix if len(path.suffix) <= LONGEST_ENDING else ""
+    temporary = path.with_name(f".{path.stem[:32]}.{secrets.token_hex(4)}{ending}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
+        with suppress(PermissionError), temporary.open("rb") as file:  # where the umask lets nobody read
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as err:
         raise error(f"{path}: cannot be written: {err.strerror or err}") from err
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

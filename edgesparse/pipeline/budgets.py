@@ -115,7 +115,7 @@ def settled(
         return pruning, None
     from edgesparse import search
 
-    judge = search.load_judge(pruning.options["eval"]) if pruning.options["eval"] else None
+    judge = search.load_judge(judge_name) if (judge_name := pruning.options["eval"]) is not None else None
     smaller, _ = without_units(model, pruning, progress)
     problem = search.prepare(
         _setting(smaller, pruning.but(structured=None, permute=False, recover=None), goal, progress)

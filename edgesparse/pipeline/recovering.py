@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse.outputs import written
+from edgesparse.pipeline import values
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.samples import MADE_UP, TOO_FEW, Calibration, is_synthetic, parted, samples
@@ -74,8 +75,8 @@ def recover(
     from edgesparse import frontend
     from edgesparse.prune import compare_outputs
 
-    for name, value in (("recover", time), ("augment", augment)):
-        checked(name, value)
+    values.recover(time, "time")
+    augment = checked("augment", augment) or ()
     require_writable(Path(output), ONNX, (model, teacher, calibration))
     progress("reading the models")
     sparse, dense = (frontend.read(each, example_inputs) for each in (model, teacher))

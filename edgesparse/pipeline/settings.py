@@ -37,20 +37,15 @@ class Pruning:
 
         Raises: EdgesparseError: a value that fits no model, two that say how much, or one without what it needs.
         """
-        from edgesparse.prune import METHODS
-
         _require_known(options)
-        given = {name: checked(name, value) for name, value in options.items() if value is not None}
-        seen = "calibration" in given
-        method = given.get("method", "admm" if seen else "magnitude")
-        usual = {
-            "multiple": lanes,
-            "method": method,
-            "importance": "output" if seen else "l2",
-            "allocation": METHODS[method].allocation,
-        }
-        pruning = cls.recorded(usual | given)
-        said = [name for name, value in given.items() if not _is_default(name, value)]
+        given = {name: _typed(name, value) for name, value in options.items() if value is not None}
+        said = [name for name, value in given.items() if not _is_default(name, value) and not _is_empty(value)]
+        for name in said:
+            needs = fields()[name].option.needs
+            if needs and needs not in given:
+                example = fields()[needs].option.example
+                raise PruneError(f"{name} means nothing without {needs}; give that too, such as {example}")
+        pruning = cls.recorded({"multiple": lanes} | given)
         _require_sense(pruning.options, said)
         if pruning.makes_zeros or pruning.options["structured"] is not None:
             return pruning
@@ -65,9 +60,19 @@ class Pruning:
 
         Raises: PruneError: an option is unknown, or a value fits no model.
         """
+        from edgesparse.prune import METHODS
+
         _require_known(record)
-        given = {name: checked(name, record.get(name, field.option.default)) for name, field in fields().items()}
-        return cls(cast(PruningOptions, given))
+        given = {name: checked(name, value) for name, value in record.items() if value is not None}
+        seen = "calibration" in given
+        method = given.get("method", "admm" if seen else "magnitude")
+        usual = {name: field.option.default for name, field in fields().items()} | {
+            "method": method,
+            "allocation": METHODS[method].allocation,
+            "importance": "output" if seen else "l2",
+            "multiple": MULTIPLE,
+        }
+        return cls(cast(PruningOptions, usual | given))
 
     def but(self, **options: Unpack[PruningOptions]) -> Pruning:
         """The same with other options."""
@@ -92,7 +97,8 @@ class Pruning:
         kept: dict[str, Any] = {}
         for name, value in self.options.items():
             option = fields()[name].option
-            if option.recorded and (option.needs != "structured" or self.options["structured"] is not None):
+            of_structure = "structured" in (name, option.needs)
+            if option.recorded and not (of_structure and self.options["structured"] is None):
                 kept[name] = list(value) if isinstance(value, tuple) else value
         path = kept["calibration"]
         return {**kept, "calibration": str(path) if isinstance(path, str | Path) else None}
@@ -103,16 +109,20 @@ def checked(name: str, value: Any) -> Any:
 
     Raises: PruneError: it is of another type, or fits no model.
     """
+    value, option = _typed(name, value), fields()[name].option
+    if value is not None and option.check is not None and not _is_default(name, value):
+        option.check(value, name)
+    return value
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A value of an option's type, several as a tuple, and so is a text where several may be."""
     kind, option = fields()[name]
-    if value is None:
-        return None
     if get_origin(kind) is Sequence and isinstance(value, Sequence):
         value = (value,) if isinstance(value, str) else tuple(value)
-    if option.check is not values.share and not _is_of(value, kind):
+    if value is not None and option.check is not values.share and not _is_of(value, kind):
         example = f" such as {option.example}" if option.example else ""
         raise PruneError(f"{name}: got {value!r}, expected {TYPES[plain(kind)]}{example}")
-    if option.check is not None and not _is_default(name, value):
-        option.check(value, name)
     return value
 
 
@@ -125,12 +135,18 @@ def plain(kind: Any) -> Any:
 
 def _is_of(value: object, kind: Any) -> bool:
     expected = plain(kind)
+    if expected is Sequence:
+        return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
     return expected not in TYPES or isinstance(value, int | float if expected is float else expected)
 
 
 def _is_default(name: str, value: object) -> bool:
     default = fields()[name].option.default
-    return type(value) is type(default) and bool(value == default)
+    return isinstance(value, type(default)) and bool(value == default)
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, str | Sequence | Mapping) and not any(value)
 
 
 def _require_sense(options: PruningOptions, said: Sequence[str]) -> None:
@@ -150,11 +166,6 @@ def _require_sense(options: PruningOptions, said: Sequence[str]) -> None:
         check_permute([options["pattern"], *own])
     if options["recover"] is not None and options["calibration"] is None:
         raise PruneError("recover needs calibration: samples of every input, such as five hundred, without labels")
-    for name in said:
-        needs = fields()[name].option.needs
-        if needs and options[needs] is None:  # type: ignore[literal-required]
-            example = fields()[needs].option.example
-            raise PruneError(f"{name} means nothing without {needs}; give that too, such as {example}")
 
 
 def _require_known(options: Mapping[str, object]) -> None:

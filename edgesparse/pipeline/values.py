@@ -79,6 +79,8 @@ def pattern(text: str, _where: str) -> None:
 def layers(options: Mapping[str, Any], where: str) -> None:
     """Options of single layers by their names."""
     for name, own in options.items():
+        if not isinstance(own, Mapping):
+            raise PruneError(f"{where}: {name}: got {own!r}, expected options such as sparsity")
         if own.get("sparsity") is not None:
             share(own["sparsity"], f"{where}: {name}: sparsity")
         if "pattern" in own:

@@ -6,7 +6,7 @@ import math
 import numbers
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ class Judge:
 
     name: str  # package.module:function
     function: Callable[[str], object]
+    folder: Path = field(default_factory=Path.cwd)  # whose modules it may import
 
     def score(self, model: Path) -> float:
         """What the function says of a model.
@@ -46,7 +47,7 @@ class Judge:
         Raises: SearchError: it raises, or returns something else than a finite number.
         """
         try:
-            with importable(Path.cwd()):
+            with importable(self.folder):
                 score = self.function(str(model))
         except Exception as err:  # the user's code runs here
             raise SearchError(f"eval {self.name}: raised on {model}: {in_words(err)}; {KEPT}") from err
@@ -61,7 +62,7 @@ def load_judge(name: str) -> Judge:
     Raises: SearchError: there is no such function, or importing its module fails.
     """
     with importable(Path.cwd()):
-        return Judge(name, function(name, SearchError, f"eval {name}"))
+        return Judge(name, function(name, SearchError, "eval"))
 
 
 def parse_drop(text: str | float) -> float:

@@ -77,7 +77,7 @@ REFUSED = {
     "given_nets.broken:build": r"importing given_nets\.broken failed: OSError: no disk",
     "given_nets.lacking:build": r"importing given_nets\.lacking failed: .* No module named 'absent_dependency'",
     "given_nets.small:pairs": r"given_nets\.small has no function 'pairs'; did you mean pair\?",
-    "given_nets.small:constant": r"given_nets\.small has no function 'constant'",
+    "given_nets.small:constant": r"given_nets\.small:constant is of type .*, expected a function",
     "given_nets.small:fails": "the factory failed: ValueError: no weights",
     "given_nets.small:needs": "the factory failed: TypeError: .*missing 1 required positional argument: 'size'",
     "given_nets.small:number": f"the factory returned int, {RETURNED}",

@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 
 import edgesparse
+from edgesparse.pipeline import Pruning
 from tests.cli.models import classifier
 from tests.frontend.graphs import model
 
@@ -38,9 +39,10 @@ WRONG_KINDS = {
     "bind": ("x=3", "bind: got 'x=3', expected values by the names of inputs"),
     "calibration": (np.zeros(3), "calibration: got ndarray, expected arrays by the names of inputs"),
     "skip": ("no such", "--skip 'no such' matches no layer"),
-    "kinds": ("channel", "kinds channel; expected some of channels, heads, neurons"),
+    "kinds": ("channel", "kinds means nothing without structured; give that too, such as 0.5"),
     "augment": (3, "augment: got 3, expected a text or several"),
     "method": (3, "method: got 3, expected a text"),
+    "match": ("", "match '' is unknown; expected one of"),
     "pattern": ((4, 1), "pattern: got (4, 1), expected a text such as 4x1"),
     "multiple": (2.5, "multiple: got 2.5, expected a whole number"),
     "speedup": ("a", "speedup: got 'a', expected a number"),
@@ -89,3 +91,47 @@ def test_inputs_that_are_no_arrays_are_refused(given, tmp_path):
         edgesparse.EdgesparseError, match=f"inputs: got {type(given).__name__}, expected arrays by name"
     ):
         edgesparse.run(tmp_path / "m.esp", given)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"augment": [["flip"]]}, "augment: got (['flip'],), expected a text or several"),
+        ({"kinds": [1]}, "kinds: got (1,), expected a text or several"),
+        ({"kinds": "channel", "structured": 0.5}, "kinds channel; expected some of channels, heads, neurons"),
+        ({"layers": {"head": None}}, "layers: head: got None, expected options such as sparsity"),
+        ({"max_accuracy_drop": 0.5, "eval": ""}, "eval: got '', expected package.module:function"),
+        ({"importance": "l1"}, "importance means nothing without structured; give that too, such as 0.5"),
+    ],
+)
+def test_what_lies_inside_a_value_is_checked(options, message, tmp_path):
+    source = classifier(tmp_path / "model.onnx")
+    amount = {} if "max_accuracy_drop" in options else {"sparsity": 0.5}
+
+    with pytest.raises(edgesparse.errors.EdgesparseError) as err:
+        edgesparse.prune(source, tmp_path / "out.onnx", **amount, **options)
+
+    assert message in str(err.value)
+
+
+EMPTY = {"skip": "", "layers": {}, "ray": "", "calibration": {}, "augment": [], "kinds": None, "pattern": "1x1"}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_empty_or_usual_asks_for_nothing(name):
+    assert Pruning.of({name: EMPTY[name]}) is None
+
+
+@pytest.mark.parametrize(
+    "record", [{"sparsity": 0.5}, {"structured": 0.4}, {"sparsity": 0.5, "layers": None, "kinds": None}]
+)
+def test_a_record_that_leaves_options_out_means_the_usual_ones(record):
+    options = Pruning.recorded(record).options
+
+    assert (options["method"], options["allocation"], options["importance"]) == ("magnitude", "lamp", "l2")
+    assert (options["layers"], options["kinds"]) == ({}, ("channels", "heads", "neurons"))
+
+
+def test_the_record_says_nothing_of_structure_where_none_goes():
+    assert not {"structured", "importance", "kinds", "multiple"} & set(Pruning.recorded({"sparsity": 0.5}).record)
+    assert {"structured", "importance", "kinds", "multiple"} <= set(Pruning.recorded({"structured": 0.5}).record)

@@ -107,8 +107,8 @@ def test_functions_are_found_in_the_working_directory(tmp_path, monkeypatch):
     for name, reason in {
         "judge_of_mine": "got 'judge_of_mine', expected package.module:function",
         ":score": "expected package.module:function",
-        "judge_of_mine:LIMIT": "eval judge_of_mine:LIMIT: judge_of_mine has no function 'LIMIT'",
-        "judge_of_mine:grade": "eval judge_of_mine:grade: judge_of_mine has no function 'grade'",
+        "judge_of_mine:LIMIT": "eval: judge_of_mine:LIMIT is of type int, expected a function",
+        "judge_of_mine:grade": "eval: judge_of_mine has no function 'grade'",
         "broken_judge:score": "importing broken_judge failed: RuntimeError: no data",
         "no_such_judge:score": "there is no module 'no_such_judge', here or installed",
     }.items():
