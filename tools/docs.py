@@ -49,7 +49,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing")
     options = parser.parse_args()
-    stale = {page: new for page in sorted(DOCS.glob("*.md")) if (new := filled(page.read_text())) != page.read_text()}
+    pages = {page: page.read_text() for page in sorted(DOCS.glob("*.md"))}
+    stale = {page: new for page, text in pages.items() if (new := filled(text)) != text}
     for page, new in stale.items():
         print(f"{page}: {'differs from the code' if options.check else 'written'}")
         if not options.check:

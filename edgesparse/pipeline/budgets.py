@@ -115,7 +115,8 @@ def settled(
         return pruning, None
     from edgesparse import search
 
-    judge = search.load_judge(judge_name) if (judge_name := pruning.options["eval"]) is not None else None
+    name = pruning.options["eval"]
+    judge = None if name is None else search.load_judge(name)
     smaller, _ = without_units(model, pruning, progress)
     problem = search.prepare(
         _setting(smaller, pruning.but(structured=None, permute=False, recover=None), goal, progress)
@@ -210,7 +211,6 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
 
 def _identity(model: ir.Model, pruning: Pruning, goal: Goal, given: Samples | None) -> dict[str, Any]:
     """What partial results depend on; budgets are no part of it."""
-
     digest = hashlib.sha256()
     for name, array in sorted(given.arrays.items()) if given else ():
         digest.update(repr((name, array.dtype.str, array.shape)).encode() + array.tobytes())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from edgesparse.errors import EdgesparseError, RecipeError, nearest
 from edgesparse.inputs import content
 from edgesparse.pipeline.options import PruningOptions, fields
-from edgesparse.pipeline.settings import checked
+from edgesparse.pipeline.settings import checked, members
 from edgesparse.pipeline.values import no_share
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class _Reader:
 
     def value(self, node: yaml.Node, hint: Any, name: str) -> Any:
         """A value of the type `hint`."""
-        options = _options(hint)
+        options = members(hint)
         if node.tag.endswith(":null"):
             if NoneType in options:
                 return None
@@ -165,11 +165,6 @@ def _kind(node: yaml.Node) -> str:
 def _is_file(text: str) -> bool:
     """Whether a text that may be a name or a path is a path."""
     return bool(Path(text).suffix) or "/" in text
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    """The types of a union, or the only one."""
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _words(options: Sequence[Any]) -> str:

@@ -126,10 +126,14 @@ def _typed(name: str, value: Any) -> Any:
     return value
 
 
+def members(kind: Any) -> tuple[Any, ...]:
+    """The types of a union, or the only one."""
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
 def plain(kind: Any) -> Any:
     """The one type that values have, without None; the type itself where it is several."""
-    union = get_origin(kind) in (Union, UnionType)
-    types = [each for each in get_args(kind) if each is not NoneType] if union else [kind]
+    types = [each for each in members(kind) if each is not NoneType]
     return (get_origin(types[0]) or types[0]) if len(types) == 1 else kind
 
 

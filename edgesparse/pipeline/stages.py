@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgesparse.errors import FrontendError, InternalError, PruneError
 from edgesparse.pipeline.arguments import InputShapes, Progress
+from edgesparse.pipeline.overrides import passes, patterns
 from edgesparse.pipeline.samples import MADE_UP, TOO_FEW, is_synthetic, parted, samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.values import parse_time
@@ -51,7 +52,6 @@ def _with_zeros(
     model: ir.Model, smaller: ir.Model, pruning: Pruning, progress: Progress
 ) -> tuple[ir.Model, ir.Model, PruneReport]:
     """The smaller model with zeros, and before it the dense one with channels in the same order."""
-    from edgesparse.pipeline.overrides import passes, patterns
     from edgesparse.prune import merged, permute, with_gains
     from edgesparse.prune import prune as prune_weights
 
