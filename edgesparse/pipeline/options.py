@@ -214,7 +214,8 @@ class PruningOptions(TypedDict, total=False):
             "What channels go by: l1, l2, bn, activation or output; output where samples are, else l2.",
             "By the sum of magnitudes (`l1`) or the norm (`l2`) of all weights that go with them, by the scales of"
             " BatchNormalization (`bn`), by the energy of what the next layers read (`activation`), or by what the"
-            " outputs of those layers lose (`output`). `taylor` needs gradients, from Python",
+            " outputs of those layers lose (`output`). `taylor` needs gradients, from Python. With samples, how many go"
+            " from where is by what the outputs of the network lose",
             example="l2",
             check=values.importance,
             needs="structured",

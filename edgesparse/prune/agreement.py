@@ -54,7 +54,7 @@ def compare_outputs(
     """
     samples = check_samples(dense, arrays)
     names = [str(value.name) for value in dense.graph.outputs]
-    sums = {name: _Sums() for name in names}
+    sums = {name: OutputSums() for name in names}
     done = 0
     try:
         with reference.Session(dense, names, threads=0) as one, reference.Session(pruned, names, threads=0) as other:
@@ -70,7 +70,7 @@ def compare_outputs(
 
 
 @dataclass
-class _Sums:
+class OutputSums:
     """What adds up over the samples."""
 
     seen: bool = False
@@ -80,7 +80,9 @@ class _Sums:
     energy: float = 0.0
 
     def add(self, exact: np.ndarray, found: np.ndarray, samples: int) -> None:
-        """Take in an output of as many samples."""
+        """Take in an output of as many samples; one without elements says nothing."""
+        if exact.size == found.size == 0:
+            return
         self.seen = True
         if exact.shape != found.shape:
             self.same.append(np.zeros(1, bool))
@@ -104,10 +106,16 @@ class _Sums:
         self.off += float(np.square(other - one).sum())
         self.energy += float(np.square(one).sum())
 
+    @property
+    def error(self) -> float:
+        """Squared error over the squares of the output; of integers, the share that is another."""
+        if not self.cosines:
+            return 1.0 - float(np.concatenate(self.same).mean()) if self.same else 0.0
+        return self.off if np.isinf(self.off) else self.off / (self.energy or self.off or 1.0)
+
     def of(self, output: str, samples: int) -> Agreement:
         """What they come to."""
         top1 = float(np.concatenate(self.same).mean()) if self.same else None
         if not self.cosines:
             return Agreement(output, samples, top1, None, None)
-        error = self.off if np.isinf(self.off) else (self.off / (self.energy or self.off or 1.0)) ** 0.5
-        return Agreement(output, samples, top1, float(np.concatenate(self.cosines).mean()), error)
+        return Agreement(output, samples, top1, float(np.concatenate(self.cosines).mean()), self.error**0.5)

@@ -38,15 +38,14 @@ def by_magnitude(weight: np.ndarray, keep: Keep, _second: np.ndarray | None = No
 
 def prune_matrix(
     dense: np.ndarray, keep: Keep, method: Method, seen: Moments, *, reconstruct: bool
-) -> tuple[np.ndarray, float]:
-    """Prune a weight [M, K] by what is known of its inputs and outputs, and say how far its outputs move."""
+) -> tuple[np.ndarray, Moments]:
+    """Prune a weight [M, K] by what is known of its inputs and outputs; returns the moments too that it fits."""
     updates = reconstruct or (method.updates and seen.cross is not None)
-    goal = seen.goal(dense) if updates else dense
-    sparse = method.prune(goal, keep, seen.second)
+    sparse = method.prune(seen.goal(dense) if updates else dense, keep, seen.second)
     if updates:
-        sparse = reconstructed(goal, sparse, seen.second)
-    sparse = sparse.astype(dense.dtype)
-    return sparse, seen.error(dense, sparse)
+        chosen = sparse
+        sparse, seen = seen.fitted(lambda now: reconstructed(now.goal(dense), chosen, now.second))
+    return sparse.astype(dense.dtype), seen
 
 
 METHODS = {

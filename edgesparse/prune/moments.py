@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
+from operator import itemgetter
 
 import numpy as np
 
+from edgesparse.prune.rows import Rows
+
+ROUNDS = 2
+"""Of fitting again to what is seen of the outputs; more bring nothing."""
 ROUNDING = 1e-12
 """Of a mean square: a variance below is one of rounding, and none."""
 
@@ -18,7 +23,8 @@ class Moments:
 
     `second` [G, K, K] is the mean of x x^T over its inputs x[K]. Where it is known what its outputs t[M] should be,
     `cross` [G, M / G, K] is the mean of t x^T and `energy` that of t^T t. Where a bias follows, all are about the
-    means `inputs` [G, K] and `outputs` [G, M / G], and the bias takes up what these differ by.
+    means `inputs` [G, K] and `outputs` [G, M / G], and the bias takes up what these differ by. `rows` are some of the
+    positions, where what reads the outputs does not see all of them.
     """
 
     second: np.ndarray
@@ -26,6 +32,40 @@ class Moments:
     energy: float = 0.0
     inputs: np.ndarray | None = None
     outputs: np.ndarray | None = None
+    rows: Rows | None = None
+
+    def fitted(self, solve: Callable[[Moments], np.ndarray]) -> tuple[np.ndarray, Moments]:
+        """What `solve` makes of the moments, and of those that leave out what nothing behind the layer sees.
+
+        Returns: the w[M, K], and the moments that it fits.
+        """
+        if self.rows is None:
+            return solve(self), self
+        tried, now = [], self
+        for _ in range(1 + ROUNDS):
+            weight = solve(now)
+            with np.errstate(over="ignore", invalid="ignore"):  # of float64, what is infinite in float32
+                given = self.rows.given(_grouped(weight, self.second), now.bias(weight))
+                tried.append((self.rows.error(given), weight, now))
+                now = self._visible(given)
+            if not np.isfinite(tried[-1][0]):
+                break
+        _, weight, now = min(tried, key=itemgetter(0))
+        return weight, now
+
+    def _visible(self, given: np.ndarray) -> Moments:
+        """The moments of outputs that stay where those at `rows` are, `given`, wherever that makes no difference."""
+        rows = self.rows
+        assert rows is not None and self.cross is not None
+        inputs = rows.inputs if self.inputs is None else rows.inputs - self.inputs[:, None, :].astype(np.float32)
+        moves = rows.moves(given)
+        mean = moves.mean(axis=1, dtype=np.float64)
+        cross = self.cross + moves.swapaxes(1, 2) @ inputs / inputs.shape[1]
+        energy = self.energy + float((moves * (2 * rows.outputs + moves)).sum(dtype=np.float64)) / inputs.shape[1]
+        if self.outputs is None:
+            return replace(self, cross=cross, energy=energy)
+        energy -= float((mean * (2 * self.outputs + mean)).sum())
+        return replace(self, cross=cross, energy=energy, outputs=self.outputs + mean)
 
     def goal(self, weight: np.ndarray) -> np.ndarray:
         """The w[M, K] with the zeros of `weight` whose outputs are closest to what they should be; `weight` is a start.
@@ -74,6 +114,8 @@ class MomentSum:
 
         Shapes: rows [G, P, K], outputs [G, P, M / G].
         """
+        if rows.shape[1] == 0:
+            return
         with np.errstate(over="ignore", invalid="ignore"):
             rows = self._inputs.apart(_wide(rows))
             self._second += rows.swapaxes(1, 2) @ rows

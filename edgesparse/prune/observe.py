@@ -12,6 +12,7 @@ import onnx_ir as ir
 from edgesparse.errors import PruneError
 from edgesparse.prune.carry import Arrays, Stop, carry
 from edgesparse.prune.moments import Moments, MomentSum
+from edgesparse.prune.rows import Rows
 from edgesparse.prune.samples import Samples
 from edgesparse.prune.site import Bias, Site, site_of
 from edgesparse.prune.unfold import Convolution, Geometry, Product, Sampling, Transposed, same_pads
@@ -61,12 +62,28 @@ class Read:
     def goal(self, mine: Arrays, dense: Arrays, sampling: Sampling) -> np.ndarray:
         """What the layer should give, [G, P, M / G], so that it makes up for a residual that is not the dense one."""
         assert self.site is not None
-        y, residual = dense[self.site.output], self.site.residual
-        if residual is not None and dense[residual].shape == y.shape:
-            y = self._left(y) + (self._left(dense[residual]) - mine[residual])
-        else:
-            y = self._left(y)
+        y = self._left(dense[self.site.output])
+        if (added := self._added(dense)) is not None:
+            y = y + (self._left(added) - mine[str(self.site.residual)])
         return self.operand.outputs(y, sampling)
+
+    def visible(self, mine: Arrays, dense: Arrays, sampling: Sampling) -> tuple[np.ndarray, np.ndarray] | None:
+        """From where to where outputs can be told apart, each [G, P or 1, M / G or 1]; None where all can."""
+        site = self.site
+        if site is None or site.slope is None or (site.residual is not None and self._added(dense) is None):
+            return None
+        added = np.zeros((1, 1, 1), np.float32)
+        if site.residual is not None:
+            added = self.operand.outputs(mine[site.residual], sampling)
+        if site.bias is not None and (behind := site.bias.behind()) is not None:
+            added = added + behind.reshape(self.operand.groups, 1, -1)
+        return site.slope[0] - added, site.slope[1] - added
+
+    def _added(self, dense: Arrays) -> np.ndarray | None:
+        """The residual of the dense network, if it is not spread over the outputs."""
+        assert self.site is not None
+        residual = None if self.site.residual is None else dense[self.site.residual]
+        return residual if residual is not None and residual.shape == dense[self.site.output].shape else None
 
     def _left(self, y: np.ndarray) -> np.ndarray:
         return y if self.kept is None else np.take(y, self.kept, axis=self.operand.geometry.channels)
@@ -140,13 +157,17 @@ def observe(
     for (tensor, of), batches in zip(reads.items(), carry(model, samples, stops), strict=True):
         sums = [MomentSum(read.operand.groups, read.operand.k) for read in of]
         matched = dense is not None and all(read.site is not None for read in of)
+        kept: list[Rows] = []
         for (sampling, mine), theirs in _together(batches, next(goals) if goals else None):
             for read, total in zip(of, sums, strict=True):
+                rows = read.operand.rows(mine[read.operand.value], sampling)
                 goal = read.goal(mine, theirs, sampling) if matched else None
-                total.add(read.operand.rows(mine[read.operand.value], sampling), goal)
+                total.add(rows, goal)
+                if goal is not None and len(of) == 1 and (ends := read.visible(mine, theirs, sampling)):
+                    kept.append(Rows.of(rows, goal, *ends).thinned(sampling.batch / sampling.samples))
         moments = MomentSum.mean(sums, centred=bias_of(of) is not None)
         check_finite(tensor, moments.second)
-        yield tensor, moments
+        yield tensor, replace(moments, rows=Rows.joined(kept)) if kept else moments
 
 
 Batches = Iterator[tuple[Sampling, Arrays]]

@@ -15,6 +15,7 @@ from edgesparse.prune.choose import Density, checked_density, density_by_tensor,
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.prune.methods import METHODS, Method, by_magnitude, prune_matrix
+from edgesparse.prune.moments import Moments
 from edgesparse.prune.report import LayerReport, PruneReport
 from edgesparse.prune.samples import Samples, check_samples
 from edgesparse.prune.seen import Seen, seen, unique
@@ -87,8 +88,9 @@ def prune(
     results: dict[str, _Result] = {}
     goals = (dense or model) if match == "dense" and (how.updates or reconstruct) else None
     for layer in seen(pruned, [ref for ref in refs if ref.tensor in keeps], samples, goals):
-        sparse, error = _pruned(layer, keeps[layer.ref.tensor], how, reconstruct=reconstruct)
-        layer.put(sparse)
+        sparse, fitted = _pruned(layer, keeps[layer.ref.tensor], how, reconstruct=reconstruct)
+        error = fitted.error(layer.matrix, sparse) if fitted else None
+        layer.put(sparse, fitted)
         results[layer.ref.tensor] = _Result(int(np.count_nonzero(sparse)), error, layer.note)
         progress(len(results) / len(keeps))
     rows = tuple(_row(ref, reasons[ref.tensor], results.get(ref.tensor)) for ref in unique(refs))
@@ -189,8 +191,8 @@ class _Result:
     note: str | None = None
 
 
-def _pruned(layer: Seen, keep: Keep, method: Method, *, reconstruct: bool) -> tuple[np.ndarray, float | None]:
-    """The weight [M, K] pruned, by magnitude where nothing more is known, and how far its outputs move."""
+def _pruned(layer: Seen, keep: Keep, method: Method, *, reconstruct: bool) -> tuple[np.ndarray, Moments | None]:
+    """The weight [M, K] pruned, by magnitude where nothing more is known, and the moments that it fits."""
     if layer.moments is None:
         return by_magnitude(layer.matrix, keep), None
     return prune_matrix(layer.matrix, keep, method, layer.moments, reconstruct=reconstruct)

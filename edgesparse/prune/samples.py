@@ -34,7 +34,7 @@ class Samples:
         step = batch if self.batchable else 1
         for start in range(0, len(self), step):
             yield {
-                name: array[start] if self.stacked[name] else array[start : start + step]
+                name: array[start, ...] if self.stacked[name] else array[start : start + step]
                 for name, array in self.arrays.items()
             }
 

@@ -29,10 +29,10 @@ class Seen:
         """The weight [M, K] as it is."""
         return self.ref.to_matrix(self.ref.array())
 
-    def put(self, matrix: np.ndarray) -> None:
-        """Put a weight [M, K], and the bias that goes with it, into the model."""
+    def put(self, matrix: np.ndarray, fitted: Moments | None = None) -> None:
+        """Put a weight [M, K], and the bias that goes with it by the moments that it fits, into the model."""
         store(self.ref.value, self.ref.from_matrix(matrix))
-        offset = self.moments.bias(matrix) if self.moments else None
+        offset = fitted.bias(matrix) if fitted else None
         if offset is not None and self.bias is not None:
             store_bias(self.bias, offset, self.ref.value)
 

@@ -18,14 +18,23 @@ class Bias:
     at: int
     inside: bool
 
+    def behind(self) -> np.ndarray | None:
+        """The constant that is added behind the layer, whatever its bias becomes."""
+        held = None if self.inside else self.node.inputs[self.at]
+        return None if held is None else stored_array(held)
+
 
 @dataclass(frozen=True)
 class Site:
-    """The value that a layer computes, and what an Add adds to it before anything else reads it."""
+    """The value that a layer computes, and what an Add adds to it before anything else reads it.
+
+    `slope` is the range in which all that read the sum tell one value from another: a ReLU does above 0.
+    """
 
     output: str
     residual: str | None
     bias: Bias | None
+    slope: tuple[float, float] | None
 
 
 def site_of(ref: WeightRef) -> Site | None:
@@ -43,7 +52,34 @@ def site_of(ref: WeightRef) -> Site | None:
             add = _only_add(value)
     residual = None if add is None else _operand(add, value)
     name = None if residual is None or stored_array(residual) is not None else residual.name
-    return Site(str(node.outputs[0].name), name, bias)
+    end = value if add is None or name is None else add.outputs[0]
+    return Site(str(node.outputs[0].name), name, bias, _slope(end))
+
+
+def _slope(value: ir.Value) -> tuple[float, float] | None:
+    """The range in which what reads `value` tells its elements apart, where there is one."""
+    ranges = {_range(use.node, use.idx) for use in value.uses()}
+    return ranges.pop() if len(ranges) == 1 and not value.is_graph_output() else None
+
+
+def _range(node: ir.Node, at: int) -> tuple[float, float] | None:
+    """The range in which a node is not flat."""
+    if at > 0 or node.domain:
+        return None
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    if node.op_type != "Clip":
+        return None
+    if any(attribute.type != ir.AttributeType.FLOAT for attribute in node.attributes.values()):
+        return None
+    ends = [node.attributes.get_float("min", -np.inf), node.attributes.get_float("max", np.inf)]
+    for end, held in enumerate(node.inputs[1:3]):
+        if held is not None:
+            array = stored_array(held)
+            if array is None or array.size != 1 or array.dtype.kind not in "fiu":
+                return None
+            ends[end] = float(array.reshape(()))
+    return ends[0], ends[1]
 
 
 def _own_bias(ref: WeightRef) -> Bias | None:

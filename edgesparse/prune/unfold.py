@@ -163,7 +163,10 @@ class Product:
     def _chosen(self, x: np.ndarray, k: int, sampling: Sampling) -> np.ndarray:
         x = x[None] if x.ndim == 1 else x.swapaxes(-1, -2) if self.columns else x
         x = np.broadcast_to(x, (*np.broadcast_shapes(x.shape[:-2], self.batch), *x.shape[-2:]))
-        rows = x.reshape(-1, prod(self.batch), *x.shape[-2:]).swapaxes(0, 1).reshape(prod(self.batch), -1, x.shape[-1])
+        groups = prod(self.batch)
+        repeats, (positions, k_size) = prod(x.shape[:-2]) // groups, x.shape[-2:]
+        apart = x.reshape(repeats, groups, positions, k_size).swapaxes(0, 1)
+        rows = apart.reshape(groups, repeats * positions, k_size)
         chosen = sampling.choose(rows.shape[1], k)
         return rows if chosen is None else rows[:, chosen]
 

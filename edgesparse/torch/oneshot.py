@@ -86,7 +86,8 @@ def oneshot(
         for part in watched.parts():
             for name, seen in watched.moments(part).items():
                 dense = _matrix(masks, name)
-                sparse, errors[name] = prune_matrix(dense, keeps[name], how, seen, reconstruct=reconstruct)
+                sparse, fitted = prune_matrix(dense, keeps[name], how, seen, reconstruct=reconstruct)
+                errors[name] = fitted.error(dense, sparse)
                 _store(masks, name, sparse)
         for name in [name for name, error in errors.items() if error is None]:
             _store(masks, name, by_magnitude(_matrix(masks, name), keeps[name]))

@@ -32,7 +32,7 @@ def left_of(whole, smaller):
 
 
 def test_each_layer_is_fitted_to_the_dense_outputs_that_are_left():
-    source, x = network(), correlated(300, 12)
+    source, x = network(MLP.replace("s = Relu", "s = Tanh")), correlated(300, 12)
     whole = weights(source)
 
     plain = weights(shrink(source, 0.5, multiple=1, calibration={"x": x}).model)

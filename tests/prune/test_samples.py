@@ -72,3 +72,11 @@ def test_a_fixed_batch_is_part_of_the_sample():
     assert len(check_samples(source, {"x": floats(3, 2, 6)})) == 3
     with pytest.raises(PruneError, match=r"got shape \[4, 6\], expected \[samples, 2, 6\]"):
         check_samples(source, {"x": floats(4, 6)})
+
+
+def test_a_scalar_is_fed_as_an_array():
+    source = model("g (float[2, 3] x, float k) => (float[2, 3] y) { y = Mul (x, k) }")
+
+    feeds = list(check_samples(source, {"x": floats(4, 2, 3), "k": floats(4)}).feeds())
+
+    assert [feed["k"].shape for feed in feeds] == [()] * 4 and all(isinstance(feed["k"], np.ndarray) for feed in feeds)

@@ -46,8 +46,9 @@ class Use:
 
 @dataclass(frozen=True)
 class Layer:
-    """A weighted layer: a multiply-accumulate for each element of the weight, `positions` times; sums over `axis` of
-    `data`.
+    """A weighted layer: a multiply-accumulate for each element of the weight, `positions` times.
+
+    It sums over `axis` of `data`, and makes the axis `made` of its output.
     """
 
     node: ir.Node
@@ -60,6 +61,11 @@ class Layer:
     def name(self) -> str:
         """Name of the node, or of its output."""
         return name_of(self.node)
+
+    @property
+    def made(self) -> int:
+        """The axis of the output along which the rows of the weight lie."""
+        return 1 if "Conv" in self.node.op_type else -2 if self.weight.index == 0 else -1
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,10 @@ class Flow:
         labels = self.atoms.fresh(count)
         self.made.append(Made(node, int(labels[0]), count))
         return labels
+
+    def free(self, labels: Labels) -> bool:
+        """Whether any of these atoms may go."""
+        return any(self.atoms.frozen(atom) is None for atom in labels.tolist())
 
     def still(self, count: int, reason: str) -> Labels:
         """Atoms that stay, for a part of an axis."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse import reference
 from edgesparse.errors import PruneError
-from edgesparse.prune.samples import check_samples
-from edgesparse.prune.structured.atoms import Labels
-from edgesparse.prune.structured.flow import Flow, Layer, Use
+from edgesparse.prune.samples import Samples, check_samples
+from edgesparse.prune.structured.flow import Flow, Use
 from edgesparse.prune.structured.groups import Group
+from edgesparse.prune.structured.reading import Reading, readings
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -26,6 +26,17 @@ class Evidence:
     flow: Flow
     calibration: Arrays | None = None
     gradients: Arrays | None = None
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The calibration samples, checked; there must be some."""
+        assert self.calibration is not None
+        return check_samples(self.model, self.calibration)
+
+    @cached_property
+    def readings(self) -> list[Reading]:
+        """What the samples say of all units that can go."""
+        return readings(self.model, self.flow, self.samples)
 
 
 Importance = Callable[[Evidence, list[Group]], list[np.ndarray]]
@@ -95,8 +106,8 @@ def activation(evidence: Evidence, groups: list[Group]) -> list[np.ndarray]:
     arXiv:1611.06440, whose activation criterion is the mean; the square does not let signs cancel.
     """
     total, roots = np.zeros(len(evidence.flow.atoms)), evidence.flow.atoms.roots()
-    for _, labels, _, square in _read(evidence, "activation"):
-        np.add.at(total, roots[labels], square)
+    for reading in _readings(evidence, "activation"):
+        np.add.at(total, roots[reading.labels], reading.square)
     return _by_unit(groups, total)
 
 
@@ -111,33 +122,24 @@ def output(evidence: Evidence, groups: list[Group]) -> list[np.ndarray]:
     arXiv:2312.11983.
     """
     flow, total, roots = evidence.flow, np.zeros(len(evidence.flow.atoms)), evidence.flow.atoms.roots()
-    for layer, labels, mean, square in _read(evidence, "output"):
-        axis = next((at for at, along in enumerate(layer.weight.labels) if along is labels), None)
-        if axis is None:
-            continue
-        weight = _array(flow, layer.weight) ** 2
-        lost = (square - mean**2) * weight.sum(tuple(at for at in range(weight.ndim) if at != axis))
+    for reading in _readings(evidence, "output"):
+        lost = reading.square - reading.mean**2
+        if not reading.made:
+            weighted = reading.layer.weight
+            axis = next((at for at, along in enumerate(weighted.labels) if along is reading.labels), None)
+            if axis is None:
+                continue
+            weight = _array(flow, weighted) ** 2
+            lost = lost * weight.sum(tuple(at for at in range(weight.ndim) if at != axis))
         if lost.sum() > 0:
-            np.add.at(total, roots[labels], lost / lost.sum())
+            np.add.at(total, roots[reading.labels], lost / lost.sum())
     return _by_unit(groups, total)
 
 
-def _read(evidence: Evidence, name: str) -> list[tuple[Layer, Labels, np.ndarray, np.ndarray]]:
-    """Each layer, the labels along the axis that it sums over, and mean and mean square of each over all samples."""
+def _readings(evidence: Evidence, name: str) -> list[Reading]:
     if evidence.calibration is None:
         raise PruneError(f"importance {name} needs calibration samples: give arrays by input name")
-    flow = evidence.flow
-    read = [(layer, labels) for layer in flow.layers if (labels := flow.axes(layer.data)[layer.axis]) is not None]
-    samples = check_samples(evidence.model, evidence.calibration)
-    sums = [np.zeros((2, len(labels))) for _, labels in read]
-    with reference.Session(evidence.model, sorted({str(layer.data.name) for layer, _ in read}), threads=0) as session:
-        for feeds in samples.feeds():
-            values = session.run(feeds)
-            for (layer, _), total in zip(read, sums, strict=True):
-                array = values[str(layer.data.name)].astype(np.float64)
-                others = tuple(axis for axis in range(array.ndim) if axis != layer.axis)
-                total += np.stack([array.mean(others), (array**2).mean(others)]) / len(samples)
-    return [(layer, labels, *total) for (layer, labels), total in zip(read, sums, strict=True)]
+    return evidence.readings
 
 
 IMPORTANCE: dict[str, Importance] = {

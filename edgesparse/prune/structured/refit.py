@@ -6,10 +6,12 @@ Source: He et al. 2017, "Channel Pruning for Accelerating Very Deep Neural Netwo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
+from edgesparse.prune.moments import Moments
 from edgesparse.prune.samples import Samples
 from edgesparse.prune.seen import seen
 from edgesparse.sparsity.weights import WeightRef, find_weights, readers
@@ -29,7 +31,8 @@ def refit(model: ir.Model, dense: ir.Model, kept: Mapping[str, np.ndarray], samp
     lost = [at for at, ref in enumerate(refs) if whole.get(ref.tensor) != ref.k]  # before, nothing differs
     for layer in seen(model, refs[min(lost, default=len(refs)) :], samples, dense, kept):
         if layer.moments is not None:
-            layer.put(layer.moments.goal(layer.matrix).astype(layer.ref.array().dtype))
+            matrix, moments = layer.moments.fitted(partial(Moments.goal, weight=layer.matrix))
+            layer.put(matrix.astype(layer.ref.array().dtype), moments)
 
 
 def _alone(ref: WeightRef) -> bool:

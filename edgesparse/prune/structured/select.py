@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgesparse.prune.structured.groups import Group, Sizes
 
+LEVEL = 1e-9
+"""Of a share of a group, where a curve is level."""
+
+Loss = Callable[[int, int], float]
+"""What is lost as the first of two numbers of units that are gone becomes the second."""
+
 
 @dataclass
 class _Queue:
-    """The units of a group, the least important first, and how many of them have gone."""
+    """The units of a group in the order in which they go, and how many of them have gone."""
 
     group: Group
     order: np.ndarray
-    importance: np.ndarray
+    losing: Loss
     counts: list[int]
     gone: int = 0
 
@@ -29,11 +36,8 @@ class _Queue:
         return len(self.order) - self.counts[1] - self.gone if len(self.counts) > 1 else 0
 
     def loss(self) -> float:
-        """Share of the group's remaining importance that goes with them, over all its layers."""
-        left = self.importance[self.order[self.gone :]]
-        total = float(left.sum())
-        share = float(left[: self.block()].sum()) / total if total > 0 else 0.0
-        return share * len(self.layers)
+        """What is lost with them."""
+        return self.losing(self.gone, self.gone + self.block())
 
     def take(self) -> None:
         """Let them go."""
@@ -41,21 +45,48 @@ class _Queue:
         self.counts = self.counts[1:]
 
 
+def share_of_rest(group: Group, importance: np.ndarray) -> Loss:
+    """Loss as the share of the importance left in the group, in the order of the units, once for each layer.
+
+    So groups compare whatever their scale, a residual sum that many layers read does not go first for the work in all
+    of them, and the fewer units are left the more each is worth.
+    """
+    left = np.cumsum(importance[::-1])[::-1]
+    layers = len({layer for layer, _ in group.taken})
+
+    def loss(gone: int, then: int) -> float:
+        total = float(left[gone])
+        rest = float(left[then]) if then < len(left) else 0.0
+        return (total - rest) / total * layers if total > 0 else 0.0
+
+    return loss
+
+
+def rise(curve: np.ndarray, otherwise: Loss) -> Loss:
+    """Loss as what `curve`, by the number of units gone, rises by; where it is level, some other loss decides."""
+    return lambda gone, then: float(curve[then] - curve[gone]) + LEVEL * otherwise(gone, then)
+
+
 def select(
-    groups: list[Group], importance: list[np.ndarray], sizes: Sizes, removed: float, multiple: int
+    groups: Sequence[Group],
+    orders: Sequence[np.ndarray],
+    losses: Sequence[Loss],
+    sizes: Sizes,
+    removed: float,
+    multiple: int,
 ) -> list[np.ndarray]:
     """Choose units until a share `removed` of the multiply-accumulates is gone, as closely as whole blocks permit.
 
-    The block goes next that loses the least importance for the work it saves. Its importance is its share of what is
-    left in its group, once for each layer that loses it: so groups compare whatever their scale, a residual sum that
-    many layers read does not go first for the work in all of them, and the fewer units are left the more each is worth.
+    The block goes next that loses the least for the work it saves.
+
+    Args: orders: indices of the units of each group, the first to go first.
 
     Returns: the units of each group that go, by atoms.
     """
     total, target = sizes.macs, removed * sizes.macs
     queues = [
-        _Queue(group, np.argsort(values, kind="stable"), values, group.counts(multiple))
-        for group, values in zip(groups, importance, strict=True)
+        _Queue(group, order, loss, group.counts(multiple))
+        for group, order, loss in zip(groups, orders, losses, strict=True)
     ]
     saved = [sizes.saved(queue.group, queue.block()) for queue in queues]
     near = False  # to the target, where how well a block fits counts

@@ -18,7 +18,8 @@ from edgesparse.prune.structured.follow import follow
 from edgesparse.prune.structured.groups import KINDS, Group, Sizes, find_groups
 from edgesparse.prune.structured.importance import IMPORTANCE, Evidence
 from edgesparse.prune.structured.refit import refit as fit
-from edgesparse.prune.structured.select import select
+from edgesparse.prune.structured.select import rise, select, share_of_rest
+from edgesparse.prune.structured.sensitivity import sensitivities
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def shrink(
         kinds: of KINDS, those that may go.
         multiple: what is left of a dimension is a multiple of this, and at least one.
         skip: shell patterns on names of layers or weights, whose dimensions stay.
-        calibration: samples by input name, as `check_samples` wants them.
+        calibration: samples by input name, as `check_samples` wants them: how many go from where is then by what the
+            outputs lose, see `sensitivities`, and by shares of the importance otherwise.
         gradients: of the loss by the name of the initializer, where the importance wants them.
         refit: fit the layers to what `model` gives on the samples.
 
@@ -66,9 +68,14 @@ def shrink(
     free = [group for group in groups if group.note is None]
     if removed > 0 and all(len(group.counts(multiple)) == 1 for group in free):
         raise PruneError(f"nothing can be taken out of the model{_why(groups, multiple)}")
-    scores = IMPORTANCE[importance](Evidence(shrunk, flow, calibration, gradients), free)
+    evidence = Evidence(shrunk, flow, calibration, gradients)
+    scores = IMPORTANCE[importance](evidence, free)
+    orders = [np.argsort(values, kind="stable") for values in scores]
+    losses = [share_of_rest(group, values[order]) for group, values, order in zip(free, scores, orders, strict=True)]
+    if calibration is not None:
+        losses = [rise(*each) for each in zip(sensitivities(evidence, free, orders), losses, strict=True)]
     before, after = Sizes(flow), Sizes(flow)
-    gone = select(free, scores, after, removed, multiple)
+    gone = select(free, orders, losses, after, removed, multiple)
     units = np.concatenate([np.zeros(0, np.int64), *gone])
     kept = _kept(flow, units)
     left = {id(group): len(group.units) - len(lost) for group, lost in zip(free, gone, strict=True)}
@@ -113,7 +120,7 @@ def _kept(flow: Flow, gone: np.ndarray) -> dict[str, np.ndarray]:
     kept = {}
     for layer in flow.layers:
         value = layer.node.outputs[0]
-        labels = flow.axes(value)[1 if "Conv" in layer.node.op_type else -2 if layer.weight.index == 0 else -1]
+        labels = flow.axes(value)[layer.made]
         if labels is not None:
             kept[str(value.name)] = np.flatnonzero(stays[labels])
     return kept
