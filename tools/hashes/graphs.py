@@ -110,6 +110,16 @@ GRAPHS = {
         }""",
         ("dense", "0.8", "0.9", "4x1", "1x4"),
     ),
+    "expanding": Graph(
+        """expanding (float[1, 24, 56, 56] x) => (float[1, 24, 28, 28] y) {
+            a = Conv (x, w384x24x1x1, b384)
+            ra = Relu (a)
+            d = Conv <group = 384, pads = [1, 1, 1, 1], strides = [2, 2]> (ra, w384x1x3x3, b384)
+            rd = Relu (d)
+            y = Conv (rd, w24x384x1x1, b24)
+        }""",
+        ("dense", "0.8"),
+    ),
     "transformer": Graph(
         """transformer (int64[1, 33] t) => (float[1, 33, 64] y)
         <int64[4] split = {1, 33, 4, 16}, int64[3] join = {1, 33, 64}, float scale = {0.25}> {
