@@ -51,7 +51,6 @@ uint64_t __fixunsdfdi(double x) { return (uint64_t)x; }
 #endif
 """
 """What TVM's LLVM calls to convert 64-bit integers; the compiler-rt of Arm has the names of its ABI alone."""
-_BODY = "__body"  # suffix of the typed function behind each entry point
 
 
 _PIPELINE = "edgesparse"
@@ -117,7 +116,8 @@ def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
         raise InternalError(f"kernel symbols must be distinct, got {sorted(symbols)}")
     if not kernels:
         return CodeImage(bytes(16), {})  # a model of views alone calls nothing, but the section must be there
-    functions = {k.symbol + _BODY: k.func.with_attr("global_symbol", k.symbol + _BODY) for k in kernels}
+    bodies = [_body(number) for number in range(len(kernels))]
+    functions = {body: k.func.with_attr("global_symbol", body) for body, k in zip(bodies, kernels, strict=True)}
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         kernels_o, shims_c, image = (Path(folder) / name for name in ("kernels.o", "shims.c", "image.elf"))
         try:
@@ -132,15 +132,20 @@ def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
 
 def _shims(kernels: Sequence[Kernel]) -> str:
     """C source of the entry points: `int32_t symbol(void *const *args, int32_t begin, int32_t end, int64_t *fault)`."""
-    return "\n".join([_MEMORY, _CONVERSIONS, *map(_shim, kernels)]) + "\n"
+    shims = [_shim(kernel, _body(number)) for number, kernel in enumerate(kernels)]
+    return "\n".join([_MEMORY, _CONVERSIONS, *shims]) + "\n"
 
 
-def _shim(kernel: Kernel) -> str:
+def _body(number: int) -> str:
+    """What the function behind an entry point is called: TVM sorts by names, so that the calls decide the order."""
+    return f"body_{number:06}"
+
+
+def _shim(kernel: Kernel, body: str) -> str:
     count = kernel.arguments
     types = "void *, " * count + "int32_t, int32_t"
     values = "".join(f"args[{i}], " for i in range(count)) + "begin, end"
     head = f"int32_t {kernel.symbol}(void *const *args, int32_t begin, int32_t end, int64_t *fault)"
-    body = kernel.symbol + _BODY
     if kernel.fails:  # the first field is the kind, which is never 0
         run = f"fault[0] = 0; {body}({values}, fault); return fault[0] != 0;"
         return f"int32_t {body}({types}, int64_t *);\n{head} {{ {run} }}"
