@@ -20,6 +20,7 @@ from bench.contenders import HERE, Result
 from bench.rivals import peak
 from edgesparse import frontend
 from edgesparse.measure import Arrays, Latency
+from edgesparse.numerics import F32
 
 PROFILE_RUNS = 30
 SPARSE, DENSE, DEPTHWISE, ATTENTION = "sparse layers", "dense layers", "depthwise", "attention matmuls"
@@ -64,14 +65,14 @@ def peak_library(folder: Path) -> Path:
     flags = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-sanitize=all", "-shared", "-fPIC"]
     if target.isa == "x86_64":
         flags.append(f"-mprefer-vector-width={target.vector_bits}")  # compilers may halve vectors on their own
-    command = [sys.executable, "-m", "ziglang", "cc", *flags, f"-DLANES={target.lanes}"]
+    command = [sys.executable, "-m", "ziglang", "cc", *flags, f"-DLANES={target.lanes(F32)}"]
     subprocess.run([*command, str(HERE / "peak.c"), "-o", str(output)], check=True)
     return output
 
 
 def peak_gflops(latency: Latency) -> float:
     """What the multiply-adds of `rivals/peak.py` reached, in 1e9 operations a second."""
-    lanes = edgesparse.load_target("host").lanes
+    lanes = edgesparse.load_target("host").lanes(F32)
     return 2 * lanes * peak.VECTORS * peak.REPEATS / latency.p10_us / 1e3
 
 

@@ -16,12 +16,13 @@ from typing import Any
 
 from edgesparse.errors import TargetError
 from edgesparse.inputs import content, said
+from edgesparse.numerics import F32
 from edgesparse.signatures import CALIBRATION, TARGET
 
 SCHEMA = 1
 L1_SHARE = 0.75  # where a calibration does not tell
 MEASURED, ESTIMATED = "measured", "estimated"
-_LOOP = re.compile(r"(\w+)_(\d+)x(\d+)_u(\d+)_r(\d+)(?:_c(\d+))?")
+_LOOP = re.compile(r"([a-z]+(?:_[a-z]+)??)(?:_([a-z]+\d+\w*?))?_(\d+)x(\d+)_u(\d+)_r(\d+)(?:_c(\d+))?")
 
 
 @dataclass(frozen=True, order=True)
@@ -33,21 +34,23 @@ class Loop:
     vectors: int
     rows: int
     chunk: int = 1
+    numerics: str = str(F32)
 
     @property
     def name(self) -> str:
-        """Such as sparse_4x1_u7_r4, or sparse_1x1_u7_r1_c4 for chunks of four."""
+        """Such as sparse_f32_4x1_u7_r4, or sparse_f32_1x1_u7_r1_c4 for chunks of four."""
         chunk = f"_c{self.chunk}" if self.chunk > 1 else ""
-        return f"{self.form}_{self.block[0]}x{self.block[1]}_u{self.vectors}_r{self.rows}{chunk}"
+        return f"{self.form}_{self.numerics}_{self.block[0]}x{self.block[1]}_u{self.vectors}_r{self.rows}{chunk}"
 
     @classmethod
     def parse(cls, name: str) -> Loop | None:
-        """The loop of that name; None for a text that names none."""
+        """The loop of that name, which may leave out f32; None for a text that names none."""
         found = _LOOP.fullmatch(name)
         if found is None:
             return None
-        r, q, vectors, rows, chunk = (int(number or 1) for number in found.groups()[1:])
-        return cls(found.group(1), (r, q), vectors, rows, chunk)
+        form, numerics, *numbers = found.groups()
+        r, q, vectors, rows, chunk = (int(number or 1) for number in numbers)
+        return cls(form, (r, q), vectors, rows, chunk, numerics or str(F32))
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def parse(table: Mapping[str, Any], where: str) -> Calibration:
     for name in _table(table, "loops", where):
         loop = Loop.parse(name)
         if loop is None:
-            raise TargetError(f"{where}: loops.{name}: expected a name such as sparse_4x1_u4_r1")
+            raise TargetError(f"{where}: loops.{name}: expected a name such as sparse_f32_4x1_u4_r1")
         loops[loop] = LoopCost(**_numbers(table["loops"], name, ("step_ns", "start_ns"), f"{where}: loops"))
     share = table.get("l1_share", L1_SHARE)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 100:

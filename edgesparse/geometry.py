@@ -35,6 +35,11 @@ class Window:
         return self.kernel == (1, 1) and self.strides == (1, 1) and self.pads == (0, 0) and same
 
     @property
+    def name(self) -> str:
+        """A word for it, such as 3x3_c64."""
+        return "{}x{}_c{}".format(*self.kernel, self.channels)
+
+    @property
     def digest(self) -> str:
         """A short name of the layout of the planes: equal windows lay an input out alike."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:8]
@@ -102,6 +107,11 @@ class Plane:
     def n(self) -> int:
         """Output positions of one image."""
         return self.height * self.width
+
+    @property
+    def name(self) -> str:
+        """A word for its size."""
+        return f"m{self.m}k{self.k}n{self.n}"
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,17 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.geometry import Plane, Window
-from edgesparse.nodes import shape_of
+from edgesparse.nodes import dtype_of, shape_of
+from edgesparse.numerics import ELEMENTS, PLAIN, Numerics
 from edgesparse.windows import window_of
+
+COMPUTED = (PLAIN,)
+"""What the kernels of weighted layers compute with."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A Conv or MatMul node with a constant float32 weight.
+    """A Conv or MatMul node with a constant weight.
 
     `window` is None for a layer that reads x [K, N] as it lies. A linear layer is stored transposed by ONNX:
     its x is [N, K] and its y [N, M]; `is_linear` tells.
@@ -26,6 +30,7 @@ class Layer:
     plane: Plane
     window: Window | None
     is_linear: bool
+    numerics: Numerics
     _stored: np.ndarray = field(repr=False)
 
     @property
@@ -62,24 +67,30 @@ def layer_of(node: ir.Node) -> Layer | None:
     if node.domain not in ("", "ai.onnx") or node.op_type not in ("Conv", "MatMul"):
         return None
     x, weight = node.inputs[0], node.inputs[1]
-    if x is None or weight is None or weight.const_value is None or x.dtype != ir.DataType.FLOAT:
+    if x is None or weight is None or weight.const_value is None:
         return None
-    stored = weight.const_value.numpy()
-    if stored.size == 0 or 0 in shape_of(x) or 0 in shape_of(node.outputs[0]):
+    stored, numerics = weight.const_value.numpy(), _numerics(node)
+    if numerics not in COMPUTED or stored.size == 0 or 0 in shape_of(x) or 0 in shape_of(node.outputs[0]):
         return None
-    return _convolution(node, stored) if node.op_type == "Conv" else _linear(node, stored)
+    return (_convolution if node.op_type == "Conv" else _linear)(node, numerics, stored)
 
 
-def _linear(node: ir.Node, stored: np.ndarray) -> Layer | None:
+def _numerics(node: ir.Node) -> Numerics | None:
+    """The element types of a node; None where one has no row."""
+    x, w, y = (ELEMENTS.get(dtype_of(value)) for value in (*node.inputs[:2], node.outputs[0]))
+    return Numerics(x, w, x.wide, y) if x and w and y else None
+
+
+def _linear(node: ir.Node, numerics: Numerics, stored: np.ndarray) -> Layer | None:
     x = shape_of(node.inputs[0])
     if stored.ndim < 2 or prod(stored.shape[:-2]) != 1 or len(x) < stored.ndim:
         return None
     k, m = stored.shape[-2:]
     n = prod(x[:-1])
-    return Layer(node, Plane(1, 1, m, k, 1, n, n, k * n, 0, 0), None, True, stored)
+    return Layer(node, Plane(1, 1, m, k, 1, n, n, k * n, 0, 0), None, True, numerics, stored)
 
 
-def _convolution(node: ir.Node, stored: np.ndarray) -> Layer | None:
+def _convolution(node: ir.Node, numerics: Numerics, stored: np.ndarray) -> Layer | None:
     x, y = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     groups = node.attributes.get_int("group", 1)
     window = window_of(node, stored.shape[2:])
@@ -90,8 +101,8 @@ def _convolution(node: ir.Node, stored: np.ndarray) -> Layer | None:
     if window.is_pointwise:
         n = window.height * window.width
         plane = Plane(x[0], groups, m, k, 1, n, n, prod(x), x[1] * n, channels * n)
-        return Layer(node, plane, None, False, stored)
+        return Layer(node, plane, None, False, numerics, stored)
     size, (_, pitch) = window.channel_size, window.plane
     strides = (x[1] * size, channels * size)
     plane = Plane(x[0], groups, m, k, window.out_height, window.out_width, pitch, x[0] * x[1] * size, *strides)
-    return Layer(node, plane, window, False, stored)
+    return Layer(node, plane, window, False, numerics, stored)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgesparse.numerics import Numerics
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -27,6 +29,14 @@ class Tile:
     square: int = 1
     columns: int = 0
 
+    @property
+    def name(self) -> str:
+        """A word for it, such as u4k128r7, or 1x4_u7k256r1c4s2."""
+        block = "" if self.block == (1, 1) else "{}x{}_".format(*self.block)
+        parts = {"c": self.chunk, "s": self.splits, "q": self.square}
+        more = "".join(f"{letter}{count}" for letter, count in parts.items() if count > 1)
+        return f"{block}u{self.vectors}k{self.k_block}r{self.rows}{more}{f'n{self.columns}' if self.columns else ''}"
+
 
 @dataclass(frozen=True)
 class LayerPlan:
@@ -43,6 +53,7 @@ class LayerPlan:
     m: int
     k: int
     n: int
+    numerics: Numerics
     density: float
     kernel: str
     tile: Tile

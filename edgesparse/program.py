@@ -99,7 +99,7 @@ class TensorSpec:
     """A model input or output: a dense row-major tensor in the arena."""
 
     name: str
-    dtype: str  # numpy name, such as "float32"
+    dtype: str  # numpy name
     shape: tuple[int, ...]
     offset_bytes: int
     picture: str = ""  # what the pixels of an input mean: "rgb", "bgr", "grey", "rgb-planes" or "bgr-planes"

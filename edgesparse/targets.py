@@ -16,6 +16,7 @@ from edgesparse import calibration
 from edgesparse.calibration import Calibration
 from edgesparse.errors import TargetError
 from edgesparse.host import FEATURES, Host, detect
+from edgesparse.numerics import F32, Element
 
 SCHEMA = 1
 HOST = "host"
@@ -62,10 +63,9 @@ class Target:
     core: Core | None = None
     calibration: Calibration | None = field(default=None, repr=False)  # None: kernels' costs are estimated
 
-    @property
-    def lanes(self) -> int:
-        """float32 elements in a vector register."""
-        return self.vector_bits // 32
+    def lanes(self, element: Element) -> int:
+        """Elements in a vector register."""
+        return self.vector_bits // element.bits
 
 
 def folder() -> Path:
@@ -269,8 +269,8 @@ def _check_codegen(facts: Mapping[str, Any], where: str) -> None:
         if feature not in known:
             listed = ", ".join(sorted(known))
             raise TargetError(f"{where}: codegen.requires: got {feature!r}, expected names among {listed}")
-    if facts["vector_bits"] % 32:
-        raise TargetError(f"{where}: simd.vector_bits: got {facts['vector_bits']}, expected a multiple of 32")
+    if facts["vector_bits"] % F32.bits:
+        raise TargetError(f"{where}: simd.vector_bits: got {facts['vector_bits']}, expected a multiple of {F32.bits}")
 
 
 def _join(section: str, key: str) -> str:

@@ -8,19 +8,20 @@ import onnx_ir as ir
 
 from edgesparse.geometry import Window
 from edgesparse.nodes import dtype_of, ints, shape_of
+from edgesparse.numerics import PLAIN
 
 
 def window_of(node: ir.Node, kernel: Sequence[int]) -> Window | None:
     """Geometry of a node over [batch, channels, spatial...]; 1-D gets height 1.
 
-    None for other than float32, for more than two spatial axes, or when padding is left to `auto_pad`.
+    None for types that no kernel takes, for more than two spatial axes, or when padding is left to `auto_pad`.
     """
     x, y = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     rank = len(x) - 2
     automatic = node.attributes.get("auto_pad")
     if (
         rank not in (1, 2)
-        or dtype_of(node.inputs[0]) != "float32"
+        or dtype_of(node.inputs[0]) != PLAIN.x.name
         or (automatic is not None and automatic.as_string() != "NOTSET")
     ):
         return None

@@ -37,10 +37,16 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "loop", [Loop("dense", (1, 1), 4, 6), Loop("vector_sparse", (1, 1), 1, 1), Loop("sparse", (2, 1), 13, 8, 4)]
+    "loop",
+    [
+        Loop("dense", (1, 1), 4, 6),
+        Loop("vector_sparse", (1, 1), 1, 1),
+        Loop("sparse", (2, 1), 13, 8, 4),
+    ],
 )
 def test_a_loop_is_found_by_its_name(loop):
     assert Loop.parse(loop.name) == loop
+    assert Loop.parse(loop.name.replace("_f32", "")) == loop  # as names were before loops had types
 
 
 @pytest.mark.parametrize(
@@ -70,8 +76,8 @@ def test_costs_between_known_loops_are_interpolated(vectors, rows, block, expect
         ("call_ns = 0.0", "", "costs.call_ns: got None, expected nanoseconds"),
         ("call_ns = 0.0", "call_us = 0.0", "costs.call_us: no such key; expected call_ns"),
         ("l1_share = 1.5", "l1_share = 0", "l1_share: got 0, expected a positive number"),
-        ("[loops]", "[loops]\nfast = 1", "loops.fast: expected a name such as sparse_4x1_u4_r1"),
-        ("step_ns = 2.0,", "", "loops: sparse_1x1_u2_r1.step_ns: got None"),
+        ("[loops]", "[loops]\nfast = 1", "loops.fast: expected a name such as sparse_f32_4x1_u4_r1"),
+        ("step_ns = 2.0,", "", "loops: sparse_f32_1x1_u2_r1.step_ns: got None"),
         ("[loops]", "[loop]", "loops: got None, expected a table"),
         ("[loops]", "[", "not a TOML file"),
     ],

@@ -19,6 +19,7 @@ from bench.arm.layer import Shape, run_layer
 from bench.arm.ports import inner_loop, kernel_cycles, loop_bounds
 from edgesparse import targets
 from edgesparse.lower.kernels.sparse import QUAD
+from edgesparse.numerics import F32
 from edgesparse.plan import Tile
 from edgesparse.sparsity.patterns import Block
 
@@ -116,7 +117,7 @@ def measure(board: str, form: Form) -> Row:
     shape = Shape(M, K, form.side, density, form.block)
     ran = run_layer(shape, form.kernel, tile, target)
     loop = inner_loop(ran)
-    inner, total = mix_of(loop.body), shape.needed_fmas(target.lanes)
+    inner, total = mix_of(loop.body), shape.needed_fmas(target.lanes(F32))
     limits = loop_bounds(loop, core)
     return Row(
         board=board,

@@ -70,7 +70,8 @@ def run_layer(shape: Shape, kernel: str, tile: Tile, target: Target) -> list[Ran
     """
     model = ir.from_proto(model_of(shape))
     (layer,) = layers(model)
-    plan = LayerPlan(layer.name, "Conv", shape.m, shape.k, shape.side**2, layer.density, kernel, tile, 1.0, "given")
+    sizes = (shape.m, shape.k, shape.side**2)
+    plan = LayerPlan(layer.name, "Conv", *sizes, layer.numerics, layer.density, kernel, tile, 1.0, "given")
     (call,) = lower_graph(model, target, {layer.name: plan}).calls
     x = np.random.default_rng(1).standard_normal((1, shape.k, shape.side, shape.side)).astype(np.float32)
     ran, (y,) = emulate(compile_kernels([call.kernel], target), call, {"x": x}, target)

@@ -11,8 +11,10 @@ import onnx_ir as ir
 from edgesparse.lower.fuse import only_reader
 from edgesparse.lower.kernel import Call
 from edgesparse.lower.kernels.attention import Attention, Mask, attention
+from edgesparse.lower.kernels.operands import TAKEN
 from edgesparse.lower.scope import Scope
-from edgesparse.nodes import constant, shape_of
+from edgesparse.nodes import constant, dtype_of, shape_of
+from edgesparse.numerics import ELEMENTS, element
 
 _FEWEST_QUERIES = 4  # fewer leave lanes over queries idle
 
@@ -115,7 +117,7 @@ def _guard(weights: ir.Value) -> tuple[ir.Node, ...]:
 def _fit(q: ir.Value, k: ir.Value, v: ir.Value) -> bool:
     shapes = [shape_of(value) for value in (q, k, v)]
     alike = len({shape[:-2] for shape in shapes}) == 1 and len(shapes[0]) in (3, 4)
-    floats = all(value.dtype == ir.DataType.FLOAT for value in (q, k, v))
+    floats = all(ELEMENTS.get(dtype_of(value)) in TAKEN for value in (q, k, v))
     return alike and floats and shapes[0][-2] >= _FEWEST_QUERIES and all(prod(shape) for shape in shapes)
 
 
@@ -131,6 +133,7 @@ def _shape(q: ir.Value, k: ir.Value, v: ir.Value, scale: float, mask: ir.Value |
         scale=scale,
         mask=None if mask is None else _mask(shape_of(mask)),
         guarded=guarded,
+        element=element(dtype_of(q)),
     )
 
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from edgesparse.lower.kernel import Call, Constant
 from edgesparse.lower.kernels.norm_columns import layer_norm_columns
+from edgesparse.lower.kernels.operands import TAKEN
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.scope import Scope
 
@@ -19,7 +20,7 @@ def lower_columns(node: ir.Node, scope: Scope) -> bool:
     shift = node.inputs[2] if len(node.inputs) > 2 else None
     bias = constant(shift)
     used = [v for v in node.outputs if v.uses() or v.is_graph_output()]
-    if x is None or scale is None or x.dtype != ir.DataType.FLOAT or used != [node.outputs[0]]:
+    if x is None or scale is None or tensor(x).element not in TAKEN or used != [node.outputs[0]]:
         return False
     if shift is not None and bias is None:  # only a run knows it
         return False
@@ -29,7 +30,7 @@ def lower_columns(node: ir.Node, scope: Scope) -> bool:
     last = node.attributes.get_int("axis", -1) in (-1, len(whole.shape) - 1)
     if not last or min(n, f) < 2 or not scope.holds_columns(x):
         return False
-    kernel = layer_norm_columns(f, n, node.attributes.get_float("epsilon", 1e-5), scope.target)
-    reads = (scope.columns(x), Constant(scale), Constant(np.zeros(f, np.float32) if bias is None else bias))
+    kernel = layer_norm_columns(f, n, node.attributes.get_float("epsilon", 1e-5), whole.element, scope.target)
+    reads = (scope.columns(x), Constant(scale), Constant(np.zeros(f, scale.dtype) if bias is None else bias))
     scope.emit_stored(Call(str(node.name), node.op_type, kernel, reads, (scope.write_columns(node.outputs[0]),)))
     return True

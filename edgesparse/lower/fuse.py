@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.lower.kernels.epilogue import Activation, Epilogue, activation_of
-from edgesparse.nodes import constant, shape_of
+from edgesparse.nodes import constant, dtype_of, shape_of
+from edgesparse.numerics import element
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Fusion:
 
     nodes: tuple[ir.Node, ...]
     output: ir.Value
-    bias: np.ndarray  # float32, one number a channel
+    bias: np.ndarray  # one number a channel, of the type that sums are kept in
     residual: ir.Value | None
     activation: Activation | None
 
@@ -47,7 +48,8 @@ def fuse(node: ir.Node, channel_axis: int, taken: Set[ir.Node]) -> Fusion | None
     """
     value = node.outputs[0]
     channels = shape_of(value)[channel_axis]
-    bias = np.zeros(channels, np.float32)
+    kept = element(dtype_of(value)).wide.numpy
+    bias = np.zeros(channels, kept)
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         own = constant(node.inputs[2])
         if own is None:
@@ -76,7 +78,7 @@ def fuse(node: ir.Node, channel_axis: int, taken: Set[ir.Node]) -> Fusion | None
             break
         nodes.append(add)
         value = add.outputs[0]
-    return Fusion(tuple(nodes), value, bias.astype(np.float32), residual, activation)
+    return Fusion(tuple(nodes), value, bias.astype(kept), residual, activation)
 
 
 def only_reader(value: ir.Value) -> ir.Node | None:

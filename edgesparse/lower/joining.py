@@ -36,7 +36,8 @@ def join(planned: Planned, convolved: Mapping[ir.Node, Convolved], target: Targe
     if tensor(planned.fusion.output).size_bytes <= KEPT_SHARE * target.l2_bytes:
         return planned
     units = -(-plane.m // tile.rows)
-    most_units = int(RANGE_SHARE * target.l2_bytes) // (4 * tile.rows * plane.n)
+    unit_bytes = planned.plan.numerics.y.size_bytes * tile.rows * plane.n
+    most_units = int(RANGE_SHARE * target.l2_bytes) // unit_bytes
     splits = next(
         (n for n in range(target.cores, units + target.cores, target.cores) if -(-units // n) <= most_units), None
     )

@@ -19,7 +19,9 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import Buffer, Expr, PrimFunc, const
 from tvm.tirx.script import builder as T
 
+from edgesparse.numerics import Element, Numerics
 from edgesparse.program import FAULT_FIELDS, Bound, FaultKind
+from edgesparse.targets import Target
 
 ALIGNMENT_BYTES = 64  # of every argument; kernels may rely on it
 OVERREAD_BYTES = 256  # a kernel may load, and ignore, this much past the end of an arena or scratch argument
@@ -29,8 +31,13 @@ OVERREAD_BYTES = 256  # a kernel may load, and ignore, this much past the end of
 class Param:
     """One pointer parameter: a flat array that the kernel reads or writes."""
 
-    size: int  # elements
-    dtype: str = "float32"
+    size: int
+    element: Element
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes."""
+        return self.size * self.element.size_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +68,12 @@ class Tensor:
 
     name: str
     shape: tuple[int, ...]
-    dtype: str = "float32"
+    element: Element
+
+    @property
+    def dtype(self) -> str:
+        """The name of the type, as TVM and numpy say it."""
+        return self.element.name
 
     @property
     def size(self) -> int:
@@ -71,7 +83,7 @@ class Tensor:
     @property
     def size_bytes(self) -> int:
         """Bytes."""
-        return self.size * np.dtype(self.dtype).itemsize
+        return self.size * self.element.size_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +132,11 @@ def build_kernel(
     with _function(symbol) as builder:
         if fails:
             T.func_ret(PrimType("int32"))
-        pointers = [T.arg(f"p{i}", T.handle(p.dtype)) for i, p in enumerate(every)]
+        pointers = [T.arg(f"p{i}", T.handle(p.element.name)) for i, p in enumerate(every)]
         begin, end = T.arg("begin", T.int32()), T.arg("end", T.int32())
         record = [T.arg("fault", T.handle("int64"))] if fails else []
         buffers = [
-            T.decl_buffer((max(p.size, 1),), p.dtype, data=pointer, align=ALIGNMENT_BYTES)
+            T.decl_buffer((max(p.size, 1),), p.element.name, data=pointer, align=ALIGNMENT_BYTES)
             for p, pointer in zip(every, pointers, strict=True)
         ]
         fault = [T.decl_buffer((len(FAULT_FIELDS),), "int64", data=pointer, align=8) for pointer in record]
@@ -132,8 +144,7 @@ def build_kernel(
             body(tile, *buffers, *fault)
         if fails:
             T.Return(const(0, "int32"))
-    scratch_bytes = scratch.size * np.dtype(scratch.dtype).itemsize if scratch else 0
-    return Kernel(symbol, builder.get(), tiles, scratch_bytes, inplace, fails)
+    return Kernel(symbol, builder.get(), tiles, scratch.size_bytes if scratch else 0, inplace, fails)
 
 
 def refuse(
@@ -159,10 +170,10 @@ def refuse(
 
 @dataclass(frozen=True)
 class Lanes:
-    """Vector access over float32 buffers: `lanes` consecutive elements from an offset."""
+    """Vector access: `count` consecutive elements of a buffer from an offset."""
 
     count: int
-    dtype: str = "float32"
+    element: Element
 
     def load(self, buffer: Buffer, offset: Expr | int) -> Expr:
         """The `count` elements from `offset`."""
@@ -175,18 +186,37 @@ class Lanes:
         index = offset if self.count == 1 else T.ramp(offset, 1, self.count)
         T.buffer_store(buffer, value, [index])
 
+    def narrowed(self, count: int) -> Lanes:
+        """The narrowest vector that holds `count` elements, and is not wider."""
+        return Lanes(vector_width(count, self.count), self.element)
+
     def splat(self, value: Expr | float) -> Expr:
         """A scalar in every lane."""
-        scalar = T.float32(value) if isinstance(value, int | float) else value
+        scalar = self.scalar(value) if isinstance(value, int | float) else value
         return scalar if self.count == 1 else T.broadcast(scalar, self.count)
 
+    def scalar(self, value: float) -> Expr:
+        """A number of the type that sums are kept in."""
+        return const(value, self.element.accumulator)
 
-def kernel_symbol(op: str, *facts: object) -> str:
-    """The one name of a kernel: `es_<op>_<fact>_..._<digest>`; equal facts give an equal symbol.
+    def sums(self, size: int | None = None) -> Buffer:
+        """Registers for `size` sums, by default one in each lane."""
+        return T.alloc_buffer((self.count if size is None else size,), self.element.accumulator, scope="global")
 
-    Facts of simple types appear in the name; the digest covers all of them, so that kernels which differ in
-    anything differ in their symbol. `repr` of every fact must be stable.
+
+def vector_width(count: int, lanes: int) -> int:
+    """Lanes of the narrowest vector that holds `count` elements, at most `lanes`; both powers of two."""
+    return min(lanes, 1 << max(count - 1, 0).bit_length())
+
+
+def kernel_symbol(op: str, numerics: Element | Numerics, shape: str, target: Target | None, *facts: object) -> str:
+    """The one name of a kernel: `es_<op>_<numerics>_<shape>__<target>`; kernels that differ in anything differ in it.
+
+    Args:
+        shape: what of its format, sizes and tile makes a word, such as sparse4x1_m64k576n196_u4k128.
+        target: what the code is made for; None where it is the same for all.
+        facts: all that fits no word: a digest follows. `repr` of each must be stable.
     """
-    digest = hashlib.sha256(repr((op, facts)).encode()).hexdigest()[:8]
-    shown = [str(f) for f in facts if isinstance(f, int | str)]
-    return re.sub(r"\W", "_", "_".join(["es", op, *shown, digest]))
+    words = [word for word in ("es", op, str(numerics), shape) if word]
+    digest = [hashlib.sha256(repr((numerics, *facts)).encode()).hexdigest()[:8]] if facts else []
+    return re.sub(r"\W", "_", "_".join([*words, "", target.name if target else "any", *digest]))

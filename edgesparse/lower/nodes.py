@@ -6,12 +6,13 @@ import onnx_ir as ir
 
 from edgesparse.lower.kernel import Tensor
 from edgesparse.nodes import constant, dtype_of, ints, shape_of
+from edgesparse.numerics import element
 
 __all__ = ["constant", "ints", "tensor"]
 
 
 def tensor(value: ir.Value | None) -> Tensor:
-    """The arena tensor behind a value; its shape and dtype are static after the frontend."""
-    shape, dtype = shape_of(value), dtype_of(value)
+    """The arena tensor behind a value; its shape and type are static after the frontend."""
+    shape, of = shape_of(value), element(dtype_of(value))
     assert value is not None
-    return Tensor(str(value.name), shape, dtype)
+    return Tensor(str(value.name), shape, of)

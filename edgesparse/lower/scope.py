@@ -18,6 +18,7 @@ import onnx_ir as ir
 from edgesparse.errors import InternalError
 from edgesparse.lower.kernel import Call, Constant, Tensor
 from edgesparse.lower.kernels.copy import transpose_copy
+from edgesparse.lower.kernels.operands import TAKEN
 from edgesparse.lower.kernels.transpose import transpose
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.nodes import shape_of
@@ -156,10 +157,8 @@ class Scope:
         written = self._declare(whole, order)
         sizes = tuple(whole.shape[axis] for axis in held)
         permutation = tuple(held.index(axis) for axis in order)
-        if whole.dtype == "float32":
-            kernel = transpose(sizes, permutation, self.target)
-        else:
-            kernel = transpose_copy(sizes, permutation, whole.dtype, self.target)
+        build = transpose if whole.element in TAKEN else transpose_copy
+        kernel = build(sizes, permutation, whole.element, self.target)
         self.emit_stored(Call(f"{whole.name}/transpose", "Transpose", kernel, (source,), (written,)))
         return written
 

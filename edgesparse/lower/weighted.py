@@ -14,6 +14,7 @@ from edgesparse.lower.kernel import Call, Constant, Kernel, Tensor
 from edgesparse.lower.kernels.dense import tiled_dense
 from edgesparse.lower.kernels.depthwise import Depthwise, depthwise
 from edgesparse.lower.kernels.narrow import narrow_dense
+from edgesparse.lower.kernels.operands import TAKEN
 from edgesparse.lower.kernels.planes import planes
 from edgesparse.lower.kernels.sparse import tiled_sparse
 from edgesparse.lower.kernels.stencil import fits
@@ -23,6 +24,7 @@ from edgesparse.lower.kernels.winograd import transform_weight, winograd
 from edgesparse.lower.nodes import constant
 from edgesparse.lower.planned import Convolved, Planned
 from edgesparse.lower.scope import MARK, Scope
+from edgesparse.numerics import ELEMENTS, Numerics, element
 from edgesparse.plan import LayerPlan
 from edgesparse.program import Bound, IndexKind
 from edgesparse.sparsity.formats import Csr, GroupedRows, Grouping, pack_chained, pack_groups, pack_panels
@@ -48,7 +50,7 @@ def lower_layer(each: Planned, tiled: Set[ir.Value], scope: Scope) -> None:
         residual = (_in_tiles(fusion.residual, layer.plane.m, each, scope) if in_tiles else read(fusion.residual),)
     if plan.tile.square > 1 and layer.window is not None:
         weight = transform_weight(layer.weight.reshape(layer.plane.m, -1, 3, 3), plan.tile.rows)
-        kernel = winograd(layer.window, layer.plane, plan.tile, fusion.epilogue, scope.target)
+        kernel = winograd(layer.window, layer.plane, plan.tile, plan.numerics, fusion.epilogue, scope.target)
         reads: tuple[Tensor | Constant, ...] = (x, Constant(weight), Constant(fusion.bias), *residual)
         scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (y,)))
         return
@@ -62,28 +64,31 @@ def lower_layer(each: Planned, tiled: Set[ir.Value], scope: Scope) -> None:
 
 def _in_tiles(value: ir.Value, channels: int, each: Planned, scope: Scope) -> Tensor:
     """The tensor of a value that lies in tiles: [tiles, channels, width]."""
-    cut = each.layer.plane, each.plan.tile, scope.target.lanes
-    return Tensor(f"{value.name}{MARK}tiles", (tile_count(*cut), channels, tile_width(*cut)))
+    numerics = each.plan.numerics
+    cut = each.layer.plane, each.plan.tile, scope.target.lanes(numerics.x)
+    return Tensor(f"{value.name}{MARK}tiles", (tile_count(*cut), channels, tile_width(*cut)), numerics.y)
 
 
 def _pack(each: Planned, target: Target, tiled: Tiled) -> tuple[Kernel, tuple[Constant, ...]]:
     """The kernel of a plan for a layer of several columns, and weight and bias in its format."""
     layer, plan, fusion = each.layer, each.plan, each.fusion
-    plane, tile, bias = layer.plane, plan.tile, fusion.bias
+    plane, tile, numerics, bias = layer.plane, plan.tile, plan.numerics, fusion.bias
+    lanes = target.lanes(numerics.x)
     joined = _depthwise(each.joined, target) if each.joined else None
     groups = layer.weight.reshape(plane.groups, plane.m, plane.k)
     if plan.kernel == "sparse":
         grouping = Grouping(tile.rows, tile.block, tile.splits, tile.k_block, tile.chunk)
-        packed = pack_groups(groups, grouping, tile_width(plane, tile, target.lanes))
-        kernel = tiled_sparse(plane, tile, packed, fusion.epilogue, target, tiled, joined)
+        packed = pack_groups(groups, grouping, tile_width(plane, tile, lanes))
+        kernel = tiled_sparse(plane, tile, packed, numerics, fusion.epilogue, target, tiled, joined)
         return kernel, (*_grouped_constants(packed), Constant(bias))
     if tile.columns:
-        cut = Narrow(plane, tile, target.lanes)
+        cut = Narrow(plane, tile, lanes)
         panels = np.stack([pack_panels(w, plane.k, cut.rows).values for w in groups])
         bias = np.pad(bias.reshape(plane.groups, plane.m), ((0, 0), (0, cut.panels * cut.rows - plane.m)))
-        return narrow_dense(plane, tile, fusion.epilogue, target), (Constant(panels), Constant(bias))
+        return narrow_dense(plane, tile, numerics, fusion.epilogue, target), (Constant(panels), Constant(bias))
     panels = np.stack([pack_panels(w, tile.k_block, tile.rows).values for w in groups])
-    return tiled_dense(plane, tile, fusion.epilogue, target, tiled, joined), (Constant(panels), Constant(bias))
+    kernel = tiled_dense(plane, tile, numerics, fusion.epilogue, target, tiled, joined)
+    return kernel, (Constant(panels), Constant(bias))
 
 
 def _grouped_constants(packed: GroupedRows) -> tuple[Constant, ...]:
@@ -126,9 +131,9 @@ def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope) -
     assert isinstance(x, Tensor)
     name = f"{x.name}{MARK}{window.digest}"
     slack = layer.plane.width  # a tile may read, and ignore, as much as a row behind the last
-    written = Tensor(name, (layer.plane.x_size + slack,))
+    written = Tensor(name, (layer.plane.x_size + slack,), x.element)
     if not scope.is_written(written):
-        call = Call(f"{layer.name}/planes", "Pad", planes(window, scope.target), (x,), (written,))
+        call = Call(f"{layer.name}/planes", "Pad", planes(window, x.element, scope.target), (x,), (written,))
         scope.emit_stored(call)
     return written
 
@@ -136,16 +141,18 @@ def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope) -
 def _lower_vector(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -> None:
     x_value = layer.node.inputs[0]
     assert x_value is not None
-    m, k, target = layer.plane.m, layer.plane.k, scope.target
+    m, k, numerics, target = layer.plane.m, layer.plane.k, plan.numerics, scope.target
     weights: tuple[Constant, ...]
     if plan.kernel == "sparse":
         packed = pack_chained(layer.weight, CHAINS)
-        kernel = vector_sparse(m, k, len(packed.values), packed.indices.dtype.name, fusion.epilogue, target)
+        kernel = vector_sparse(
+            m, k, packed.values.size, element(packed.indices.dtype), numerics, fusion.epilogue, target
+        )
         weights = _csr_constants(packed)
         bias = fusion.bias
     else:
-        kernel = vector_dense(m, k, fusion.epilogue, target)
-        rows = panel_rows(m, target)
+        kernel = vector_dense(m, k, numerics, fusion.epilogue, target)
+        rows = panel_rows(m, target.lanes(numerics.x))
         weights = (Constant(pack_panels(layer.weight, k, rows).values),)
         bias = np.pad(fusion.bias, (0, -m % rows))
     residual = () if fusion.residual is None else (scope.rows(fusion.residual),)
@@ -156,7 +163,7 @@ def _lower_vector(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -
 def depthwise_window(node: ir.Node) -> Window | None:
     """The window of a Conv whose every group is one input channel; None for any other node."""
     weight = constant(node.inputs[1]) if node.op_type == "Conv" else None
-    if weight is None or weight.dtype != np.float32 or weight.shape[1] != 1:
+    if weight is None or ELEMENTS.get(weight.dtype.name) not in TAKEN or weight.shape[1] != 1:
         return None
     window = window_of(node, weight.shape[2:])
     return window if window is not None and window.channels > 1 and fits(window) else None
@@ -174,4 +181,5 @@ def lower_depthwise(convolved: Convolved, scope: Scope) -> None:
 
 
 def _depthwise(convolved: Convolved, target: Target) -> Depthwise:
-    return Depthwise(convolved.window, convolved.multiplier, convolved.fusion.epilogue, target)
+    numerics = Numerics.plain(element(convolved.constants[0].data.dtype))
+    return Depthwise(convolved.window, convolved.multiplier, numerics, convolved.fusion.epilogue, target)

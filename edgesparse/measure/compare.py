@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RTOL = 1e-3
-ATOL = 1e-4
-DOUBLE = 1e-2  # of both, for float64; norms may keep statistics in float32
+from edgesparse.numerics import Tolerance, element
 
 
 @dataclass(frozen=True)
@@ -17,8 +15,8 @@ class Difference:
     """How far one value is from the expected one.
 
     `max_error` is the largest absolute difference after both were divided by `scale`, the largest magnitude
-    expected; `agrees` holds where every element is within RTOL and ATOL on that scale, of float64 within a
-    hundredth of them. Values that are not floating point agree only if they are equal.
+    expected; `agrees` holds where every element is within the tolerance of its type on that scale. Values that are not
+    floating point agree only if they are equal.
     """
 
     name: str
@@ -38,8 +36,8 @@ def compare(actual: np.ndarray, expected: np.ndarray, name: str) -> Difference:
         wrong = int(np.count_nonzero(actual != expected))
         note = f"{wrong} of {expected.size} elements differ" if wrong else ""
         return Difference(name, actual.shape, 1.0, float(wrong > 0), agrees=not wrong, note=note)
-    part = DOUBLE if expected.dtype == np.float64 else 1.0
-    return _compare_floats(actual.astype(np.float64), expected.astype(np.float64), name, part)
+    tolerance = element(expected.dtype).tolerance
+    return _compare_floats(actual.astype(np.float64), expected.astype(np.float64), name, tolerance)
 
 
 def compare_all(actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> tuple[Difference, ...]:
@@ -48,13 +46,13 @@ def compare_all(actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
     return tuple(compare(actual.get(name, missing), value, name) for name, value in expected.items())
 
 
-def _compare_floats(actual: np.ndarray, expected: np.ndarray, name: str, part: float) -> Difference:
+def _compare_floats(actual: np.ndarray, expected: np.ndarray, name: str, tolerance: Tolerance) -> Difference:
     finite = np.isfinite(expected)
     scale = float(np.abs(expected[finite]).max(initial=0.0)) or 1.0
     same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.where(same, 0.0, np.abs(actual - expected) / scale)
-        allowed = part * (ATOL + RTOL * np.abs(expected) / scale)
+        allowed = tolerance.absolute + tolerance.relative * np.abs(expected) / scale
         close = same | (finite & (error <= allowed))
     error = np.where(np.isfinite(error), error, np.inf)
     wrong = int(np.count_nonzero(~close))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from edgesparse import targets
+from edgesparse.numerics import F32
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, framed, name_of, read, silent
 from edgesparse.pipeline.budgets import Goal, settled
 from edgesparse.pipeline.files import require_writable
@@ -76,7 +77,7 @@ def compile(
     path = Path(output) if output else default_output(model, device)
     require_writable(path, ARTIFACT, (model, target, labels, pruning.get("calibration")))
     names = read_labels(labels)
-    wanted = Pruning.of(pruning, device.lanes)
+    wanted = Pruning.of(pruning, device.lanes(F32))
     progress("reading the model")
     source = read(model, example_inputs, input_shapes, bind)
     source, frames, input_shapes = framed(source, preprocess, input_shapes)

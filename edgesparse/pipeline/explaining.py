@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from edgesparse import targets
+from edgesparse.numerics import F32
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, framed, name_of, read, silent
 from edgesparse.pipeline.budgets import Goal, SearchReport, settled
@@ -124,7 +125,7 @@ def explain(
     device = target if isinstance(target, Target) else targets.load(target)
     if html:
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
-    wanted = Pruning.of(pruning, device.lanes)
+    wanted = Pruning.of(pruning, device.lanes(F32))
     progress("reading the model")
     source = read(model, example_inputs, input_shapes, bind)
     source, _, input_shapes = framed(source, preprocess, input_shapes)

@@ -14,6 +14,7 @@ from edgesparse import calibration, targets
 from edgesparse.calibration import Calibration
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import content
+from edgesparse.numerics import PLAIN
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.pipeline.files import require_writable
@@ -202,7 +203,7 @@ def _weight(experiment: Experiment, rng: np.random.Generator) -> np.ndarray:
     m, k, (r, q) = experiment.m, experiment.channels * max(1, experiment.window) ** 2, experiment.candidate.tile.block
     kept = rng.random((-(-m // r), -(-k // q))) < experiment.density
     mask = np.repeat(np.repeat(kept, r, axis=0), q, axis=1)[:m, :k]
-    w: np.ndarray = (rng.standard_normal((m, k)) * mask / np.sqrt(k * experiment.density)).astype(np.float32)
+    w: np.ndarray = (rng.standard_normal((m, k)) * mask / np.sqrt(k * experiment.density)).astype(PLAIN.w.numpy)
     if experiment.window == 0:
         return np.ascontiguousarray(w.T)
     shaped: np.ndarray = w.reshape(m, experiment.channels, experiment.window, experiment.window)
@@ -213,7 +214,17 @@ def experiment_plans(experiments: Sequence[Experiment]) -> dict[str, LayerPlan]:
     """The candidates of the experiments as plans, by node name."""
     return {
         e.name: LayerPlan(
-            e.name, "", e.m, e.channels, e.size, e.density, e.candidate.kernel, e.candidate.tile, 1.0, "an experiment"
+            layer=e.name,
+            op="",
+            m=e.m,
+            k=e.channels,
+            n=e.size,
+            numerics=PLAIN,
+            density=e.density,
+            kernel=e.candidate.kernel,
+            tile=e.candidate.tile,
+            break_even=1.0,
+            reason="an experiment",
         )
         for e in experiments
     }

@@ -10,6 +10,7 @@ from itertools import product
 from edgesparse.calibration import Loop
 from edgesparse.geometry import Narrow, Plane, Squares, tile_count, tile_width
 from edgesparse.layers import Layer
+from edgesparse.numerics import PLAIN, Numerics
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
@@ -36,7 +37,7 @@ class Candidate:
     tile: Tile
 
 
-def dense_loops(target: Target) -> Iterator[Loop]:
+def dense_loops(target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
     """For each number of vectors the most rows of which nothing leaves the registers.
 
     Besides accumulators and vectors of x, LLVM keeps the weights of a step there: of all rows, where each meets several
@@ -48,28 +49,30 @@ def dense_loops(target: Target) -> Iterator[Loop]:
             for rows in range(1, MOST_ROWS + 1)
             if rows * vectors + vectors + (rows if rows > vectors > 1 else 1) <= target.registers
         ]
-        yield Loop("dense", (1, 1), vectors, fitting[-1])
+        yield Loop("dense", (1, 1), vectors, fitting[-1], numerics=str(numerics))
 
 
-def sparse_loops(target: Target) -> Iterator[Loop]:
+def sparse_loops(target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
     """Groups of rows whose accumulators fit the register file, besides weights and an x vector."""
     for block, rows, chunk in product(BLOCKS, (1, 2, 4, MOST_ROWS), CHUNKS):
         if rows % block[0] == 0 and (chunk == 1 or block[1] * rows <= 2):
             most = min(13 if target.registers >= 32 else 7, (target.registers - 4) // rows)
-            yield from (Loop("sparse", block, vectors, rows, chunk) for vectors in range(1, most + 1))
+            for vectors in range(1, most + 1):
+                yield Loop("sparse", block, vectors, rows, chunk, str(numerics))
 
 
-def vector_loops(target: Target) -> Iterator[Loop]:
+def vector_loops(numerics: Numerics = PLAIN) -> Iterator[Loop]:
     """The loops of layers with a single column."""
-    yield from (Loop("vector_dense", (1, 1), vectors, 1) for vectors in range(1, VECTOR_ROWS + 1))
-    yield Loop("vector_sparse", (1, 1), 1, 1)
+    for vectors in range(1, VECTOR_ROWS + 1):
+        yield Loop("vector_dense", (1, 1), vectors, 1, numerics=str(numerics))
+    yield Loop("vector_sparse", (1, 1), 1, 1, numerics=str(numerics))
 
 
 def loops(target: Target) -> list[Loop]:
     """The inner loops that a calibration has to know: it interpolates between their numbers of vectors."""
     dense = list(dense_loops(target))
-    ends = {Loop(loop.form, loop.block, vectors, loop.rows) for loop in dense for vectors in (1, -(-loop.vectors // 2))}
-    return [*sorted({*dense, *ends}), *_thinned(list(sparse_loops(target))), *vector_loops(target)]
+    ends = {replace(loop, vectors=vectors) for loop in dense for vectors in (1, -(-loop.vectors // 2))}
+    return [*sorted({*dense, *ends}), *_thinned(list(sparse_loops(target))), *vector_loops()]
 
 
 def _thinned(every: list[Loop]) -> Iterator[Loop]:
@@ -80,50 +83,55 @@ def _thinned(every: list[Loop]) -> Iterator[Loop]:
             yield loop
 
 
-def candidates(plane: Plane, target: Target, *, is_vector: bool) -> list[Candidate]:
+def candidates(plane: Plane, numerics: Numerics, target: Target, *, is_vector: bool) -> list[Candidate]:
     """Every kernel and tile for a layer; each core gets a tile where M can be cut for that."""
     if is_vector:
-        vectors = min(VECTOR_ROWS, -(-plane.m // target.lanes))
+        vectors = min(VECTOR_ROWS, -(-plane.m // target.lanes(numerics.x)))
         return [Candidate("dense", Tile(vectors, plane.k)), Candidate("sparse", Tile(1, plane.k))]
-    return [*_dense(plane, target), *_narrow(plane, target), *_sparse(plane, target)]
+    forms = (_dense, _narrow, _sparse)
+    return [candidate for form in forms for candidate in form(plane, numerics, target)]
 
 
-def _dense(plane: Plane, target: Target) -> Iterator[Candidate]:
-    most_rows = {loop.vectors: loop.rows for loop in dense_loops(target)}
+def _dense(plane: Plane, numerics: Numerics, target: Target) -> Iterator[Candidate]:
+    most_rows = {loop.vectors: loop.rows for loop in dense_loops(target, numerics)}
+    lanes = target.lanes(numerics.x)
     for vectors in most_rows:
-        widest = tile_width(plane, Tile(vectors, 1), target.lanes) // target.lanes
+        widest = tile_width(plane, Tile(vectors, 1), lanes) // lanes
         if widest in most_rows:
             rows = min(most_rows[widest], plane.m)
-            splits = _splits(plane, vectors, -(-plane.m // rows), target, UNEVEN)
+            splits = _splits(plane, vectors, -(-plane.m // rows), lanes, target, UNEVEN)
             yield Candidate("dense", Tile(vectors, min(plane.k, DENSE_K_BLOCK), rows, splits))
 
 
-def _narrow(plane: Plane, target: Target) -> Iterator[Candidate]:
+def _narrow(plane: Plane, numerics: Numerics, target: Target) -> Iterator[Candidate]:
     """Lanes over M, where wide vectors over N have empty lanes, and where x and a panel of w stay in the L2 cache.
 
     Columns take the place of rows in the loop. Each weight is to meet several columns, each column several vectors.
     """
-    if target.lanes < WIDE or plane.n % target.lanes == 0:
+    lanes = target.lanes(numerics.x)
+    if lanes < WIDE or plane.n % lanes == 0:
         return
-    for loop in dense_loops(target):
-        k_block = min(plane.k, int(NARROW_SHARE * target.l1d_bytes) // (4 * loop.vectors * target.lanes))
-        cached_bytes = 4 * (plane.x_size // plane.batch + plane.k * loop.vectors * target.lanes)
-        if loop.vectors == 1 or loop.vectors > -(-plane.m // target.lanes) or cached_bytes > L2_SHARE * target.l2_bytes:
+    for loop in dense_loops(target, numerics):
+        rows = loop.vectors * lanes
+        k_block = min(plane.k, int(NARROW_SHARE * target.l1d_bytes) // (numerics.w.size_bytes * rows))
+        cached_bytes = numerics.x.size_bytes * (plane.x_size // plane.batch) + numerics.w.size_bytes * plane.k * rows
+        if loop.vectors == 1 or loop.vectors > -(-plane.m // lanes) or cached_bytes > L2_SHARE * target.l2_bytes:
             continue
         for columns in (c for c in range(2, loop.rows + 1) if plane.width % c == 0):
-            cut = Narrow(plane, Tile(loop.vectors, k_block, columns=columns), target.lanes)
+            cut = Narrow(plane, Tile(loop.vectors, k_block, columns=columns), lanes)
             splits = _even_splits(cut.tiles, target.cores, UNEVEN)
             yield Candidate("dense", replace(cut.tile, splits=min(splits, cut.steps)))
 
 
-def _sparse(plane: Plane, target: Target) -> Iterator[Candidate]:
-    most = -(-plane.n // target.lanes)
-    for loop in sparse_loops(target):
+def _sparse(plane: Plane, numerics: Numerics, target: Target) -> Iterator[Candidate]:
+    lanes = target.lanes(numerics.x)
+    most = -(-plane.n // lanes)
+    for loop in sparse_loops(target, numerics):
         depth = loop.block[1]
         if plane.k % depth or loop.rows >= 2 * plane.m or loop.vectors > most:
             continue
-        reach = INDEX_RANGE // tile_width(plane, Tile(loop.vectors, 1), target.lanes) // depth * depth
-        splits = _splits(plane, loop.vectors, -(-plane.m // loop.rows), target)
+        reach = INDEX_RANGE // tile_width(plane, Tile(loop.vectors, 1), lanes) // depth * depth
+        splits = _splits(plane, loop.vectors, -(-plane.m // loop.rows), lanes, target)
         for k_block in sorted({min(size, plane.k, reach) for size in (*K_BLOCKS, plane.k)}):
             yield Candidate("sparse", Tile(loop.vectors, k_block, loop.rows, splits, loop.block, loop.chunk))
 
@@ -139,11 +147,11 @@ def square_tile(layer: Layer, target: Target) -> Candidate | None:
     steps = window and (window.kernel, window.strides, window.dilations)
     if window is None or plane.groups > 1 or steps != ((3, 3), (1, 1), (1, 1)):
         return None
-    known = list(dense_loops(target))
+    known = list(dense_loops(target, layer.numerics))
     for loop in reversed(known):
-        cut = Squares(plane, loop.vectors, target.lanes)
+        cut = Squares(plane, loop.vectors, target.lanes(layer.numerics.x))
         first, *others = cut.chunks(cut.rows)
-        transformed_bytes = TRANSFORMED * window.channels * cut.rows * cut.width * 4
+        transformed_bytes = TRANSFORMED * window.channels * cut.rows * cut.width * layer.numerics.acc.size_bytes
         if first < loop.vectors or (others and loop != known[-1]) or transformed_bytes > L2_SHARE * target.l2_bytes:
             continue
         if cut.blocks > 1 and -(-cut.blocks // target.cores) * cut.rows * target.cores > MOST_IDLE * cut.height:
@@ -155,8 +163,8 @@ def square_tile(layer: Layer, target: Target) -> Candidate | None:
     return None
 
 
-def _splits(plane: Plane, vectors: int, units: int, target: Target, uneven: float = math.inf) -> int:
-    tiles = plane.batch * plane.groups * tile_count(plane, Tile(vectors, 1), target.lanes)
+def _splits(plane: Plane, vectors: int, units: int, lanes: int, target: Target, uneven: float = math.inf) -> int:
+    tiles = plane.batch * plane.groups * tile_count(plane, Tile(vectors, 1), lanes)
     return min(_even_splits(tiles, target.cores, uneven), units)
 
 

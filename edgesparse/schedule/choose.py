@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgesparse.calibration import ESTIMATED, MEASURED, Calibration
-from edgesparse.layers import Layer, layers
+from edgesparse.layers import COMPUTED, Layer, layers
 from edgesparse.plan import LayerPlan
 from edgesparse.schedule.candidates import Candidate, candidates, square_tile
 from edgesparse.schedule.cost import STEP, Work, busiest_share, time_us, work
@@ -52,7 +52,8 @@ def why_fixed(node: ir.Node) -> str:
     """Why there is nothing to choose for a node that multiplies; empty for a node that does not."""
     if node.op_type == "Conv":
         groups = node.attributes.get_int("group", 1)
-        return "depthwise: a kernel of its own" if groups > 1 else "its weight is no float32 constant"
+        constants = " or ".join(numerics.w.name for numerics in COMPUTED)
+        return "depthwise: a kernel of its own" if groups > 1 else f"its weight is no {constants} constant"
     if node.op_type in ("MatMul", "Gemm"):
         return "a product of two computed values" if not _has_constant(node) else "its weight is no single matrix"
     return "no sparse kernel computes it" if node.op_type == "ConvTranspose" else ""
@@ -84,6 +85,7 @@ def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: 
         m=plane.groups * plane.m,
         k=plane.k,
         n=plane.batch * plane.n,
+        numerics=layer.numerics,
         density=layer.density,
         kernel=chosen.candidate.kernel,
         tile=chosen.candidate.tile,
@@ -101,12 +103,16 @@ def predictions(layer: Layer, target: Target, calibration: Calibration, threads:
     weight, cores = WeightCounts(layer.weight, layer.plane.groups), target.cores
     # That what squares keep in the L2 cache stays there, between threads and prefetchers, no estimate tells.
     square = square_tile(layer, target) if calibration.origin == MEASURED else None
-    for candidate in (*candidates(layer.plane, target, is_vector=layer.is_vector), *([square] if square else [])):
+    for candidate in (
+        *candidates(layer.plane, layer.numerics, target, is_vector=layer.is_vector),
+        *([square] if square else []),
+    ):
         if candidate.kernel == "sparse" and weight.stored(candidate.tile.block) > MOST_FILL * weight.nonzeros:
             continue
         units = work(layer, weight, candidate, target, calibration.l1_share)
         shares = [
-            1.0 if layer.is_vector else busiest_share(layer.plane, candidate, target, of) for of in (threads, cores)
+            1.0 if layer.is_vector else busiest_share(layer.plane, layer.numerics, candidate, target, of)
+            for of in (threads, cores)
         ]
         us = time_us(units, calibration, shares[0])
         if us is not None:

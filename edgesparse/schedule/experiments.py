@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgesparse.calibration import Loop
+from edgesparse.numerics import F32
 from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import Candidate, dense_loops, loops
 from edgesparse.targets import Target
@@ -53,7 +54,7 @@ def _loops(target: Target) -> Iterator[Experiment]:
     for loop in loops(target):
         if loop.form.startswith("vector"):
             continue
-        width = loop.vectors * target.lanes
+        width = loop.vectors * target.lanes(F32)
         size = max(1, COLUMNS // width) * width
         for density, k_block in REGIMES if loop.form == "sparse" else REGIMES[:2]:
             share = density if loop.form == "sparse" else 1.0
@@ -115,7 +116,7 @@ def _streaming(target: Target) -> Iterator[Experiment]:
     loop = max(dense_loops(target), key=_accumulators)
     for size in (loop.vectors, 4 * loop.vectors):
         tile = Tile(loop.vectors, 256, loop.rows)
-        columns = size * target.lanes
+        columns = size * target.lanes(F32)
         for i in range(2):
             name = f"stream dense {size} {i}"
             yield Experiment(name, f"s{size}", 1024, 1024, columns, 1, 1.0, Candidate("dense", tile))
@@ -128,7 +129,7 @@ def _streaming(target: Target) -> Iterator[Experiment]:
 def _single_columns(target: Target) -> Iterator[Experiment]:
     for loop in loops(target):
         for m, k in ((1000, 2048), (256, 512)):
-            m = min(m, target.lanes * loop.vectors) if loop.vectors < 4 and loop.form == "vector_dense" else m
+            m = min(m, target.lanes(F32) * loop.vectors) if loop.vectors < 4 and loop.form == "vector_dense" else m
             kernel = loop.form.removeprefix("vector_")
             density = 1.0 if kernel == "dense" else 0.1
             candidate = Candidate(kernel, Tile(loop.vectors, k))

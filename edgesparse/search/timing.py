@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.layers import Layer, layers
+from edgesparse.numerics import F32
 from edgesparse.plan import LayerPlan
 from edgesparse.prune import prune
 from edgesparse.schedule import calibration_of, plan
@@ -126,7 +127,7 @@ def latency_table(
     plans = [plan(_masked(normal, owned, level, pattern), target, threads) for level in levels]
     us = np.array([[_sum(known, owners[tensor]) for known in plans] for tensor in tensors]).reshape(len(tensors), -1)
     fixed = sum(p.predicted_us for name, p in plans[0].items() if name not in owned)
-    return LatencyTable(us, fixed + rest_us(normal, calibration_of(target), target.lanes), owners)
+    return LatencyTable(us, fixed + rest_us(normal, calibration_of(target), target.lanes(F32)), owners)
 
 
 def _masked(normal: ir.Model, names: Sequence[str], level: float, pattern: str) -> ir.Model:

@@ -78,7 +78,7 @@ def pack_groups(w: np.ndarray, grouping: Grouping, scale: int) -> GroupedRows:
     groups, m, k = w.shape
     members = grouping.rows // height
     units = -(-m // grouping.rows)
-    padded = np.zeros((groups, units * grouping.rows, -(-k // depth) * depth), np.float32)
+    padded = np.zeros((groups, units * grouping.rows, -(-k // depth) * depth), w.dtype)
     padded[:, :m, :k] = w
     cells = padded.reshape(groups, units * members, height, -1, depth).transpose(0, 1, 3, 4, 2)
     occupied: np.ndarray = np.any(cells, axis=(3, 4))  # [groups, rows, columns], in blocks
@@ -127,7 +127,7 @@ def _entries(
     rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
     entries = ((first[rows] + rank // chunk) * members + place[rows] % members) * chunk + rank % chunk
     indices = np.zeros(length.sum() * members * chunk, np.int64)
-    values = np.zeros((len(indices), *cells.shape[2:]), np.float32)
+    values = np.zeros((len(indices), *cells.shape[2:]), cells.dtype)
     indices[entries], values[entries] = columns, cells[rows, columns]
     return indices, values
 
@@ -141,7 +141,7 @@ def pack_panels(w: np.ndarray, k_block: int, rows: int) -> RowPanels:
     """Pack w [M, K] so that the inner loop reads `rows` weights of one column next to each other."""
     m, k = w.shape
     blocks, panels = -(-k // k_block), -(-m // rows)
-    padded = np.zeros((panels * rows, blocks * k_block), np.float32)
+    padded = np.zeros((panels * rows, blocks * k_block), w.dtype)
     padded[:m, :k] = w
     cut = padded.reshape(panels, rows, blocks, k_block)
     return RowPanels(np.ascontiguousarray(cut.transpose(2, 0, 3, 1)))
@@ -158,6 +158,7 @@ def pack_chained(w: np.ndarray, chains: int) -> Csr:
     indptr = np.concatenate([[0], np.cumsum(groups)]).astype(np.int32)
     first = np.concatenate([[0], np.cumsum(counts)])
     places = indptr[rows] * chains + np.arange(len(rows)) - first[rows]
-    indices, values = np.zeros(indptr[-1] * chains, _index_dtype(w.shape[1])), np.zeros(indptr[-1] * chains, np.float32)
+    indices = np.zeros(indptr[-1] * chains, _index_dtype(w.shape[1]))
+    values = np.zeros(len(indices), w.dtype)
     indices[places], values[places] = columns, w[rows, columns]
     return Csr(indptr, indices, values, w.shape[1])

@@ -16,6 +16,7 @@ from edgesparse import targets
 from edgesparse.errors import InternalError, TargetError
 from edgesparse.lower.codegen import compile_kernels
 from edgesparse.lower.kernel import Call, Lanes, Param, Tensor, build_kernel
+from edgesparse.numerics import F32
 from edgesparse.plan import Tile
 
 CASES = [(board, form) for board in kernels.BOARDS for form in kernels.FORMS]
@@ -31,14 +32,14 @@ def emulator():
 
 def sweeps(size: int, times: int) -> Call:
     """A kernel that reads `size` floats from end to end, several times over."""
-    lanes = Lanes(4)
+    lanes = Lanes(4, F32)
 
     def body(_tile, x, y):
         with T.serial(0, times), T.serial(0, size // 4) as i:
             lanes.store(y, 0, lanes.load(y, 0) + lanes.load(x, i * 4))
 
-    kernel = build_kernel("es_sweeps", [Param(size), Param(4)], 1, body)
-    return Call("sweeps", "Sum", kernel, (Tensor("x", (size,)),), (Tensor("y", (4,)),))
+    kernel = build_kernel("es_sweeps", [Param(size, F32), Param(4, F32)], 1, body)
+    return Call("sweeps", "Sum", kernel, (Tensor("x", (size,), F32),), (Tensor("y", (4,), F32),))
 
 
 @pytest.mark.parametrize(("size_bytes", "l1", "l2"), [(16384, 256, 256), (65536, 3 * 1024, 1024)])

@@ -14,11 +14,12 @@ from bench.arm.predict import predict, step_cost
 from edgesparse import targets
 from edgesparse.errors import TargetError
 from edgesparse.lower.kernel import Call, Param, Tensor, build_kernel
+from edgesparse.numerics import F32
 
 
 def call_of(tiles: int) -> Call:
-    kernel = build_kernel("es_tiled_nothing", [Param(4), Param(4)], tiles, lambda _tile, _x, _y: None)
-    return Call("layer", "Conv", kernel, (Tensor("x", (4,)),), (Tensor("y", (4,)),))
+    kernel = build_kernel("es_tiled_nothing", [Param(4, F32)] * 2, tiles, lambda _tile, _x, _y: None)
+    return Call("layer", "Conv", kernel, (Tensor("x", (4,), F32),), (Tensor("y", (4,), F32),))
 
 
 def test_misses_and_cycles_become_time():

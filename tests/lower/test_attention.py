@@ -9,6 +9,7 @@ import pytest
 from onnx import NodeProto, helper
 
 from edgesparse.lower.attention import fuse_attention
+from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.single import ARM, WIDE, Single, outputs_of, random, runnable_targets, several, undefined_symbols
 
@@ -73,7 +74,7 @@ def model(case: Case, seed: int = 0) -> Single:
     return several(nodes, inputs, constants)
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
 def test_attention_matches_onnxruntime(target: Target) -> None:
     cases = {name: model(case) for name, case in CASES.items()}
 
@@ -82,7 +83,7 @@ def test_attention_matches_onnxruntime(target: Target) -> None:
         np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
 def test_guarded_query_without_keys_gives_zeros(target: Target) -> None:
     case = model(Case((1, 2), 17, 9, 8, 5, (17, 9), guarded=True))
     case.inputs["mask"][3] = -np.inf

@@ -10,6 +10,7 @@ from edgesparse.lower.graph import Lowered
 from edgesparse.lower.kernel import Call, Param, Tensor
 from edgesparse.lower.kernels.check import bounded
 from edgesparse.lower.kernels.copy import transpose_copy
+from edgesparse.numerics import I64, element
 from edgesparse.package.writer import write
 from runtime import build
 from runtime.tests.conftest import launcher, run_program
@@ -24,7 +25,11 @@ DTYPES = ("int64", "int32")
 def check(size: int, dtype: str = "int64") -> Call:
     """Of an array `ids`."""
     return Call(
-        "gather", "Gather", bounded(Param(size, dtype), (LOWEST,), (HIGHEST,)), (Tensor("ids", (size,), dtype),), ()
+        "gather",
+        "Gather",
+        bounded(Param(size, element(dtype)), (LOWEST,), (HIGHEST,)),
+        (Tensor("ids", (size,), element(dtype)),),
+        (),
     )
 
 
@@ -59,8 +64,8 @@ def test_lowest_wrong_element_is_reported(image, size, dtype, wrong):
 def test_artifact_names_the_value_and_its_limits(target, tmp_path):
     """From a kernel to the message of a run: of a copy that a check guards."""
     size = 33
-    ids, y = Tensor("ids", (size,), "int64"), Tensor("y", (size,), "int64")
-    copy = Call("copy", "Identity", transpose_copy((1, size), (1, 0), "int64", target), (ids,), (y,))
+    ids, y = Tensor("ids", (size,), I64), Tensor("y", (size,), I64)
+    copy = Call("copy", "Identity", transpose_copy((1, size), (1, 0), I64, target), (ids,), (y,))
     lowered = Lowered((check(size), copy), {"ids": ids}, {"y": y})
     write(assemble(lowered, target), {}, tmp_path / "model.esp")
     right, wrong = np.resize(np.arange(LOWEST, HIGHEST + 1), size), np.zeros(size, np.int64)

@@ -11,6 +11,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.errors import InternalError
 from edgesparse.lower import codegen
 from edgesparse.lower.kernel import Call, Kernel, Param, Tensor, build_kernel
+from edgesparse.numerics import F32
 from tests.lower.executor import HOST, run_calls
 
 
@@ -19,11 +20,11 @@ def elementwise(symbol: str, size: int, function) -> Kernel:
         with T.serial(0, size) as i:
             T.buffer_store(y, function(x[i]), [i])
 
-    return build_kernel(symbol, [Param(size), Param(size)], 1, body)
+    return build_kernel(symbol, [Param(size, F32)] * 2, 1, body)
 
 
 def run(kernel: Kernel, x: np.ndarray) -> np.ndarray:
-    call = Call("layer", "Test", kernel, (Tensor("x", x.shape),), (Tensor("y", x.shape),))
+    call = Call("layer", "Test", kernel, (Tensor("x", x.shape, F32),), (Tensor("y", x.shape, F32),))
     return run_calls([call], {"x": x})["y"]
 
 

@@ -9,21 +9,23 @@ from tvm.tirx import Buffer, Expr
 
 from edgesparse.lower.kernel import Call, Lanes, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Activation, Epilogue, activation_of
+from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, load_calls, run_calls, run_image
 from tests.lower.single import Single, runnable_targets, single
 
-F32 = np.float32
-INPUT = np.concatenate([np.linspace(-12, 12, 500), [0.0, -0.0, 1e-30, 100.0, -100.0, 1e6, -1e6, np.nan]]).astype(F32)
+INPUT = np.concatenate([np.linspace(-12, 12, 500), [0.0, -0.0, 1e-30, 100.0, -100.0, 1e6, -1e6, np.nan]]).astype(
+    np.float32
+)
 INPUT = np.resize(INPUT, 512)
 
 NODES = {
     "relu": single("Relu", [INPUT]),
-    "clip": single("Clip", [INPUT], constants=[F32(-1.5), F32(6.0)]),
+    "clip": single("Clip", [INPUT], constants=[np.float32(-1.5), np.float32(6.0)]),
     "clip_attributes": single("Clip", [INPUT], opset=6, min=0.0, max=6.0),
-    "clip_low": single("Clip", [INPUT], constants=[F32(0.5)]),
+    "clip_low": single("Clip", [INPUT], constants=[np.float32(0.5)]),
     "leaky_relu": single("LeakyRelu", [INPUT], alpha=0.2),
-    "prelu": single("PRelu", [INPUT], constants=[np.array([0.3], F32)]),
+    "prelu": single("PRelu", [INPUT], constants=[np.array([0.3], np.float32)]),
     "elu": single("Elu", [INPUT], alpha=1.5),
     "selu": single("Selu", [INPUT]),
     "hard_sigmoid": single("HardSigmoid", [INPUT], alpha=0.25),
@@ -37,19 +39,19 @@ NODES = {
 
 def call_of(epilogue: Epilogue, target: Target) -> Call:
     """A call that applies an epilogue to `x` as a kernel would."""
-    size, lanes = INPUT.size, Lanes(target.lanes)
+    size, lanes = INPUT.size, Lanes(target.lanes(F32), F32)
 
     def body(tile: Expr, x: Buffer, residual: Buffer, y: Buffer) -> None:
         other = lanes.load(residual, tile * lanes.count) if epilogue.residual else None
         lanes.store(y, tile * lanes.count, epilogue.apply(lanes.load(x, tile * lanes.count), other))
 
-    symbol = kernel_symbol("epilogue", size, epilogue, target.lanes)
-    kernel = build_kernel(symbol, [Param(size)] * 3, size // lanes.count, body)
-    x, residual, y = (Tensor(name, (size,)) for name in ("x", "residual", "y"))
+    symbol = kernel_symbol("epilogue", F32, f"n{size}", target, epilogue)
+    kernel = build_kernel(symbol, [Param(size, F32)] * 3, size // lanes.count, body)
+    x, residual, y = (Tensor(name, (size,), F32) for name in ("x", "residual", "y"))
     return Call("test", "test", kernel, (x, residual), (y,))
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
 def test_activation_matches_onnxruntime(target: Target) -> None:
     """Every activation agrees with ONNX Runtime, in its tails too; NaN stays NaN."""
     finite = ~np.isnan(INPUT)
@@ -81,14 +83,14 @@ def test_residual_is_added_before_the_activation() -> None:
 
     y = run_calls([call_of(Epilogue(Activation("relu"), residual=True), HOST)], {"x": INPUT, "residual": residual})["y"]
 
-    np.testing.assert_array_equal(y, np.where(INPUT + residual < 0, F32(0), INPUT + residual))
+    np.testing.assert_array_equal(y, np.where(INPUT + residual < 0, np.float32(0), INPUT + residual))
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        single("Clip", [INPUT, np.zeros((), F32)]),
-        single("PRelu", [INPUT.reshape(2, 256)], constants=[np.zeros(256, F32)]),
+        single("Clip", [INPUT, np.zeros((), np.float32)]),
+        single("PRelu", [INPUT.reshape(2, 256)], constants=[np.zeros(256, np.float32)]),
         single("Add", [INPUT, INPUT]),
     ],
     ids=["clip_computed_bound", "prelu_many_slopes", "not_an_activation"],

@@ -18,6 +18,7 @@ from edgesparse.lower.kernel import Call, Tensor
 from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.schedule import schedule
+from edgesparse.numerics import F32, element
 from edgesparse.program import MAX_STEP_ARGS
 from tests.lower.executor import HOST, run_calls
 
@@ -407,7 +408,7 @@ def test_a_function_that_computes_another_type_or_size_than_the_value_has_is_ref
     source = te.placeholder((3,), "float32", "source")
     doubled = te.compute((3,), lambda at: source[at] * 2.0, "doubled")
     func = te.create_prim_func([source, doubled])
-    call = TirCall(func, (Tensor("x", (3,), "float32"),), (Tensor("y", (size,), dtype),))
+    call = TirCall(func, (Tensor("x", (3,), F32),), (Tensor("y", (size,), element(dtype)),))
 
     with pytest.raises(LowerError, match=rf"'y' for 3 elements of float32, expected {size} of {dtype}"):
         emit_calls(schedule(func), call, "node", "Op", HOST)

@@ -13,6 +13,7 @@ from onnx import helper
 
 from edgesparse.layers import layers
 from edgesparse.lower.graph import Lowered, lower_graph
+from edgesparse.numerics import PLAIN
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, load_calls, run_image
@@ -54,7 +55,7 @@ def expansion(
 def lowered(proto, target: Target, kernel: str, tile: Tile, **options) -> Lowered:
     model = ir.from_proto(proto)
     plans = {
-        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, layer.density, kernel, tile, 1.0, "given")
+        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, PLAIN, layer.density, kernel, tile, 1.0, "given")
         for layer in layers(model)
     }
     return lower_graph(model, target, plans, **options)

@@ -11,6 +11,7 @@ from tvm.tirx import Buffer, Expr
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.kernels import math
+from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.executor import run_calls
 from tests.lower.single import ARM, WIDE, undefined_symbols
@@ -24,14 +25,15 @@ def elementwise(name: str, function: Callable[[Expr], Expr], size: int, lanes: L
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
         lanes.store(y, tile * lanes.count, function(lanes.load(x, tile * lanes.count)))
 
-    return build_kernel(kernel_symbol(name, size, lanes), [Param(size), Param(size)], size // lanes.count, body)
+    symbol = kernel_symbol(name, F32, f"n{size}", None, lanes)
+    return build_kernel(symbol, [Param(size, F32)] * 2, size // lanes.count, body)
 
 
 def apply(name: str, x: np.ndarray, lanes: int) -> np.ndarray:
     """The function `name` of `math` over an array, `lanes` at a time."""
     x = np.resize(x, -(-x.size // 16) * 16)
-    kernel = elementwise(name, getattr(math, name), x.size, Lanes(lanes))
-    call = Call("test", name, kernel, (Tensor("x", x.shape),), (Tensor("y", x.shape),))
+    kernel = elementwise(name, getattr(math, name), x.size, Lanes(lanes, F32))
+    call = Call("test", name, kernel, (Tensor("x", x.shape, F32),), (Tensor("y", x.shape, F32),))
     return run_calls([call], {"x": x})["y"]
 
 
@@ -101,6 +103,6 @@ def test_sigmoid_keeps_relative_accuracy_in_its_lower_tail(lanes: int) -> None:
 @pytest.mark.parametrize("target", [WIDE, *ARM], ids=lambda t: t.name)
 @pytest.mark.parametrize("name", ["exp", "exp_nonpositive", "log", "tanh", "erf", "sigmoid"])
 def test_functions_need_no_library(name: str, target: Target) -> None:
-    kernel = elementwise(name, getattr(math, name), 64, Lanes(target.lanes))
+    kernel = elementwise(name, getattr(math, name), 64, Lanes(target.lanes(F32), F32))
 
     assert undefined_symbols([kernel], target) == set()

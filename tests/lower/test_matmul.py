@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgesparse.lower.kernels.matmul import Product, lower_matmul, product_of
+from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, run_calls
 from tests.lower.single import Single, outputs_of, random, runnable_targets, single
@@ -32,7 +33,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
 def test_matmul_matches_onnxruntime(target: Target) -> None:
     cases = {name: single("MatMul", [random(a), random(b, 1)]) for name, (a, b) in SHAPES.items()}
 
@@ -52,13 +53,13 @@ def test_constants_may_be_operands() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "expected"),
     [
-        ((2, 3, 4, 5), (2, 3, 5, 6), Product(4, 5, 6, ((6, 20, 30),))),
-        ((2, 3, 4, 5), (5, 6), Product(24, 5, 6, ())),
-        ((2, 1, 4, 5), (3, 5, 6), Product(4, 5, 6, ((2, 20, 0), (3, 0, 30)))),
+        ((2, 3, 4, 5), (2, 3, 5, 6), Product(4, 5, 6, ((6, 20, 30),), F32)),
+        ((2, 3, 4, 5), (5, 6), Product(24, 5, 6, (), F32)),
+        ((2, 1, 4, 5), (3, 5, 6), Product(4, 5, 6, ((2, 20, 0), (3, 0, 30)), F32)),
     ],
 )
 def test_batch_axes_merge(a: tuple[int, ...], b: tuple[int, ...], expected: Product) -> None:
-    assert product_of(a, b) == expected
+    assert product_of(a, b, F32) == expected
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from edgesparse.errors import InternalError
 from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Kernel, Tensor
 from edgesparse.lower.memory import plan_arena
+from edgesparse.numerics import F32
 
 
 def call(name: str, reads: list[Tensor], write: Tensor, *, inplace: bool = False) -> Call:
@@ -17,7 +18,7 @@ def call(name: str, reads: list[Tensor], write: Tensor, *, inplace: bool = False
 
 
 def chain(count: int, *, inplace: bool) -> tuple[list[Tensor], list[Call]]:
-    values = [Tensor(f"v{i}", (100,)) for i in range(count)]
+    values = [Tensor(f"v{i}", (100,), F32) for i in range(count)]
     calls = [call(f"c{i}", [a], b, inplace=inplace) for i, (a, b) in enumerate(itertools.pairwise(values))]
     return values, calls
 
@@ -39,7 +40,7 @@ def test_in_place_calls_share_one_buffer():
 
 
 def test_a_value_read_later_is_not_written_over():
-    a, b, c = (Tensor(name, (100,)) for name in "abc")
+    a, b, c = (Tensor(name, (100,), F32) for name in "abc")
     calls = [call("first", [a], b, inplace=True), call("second", [b, a], c)]
 
     plan = plan_arena(calls, [a], [c])
@@ -48,7 +49,7 @@ def test_a_value_read_later_is_not_written_over():
 
 
 def test_a_value_read_twice_by_the_call_is_not_written_over():
-    a, b = Tensor("a", (100,)), Tensor("b", (100,))
+    a, b = Tensor("a", (100,), F32), Tensor("b", (100,), F32)
 
     plan = plan_arena([call("square", [a, a], b, inplace=True)], [a], [b])
 
@@ -56,7 +57,7 @@ def test_a_value_read_twice_by_the_call_is_not_written_over():
 
 
 def test_an_output_is_not_written_over_by_a_later_call():
-    a, b, c = (Tensor(name, (100,)) for name in "abc")
+    a, b, c = (Tensor(name, (100,), F32) for name in "abc")
     calls = [call("first", [a], b), call("second", [b], c, inplace=True)]
 
     plan = plan_arena(calls, [a], [b, c])
@@ -67,10 +68,10 @@ def test_an_output_is_not_written_over_by_a_later_call():
 @pytest.mark.parametrize("inplace", [False, True])
 def test_no_two_living_values_overlap(inplace):
     """A ladder of residual adds with odd sizes; every pair alive at one call is apart, unless written in place."""
-    calls, values = [], [Tensor("x", (33,))]
+    calls, values = [], [Tensor("x", (33,), F32)]
     for i in range(12):
-        wide = Tensor(f"wide{i}", (33 * (i % 3 + 1),))
-        narrow = Tensor(f"narrow{i}", (33,))
+        wide = Tensor(f"wide{i}", (33 * (i % 3 + 1),), F32)
+        narrow = Tensor(f"narrow{i}", (33,), F32)
         calls += [call(f"w{i}", [values[-1]], wide), call(f"n{i}", [values[-1], wide], narrow, inplace=inplace)]
         values.append(narrow)
 
@@ -91,11 +92,11 @@ def test_no_two_living_values_overlap(inplace):
 
 def test_reading_what_nobody_writes_is_a_bug():
     with pytest.raises(InternalError, match="reads 'ghost' before it is written"):
-        plan_arena([call("c", [Tensor("ghost", (1,))], Tensor("y", (1,)))], [], [])
+        plan_arena([call("c", [Tensor("ghost", (1,), F32)], Tensor("y", (1,), F32))], [], [])
 
 
 def test_writing_twice_is_a_bug():
-    y = Tensor("y", (1,))
+    y = Tensor("y", (1,), F32)
 
     with pytest.raises(InternalError, match="'y' is written twice"):
         plan_arena([call("a", [], y), call("b", [], y)], [], [y])

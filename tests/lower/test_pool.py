@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgesparse.lower.kernels.pool import lower_pool
+from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.executor import HOST
 from tests.lower.single import Single, outputs_of, random, runnable_targets, single
@@ -34,7 +35,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
 def test_pooling_matches_onnxruntime(target: Target) -> None:
     """Padding never counts as a maximum, and counts in a mean only where asked."""
     for name, case, y in outputs_of(CASES, target, lower_pool):

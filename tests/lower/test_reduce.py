@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgesparse.lower.kernels.reduce import lower_reduce
+from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.executor import HOST
 from tests.lower.single import Single, outputs_of, random, runnable_targets, single
@@ -31,7 +32,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
 def test_reduction_matches_onnxruntime(target: Target) -> None:
     for name, case, y in outputs_of(CASES, target, lower_reduce):
         np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=1e-5, err_msg=name)

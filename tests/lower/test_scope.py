@@ -9,6 +9,7 @@ import pytest
 from edgesparse.errors import InternalError
 from edgesparse.lower.kernel import Tensor
 from edgesparse.lower.scope import Scope
+from edgesparse.numerics import F32
 from tests.lower.executor import HOST, run_calls
 
 
@@ -83,7 +84,7 @@ def test_heads_of_a_projection_stored_by_columns_are_free():
     stored = case.scope.rows(keys)
 
     assert len(case.scope.calls) == before == 1
-    assert stored == Tensor(columns.name, (1, 3, 4, 9))  # type: ignore[union-attr]
+    assert stored == Tensor(columns.name, (1, 3, 4, 9), F32)  # type: ignore[union-attr]
 
 
 def test_columns_of_merged_heads_are_one_transposition():

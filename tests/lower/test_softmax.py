@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgesparse.lower.kernels.softmax import lower_softmax
+from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, run_calls
 from tests.lower.single import Single, outputs_of, random, runnable_targets, single
@@ -24,7 +25,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
 @pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
 def test_softmax_matches_onnxruntime(op: str, target: Target) -> None:
     cases = {name: single(op, [random(shape) * 5], axis=axis) for name, (shape, axis) in SHAPES.items()}

@@ -14,6 +14,7 @@ from edgesparse.layers import layers
 from edgesparse.lower.assemble import assemble
 from edgesparse.lower.graph import lower_graph
 from edgesparse.lower.kernel import Call, Constant
+from edgesparse.numerics import PLAIN
 from edgesparse.package.writer import write
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.program import IndexKind
@@ -59,7 +60,7 @@ def model() -> tuple[ir.Model, dict[str, LayerPlan]]:
     nodes.append(helper.make_node("MatMul", ["flat", "head"], ["y"], name="head"))
     made = ir.from_proto(model_of(nodes, {"x": random((1, 24, 9, 7))}, weights))
     plans = {
-        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, layer.density, *PLANS[layer.name], 1.0, "given")
+        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, PLAIN, layer.density, *PLANS[layer.name], 1.0, "given")
         for layer in layers(made)
     }
     return made, plans

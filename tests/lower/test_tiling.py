@@ -11,6 +11,7 @@ from onnx import helper
 
 from edgesparse.layers import layers
 from edgesparse.lower.graph import lower_graph
+from edgesparse.numerics import PLAIN
 from edgesparse.plan import LayerPlan
 from tests.lower.executor import HOST, load_calls, run_calls, run_image
 from tests.lower.single import random, runnable_targets
@@ -39,7 +40,7 @@ def in_tiles(proto, target, tiles):
     """Values that lie in tiles when layers run by these plans, and the calls."""
     model = ir.from_proto(proto)
     plans = {
-        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, layer.density, *tiles(layer.name), 1.0, "given")
+        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, PLAIN, layer.density, *tiles(layer.name), 1.0, "given")
         for layer in layers(model)
     }
     lowered = lower_graph(model, target, plans)

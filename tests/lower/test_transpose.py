@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgesparse.lower.kernels.transpose import Axis, merged_axes
+from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.single import outputs_of, random, runnable_targets, single
 
@@ -34,7 +35,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
 def test_transpose_moves_every_element(target: Target) -> None:
     cases = {f"{shape} {perm}": single("Transpose", [random(shape)], perm=perm) for shape, perm in CASES}
     permutations = [perm for _, perm in CASES]

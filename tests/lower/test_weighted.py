@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from edgesparse.layers import layers
 from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.lower.kernel import Constant
+from edgesparse.numerics import F32, PLAIN
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, load_calls, run_image
@@ -99,7 +100,7 @@ def lowered_with(proto: onnx.ModelProto, target: Target, kernel: str, tile: Tile
     """The calls of a model whose layers all run with the given kernel and tile."""
     model = ir.from_proto(proto)
     plans = {
-        layer.name: LayerPlan(layer.name, layer.node.op_type, 0, 0, 0, layer.density, kernel, tile, 1.0, "given")
+        layer.name: LayerPlan(layer.name, layer.node.op_type, 0, 0, 0, PLAIN, layer.density, kernel, tile, 1.0, "given")
         for layer in layers(model)
     }
     assert plans
@@ -160,7 +161,7 @@ def test_convolutions_match(target, kernel, tile):
 @pytest.mark.parametrize("columns", [2, 3, 4, 5, 7, 8])
 def test_lanes_over_channels_match(target, columns):
     """Whole and broken panels, windows, groups, ranges of N of unequal size; y may lie over the residual."""
-    tile = Tile(2, 16, splits=2, columns=min(columns, target.lanes))
+    tile = Tile(2, 16, splits=2, columns=min(columns, target.lanes(F32)))
     models = []
     for m, (window, group) in itertools.product((1, 7, 8, 9, 33), ((1, 1), (1, 2), (3, 2))):
         x, r = random((2, 6, 3, 3 * tile.columns)), random((2, 2 * m, 3, 3 * tile.columns), seed=5)
@@ -189,7 +190,7 @@ def test_chunks_of_wide_indices_match():
     """Too many columns of x for short indices, which are what one load brings four of."""
     x, w = random((1, 1100, 8, 8)), sparse_random((7, 1100, 1, 1), 0.1)
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
-    tile = Tile(64 // HOST.lanes, 1100, chunk=4)
+    tile = Tile(64 // HOST.lanes(F32), 1100, chunk=4)
 
     assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, HOST, "sparse", tile)
 
@@ -326,7 +327,7 @@ def test_every_index_array_is_checked_when_opened(op, shape, w, kernel):
     x = random(shape)
     node = helper.make_node(op, ["x", "w"], ["y"], name="layer")
     model = ir.from_proto(model_of([node], {"x": x}, {"w": sparse_random(w, 0.5)}))
-    plans = {"layer": LayerPlan("layer", op, 0, 0, 0, 0.5, kernel, Tile(2, 64), 1.0, "given")}
+    plans = {"layer": LayerPlan("layer", op, 0, 0, 0, PLAIN, 0.5, kernel, Tile(2, 64), 1.0, "given")}
 
     calls = lower_graph(model, runnable_targets()[1], plans).calls
 

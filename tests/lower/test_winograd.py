@@ -13,6 +13,7 @@ from onnx import helper
 
 from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.lower.kernels.winograd import transform_weight
+from edgesparse.numerics import PLAIN
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
 from tests.lower.executor import load_calls, run_image
@@ -57,7 +58,7 @@ def definition(x: np.ndarray, w: np.ndarray, b: np.ndarray, pads: tuple[int, ...
 def lowered(case: Single, target: Target, tile: Tile) -> Lowered:
     """The calls of the model, its layer computed with a tile."""
     model = ir.from_proto(onnx.shape_inference.infer_shapes(case.model, strict_mode=True))
-    plan = LayerPlan("conv", "Conv", 0, 0, 0, 1.0, "dense", tile, 0.0, "given")
+    plan = LayerPlan("conv", "Conv", 0, 0, 0, PLAIN, 1.0, "dense", tile, 0.0, "given")
     return lower_graph(model, target, {"conv": plan})
 
 

@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 from edgesparse import targets
 from edgesparse.geometry import runs, tile_count, tile_width
 from edgesparse.layers import layers
+from edgesparse.numerics import F32
 from edgesparse.schedule import plan
 
 TARGETS = ["x86-64-v3", "x86-64-v4", "rpi3", "rpi4", "rpi5", "rpi4-32bit", "android-arm64"]
@@ -52,13 +53,13 @@ def test_a_tile_fits_the_machine(target, m, k, size):
         if tile.columns:  # lanes over M
             continue
 
-        first, *last = runs(layer.plane, tile, machine.lanes)
-        tiles = tile_count(layer.plane, tile, machine.lanes)
+        first, *last = runs(layer.plane, tile, machine.lanes(F32))
+        tiles = tile_count(layer.plane, tile, machine.lanes(F32))
         covered = first.size * (tiles - len(last)) + sum(run.size for run in last)
 
         assert covered == layer.plane.n
-        assert first.vectors(machine.lanes) * tile.rows < machine.registers
-        assert tile.k_block * tile_width(layer.plane, tile, machine.lanes) <= 1 << 16 or density == 1.0
+        assert first.vectors(machine.lanes(F32)) * tile.rows < machine.registers
+        assert tile.k_block * tile_width(layer.plane, tile, machine.lanes(F32)) <= 1 << 16 or density == 1.0
         assert 1 <= tile.splits <= max(m, 1)
 
 
@@ -70,4 +71,4 @@ def test_every_core_gets_a_tile():
 
     tile = plan(model, machine)["conv"].tile
 
-    assert tile_count(layer.plane, tile, machine.lanes) * tile.splits >= machine.cores
+    assert tile_count(layer.plane, tile, machine.lanes(F32)) * tile.splits >= machine.cores

@@ -14,6 +14,7 @@ from edgesparse import targets
 from edgesparse.calibration import Calibration, Costs, Loop, LoopCost
 from edgesparse.errors import MeasureError
 from edgesparse.layers import Layer, layers
+from edgesparse.numerics import PLAIN
 from edgesparse.pipeline.tuning import experiment_model
 from edgesparse.plan import Tile
 from edgesparse.schedule import experiments, fit_experiments
@@ -138,7 +139,7 @@ def test_every_core_has_a_tile_where_rows_allow():
 
     tile = plan_layer(found, machine, estimate(machine)).tile
 
-    assert busiest_share(found.plane, Candidate("dense", tile), machine, machine.cores) <= 0.3
+    assert busiest_share(found.plane, PLAIN, Candidate("dense", tile), machine, machine.cores) <= 0.3
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_the_busiest_thread_has_what_a_hand_deals_out(n, vectors, splits, thread
 
     plane = layer(np.ones((64, 8)), n).plane
 
-    assert busiest_share(plane, Candidate("dense", tile), machine, threads) == pytest.approx(share)
+    assert busiest_share(plane, PLAIN, Candidate("dense", tile), machine, threads) == pytest.approx(share)
 
 
 def test_fit_finds_the_costs_that_times_were_made_with():

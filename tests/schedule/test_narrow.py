@@ -9,6 +9,7 @@ import pytest
 from edgesparse import targets
 from edgesparse.calibration import Loop
 from edgesparse.geometry import Narrow
+from edgesparse.numerics import F32, PLAIN
 from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import Candidate, candidates
 from edgesparse.schedule.choose import calibration_of, plan_layer
@@ -21,7 +22,7 @@ TARGET = targets.load("x86-64-v4")  # sixteen lanes
 
 def narrow(target: targets.Target, m: int, c: int, size: int, window: int = 1) -> list[Candidate]:
     plane = layer(m, c, size, window).plane
-    return [found for found in candidates(plane, target, is_vector=False) if found.tile.columns]
+    return [found for found in candidates(plane, PLAIN, target, is_vector=False) if found.tile.columns]
 
 
 @pytest.mark.parametrize(("m", "c"), [(512, 512), (1024, 1024), (2048, 512)])
@@ -59,9 +60,9 @@ def test_tiles_fit_the_machine(target, m, c, size, window):
     for candidate in found:
         tile = candidate.tile
         assert (tile.columns + 1) * tile.vectors < machine.registers
-        assert tile.columns <= machine.lanes and size % tile.columns == 0
-        assert 4 * tile.k_block * tile.vectors * machine.lanes < machine.l1d_bytes
-        cut = Narrow(layer(m, c, size, window).plane, tile, machine.lanes)
+        assert tile.columns <= machine.lanes(F32) and size % tile.columns == 0
+        assert 4 * tile.k_block * tile.vectors * machine.lanes(F32) < machine.l1d_bytes
+        cut = Narrow(layer(m, c, size, window).plane, tile, machine.lanes(F32))
         assert cut.tiles >= machine.cores and cut.share * tile.splits >= cut.steps
 
 
@@ -99,4 +100,4 @@ def test_the_busiest_thread_has_what_a_hand_deals_out(m, splits, threads, share)
     plane = layer(m, 8, 7, window=1).plane
     candidate = Candidate("dense", Tile(2, 8, splits=splits, columns=7))
 
-    assert busiest_share(plane, candidate, TARGET, threads) == pytest.approx(share)
+    assert busiest_share(plane, PLAIN, candidate, TARGET, threads) == pytest.approx(share)

@@ -15,6 +15,7 @@ from edgesparse import targets
 from edgesparse.calibration import Loop
 from edgesparse.geometry import Squares
 from edgesparse.layers import Layer, layers
+from edgesparse.numerics import F32, PLAIN
 from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import Candidate, square_tile
 from edgesparse.schedule.choose import calibration_of, plan_layer
@@ -90,14 +91,14 @@ def test_a_tile_of_squares_fits_the_machine(target, m, c, size):
 
     candidate = square_tile(found, machine)
     if candidate is not None:  # V of many channels on a wide map fits no small cache
-        tile, cut = candidate.tile, Squares(found.plane, candidate.tile.vectors, machine.lanes)
+        tile, cut = candidate.tile, Squares(found.plane, candidate.tile.vectors, machine.lanes(F32))
         assert tile.rows * tile.vectors < machine.registers
         assert 16 * c * cut.rows * cut.width * 4 <= machine.l2_bytes
         assert (cut.blocks - 1) * cut.rows + cut.last_rows == cut.height == -(-size // 2)
         assert 1 <= cut.last_rows <= cut.rows
-        assert sum(cut.chunks(cut.rows)) * machine.lanes >= cut.rows * cut.width
+        assert sum(cut.chunks(cut.rows)) * machine.lanes(F32) >= cut.rows * cut.width
         most = max(cut.rows / cut.height / tile.splits, 1 / machine.cores)
-        assert busiest_share(found.plane, candidate, machine, machine.cores) <= 1.5 * most
+        assert busiest_share(found.plane, PLAIN, candidate, machine, machine.cores) <= 1.5 * most
 
 
 def test_work_of_squares_is_what_a_hand_counts():

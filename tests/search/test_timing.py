@@ -7,6 +7,7 @@ import pytest
 
 from edgesparse import targets
 from edgesparse.frontend import load
+from edgesparse.numerics import F32
 from edgesparse.prune import prune
 from edgesparse.schedule import calibration_of, plan
 from edgesparse.search.rest import rest_us
@@ -26,7 +27,7 @@ def test_a_level_takes_what_the_schedule_predicts_for_the_pruned_model(pattern):
         plans = plan(load(pruned), TARGET)
         assert table.us[:, at] == pytest.approx([plans[node].predicted_us for node in LAYERS], rel=0.05)
     stem_us = plan(load(network()), TARGET)["stem"].predicted_us
-    assert table.rest_us == pytest.approx(stem_us + rest_us(load(network()), calibration_of(TARGET), TARGET.lanes))
+    assert table.rest_us == pytest.approx(stem_us + rest_us(load(network()), calibration_of(TARGET), TARGET.lanes(F32)))
 
 
 def test_a_dense_kernel_is_counted_where_sparse_is_within_the_models_error():

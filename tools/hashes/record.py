@@ -72,8 +72,13 @@ def hashes_of(program: Any) -> Hashes:
     plan = repr((facts, program.inputs, program.outputs, steps, program.arrays, program.labels))
     contents = (program.code, program.weights + program.indices, plan.encode())
     found = {part: hashlib.sha256(content).hexdigest() for part, content in zip(PARTS, contents, strict=True)}
-    kinds = {re.sub(r"^es_|_?[a-z]*\d.*", "", step.kernel) for step in program.steps}
-    return {**found, "kernels": sorted(kinds)}
+    return {**found, "kernels": sorted({_kind(step.kernel) for step in program.steps})}
+
+
+def _kind(symbol: str) -> str:
+    """The operator, the format, and the element type of a kernel."""
+    words = symbol.removeprefix("es_").partition("__")[0].split("_")
+    return "_".join(word for word in words if word.isalpha() or re.fullmatch("[a-z]+(8|16|32|64)", word))
 
 
 def forms() -> list[Case]:

@@ -19,6 +19,7 @@ from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_s
 from edgesparse.lower.kernels.math import exp_nonpositive, hold
 from edgesparse.lower.kernels.matmul import accumulate, block_rows
 from edgesparse.lower.kernels.vectors import each_step
+from edgesparse.numerics import Element
 from edgesparse.targets import Target
 
 
@@ -49,6 +50,7 @@ class Attention:
     scale: float
     mask: Mask | None
     guarded: bool
+    element: Element
 
 
 def attention(shape: Attention, target: Target) -> Kernel:
@@ -74,11 +76,11 @@ def attention(shape: Attention, target: Target) -> Kernel:
         work.values(v, y, work.powers(peak))
 
     sizes = [shape.queries * shape.width, shape.keys * shape.width, shape.keys * shape.value_width]
-    params = [Param(tokens * size) for size in sizes]
-    params += [Param(shape.mask.size)] if shape.mask is not None else []
-    params.append(Param(tokens * shape.queries * shape.value_width))
-    scratch = Param((shape.width + shape.keys) * panel.width)
-    symbol = kernel_symbol("attention", shape.heads, shape.queries, shape.keys, shape.width, shape, target.name)
+    params = [Param(tokens * size, shape.element) for size in sizes]
+    params += [Param(shape.mask.size, shape.element)] if shape.mask is not None else []
+    params.append(Param(tokens * shape.queries * shape.value_width, shape.element))
+    scratch = Param((shape.width + shape.keys) * panel.width, shape.element)
+    symbol = kernel_symbol("attention", shape.element, f"h{shape.heads}q{shape.queries}k{shape.keys}", target, shape)
     return build_kernel(symbol, params, tokens * panels, body, scratch=scratch)
 
 
@@ -101,10 +103,10 @@ class _Panel:
     @staticmethod
     def fit(shape: Attention, target: Target) -> _Panel:
         """The scores of a panel take half of L1 if they can, two vectors in any case."""
-        lanes = min(target.lanes, 1 << (shape.queries.bit_length() - 1))
+        lanes = min(target.lanes(shape.element), 1 << (shape.queries.bit_length() - 1))
         most = 4 if target.registers >= 32 else 2
-        vectors = max(2, min(most, target.l1d_bytes // 2 // (4 * lanes * shape.keys)))
-        return _Panel(Lanes(lanes), min(vectors, shape.queries // lanes))
+        vectors = max(2, min(most, target.l1d_bytes // 2 // (shape.element.size_bytes * lanes * shape.keys)))
+        return _Panel(Lanes(lanes, shape.element), min(vectors, shape.queries // lanes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +210,7 @@ class _Work:
     def _columns(self, start: float) -> Buffer:
         """A register for each vector of the panel."""
         lanes = self.panel.lanes
-        buffer = T.alloc_buffer((self.panel.width,), "float32", scope="global")
+        buffer = lanes.sums(self.panel.width)
         for u in self.panel.columns:
             lanes.store(buffer, u, lanes.splat(start))
         return buffer

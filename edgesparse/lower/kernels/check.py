@@ -24,22 +24,22 @@ def bounded(values: Param, lowest: Sequence[int], highest: Sequence[int]) -> Ker
 
     Shapes: values [rows, len(lowest)]. Over-read: none. Order: ascending.
     """
-    limits = [tuple(const(limit, values.dtype) for limit in pair) for pair in zip(lowest, highest, strict=True)]
-    symbol = kernel_symbol("bounded", values.dtype, values.size, tuple(lowest), tuple(highest))
+    limits = [tuple(const(limit, values.element.name) for limit in pair) for pair in zip(lowest, highest, strict=True)]
+    symbol = kernel_symbol("bounded", values.element, f"n{values.size}", None, tuple(lowest), tuple(highest))
     return _check(symbol, values, FaultKind.INTEGER, limits, lambda x, limit: any(x < limit[0], x > limit[1]))
 
 
 def within(values: Param, lowest: float, highest: float) -> Kernel:
     """Fail unless every float lies in [lowest, highest]; NaN never does. Otherwise as `bounded`."""
-    limits = const(lowest, values.dtype), const(highest, values.dtype)
-    symbol = kernel_symbol("within", values.dtype, values.size, lowest, highest)
+    limits = const(lowest, values.element.name), const(highest, values.element.name)
+    symbol = kernel_symbol("within", values.element, f"n{values.size}", None, lowest, highest)
     return _check(symbol, values, FaultKind.FLOAT, [limits], lambda x, limit: any(isnan(x), x < limit[0], x > limit[1]))
 
 
 def nonzero(values: Param) -> Kernel:
     """Fail unless every integer can be divided by. Otherwise as `bounded`."""
-    zero = const(0, values.dtype)
-    symbol = kernel_symbol("nonzero", values.dtype, values.size)
+    zero = const(0, values.element.name)
+    symbol = kernel_symbol("nonzero", values.element, f"n{values.size}", None)
     return _check(symbol, values, FaultKind.DIVISOR, [(zero, zero)], lambda x, _: x == zero)
 
 

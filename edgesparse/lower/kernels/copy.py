@@ -1,4 +1,4 @@
-"""Plain copies of any dtype: constants that are model outputs, transpositions off the hot path."""
+"""Plain copies of of any type: constants that are model outputs, transpositions off the hot path."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.numerics import Element, element
 from edgesparse.targets import Target
 
 
 def copy_constant(written: Tensor, array: np.ndarray, target: Target) -> Call:
     """A call that writes `array` to `written`, any dtype."""
-    dtype = "uint8" if written.dtype == "bool" else written.dtype
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
         with T.serial(0, written.size) as i:
             T.buffer_store(y, x[i], [i])
 
-    params = [Param(written.size, dtype), Param(written.size, dtype)]
-    kernel = build_kernel(kernel_symbol("copy", written.size, dtype, target.name), params, 1, body)
+    of = element("uint8") if written.element.name == "bool" else written.element
+    symbol = kernel_symbol("copy", of, f"n{written.size}", target)
+    kernel = build_kernel(symbol, [Param(written.size, of)] * 2, 1, body)
     return Call(written.name, "Constant", kernel, (Constant(array),), (written,))
 
 
-def transpose_copy(shape: Sequence[int], permutation: Sequence[int], dtype: str, target: Target) -> Kernel:
+def transpose_copy(shape: Sequence[int], permutation: Sequence[int], of: Element, target: Target) -> Kernel:
     """Transpose elements of any dtype one by one. Reads: x; writes: y.
 
     Shapes: x `shape`; axis i of y is axis permutation[i] of x. Over-read: none.
@@ -45,5 +46,5 @@ def transpose_copy(shape: Sequence[int], permutation: Sequence[int], dtype: str,
         loop(0, 0, 0)
 
     size = prod(shape)
-    symbol = kernel_symbol("transpose_copy", tuple(shape), tuple(permutation), dtype, target.name)
-    return build_kernel(symbol, [Param(size, dtype), Param(size, dtype)], 1, body)
+    symbol = kernel_symbol("transpose_copy", of, f"n{size}", target, tuple(shape), tuple(permutation))
+    return build_kernel(symbol, [Param(size, of)] * 2, 1, body)

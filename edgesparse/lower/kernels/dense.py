@@ -15,6 +15,7 @@ from edgesparse.lower.kernel import Kernel, Param
 from edgesparse.lower.kernels.depthwise import Depthwise
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, Work, build
+from edgesparse.numerics import Numerics
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
@@ -22,6 +23,7 @@ from edgesparse.targets import Target
 def tiled_dense(
     plane: Plane,
     tile: Tile,
+    numerics: Numerics,
     epilogue: Epilogue,
     target: Target,
     tiled: Tiled = FLAT,
@@ -35,8 +37,9 @@ def tiled_dense(
     Over-read: x and residual, below 64 bytes. Order: ascending k inside a block, blocks in order.
     """
     blocks, panels = -(-plane.k // tile.k_block), -(-plane.m // tile.rows)
-    weights = [Param(plane.groups * blocks * panels * tile.k_block * tile.rows)]
-    return build("dense", Work(plane, tile, target.lanes, tiled), epilogue, target, weights, _Dense, joined)
+    weights = [Param(plane.groups * blocks * panels * tile.k_block * tile.rows, numerics.w)]
+    work = Work(plane, tile, numerics, target.lanes(numerics.x), tiled)
+    return build("dense", work, epilogue, target, weights, _Dense, joined)
 
 
 class _Dense(Compute):

@@ -12,6 +12,7 @@ from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Kernel, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.stencil import Fold, Stencil
+from edgesparse.numerics import Numerics
 from edgesparse.targets import Target
 
 
@@ -21,6 +22,7 @@ class Depthwise:
 
     window: Window
     multiplier: int
+    numerics: Numerics
     epilogue: Epilogue
     target: Target
 
@@ -32,17 +34,19 @@ class Depthwise:
     @property
     def facts(self) -> tuple[object, ...]:
         """What tells its code from others, for one target."""
-        return self.channels, self.window, self.multiplier, self.epilogue
+        return self.channels, self.window, self.multiplier, self.numerics, self.epilogue
 
     @property
     def stencil(self) -> Stencil:
         """Its loops."""
-        return Stencil(self.window, self.window.batch * self.channels, self.target, exact=self.epilogue.residual)
+        images = self.window.batch * self.channels
+        return Stencil(self.window, images, self.numerics.x, self.target, exact=self.epilogue.residual)
 
     @property
     def constants(self) -> list[Param]:
         """Its parameters w and bias."""
-        return [Param(self.channels * prod(self.window.kernel)), Param(self.channels)]
+        weight = Param(self.channels * prod(self.window.kernel), self.numerics.w)
+        return [weight, Param(self.channels, self.numerics.acc)]
 
     @property
     def y_size(self) -> int:
@@ -80,7 +84,8 @@ def depthwise(layer: Depthwise) -> Kernel:
     """
     window, epilogue, stencil = layer.window, layer.epilogue, layer.stencil
     x_size = window.batch * window.channels * window.height * window.width
-    params = [Param(x_size), *layer.constants, *[Param(layer.y_size)] * (2 if epilogue.residual else 1)]
-    symbol = kernel_symbol("depthwise", *layer.facts, layer.target.name)
+    y = Param(layer.y_size, layer.numerics.y)
+    params = [Param(x_size, layer.numerics.x), *layer.constants, *[y] * (2 if epilogue.residual else 1)]
+    symbol = kernel_symbol("depthwise", layer.numerics, window.name, layer.target, *layer.facts)
     inplace = ((3, 4),) if epilogue.residual and stencil.stores_once else ()
     return build_kernel(symbol, params, stencil.tiles, layer.emit, inplace=inplace)

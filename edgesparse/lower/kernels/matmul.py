@@ -18,7 +18,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import hold
-from edgesparse.lower.kernels.operands import operand, padded
+from edgesparse.lower.kernels.operands import TAKEN, operand, padded
 from edgesparse.lower.kernels.vectors import (
     add,
     chunk_bounds,
@@ -27,9 +27,9 @@ from edgesparse.lower.kernels.vectors import (
     fold_lanes,
     reduce_run,
     store_first,
-    vector_width,
 )
 from edgesparse.lower.nodes import tensor
+from edgesparse.numerics import Element
 from edgesparse.targets import Target
 
 _TILES = 16  # at least so many, if there are rows enough
@@ -45,6 +45,7 @@ class Product:
     k: int
     n: int
     batch: tuple[tuple[int, int, int], ...]  # count, stride in a, stride in b: of each axis, outermost first
+    element: Element
 
     @property
     def count(self) -> int:
@@ -60,21 +61,21 @@ class Product:
 
 
 def lower_matmul(node: ir.Node, target: Target) -> list[Call] | None:
-    """Lower a float32 MatMul of values that are both computed at run time; also of constants with batch axes.
+    """Lower a MatMul of values that are both computed at run time; also of constants with batch axes.
 
     None for any other node.
     """
     if node.op_type != "MatMul":
         return None
     a, b, y = operand(node, 0), operand(node, 1), tensor(node.outputs[0])
-    if (a.dtype, b.dtype) != ("float32", "float32") or 0 in (a.size, b.size):
+    if a.element not in TAKEN or a.element != b.element or 0 in (a.size, b.size):
         return None
-    product = product_of(a.shape, b.shape)
+    product = product_of(a.shape, b.shape, a.element)
     reads = tuple(padded(value, target) for value in node.inputs[:2] if value is not None)
     return [Call(str(node.name), "MatMul", matmul(product, target), reads, (y,))]
 
 
-def product_of(a: tuple[int, ...], b: tuple[int, ...]) -> Product:
+def product_of(a: tuple[int, ...], b: tuple[int, ...], element: Element) -> Product:
     """The product that MatMul computes of two shapes, with as few batch axes as they allow."""
     a = (1, *a) if len(a) == 1 else a
     b = (*b, 1) if len(b) == 1 else b
@@ -94,7 +95,7 @@ def product_of(a: tuple[int, ...], b: tuple[int, ...]) -> Product:
             batch.insert(0, here)
     if len(batch) == 1 and batch[0][1:] == (m * k, 0):
         m, batch = m * batch[0][0], []
-    return Product(m, k, n, tuple(batch))
+    return Product(m, k, n, tuple(batch), element)
 
 
 def matmul(product: Product, target: Target) -> Kernel:
@@ -120,7 +121,7 @@ def _operands(index: Expr, batch: Sequence[tuple[int, int, int]]) -> tuple[Expr 
 def _dots(product: Product, target: Target) -> Kernel:
     """One column: a dot product a row."""
     m, k = product.m, product.k
-    lanes = Lanes(vector_width(k, target.lanes))
+    lanes = Lanes(target.lanes(product.element), product.element).narrowed(k)
     rows = min(m, -(-_TILE_ELEMENTS // k))
     parts = -(-m // rows)
 
@@ -132,8 +133,8 @@ def _dots(product: Product, target: Target) -> Kernel:
             total = reduce_run(k, lanes, lambda i, _: lanes.load(a, start + i) * lanes.load(b, b0 + i), add, 0.0)
             T.buffer_store(y, fold_lanes(total, add), [index * m + r])
 
-    symbol = kernel_symbol("matmul", "dots", m, k, product, target.name)
-    return build_kernel(symbol, [Param(size) for size in product.sizes], product.count * parts, body)
+    symbol = kernel_symbol("matmul", product.element, f"m{m}k{k}n1", target, product)
+    return build_kernel(symbol, [Param(size, product.element) for size in product.sizes], product.count * parts, body)
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _pack(product: Product, lanes: Lanes, shape: _Panel, b: _Source, area: Buffe
 def _panels(product: Product, target: Target) -> Kernel:
     """Lanes over columns."""
     m, k, n = product.m, product.k, product.n
-    lanes = Lanes(vector_width(n, target.lanes))
+    lanes = Lanes(target.lanes(product.element), product.element).narrowed(n)
     most = 4 if target.registers >= 32 else 2
     vectors = -(-n // lanes.count)
     panels = -(-vectors // most)
@@ -175,7 +176,7 @@ def _panels(product: Product, target: Target) -> Kernel:
     kinds.append((panels - 1, _Panel(narrow, n - (vectors - 1) * lanes.count)))
     height = block_rows(m, wide, target)
     parts = chunk_count(m, height, -(-_TILES // (product.count * panels)))
-    packed = panels > 1 and m // parts >= _PACKED_ROWS and 4 * k * n > target.l1d_bytes // 2
+    packed = panels > 1 and m // parts >= _PACKED_ROWS and product.element.size_bytes * k * n > target.l1d_bytes // 2
     width = wide * lanes.count
 
     def body(tile: Expr, a: Buffer, b: Buffer, y: Buffer, *area: Buffer) -> None:
@@ -198,9 +199,9 @@ def _panels(product: Product, target: Target) -> Kernel:
 
         _choose(panel, kinds, run)
 
-    params = [Param(size) for size in product.sizes]
-    scratch = Param(k * width) if packed else None
-    symbol = kernel_symbol("matmul", m, k, n, product, target.name)
+    params = [Param(size, product.element) for size in product.sizes]
+    scratch = Param(k * width, product.element) if packed else None
+    symbol = kernel_symbol("matmul", product.element, f"m{m}k{k}n{n}", target, product)
     return build_kernel(symbol, params, product.count * panels * parts, body, scratch=scratch)
 
 
@@ -252,7 +253,7 @@ def accumulate(
     """
     rows, depth, vectors = shape
     columns = range(0, vectors * lanes.count, lanes.count)
-    accs = [T.alloc_buffer((vectors * lanes.count,), "float32", scope="global") for _ in range(rows)]
+    accs = [lanes.sums(vectors * lanes.count) for _ in range(rows)]
     for acc in accs:
         for u in columns:
             lanes.store(acc, u, lanes.splat(0.0))

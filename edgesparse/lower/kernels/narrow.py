@@ -25,23 +25,25 @@ from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.math import hold, lanes_of
 from edgesparse.lower.kernels.tiles import each_block
 from edgesparse.lower.kernels.vectors import LINE, prefetch, store_first, transposed
+from edgesparse.numerics import I32, Numerics
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
 
-def narrow_dense(plane: Plane, tile: Tile, epilogue: Epilogue, target: Target) -> Kernel:
+def narrow_dense(plane: Plane, tile: Tile, numerics: Numerics, epilogue: Epilogue, target: Target) -> Kernel:
     """Build the kernel. Reads: x, offsets, panels, bias[, residual]; writes: y.
 
     Shapes: x flat; offsets int32 [K]; panels [groups, panels, K, vectors * lanes]; bias [groups, panels * vectors *
         lanes]; residual and y [batch, groups * M, height, width].
     Over-read: residual, below 64 bytes. Order: ascending k.
     """
-    cut = Narrow(plane, tile, target.lanes)
+    cut = Narrow(plane, tile, target.lanes(numerics.x))
+    lanes = Lanes(cut.lanes, numerics.x)
     images = plane.batch * plane.groups
     panels = plane.groups * cut.panels
-    params = [Param(plane.x_size), Param(plane.k, "int32")]
-    params += [Param(panels * plane.k * cut.rows), Param(panels * cut.rows)]
-    params += [Param(images * plane.m * plane.n)] * (2 if epilogue.residual else 1)
+    params = [Param(plane.x_size, numerics.x), Param(plane.k, I32)]
+    params += [Param(panels * plane.k * cut.rows, numerics.w), Param(panels * cut.rows, numerics.acc)]
+    params += [Param(images * plane.m * plane.n, numerics.y)] * (2 if epilogue.residual else 1)
 
     def body(t: Expr, x: Buffer, offsets: Buffer, weights: Buffer, bias: Buffer, *rest: Buffer) -> None:
         *residual, y, area = rest
@@ -53,14 +55,14 @@ def narrow_dense(plane: Plane, tile: Tile, epilogue: Epilogue, target: Target) -
 
         def block(kb: Expr | int, size: int, **ends: bool) -> None:
             with T.serial(first, end) as step:
-                _Block(cut, epilogue, memory, number, panel, step, step - first).emit(kb, size, **ends)
+                _Block(cut, lanes, epilogue, memory, number, panel, step, step - first).emit(kb, size, **ends)
 
         each_block(plane.k, tile.k_block, block)
 
     reads = len(params) - 1
     inplace = ((reads - 1, reads),) if epilogue.residual else ()
-    symbol = kernel_symbol("narrow", plane, tile, epilogue, target.name)
-    scratch = Param(cut.share * tile.columns * cut.rows)
+    symbol = kernel_symbol("narrow", numerics, f"{plane.name}_{tile.name}", target, plane, epilogue)
+    scratch = Param(cut.share * tile.columns * cut.rows, numerics.acc)
     return build_kernel(symbol, params, cut.tiles, body, scratch=scratch, inplace=inplace)
 
 
@@ -82,6 +84,7 @@ class _Block:
     """Emits one panel of rows in one group of columns, for one block of K; `number` counts images and their groups."""
 
     cut: Narrow
+    lanes: Lanes
     epilogue: Epilogue
     memory: _Memory
     number: Expr
@@ -91,8 +94,8 @@ class _Block:
 
     def emit(self, kb: Expr | int, size: int, *, first: bool, final: bool) -> None:
         """Accumulate over `size` columns of K, then keep the sums, or store the rows of the panel that exist."""
-        cut, plane, lanes = self.cut, self.cut.plane, Lanes(self.cut.lanes)
-        accs = [T.alloc_buffer((cut.rows,), "float32", scope="global") for _ in range(cut.tile.columns)]
+        cut, plane, lanes = self.cut, self.cut.plane, self.lanes
+        accs = [lanes.sums(cut.rows) for _ in range(cut.tile.columns)]
         group = T.bind(T.floormod(self.number, plane.groups))
         area0, bias0 = T.bind(self.slot * (len(accs) * cut.rows)), T.bind((group * cut.panels + self.panel) * cut.rows)
         places = [(c, acc, u) for c, acc in enumerate(accs) for u in range(0, cut.rows, lanes.count)]
@@ -121,7 +124,7 @@ class _Block:
 
         Every group of columns fetches a line of each column of the next block: else the first group would wait for all.
         """
-        cut, plane, lanes = self.cut, self.cut.plane, Lanes(self.cut.lanes)
+        cut, plane, lanes = self.cut, self.cut.plane, self.lanes
         column = T.bind(self.step * cut.tile.columns)
         position = T.floordiv(column, plane.width) * plane.pitch + T.floormod(column, plane.width)
         image = T.floordiv(self.number, plane.groups) * plane.x_batch_stride + group * plane.x_group_stride
@@ -141,7 +144,7 @@ class _Block:
 
     def _finish(self, accs: list[Buffer], y0: Expr, rows: int) -> None:
         """Store the first `rows` rows, whose columns are neighbours."""
-        lanes = Lanes(self.cut.lanes)
+        lanes = self.lanes
         for u in range(0, rows, lanes.count):
             columns = [hold(lanes.load(acc, u)) for acc in accs]
             if self.memory.residual is None:
@@ -152,6 +155,6 @@ class _Block:
     def _store(self, value: Expr, place: Expr) -> None:
         place = T.bind(place)
         if self.memory.residual is not None:
-            added = Lanes(lanes_of(value)).load(self.memory.residual, place)
+            added = Lanes(lanes_of(value), self.lanes.element).load(self.memory.residual, place)
             value = hold(self.epilogue.apply(value, added))
         store_first(self.memory.y, place, value, self.cut.tile.columns)

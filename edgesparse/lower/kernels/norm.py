@@ -11,9 +11,10 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import hold
-from edgesparse.lower.kernels.operands import operand, output_count, padded
-from edgesparse.lower.kernels.vectors import add, each_vector, fold_lanes, reduce_run, store_first, vector_width
+from edgesparse.lower.kernels.operands import TAKEN, operand, output_count, padded
+from edgesparse.lower.kernels.vectors import add, each_vector, fold_lanes, reduce_run, store_first
 from edgesparse.lower.nodes import tensor
+from edgesparse.numerics import Element
 from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 4096  # at least about
@@ -34,6 +35,7 @@ class Norm:
     bias: bool
     centered: bool  # False: no mean is subtracted (RMS)
     epsilon: float
+    element: Element
 
     @property
     def elementwise(self) -> bool:
@@ -42,13 +44,13 @@ class Norm:
 
 
 def lower_norm(node: ir.Node, target: Target) -> list[Call] | None:
-    """Lower a float32 LayerNormalization, RMSNormalization, InstanceNormalization or GroupNormalization.
+    """Lower a LayerNormalization, RMSNormalization, InstanceNormalization or GroupNormalization.
 
     None for any other node, and where statistics are asked for as well.
     """
     read = _READERS.get(node.op_type)
     x = operand(node, 0) if read is not None else None
-    if read is None or x is None or x.dtype != "float32" or x.size == 0:
+    if read is None or x is None or x.element not in TAKEN or x.size == 0:
         return None
     if output_count(node) > 1:
         return None
@@ -59,7 +61,7 @@ def lower_norm(node: ir.Node, target: Target) -> list[Call] | None:
     operands = [value for value in node.inputs[1:3] if value is not None]
     scales = tensor(operands[0]).size
     whole = scales % channels == 0 and rows * channels % scales == 0
-    if not whole or any(tensor(value).size != scales or tensor(value).dtype != "float32" for value in operands):
+    if not whole or any(tensor(value).size != scales or tensor(value).element != x.element for value in operands):
         return None
     epsilon = node.attributes.get("epsilon")
     norm = Norm(
@@ -70,6 +72,7 @@ def lower_norm(node: ir.Node, target: Target) -> list[Call] | None:
         bias=len(operands) > 1,
         centered=node.op_type != "RMSNormalization",
         epsilon=1e-5 if epsilon is None else float(epsilon.as_float()),
+        element=x.element,
     )
     reads = tuple(padded(value, target) for value in (node.inputs[0], *operands) if value is not None)
     return [Call(str(node.name), node.op_type, norm_kernel(norm, target), reads, (tensor(node.outputs[0]),))]
@@ -110,7 +113,7 @@ def norm_kernel(norm: Norm, target: Target) -> Kernel:
         pairwise.
     """
     run = norm.count if norm.elementwise else norm.count // norm.channels
-    lanes = Lanes(vector_width(norm.count, target.lanes))
+    lanes = Lanes(target.lanes(norm.element), norm.element).narrowed(norm.count)
     rows = min(norm.rows, -(-_TILE_ELEMENTS // norm.count))
 
     def row(x: Buffer, y: Buffer, scale: Buffer, bias: Buffer | None, r: Expr) -> None:
@@ -126,9 +129,9 @@ def norm_kernel(norm: Norm, target: Target) -> Kernel:
 
         if norm.centered:
             total = reduce_run(norm.count, lanes, lambda i, _: lanes.load(x, start + i), add, 0.0)
-            mean = hold(lanes.splat(hold(fold_lanes(total, add) * T.float32(1.0 / norm.count))))
-        variance = fold_lanes(reduce_run(norm.count, lanes, square, add, 0.0), add) * T.float32(1.0 / norm.count)
-        inverse = hold(T.float32(1) / T.sqrt(variance + T.float32(norm.epsilon)))
+            mean = hold(lanes.splat(hold(fold_lanes(total, add) * lanes.scalar(1.0 / norm.count))))
+        variance = fold_lanes(reduce_run(norm.count, lanes, square, add, 0.0), add) * lanes.scalar(1.0 / norm.count)
+        inverse = hold(lanes.scalar(1.0) / T.sqrt(variance + lanes.scalar(norm.epsilon)))
         if norm.elementwise:
             factor = hold(lanes.splat(inverse))
 
@@ -155,8 +158,8 @@ def norm_kernel(norm: Norm, target: Target) -> Kernel:
         with T.serial(T.bind(tile * rows), T.bind(T.min((tile + 1) * rows, norm.rows))) as r:
             row(x, y, scale, bias[0] if bias else None, r)
 
-    params = [Param(norm.rows * norm.count), *[Param(norm.scales)] * (2 if norm.bias else 1)]
-    params.append(Param(norm.rows * norm.count))
-    symbol = kernel_symbol("norm", norm.rows, norm.count, norm, target.name)
+    x = Param(norm.rows * norm.count, norm.element)
+    params = [x, *[Param(norm.scales, norm.element)] * (2 if norm.bias else 1), x]
+    symbol = kernel_symbol("norm", norm.element, f"o{norm.rows}n{norm.count}", target, norm)
     inplace = ((0, len(params) - 1),)
     return build_kernel(symbol, params, -(-norm.rows // rows), body, inplace=inplace)

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from edgesparse.errors import InternalError
 from edgesparse.lower.kernel import Constant, Tensor
 from edgesparse.lower.nodes import constant, tensor
+from edgesparse.numerics import F32, element
 from edgesparse.targets import Target
 
 
@@ -19,12 +20,16 @@ def operand(node: ir.Node, place: int) -> Tensor:
     return tensor(value)
 
 
+TAKEN = frozenset({F32})
+"""Element types that kernels over activations compute with."""
+
+
 def padded(value: ir.Value, target: Target) -> Tensor | Constant:
     """A computed value as it is; a constant with room for the kernel's last vector, which may over-read."""
     held = constant(value)
     if held is None:
         return tensor(value)
-    return Constant(np.concatenate([held.ravel(), np.zeros(target.lanes, np.float32)]))
+    return Constant(np.concatenate([held.ravel(), np.zeros(target.lanes(element(held.dtype)), held.dtype)]))
 
 
 def output_count(node: ir.Node) -> int:

@@ -7,17 +7,18 @@ unit strides this is plain zero padding.
 
 from __future__ import annotations
 
-from tvm.tirx import Buffer, Expr
+from tvm.tirx import Buffer, Expr, const
 from tvm.tirx.script import builder as T
 
 from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Kernel, Param, build_kernel, kernel_symbol
+from edgesparse.numerics import Element
 from edgesparse.targets import Target
 
 _UNROLLED = 8  # phases with code of their own
 
 
-def planes(window: Window, target: Target) -> Kernel:
+def planes(window: Window, element: Element, target: Target) -> Kernel:
     """Copy images into zero-padded phase planes. Reads: x; writes: the planes.
 
     Shapes: x [batch, channels, height, width]; planes [batch, channels, phases, plane height, plane width].
@@ -53,8 +54,8 @@ def planes(window: Window, target: Target) -> Kernel:
         with T.serial(0, len(row_phases)) as ph, T.serial(0, len(column_phases)) as pw:
             copy_plane(image, ph * len(column_phases) + pw, ph, pw, x, y)
 
-    params = [Param(images * window.height * window.width), Param(images * window.channel_size)]
-    return build_kernel(kernel_symbol("planes", window, target.name), params, images, body)
+    params = [Param(images * window.height * window.width, element), Param(images * window.channel_size, element)]
+    return build_kernel(kernel_symbol("planes", element, window.name, target, window), params, images, body)
 
 
 def _is_range(phases: list[int]) -> bool:
@@ -74,4 +75,4 @@ def _clamp(value: Expr | int, low: Expr | int, high: int) -> Expr | int:
 def _zero(y: Buffer, start: Expr, first: Expr | int, last: Expr | int) -> None:
     if not isinstance(first, int) or not isinstance(last, int) or first < last:
         with T.serial(first, last) as i:
-            T.buffer_store(y, T.float32(0), [start + i])
+            T.buffer_store(y, const(0, y.dtype), [start + i])

@@ -14,6 +14,7 @@ from edgesparse.lower.kernels.reduce import LOWEST, lower_reduce
 from edgesparse.lower.kernels.stencil import Fold, Stencil, fits
 from edgesparse.lower.kernels.vectors import add, maximum
 from edgesparse.lower.nodes import ints, tensor
+from edgesparse.numerics import Element
 from edgesparse.targets import Target
 from edgesparse.windows import window_of
 
@@ -28,24 +29,26 @@ def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
     window = window_of(node, ints(node, "kernel_shape"))
     if window is None or not fits(window) or output_count(node) > 1:
         return None
-    reads: list[Tensor | Constant] = [operand(node, 0)]
+    x = operand(node, 0)
+    reads: list[Tensor | Constant] = [x]
     if node.op_type == "MaxPool":
-        kernel = max_pool(window, target)
+        kernel = max_pool(window, x.element, target)
     else:
-        scales = _scales(node, window)
+        scales = _scales(node, window, x.element)
         uniform = bool((scales == scales.flat[0]).all())
-        kernel = average_pool(window, float(scales.flat[0]) if uniform else None, target)
+        kernel = average_pool(window, float(scales.flat[0]) if uniform else None, x.element, target)
         if not uniform:
-            reads.append(Constant(np.concatenate([scales.ravel(), np.zeros(target.lanes, np.float32)])))
+            room = np.zeros(target.lanes(x.element), scales.dtype)
+            reads.append(Constant(np.concatenate([scales.ravel(), room])))
     return [Call(str(node.name), node.op_type, kernel, tuple(reads), (tensor(node.outputs[0]),))]
 
 
-def max_pool(window: Window, target: Target) -> Kernel:
+def max_pool(window: Window, element: Element, target: Target) -> Kernel:
     """Build max pooling. Reads: x; writes: y. Shapes: [batch, channels, height, width] both.
 
     Over-read: x, below 64 bytes.
     """
-    stencil = Stencil(window, window.batch * window.channels, target, fill=LOWEST)
+    stencil = Stencil(window, window.batch * window.channels, element, target, fill=LOWEST)
     lanes, size = stencil.lanes, window.height * window.width
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
@@ -60,17 +63,17 @@ def max_pool(window: Window, target: Target) -> Kernel:
 
         stencil.emit(tile, x, y, fold)
 
-    symbol = kernel_symbol("max_pool", window.channels, window, target.name)
+    symbol = kernel_symbol("max_pool", element, window.name, target, window)
     return build_kernel(symbol, _params(stencil), stencil.tiles, body)
 
 
-def average_pool(window: Window, scale: float | None, target: Target) -> Kernel:
+def average_pool(window: Window, scale: float | None, element: Element, target: Target) -> Kernel:
     """Build average pooling: sums under the window, times `scale` or, when it is None, times a map of scales.
 
     Reads: x[, scales]; writes: y. Shapes: x and y as `max_pool`; scales [out_height * out_width + lanes].
     Over-read: x, below 64 bytes. Order: columns of the window pairwise, then rows.
     """
-    stencil = Stencil(window, window.batch * window.channels, target)
+    stencil = Stencil(window, window.batch * window.channels, element, target)
     lanes, size, y_size = stencil.lanes, window.height * window.width, window.out_height * window.out_width
 
     def body(tile: Expr, x: Buffer, *rest: Buffer) -> None:
@@ -92,18 +95,18 @@ def average_pool(window: Window, scale: float | None, target: Target) -> Kernel:
 
     params = _params(stencil)
     if scale is None:
-        params.insert(1, Param(y_size + target.lanes))
-    symbol = kernel_symbol("average_pool", window.channels, window, scale, target.name)
+        params.insert(1, Param(y_size + target.lanes(element), element))
+    symbol = kernel_symbol("average_pool", element, window.name, target, window, scale)
     return build_kernel(symbol, params, stencil.tiles, body)
 
 
 def _params(stencil: Stencil) -> list[Param]:
     window = stencil.window
     sizes = (window.height * window.width, window.out_height * window.out_width)
-    return [Param(stencil.images * size) for size in sizes]
+    return [Param(stencil.images * size, stencil.element) for size in sizes]
 
 
-def _scales(node: ir.Node, window: Window) -> np.ndarray:
+def _scales(node: ir.Node, window: Window, element: Element) -> np.ndarray:
     """1 / the elements that count in each window: those of the image, or of the padded image."""
     pads = ints(node, "pads", (0,) * (2 * (len(operand(node, 0).shape) - 2)))
     after = pads[len(pads) // 2 :]
@@ -117,5 +120,5 @@ def _scales(node: ir.Node, window: Window) -> np.ndarray:
         starts = np.arange(outputs)[:, None] * window.strides[axis] - before
         taps = starts + np.arange(window.kernel[axis]) * window.dilations[axis]
         counts.append(((taps >= low) & (taps < high)).sum(axis=1))
-    scales: np.ndarray = (1.0 / np.maximum(np.outer(*counts), 1)).astype(np.float32)
+    scales: np.ndarray = (1.0 / np.maximum(np.outer(*counts), 1)).astype(element.numpy)
     return scales

@@ -13,9 +13,10 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels import math
-from edgesparse.lower.kernels.operands import operand
-from edgesparse.lower.kernels.vectors import fold_lanes, reduce_run, store_first, vector_width
+from edgesparse.lower.kernels.operands import TAKEN, operand
+from edgesparse.lower.kernels.vectors import fold_lanes, reduce_run, store_first
 from edgesparse.lower.nodes import constant, tensor
+from edgesparse.numerics import F32, Element
 from edgesparse.targets import Target
 
 _CHAINS = 4  # accumulators side by side hide the latency of an addition
@@ -35,7 +36,7 @@ class Reduction:
         return {"sum": lambda: a + b, "max": lambda: T.max(a, b), "min": lambda: T.min(a, b)}[self.name]()
 
 
-LOWEST = float(np.finfo(np.float32).min)
+LOWEST = float(np.finfo(F32.numpy).min)
 """The maximum of no pixel, and of -inf, as in ONNX Runtime."""
 
 _INFINITY = float("inf")
@@ -50,13 +51,13 @@ _REDUCTIONS = {
 
 
 def lower_reduce(node: ir.Node, target: Target) -> list[Call] | None:
-    """Lower a reduction of float32 over neighbouring axes; None for any other node."""
+    """Lower a reduction over neighbouring axes; None for any other node."""
     reduction = _REDUCTIONS.get(node.op_type)
     if reduction is None:
         return None
     x, y = operand(node, 0), tensor(node.outputs[0])
     axes = _axes(node, len(x.shape))
-    if axes is None or x.dtype != "float32" or x.size == 0:
+    if axes is None or x.element not in TAKEN or x.size == 0:
         return None
     wide = [axis for axis in axes if x.shape[axis] > 1]
     if not wide:
@@ -65,7 +66,7 @@ def lower_reduce(node: ir.Node, target: Target) -> list[Call] | None:
     if any(x.shape[axis] > 1 and axis not in axes for axis in range(first, last)):
         return None
     outer, count, inner = prod(x.shape[:first]), prod(x.shape[first : last + 1]), prod(x.shape[last + 1 :])
-    kernel = reduce(reduction, outer, count, inner, target)
+    kernel = reduce(reduction, outer, count, inner, x.element, target)
     return [Call(str(node.name), node.op_type, kernel, (x,), (y,))]
 
 
@@ -87,47 +88,47 @@ def _axes(node: ir.Node, rank: int) -> list[int] | None:
     return sorted(axis % rank for axis in given)
 
 
-def reduce(reduction: Reduction, outer: int, count: int, inner: int, target: Target) -> Kernel:
+def reduce(reduction: Reduction, outer: int, count: int, inner: int, element: Element, target: Target) -> Kernel:
     """Build the kernel. Reads: x [outer, count, inner]; writes: y [outer, inner].
 
     Over-read: x, below 64 bytes. Order: `_CHAINS` chains of lanes over count, then pairwise (inner = 1);
         ascending (inner > 1).
     """
     build = _rows if inner == 1 else _columns
-    return build(reduction, outer, count, inner, target)
+    return build(reduction, outer, count, inner, element, target)
 
 
 def _scaled(reduction: Reduction, value: Expr, count: int, lanes: Lanes) -> Expr:
     return value * lanes.splat(1.0 / count) if reduction.mean else value
 
 
-def _rows(reduction: Reduction, outer: int, count: int, inner: int, target: Target) -> Kernel:
+def _rows(reduction: Reduction, outer: int, count: int, inner: int, element: Element, target: Target) -> Kernel:
     """Lanes along the reduced axis."""
-    lanes = Lanes(vector_width(count, target.lanes))
+    lanes = Lanes(target.lanes(element), element).narrowed(count)
     rows = min(outer, -(-_TILE_ELEMENTS // count))
 
     def row(x: Buffer, y: Buffer, r: Expr) -> None:
         x0 = T.bind(r * count)
         value = reduce_run(count, lanes, lambda i, _: lanes.load(x, x0 + i), reduction.fold, reduction.start)
-        T.buffer_store(y, _scaled(reduction, fold_lanes(value, reduction.fold), count, Lanes(1)), [r])
+        T.buffer_store(y, _scaled(reduction, fold_lanes(value, reduction.fold), count, Lanes(1, element)), [r])
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
         with T.serial(T.bind(tile * rows), T.bind(T.min((tile + 1) * rows, outer))) as r:
             row(x, y, r)
 
-    symbol = kernel_symbol("reduce", "rows", reduction, outer, count, target.name)
-    return build_kernel(symbol, [Param(outer * count), Param(outer)], -(-outer // rows), body)
+    symbol = kernel_symbol(f"reduce_{reduction.name}", element, f"o{outer}n{count}", target, reduction)
+    return build_kernel(symbol, [Param(outer * count, element), Param(outer, element)], -(-outer // rows), body)
 
 
-def _columns(reduction: Reduction, outer: int, count: int, inner: int, target: Target) -> Kernel:
+def _columns(reduction: Reduction, outer: int, count: int, inner: int, element: Element, target: Target) -> Kernel:
     """Lanes along the axes behind the reduced one."""
-    lanes = Lanes(vector_width(inner, target.lanes))
+    lanes = Lanes(target.lanes(element), element).narrowed(inner)
     chunk = _CHAINS * lanes.count
     chunks = -(-inner // chunk)
 
     def columns(x: Buffer, y: Buffer, image: Expr, column: Expr, width: int) -> None:
         places = range(0, width, lanes.count)
-        accs = [T.alloc_buffer((lanes.count,), "float32", scope="global") for _ in places]
+        accs = [lanes.sums() for _ in places]
         for acc in accs:
             lanes.store(acc, 0, lanes.splat(reduction.start))
         x0 = T.bind(image * (count * inner) + column)
@@ -150,5 +151,7 @@ def _columns(reduction: Reduction, outer: int, count: int, inner: int, target: T
             with T.Else():
                 columns(x, y, image, T.bind(number * chunk), chunk)
 
-    symbol = kernel_symbol("reduce", "columns", reduction, outer, count, inner, target.name)
-    return build_kernel(symbol, [Param(outer * count * inner), Param(outer * inner)], outer * chunks, body)
+    symbol = kernel_symbol(f"reduce_{reduction.name}", element, f"o{outer}n{count}i{inner}", target, reduction)
+    return build_kernel(
+        symbol, [Param(outer * count * inner, element), Param(outer * inner, element)], outer * chunks, body
+    )

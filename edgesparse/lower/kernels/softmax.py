@@ -11,7 +11,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels import math
-from edgesparse.lower.kernels.operands import operand
+from edgesparse.lower.kernels.operands import TAKEN, operand
 from edgesparse.lower.kernels.vectors import (
     Fold,
     add,
@@ -22,9 +22,9 @@ from edgesparse.lower.kernels.vectors import (
     maximum,
     reduce_run,
     store_first,
-    vector_width,
 )
 from edgesparse.lower.nodes import tensor
+from edgesparse.numerics import Element
 from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 2048  # at least about
@@ -32,7 +32,7 @@ _INFINITY = float("inf")
 
 
 def lower_softmax(node: ir.Node, target: Target) -> list[Call] | None:
-    """Lower a Softmax or LogSoftmax of float32, None for any other node.
+    """Lower a Softmax or LogSoftmax, None for any other node.
 
     Before opset 13 all axes from `axis` on count as one.
     """
@@ -40,7 +40,7 @@ def lower_softmax(node: ir.Node, target: Target) -> list[Call] | None:
         return None
     x, y = operand(node, 0), tensor(node.outputs[0])
     flattened = node.graph is not None and node.graph.opset_imports.get("", 13) < 13
-    if x.dtype != "float32" or x.size == 0 or not x.shape:
+    if x.element not in TAKEN or x.size == 0 or not x.shape:
         return None
     attribute = node.attributes.get("axis")
     default = 1 if flattened else -1
@@ -48,22 +48,22 @@ def lower_softmax(node: ir.Node, target: Target) -> list[Call] | None:
     outer, count, inner = prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
     if flattened:
         count, inner = count * inner, 1
-    kernel = softmax(outer, count, inner, node.op_type == "LogSoftmax", target)
+    kernel = softmax(outer, count, inner, node.op_type == "LogSoftmax", x.element, target)
     return [Call(str(node.name), node.op_type, kernel, (x,), (y,))]
 
 
-def softmax(outer: int, count: int, inner: int, logarithm: bool, target: Target) -> Kernel:
+def softmax(outer: int, count: int, inner: int, logarithm: bool, element: Element, target: Target) -> Kernel:
     """Build the kernel. Reads: x; writes: y; both [outer, count, inner], and may share memory.
 
     Over-read: x, below 64 bytes. Order: sums in chains of lanes over count, then pairwise (inner = 1);
         ascending (inner > 1).
     """
-    return (_rows if inner == 1 else _columns)(outer, count, inner, logarithm, target)
+    return (_rows if inner == 1 else _columns)(outer, count, inner, logarithm, element, target)
 
 
-def _rows(outer: int, count: int, inner: int, logarithm: bool, target: Target) -> Kernel:
+def _rows(outer: int, count: int, inner: int, logarithm: bool, element: Element, target: Target) -> Kernel:
     """Lanes along the axis; a short row stays in registers, a long one is read again."""
-    lanes = Lanes(vector_width(count, target.lanes))
+    lanes = Lanes(target.lanes(element), element).narrowed(count)
     rows = min(outer, -(-_TILE_ELEMENTS // count))
     short = count <= lanes.count * (target.registers // 2)
 
@@ -71,8 +71,8 @@ def _rows(outer: int, count: int, inner: int, logarithm: bool, target: Target) -
         with T.serial(T.bind(tile * rows), T.bind(T.min((tile + 1) * rows, outer))) as r:
             (_short_row if short else _long_row)(x, y, T.bind(r * count), count, logarithm, lanes)
 
-    symbol = kernel_symbol("softmax", "log" if logarithm else "exp", outer, count, target.name)
-    return build_kernel(symbol, [Param(outer * count)] * 2, -(-outer // rows), body, inplace=((0, 1),))
+    symbol = kernel_symbol("log_softmax" if logarithm else "softmax", element, f"o{outer}n{count}", target)
+    return build_kernel(symbol, [Param(outer * count, element)] * 2, -(-outer // rows), body, inplace=((0, 1),))
 
 
 def _short_row(x: Buffer, y: Buffer, start: Expr, count: int, logarithm: bool, lanes: Lanes) -> None:
@@ -107,14 +107,14 @@ def _long_row(x: Buffer, y: Buffer, start: Expr, count: int, logarithm: bool, la
     each_vector(count, lanes, last)
 
 
-def _columns(outer: int, count: int, inner: int, logarithm: bool, target: Target) -> Kernel:
+def _columns(outer: int, count: int, inner: int, logarithm: bool, element: Element, target: Target) -> Kernel:
     """Lanes along the axes behind; the exponentials of Softmax wait in y for their sum."""
-    lanes = Lanes(vector_width(inner, target.lanes))
+    lanes = Lanes(target.lanes(element), element).narrowed(inner)
     vectors = -(-inner // lanes.count)
 
     def column(x: Buffer, y: Buffer, start: Expr, valid: int) -> None:
         def fold(value: Callable[[Expr], Expr], fold: Fold, first: float) -> Expr:
-            acc = T.alloc_buffer((lanes.count,), "float32", scope="global")
+            acc = lanes.sums()
             lanes.store(acc, 0, lanes.splat(first))
             with T.serial(0, count) as k:
                 lanes.store(acc, 0, fold(lanes.load(acc, 0), value(T.bind(start + k * inner))))
@@ -146,8 +146,8 @@ def _columns(outer: int, count: int, inner: int, logarithm: bool, target: Target
             with T.Else():
                 column(x, y, start, lanes.count)
 
-    symbol = kernel_symbol("softmax", "log" if logarithm else "exp", outer, count, inner, target.name)
-    return build_kernel(symbol, [Param(outer * count * inner)] * 2, outer * vectors, body, inplace=((0, 1),))
+    symbol = kernel_symbol("log_softmax" if logarithm else "softmax", element, f"o{outer}n{count}i{inner}", target)
+    return build_kernel(symbol, [Param(outer * count * inner, element)] * 2, outer * vectors, body, inplace=((0, 1),))
 
 
 def _finish(logarithm: bool, total: Expr, lanes: Lanes) -> Callable[[Expr], Expr]:

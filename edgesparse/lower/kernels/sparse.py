@@ -16,6 +16,7 @@ from edgesparse.lower.kernel import Kernel, Param
 from edgesparse.lower.kernels.depthwise import Depthwise
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, Work, build
+from edgesparse.numerics import Numerics, element
 from edgesparse.plan import Tile
 from edgesparse.sparsity.formats import GroupedRows
 from edgesparse.targets import Target
@@ -27,6 +28,7 @@ def tiled_sparse(
     plane: Plane,
     tile: Tile,
     weight: GroupedRows,
+    numerics: Numerics,
     epilogue: Epilogue,
     target: Target,
     tiled: Tiled = FLAT,
@@ -38,13 +40,14 @@ def tiled_sparse(
     Over-read: x and residual, below 64 bytes. Order: ascending k.
     """
     arrays = (weight.indptr, weight.indices, weight.values, weight.order)
-    params = [Param(array.size, array.dtype.name) for array in arrays]
+    params = [Param(array.size, element(array.dtype)) for array in arrays]
+    lanes = target.lanes(numerics.x)
     entries = tile.rows // tile.block[0] * tile.chunk
-    if params[1].dtype == "uint16" and (target.lanes > QUAD or tile.chunk == QUAD):
+    if params[1].element.name == "uint16" and (lanes > QUAD or tile.chunk == QUAD):
         params[1] = _in_words(params[1], entries)
-    if target.lanes > QUAD and tile.block[0] == 1:
+    if lanes > QUAD and tile.block[0] == 1:
         params[2] = _in_words(params[2], entries * tile.block[1])
-    return build("sparse", Work(plane, tile, target.lanes, tiled), epilogue, target, params, _Sparse, joined)
+    return build("sparse", Work(plane, tile, numerics, lanes, tiled), epilogue, target, params, _Sparse, joined)
 
 
 def _in_words(param: Param, count: int) -> Param:
@@ -53,9 +56,9 @@ def _in_words(param: Param, count: int) -> Param:
     Loads of wide vectors leave little room for others: a broadcast from memory takes the place of one of them, a
     broadcast from a part of a word does not. Vectors of four are multiplied by an element of another instead.
     """
-    size = np.dtype(param.dtype).itemsize
+    size = param.element.size_bytes
     words = [word for word in (8, 4) if size < word and count * size % word == 0]
-    return Param(param.size * size // words[0], f"uint{8 * words[0]}") if words else param
+    return Param(param.size * size // words[0], element(f"uint{8 * words[0]}")) if words else param
 
 
 class _Sparse(Compute):
@@ -97,12 +100,13 @@ class _Sparse(Compute):
     def _weights(self, values: Buffer, step: Expr) -> list[Expr]:
         """The weights of a step: [rows of the group, chunk, columns, rows of the block]."""
         count = self.tile.rows * self.tile.chunk * self.tile.block[1]
-        if values.dtype != "float32":
-            parts = _split_words(values, step, count, 32)
-            return [T.bind(T.reinterpret("float32", T.cast(part, "uint32"))) for part in parts]
+        kind = self.work.numerics.w
+        if values.dtype != kind.name:
+            parts = _split_words(values, step, count, kind.bits)
+            return [T.bind(T.reinterpret(kind.name, T.cast(part, f"uint{kind.bits}"))) for part in parts]
         if self.lanes.count != QUAD or count % QUAD:
             return [values[step * count + i] for i in range(count)]
-        held = T.alloc_buffer((count,), "float32", scope="global")
+        held = T.alloc_buffer((count,), kind.name, scope="global")
         for i in range(0, count, QUAD):
             self.lanes.store(held, i, self.lanes.load(values, step * count + i))
         return [held[i] for i in range(count)]

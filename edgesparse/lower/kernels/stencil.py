@@ -18,7 +18,8 @@ from tvm.tirx.script import builder as T
 from edgesparse.geometry import Window
 from edgesparse.lower.kernel import Lanes
 from edgesparse.lower.kernels.math import hold
-from edgesparse.lower.kernels.vectors import fold_all, keep_first, pick, store_first, vector_width
+from edgesparse.lower.kernels.vectors import fold_all, keep_first, pick, store_first
+from edgesparse.numerics import Element
 from edgesparse.targets import Target
 
 _UNROLLED = 400  # multiply-adds in a row of code, at most
@@ -80,6 +81,7 @@ class Stencil:
 
     window: Window
     images: int
+    element: Element
     target: Target
     fill: float = 0.0
     exact: bool = False
@@ -87,7 +89,7 @@ class Stencil:
     @cached_property
     def lanes(self) -> Lanes:
         """The vector along an output row."""
-        return Lanes(vector_width(self.window.out_width, self.target.lanes))
+        return Lanes(self.target.lanes(self.element), self.element).narrowed(self.window.out_width)
 
     @property
     def tiles(self) -> int:
@@ -169,7 +171,7 @@ class Stencil:
         """One vector of columns in a block of rows."""
         (kh, kw), (sh, _), (dh, _) = self.window.kernel, self.window.strides, self.window.dilations
         lanes, fold, width = self.lanes, image.fold, self.window.out_width
-        accs = [T.alloc_buffer((lanes.count,), "float32", scope="global") for _ in range(rows.count)]
+        accs = [lanes.sums() for _ in range(rows.count)]
         for acc in accs:
             lanes.store(acc, 0, fold.start())
 
@@ -260,7 +262,7 @@ class Stencil:
     def _scalar(self, x: Buffer, start: Expr, column: Expr | int) -> Expr:
         """One input of a row."""
         if isinstance(column, int) and not 0 <= column < self.window.width:
-            return T.float32(self.fill)
+            return self.lanes.scalar(self.fill)
         return x[start + column]
 
     def _run(self, x: Buffer, start: Expr, column: Expr | int, needed: int) -> Expr:

@@ -30,7 +30,7 @@ from edgesparse.geometry import Plane, Run, runs, tile_count, tile_width
 from edgesparse.lower.kernel import ALIGNMENT_BYTES, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.depthwise import Depthwise
 from edgesparse.lower.kernels.epilogue import Epilogue
-from edgesparse.lower.kernels.vectors import vector_width
+from edgesparse.numerics import I32, Numerics
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
@@ -54,6 +54,7 @@ class Work:
 
     plane: Plane
     tile: Tile
+    numerics: Numerics
     lanes: int
     tiled: Tiled = FLAT
 
@@ -108,7 +109,7 @@ class Work:
     @property
     def range_start(self) -> int:
         """Where in the scratch memory a range of M lies that a joined convolution reads."""
-        line = ALIGNMENT_BYTES // 4
+        line = ALIGNMENT_BYTES // self.numerics.acc.size_bytes
         return -(-self.scratch_size // line) * line
 
     @property
@@ -180,11 +181,12 @@ def build(
     With `joined`, a depthwise convolution of what the layer computes, weight and bias of that follow those of the
     layer, and y is its output; then neither the layer nor it has a residual, nor x several images or groups.
     """
-    plane, tiled = work.plane, work.tiled
-    params = [Param(work.x_size), *([] if tiled.x else [Param(plane.k, "int32")])]
-    params += [*weights, Param(plane.groups * plane.m)]
-    params += [Param(work.output_size(tiled.residual))] if epilogue.residual else []
-    params += [*joined.constants, Param(joined.y_size)] if joined else [Param(work.output_size(tiled.y))]
+    plane, tiled, numerics = work.plane, work.tiled, work.numerics
+    params = [Param(work.x_size, numerics.x), *([] if tiled.x else [Param(plane.k, I32)])]
+    params += [*weights, Param(plane.groups * plane.m, numerics.acc)]
+    params += [Param(work.output_size(tiled.residual), numerics.y)] if epilogue.residual else []
+    params += joined.constants if joined else []
+    params.append(Param(joined.y_size if joined else work.output_size(tiled.y), numerics.y))
 
     def memory_of(x: Buffer, *rest: Buffer) -> Memory:
         offsets = () if tiled.x else rest[:1]
@@ -221,12 +223,15 @@ def build(
 
     reads = len(params) - 1
     inplace = ((reads - 1, reads),) if epilogue.residual and tiled.residual == tiled.y else ()
-    facts = (form, plane, work.tile, epilogue, tuple(weights), tiled, *([joined.facts] if joined else []), target.name)
-    symbol = kernel_symbol("tiled_joined" if joined else "tiled", *facts)
+    shape = f"{form}_{plane.name}_{work.tile.name}"
+    facts = (plane, epilogue, tuple(weights), tiled, *([joined.facts] if joined else []))
+    symbol = kernel_symbol("tiled_joined" if joined else "tiled", numerics, shape, target, *facts)
     if joined:
-        scratch = Param(work.range_start + work.range_size)
+        scratch = Param(work.range_start + work.range_size, numerics.acc)
         return build_kernel(symbol, params, work.tile.splits, joined_range, scratch=scratch)
-    return build_kernel(symbol, params, work.tiles, tile, scratch=Param(work.scratch_size), inplace=inplace)
+    return build_kernel(
+        symbol, params, work.tiles, tile, scratch=Param(work.scratch_size, numerics.acc), inplace=inplace
+    )
 
 
 def split_of(t: Expr, tiles: int, splits: int) -> tuple[Expr, Expr]:
@@ -309,7 +314,7 @@ class Compute:
     @property
     def lanes(self) -> Lanes:
         """Full vectors."""
-        return Lanes(self.work.lanes)
+        return Lanes(self.work.lanes, self.work.numerics.x)
 
     def emit(self) -> None:
         """Every block of K in turn; the first starts from the bias, the last stores y."""
@@ -341,7 +346,7 @@ class Compute:
             if end + vector.count > self.run.size:  # leave no lane to chance: denormals are slow
                 vector.store(self.memory.area, row + end, vector.splat(0.0))
             for (start, goal), columns in zip(pieces, self.run.pieces, strict=True):
-                step = Lanes(vector_width(columns, self.lanes.count))
+                step = self.lanes.narrowed(columns)
                 for c in range(0, columns, step.count):
                     step.store(self.memory.area, row + (goal + c), step.load(self.memory.x, source + (start + c)))
 
@@ -358,10 +363,10 @@ class Compute:
         full = self.run.size // self.lanes.count * self.lanes.count
         vectors = [(u, self.lanes) for u in range(0, full, self.lanes.count)]
         rest = self.run.size - full
-        return [*vectors, (full, Lanes(vector_width(rest, self.lanes.count)))] if rest else vectors
+        return [*vectors, (full, self.lanes.narrowed(rest))] if rest else vectors
 
     def _accumulator(self) -> Buffer:
-        return T.alloc_buffer((self.run.vectors(self.lanes.count) * self.lanes.count,), "float32", scope="global")
+        return self.lanes.sums(self.run.vectors(self.lanes.count) * self.lanes.count)
 
     def _clamp(self, row: Expr) -> Expr:
         """A row that exists, for one that only fills up its panel or group."""
@@ -399,7 +404,7 @@ class Compute:
         while at < count:
             while width > count - at:
                 width //= 2
-            self._emit(self.memory.area, staging + at, residual + at, target + at, Lanes(width))
+            self._emit(self.memory.area, staging + at, residual + at, target + at, self.lanes.narrowed(width))
             at += width
 
     def _emit(self, source: Buffer, start: int, residual: Expr, target: Expr, lanes: Lanes) -> None:

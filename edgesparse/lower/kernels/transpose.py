@@ -22,8 +22,8 @@ from edgesparse.lower.kernels.vectors import (
     each_vector,
     store_first,
     transposed,
-    vector_width,
 )
+from edgesparse.numerics import Element
 from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 4096  # at least about
@@ -54,7 +54,7 @@ def merged_axes(shape: Sequence[int], permutation: Sequence[int]) -> list[Axis]:
     return axes or [Axis(1, 1, 1)]
 
 
-def transpose(shape: Sequence[int], permutation: Sequence[int], target: Target) -> Kernel:
+def transpose(shape: Sequence[int], permutation: Sequence[int], element: Element, target: Target) -> Kernel:
     """Build the kernel. Reads: x; writes: y, whose axis i is axis permutation[i] of x.
 
     Over-read: x, below 64 bytes.
@@ -62,9 +62,9 @@ def transpose(shape: Sequence[int], permutation: Sequence[int], target: Target) 
     axes = merged_axes(shape, permutation)
     *outer, last = axes
     if last.x_stride == 1:
-        return _rows(outer, last, target)
+        return _rows(outer, last, element, target)
     along = next(axis for axis in axes if axis.x_stride == 1)
-    return _squares([axis for axis in outer if axis != along], along, last, target)
+    return _squares([axis for axis in outer if axis != along], along, last, element, target)
 
 
 def _place(index: Expr, axes: Sequence[Axis]) -> tuple[Expr, Expr]:
@@ -77,9 +77,9 @@ def _place(index: Expr, axes: Sequence[Axis]) -> tuple[Expr, Expr]:
     return T.bind(x0), T.bind(y0)
 
 
-def _rows(outer: Sequence[Axis], row: Axis, target: Target) -> Kernel:
+def _rows(outer: Sequence[Axis], row: Axis, element: Element, target: Target) -> Kernel:
     """Copy whole rows; the last of the outer axes is a loop inside a tile."""
-    lanes = Lanes(vector_width(row.count, target.lanes))
+    lanes = Lanes(target.lanes(element), element).narrowed(row.count)
     *others, inner = outer or [Axis(1, row.count, row.count)]
     size = prod(axis.count for axis in (*outer, row))
     images = prod(axis.count for axis in others)
@@ -94,17 +94,17 @@ def _rows(outer: Sequence[Axis], row: Axis, target: Target) -> Kernel:
                 row.count, lanes, lambda i, valid: store_first(y, goal + i, hold(lanes.load(x, source + i)), valid)
             )
 
-    symbol = kernel_symbol("transpose", "rows", *(axis.count for axis in outer), row, tuple(outer), target.name)
-    return build_kernel(symbol, [Param(size), Param(size)], images * chunks, body)
+    symbol = kernel_symbol("transpose", element, f"rows{row.count}", target, row, tuple(outer))
+    return build_kernel(symbol, [Param(size, element)] * 2, images * chunks, body)
 
 
-def _squares(outer: Sequence[Axis], along: Axis, across: Axis, target: Target) -> Kernel:
+def _squares(outer: Sequence[Axis], along: Axis, across: Axis, element: Element, target: Target) -> Kernel:
     """Transpose between `along`, contiguous in x, and `across`, contiguous in y.
 
     Squares at the end of an axis overlap the ones before. The longer axis is cut into tiles and the shorter
     one is the inner loop, so that the lines of either side are still in cache when their rest is used.
     """
-    lanes = Lanes(min(target.lanes, vector_width(across.count, target.lanes)))
+    lanes = Lanes(target.lanes(element), element).narrowed(across.count)
     size = prod(axis.count for axis in (*outer, along, across))
     images = prod(axis.count for axis in outer)
     long, short = (along, across) if along.count > across.count else (across, along)
@@ -121,8 +121,8 @@ def _squares(outer: Sequence[Axis], along: Axis, across: Axis, target: Target) -
 
         each_step(begin, end, lanes.count, lambda i: each_step(0, short.count, lanes.count, lambda j: square(i, j)))
 
-    symbol = kernel_symbol("transpose", along.count, across.count, along, across, tuple(outer), target.name)
-    return build_kernel(symbol, [Param(size), Param(size)], images * chunks, body)
+    symbol = kernel_symbol("transpose", element, f"{along.count}x{across.count}", target, along, across, tuple(outer))
+    return build_kernel(symbol, [Param(size, element)] * 2, images * chunks, body)
 
 
 def _square(x: Buffer, source: Expr, y: Buffer, goal: Expr, along: Axis, across: Axis, lanes: Lanes) -> None:

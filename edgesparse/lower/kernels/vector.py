@@ -11,29 +11,31 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
+from edgesparse.numerics import I32, Element, Numerics
 from edgesparse.targets import Target
 
 CHAINS = 4  # nonzeros of a sparse row summed side by side; rows are padded to a multiple of it
 _ROWS_A_TILE = 16
 
 
-def panel_rows(m: int, target: Target) -> int:
+def panel_rows(m: int, lanes: int) -> int:
     """Rows that one tile of the dense form computes: a few registers of them."""
-    return target.lanes * min(4, -(-m // target.lanes))
+    return lanes * min(4, -(-m // lanes))
 
 
-def vector_dense(m: int, k: int, epilogue: Epilogue, target: Target) -> Kernel:
+def vector_dense(m: int, k: int, numerics: Numerics, epilogue: Epilogue, target: Target) -> Kernel:
     """Dense form. Reads: x, panels, bias[, residual]; writes: y.
 
     Shapes: x [K]; panels [panels, K, panel_rows]; bias, residual and y [M]. A tile is one panel.
     Over-read: bias and residual, below 256 bytes. Order: ascending k.
     """
-    rows, lanes = panel_rows(m, target), Lanes(target.lanes)
+    lanes = Lanes(target.lanes(numerics.x), numerics.x)
+    rows = panel_rows(m, lanes.count)
     panels = -(-m // rows)
 
     def body(panel: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer) -> None:
         *residual, y, area = rest
-        acc = T.alloc_buffer((rows,), "float32", scope="global")
+        acc = lanes.sums(rows)
         steps = range(0, rows, lanes.count)
         for i in steps:
             lanes.store(acc, i, lanes.load(bias, panel * rows + i))
@@ -64,18 +66,22 @@ def vector_dense(m: int, k: int, epilogue: Epilogue, target: Target) -> Kernel:
             with T.Else():
                 store(rows)
 
-    params = [Param(k), Param(panels * k * rows), Param(panels * rows), *[Param(m)] * (2 if epilogue.residual else 1)]
-    symbol = kernel_symbol("vector", "dense", m, k, epilogue, target.name)
-    return build_kernel(symbol, params, panels, body, scratch=Param(lanes.count))
+    params = [Param(k, numerics.x), Param(panels * k * rows, numerics.w), Param(panels * rows, numerics.acc)]
+    params += [Param(m, numerics.y)] * (2 if epilogue.residual else 1)
+    symbol = kernel_symbol("vector", numerics, f"dense_m{m}k{k}", target, epilogue)
+    return build_kernel(symbol, params, panels, body, scratch=Param(lanes.count, numerics.acc))
 
 
-def vector_sparse(m: int, k: int, entries: int, index_dtype: str, epilogue: Epilogue, target: Target) -> Kernel:
+def vector_sparse(
+    m: int, k: int, entries: int, index: Element, numerics: Numerics, epilogue: Epilogue, target: Target
+) -> Kernel:
     """Sparse form. Reads: x, indptr, indices, values, bias[, residual]; writes: y.
 
     Shapes: as `vector_dense`; indptr int32 [M + 1] counts groups of `CHAINS` entries; indices and values
         [entries], each row padded with (0, 0.0).
     Over-read: none. Order: CHAINS interleaved chains of ascending k, summed pairwise.
     """
+    single = Lanes(1, numerics.x)
 
     def body(
         tile: Expr, x: Buffer, indptr: Buffer, indices: Buffer, values: Buffer, bias: Buffer, *rest: Buffer
@@ -86,9 +92,9 @@ def vector_sparse(m: int, k: int, entries: int, index_dtype: str, epilogue: Epil
         last = T.bind(T.min(first + _ROWS_A_TILE, m))
         with T.serial(first, last) as row:
             begin = T.bind(indptr[row])
-            acc = T.alloc_buffer((CHAINS,), "float32", scope="global")
+            acc = single.sums(CHAINS)
             for i in range(CHAINS):
-                T.buffer_store(acc, T.float32(0), [i])
+                T.buffer_store(acc, single.scalar(0.0), [i])
             with T.serial(0, indptr[row + 1] - begin) as j:
                 for i in range(CHAINS):
                     entry = (begin + j) * CHAINS + i
@@ -96,7 +102,7 @@ def vector_sparse(m: int, k: int, entries: int, index_dtype: str, epilogue: Epil
             total = bias[row] + ((acc[0] + acc[1]) + (acc[2] + acc[3]))
             T.buffer_store(y, epilogue.apply(total, residual[0][row] if residual else None), [row])
 
-    params = [Param(k), Param(m + 1, "int32"), Param(entries, index_dtype), Param(entries), Param(m)]
-    params += [Param(m)] * (2 if epilogue.residual else 1)
-    symbol = kernel_symbol("vector", "sparse", m, k, entries, index_dtype, epilogue, target.name)
+    params = [Param(k, numerics.x), Param(m + 1, I32), Param(entries, index), Param(entries, numerics.w)]
+    params += [Param(m, numerics.acc), *[Param(m, numerics.y)] * (2 if epilogue.residual else 1)]
+    symbol = kernel_symbol("vector", numerics, f"sparse_m{m}k{k}", target, entries, index, epilogue)
     return build_kernel(symbol, params, -(-m // _ROWS_A_TILE), body)

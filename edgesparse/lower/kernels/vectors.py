@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.lower.kernel import Lanes
-from edgesparse.lower.kernels.math import hold, lanes_of
+from edgesparse.lower.kernel import Lanes, vector_width
+from edgesparse.lower.kernels.math import hold, lanes_of, splat
+from edgesparse.numerics import element
 
 Fold = Callable[[Expr, Expr], Expr]
 
@@ -30,11 +31,6 @@ def add(a: Expr, b: Expr) -> Expr:
 def maximum(a: Expr, b: Expr) -> Expr:
     """max(a, b)."""
     return T.max(a, b)
-
-
-def vector_width(count: int, lanes: int) -> int:
-    """Lanes of the narrowest vector that holds `count` elements, at most `lanes`; both powers of two."""
-    return min(lanes, 1 << max(count - 1, 0).bit_length())
 
 
 def pick(vectors: Sequence[Expr], places: Sequence[int]) -> Expr:
@@ -70,14 +66,16 @@ def keep_first(value: Expr, count: int, fill: float) -> Expr:
     if count >= lanes:
         return value
     inside = T.ramp(T.int32(0), 1, lanes) < T.broadcast(T.int32(count), lanes)
-    return hold(T.Select(inside, value, T.broadcast(T.float32(fill), lanes)))
+    return hold(T.Select(inside, value, splat(fill, value)))
 
 
 def store_first(buffer: Buffer, offset: Expr | int, value: Expr, count: int) -> None:
     """Store the first `count` lanes and nothing behind them: one store, or two that overlap."""
     width = 1 << (min(count, lanes_of(value)).bit_length() - 1)
     for start in dict.fromkeys((0, max(count - width, 0))):
-        Lanes(width).store(buffer, offset + start, pick([value], range(start, start + width)))
+        Lanes(width, element(str(buffer.dtype))).store(
+            buffer, offset + start, pick([value], range(start, start + width))
+        )
 
 
 def fold_lanes(value: Expr, fold: Fold) -> Expr:
@@ -122,7 +120,7 @@ def reduce_run(
 ) -> Expr:
     """Fold `value(offset, valid)` over the vectors of a run into one vector; lanes behind the run give `start`."""
     chains = min(chains, -(-count // lanes.count))
-    accs = [T.alloc_buffer((lanes.count,), "float32", scope="global") for _ in range(chains)]
+    accs = [lanes.sums() for _ in range(chains)]
     for acc in accs:
         lanes.store(acc, 0, lanes.splat(start))
     turn = 0

@@ -25,7 +25,8 @@ from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_s
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.math import hold
 from edgesparse.lower.kernels.tiles import split_of
-from edgesparse.lower.kernels.vectors import keep_first, pick, store_first, vector_width
+from edgesparse.lower.kernels.vectors import keep_first, pick, store_first
+from edgesparse.numerics import Numerics
 from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
@@ -39,23 +40,25 @@ def transform_weight(weight: np.ndarray, rows: int) -> np.ndarray:
     products = _FILTER @ weight.astype(np.float64) @ _FILTER.T
     flat = np.pad(products.reshape(m, channels, PRODUCTS), ((0, -m % rows), (0, 0), (0, 0)))
     panels = flat.reshape(-1, rows, channels, PRODUCTS).transpose(0, 3, 2, 1)
-    return np.ascontiguousarray(panels, np.float32)
+    return np.ascontiguousarray(panels, weight.dtype)
 
 
-def winograd(window: Window, plane: Plane, tile: Tile, epilogue: Epilogue, target: Target) -> Kernel:
+def winograd(
+    window: Window, plane: Plane, tile: Tile, numerics: Numerics, epilogue: Epilogue, target: Target
+) -> Kernel:
     """Build the kernel. Reads: x, weight, bias[, residual]; writes: y.
 
     Shapes: x [batch, channels, height, width]; weight [panels, 16, channels, rows], see `transform_weight`; bias [M];
         residual and y [batch, M, out_height, out_width]. A tile is a block of rows of squares and a range of M.
     Over-read: x and residual, below 64 bytes. Order: ascending channel for each of the 16 products.
     """
-    shape = _Shape(window, Squares(plane, tile.vectors, target.lanes), plane.m, tile.rows)
+    shape = _Shape(window, Squares(plane, tile.vectors, target.lanes(numerics.x)), plane.m, tile.rows, numerics)
     squares, panels = shape.squares, -(-plane.m // tile.rows)
     share = -(-panels // tile.splits)
     tiles, y_size = plane.batch * squares.blocks * tile.splits, plane.batch * plane.m * plane.n
-    params = [Param(plane.batch * window.channels * window.height * window.width)]
-    params += [Param(panels * PRODUCTS * window.channels * tile.rows), Param(plane.m)]
-    params += [Param(y_size)] * (2 if epilogue.residual else 1)
+    params = [Param(plane.batch * window.channels * window.height * window.width, numerics.x)]
+    params += [Param(panels * PRODUCTS * window.channels * tile.rows, numerics.w), Param(plane.m, numerics.acc)]
+    params += [Param(y_size, numerics.y)] * (2 if epilogue.residual else 1)
 
     def body(number: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer) -> None:
         *residual, y, area = rest
@@ -79,8 +82,9 @@ def winograd(window: Window, plane: Plane, tile: Tile, epilogue: Epilogue, targe
 
     reads = len(params) - 1
     inplace = ((reads - 1, reads),) if epilogue.residual else ()
-    symbol = kernel_symbol("winograd", window, plane, tile, epilogue, target.name)
-    return build_kernel(symbol, params, tiles, body, scratch=Param(shape.scratch_size), inplace=inplace)
+    symbol = kernel_symbol("winograd", numerics, f"{plane.name}_{tile.name}", target, window, plane, epilogue)
+    scratch = Param(shape.scratch_size, numerics.acc)
+    return build_kernel(symbol, params, tiles, body, scratch=scratch, inplace=inplace)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class _Shape:
     squares: Squares
     m: int
     panel_rows: int
+    numerics: Numerics
 
     @property
     def v_stride(self) -> int:
@@ -146,7 +151,7 @@ class _Block:
     @property
     def _step(self) -> Lanes:
         """The vector along a row of squares."""
-        return Lanes(self._squares.step)
+        return Lanes(self._squares.step, self.shape.numerics.x)
 
     def emit(self, first: Expr, last: Expr) -> None:
         """V, then the panels [first, last)."""
@@ -219,10 +224,10 @@ class _Block:
 
     def _vectors(self) -> list[tuple[int, Lanes]]:
         """Element offsets of the vectors of a block; the last is as narrow as it can be."""
-        lanes, size = self._squares.lanes, self.rows * self._squares.width
-        full = size // lanes * lanes
-        vectors = [(u, Lanes(lanes)) for u in range(0, full, lanes)]
-        return [*vectors, (full, Lanes(vector_width(size - full, lanes)))] if size > full else vectors
+        whole, size = Lanes(self._squares.lanes, self.shape.numerics.x), self.rows * self._squares.width
+        full = size // whole.count * whole.count
+        vectors = [(u, whole) for u in range(0, full, whole.count)]
+        return [*vectors, (full, whole.narrowed(size - full))] if size > full else vectors
 
     def _multiply(self, panel: Expr, product: Expr) -> None:
         """P of one of the 16 products: a panel of U times V, in chunks that fit the registers."""
@@ -234,7 +239,7 @@ class _Block:
         area, channels, height = self.memory.area, self.shape.window.channels, self.shape.panel_rows
         base = vectors[0][0]
         size = vectors[-1][0] - base + self._squares.lanes
-        accs = [T.alloc_buffer((size,), "float32", scope="global") for _ in range(height)]
+        accs = [self._step.sums(size) for _ in range(height)]
         for acc in accs:
             for u, lanes in vectors:
                 lanes.store(acc, u - base, lanes.splat(0.0))

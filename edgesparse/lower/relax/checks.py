@@ -112,7 +112,7 @@ def checks(node: ir.Node) -> list[Call]:
     for rule in follows(node):
         value = node.inputs[rule.operand]
         operand, array = tensor(value), constant(value)
-        name, kernel = str(node.name or node.outputs[0].name), rule.kernel(Param(operand.size, operand.dtype))
+        name, kernel = str(node.name or node.outputs[0].name), rule.kernel(Param(operand.size, operand.element))
         calls.append(Call(name, node.op_type, kernel, (operand if array is None else Constant(array),), ()))
     return calls
 

@@ -17,6 +17,7 @@ from edgesparse.lower.relax.emit import emit_calls
 from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.schedule import schedule
 from edgesparse.nodes import padding
+from edgesparse.numerics import element
 from edgesparse.program import Bound
 from edgesparse.targets import Target
 
@@ -37,7 +38,7 @@ class Expression:
     def table(self, array: np.ndarray, bound: Bound | None = None) -> te.Tensor:
         """A constant array; one that is followed has a bound."""
         held = Constant(np.ascontiguousarray(array), bound)
-        return self._placeholder(Tensor("", array.shape, array.dtype.name), held)
+        return self._placeholder(Tensor("", array.shape, element(array.dtype)), held)
 
     def _placeholder(self, like: Tensor, memory: Tensor | Constant) -> te.Tensor:
         placeholder = te.placeholder(like.shape, like.dtype, f"x{len(self._reads)}")

@@ -17,6 +17,7 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from edgesparse.errors import LowerError
 from edgesparse.lower.kernel import Tensor
+from edgesparse.numerics import element
 
 Converter = Callable[[relax.BlockBuilder, Sequence[relax.Expr], Mapping[str, Any]], relax.Expr]
 
@@ -40,7 +41,7 @@ def import_model(model: onnx.ModelProto, values: Mapping[str, Tensor]) -> tvm.IR
         found = getattr(importer.computed(name), "ty", None)
         if not isinstance(found, relax.TensorType):
             continue
-        computed = Tensor(value.name, tuple(map(int, found.shape)), str(found.dtype))
+        computed = Tensor(value.name, tuple(map(int, found.shape)), element(str(found.dtype)))
         if computed != value:
             raise LowerError(
                 f"TVM computes {value.name!r} as {computed.dtype} {list(computed.shape)}, "

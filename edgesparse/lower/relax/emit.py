@@ -21,6 +21,7 @@ from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.intrinsics import inline_math
 from edgesparse.lower.relax.reduction import Reduction, emit_reduction, match_reduction
 from edgesparse.lower.relax.schedule import GRAIN
+from edgesparse.numerics import element
 from edgesparse.targets import Target
 
 _LOCAL_BYTES = 1024  # beyond it TVM allocates a workspace by a runtime call
@@ -72,7 +73,7 @@ def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str, targ
         elif isinstance(statement, tirx.AllocBuffer):
             buffer = statement.buffer
             memory[buffer] = Tensor(
-                f"{call.writes[0].name}\x1f{buffer.name}{len(memory)}", (_size(buffer),), str(buffer.dtype)
+                f"{call.writes[0].name}\x1f{buffer.name}{len(memory)}", (_size(buffer),), element(str(buffer.dtype))
             )
         else:
             stages.append(statement)
@@ -120,7 +121,9 @@ def _nests(stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Const
         body = stages[start] if end == start else tirx.SeqStmt(list(stages[part]))
         large = [buffer for buffer in _allocated(body) if _bytes(buffer) > _LOCAL_BYTES]
         for buffer in large:
-            memory[buffer] = Tensor(f"{prefix}\x1f{buffer.name}{len(memory)}", (_size(buffer),), str(buffer.dtype))
+            memory[buffer] = Tensor(
+                f"{prefix}\x1f{buffer.name}{len(memory)}", (_size(buffer),), element(str(buffer.dtype))
+            )
         yield _Nest(body, tuple(b for b in reads if b not in writes), (*writes, *large), bool(large))
         start = end + 1
 
@@ -158,7 +161,7 @@ def _size(buffer: tirx.Buffer) -> int:
 
 def _kernel(nest: _Nest, known: Mapping[tirx.Var, tvm.ir.Expr], op: str, target: Target) -> Kernel:
     buffers = [*nest.reads, *nest.writes]
-    params = [Param(_size(buffer), str(buffer.dtype)) for buffer in buffers]
+    params = [Param(_size(buffer), element(str(buffer.dtype))) for buffer in buffers]
     loop = nest.body
     grain = 0 if nest.private else _grain(loop)
     tiles = -(-int(loop.extent) // grain) if grain else 1
@@ -174,9 +177,9 @@ def _kernel(nest: _Nest, known: Mapping[tirx.Var, tvm.ir.Expr], op: str, target:
             emitter.statement(loop)
 
     kernel = build_kernel("es_fallback", params, tiles, body)
-    symbol = kernel_symbol(
-        op.split("+", 1)[0].lower(), tvm_ffi.structural_hash(kernel.func.without_attr("global_symbol"))
-    )
+    name = op.split("+", 1)[0].lower()
+    digest = tvm_ffi.structural_hash(kernel.func.without_attr("global_symbol"))
+    symbol = kernel_symbol(name, params[-1].element, "", None, digest)
     return replace(kernel, symbol=symbol, func=kernel.func.with_attr("global_symbol", symbol))
 
 

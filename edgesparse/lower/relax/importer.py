@@ -26,6 +26,7 @@ from edgesparse.lower.relax.checks import proved
 from edgesparse.lower.relax.converters import import_model
 from edgesparse.lower.relax.rewrites import REWRITES
 from edgesparse.nodes import told
+from edgesparse.numerics import element
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,9 +234,9 @@ def _call(
     types = _types(call.ty_args[0])
     writes = []
     for field, kind in enumerate(types):
-        fresh = Tensor(f"{name}.{field}", tuple(int(size) for size in kind.shape), str(kind.dtype))
+        fresh = Tensor(f"{name}.{field}", tuple(int(size) for size in kind.shape), element(str(kind.dtype)))
         target = targets.get(field)
-        writes.append(Tensor(target.name, target.shape, target.dtype) if target else fresh)
+        writes.append(Tensor(target.name, target.shape, target.element) if target else fresh)
     reads = tuple(_resolve(value, known, name) for value in _fields(call.args[1]))
     return TirCall(module[call.args[0]], reads, tuple(writes))
 

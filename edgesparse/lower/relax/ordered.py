@@ -16,6 +16,7 @@ from edgesparse.lower.kernel import Call, Kernel, Param, Tensor, build_kernel, k
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.relax.checks import operand
 from edgesparse.lower.relax.defined import define_value, wrap
+from edgesparse.numerics import I64, Element
 from edgesparse.targets import Target
 
 
@@ -36,12 +37,12 @@ def cumulate(node: ir.Node, target: Target) -> list[Call]:
 def _cumulate_kernel(out: Tensor, axis: int, *, product: bool, exclusive: bool, reverse: bool) -> Kernel:
     """Shapes: x and y [outer, n, inner]. A tile is one of `outer`. Order: as the running result demands.
 
-    The running results of half precision are kept in float32, and rounded where they are written.
+    The running results of half precision are kept in the wider type, and rounded where they are written.
     """
     outer, n, inner = _split(out.shape, axis)
     half = out.dtype == "float16"
-    wide = "float32" if half else out.dtype
-    start = tirx.const(1 if product else 0, wide)
+    wide = out.element.wide if half else out.element
+    start = tirx.const(1 if product else 0, wide.name)
 
     def body(tile: Expr, x: Buffer, y: Buffer, *kept: Buffer) -> None:
         first = T.bind(tile * (n * inner))
@@ -49,7 +50,7 @@ def _cumulate_kernel(out: Tensor, axis: int, *, product: bool, exclusive: bool, 
             place = (n - 1 - step if reverse else step) * inner + column
             before = place + inner if reverse else place - inner
             running = T.if_then_else(step == 0, start, kept[0][column] if half else y[first + before])
-            taken = T.cast(x[first + (before if exclusive else place)], wide)
+            taken = T.cast(x[first + (before if exclusive else place)], wide.name)
             if exclusive:
                 taken = T.if_then_else(step == 0, start, taken)
             result = T.bind(wrap(running * taken if product else running + taken))
@@ -57,10 +58,11 @@ def _cumulate_kernel(out: Tensor, axis: int, *, product: bool, exclusive: bool, 
                 T.buffer_store(row, result, [column])
             T.buffer_store(y, T.cast(result, out.dtype), [first + place])
 
-    facts = ("product" if product else "sum", out.dtype, outer, n, inner, exclusive, reverse)
-    size = Param(out.size, out.dtype)
+    op = "cumulate_product" if product else "cumulate_sum"
+    symbol = kernel_symbol(op, out.element, f"o{outer}n{n}i{inner}", None, exclusive, reverse)
+    size = Param(out.size, out.element)
     kept = Param(inner, wide) if half else None
-    return build_kernel(kernel_symbol("cumulate", *facts), [size, size], outer, body, scratch=kept)
+    return build_kernel(symbol, [size, size], outer, body, scratch=kept)
 
 
 def top_k(node: ir.Node, target: Target) -> list[Call]:
@@ -68,16 +70,17 @@ def top_k(node: ir.Node, target: Target) -> list[Call]:
     source, values, places = operand(node, 0), tensor(node.outputs[0]), tensor(node.outputs[1])
     shape = tensor(node.inputs[0]).shape  # type: ignore[arg-type]
     axis = node.attributes.get_int("axis", -1) % len(shape)
-    kernel = _top_k_kernel(shape, axis, _single(node, 1), values.dtype, bool(node.attributes.get_int("largest", 1)))
+    kernel = _top_k_kernel(shape, axis, _single(node, 1), values.element, bool(node.attributes.get_int("largest", 1)))
     return [Call(str(node.name or values.name), node.op_type, kernel, (source,), (values, places))]
 
 
-def _top_k_kernel(shape: tuple[int, ...], axis: int, k: int, dtype: str, largest: bool) -> Kernel:
+def _top_k_kernel(shape: tuple[int, ...], axis: int, k: int, of: Element, largest: bool) -> Kernel:
     """Shapes: x [outer, n, inner], values and places [outer, k, inner]. A tile is one of `outer`.
 
     The j-th result is the first in order of all that come after the (j-1)-th: no memory but the results.
     """
     outer, n, inner = _split(shape, axis)
+    dtype = of.name
 
     def less(a: Expr, b: Expr) -> Expr:
         below = a < b
@@ -106,8 +109,8 @@ def _top_k_kernel(shape: tuple[int, ...], axis: int, k: int, dtype: str, largest
             T.buffer_store(values, best[0], [result])
             T.buffer_store(places, at[0], [result])
 
-    params = [Param(prod(shape), dtype), Param(outer * k * inner, dtype), Param(outer * k * inner, "int64")]
-    return build_kernel(kernel_symbol("top_k", dtype, outer, n, inner, k, largest), params, outer, body)
+    params = [Param(prod(shape), of), Param(outer * k * inner, of), Param(outer * k * inner, I64)]
+    return build_kernel(kernel_symbol("top_k", of, f"o{outer}n{n}i{inner}k{k}", None, largest), params, outer, body)
 
 
 def scatter_elements(node: ir.Node, target: Target) -> list[Call]:
@@ -136,10 +139,10 @@ def _scatter_kernel(out: Tensor, indices: Tensor, axis: int, reduction: str) -> 
             place = T.bind(sum(step * stride for step, stride in zip(steps, strides, strict=True)))
             T.buffer_store(y, wrap(define_value(reduce(y[place], updates[source]))), [place])
 
-    params = [Param(size, dtype) for size, dtype in ((out.size, out.dtype), (indices.size, indices.dtype))]
-    params += [Param(indices.size, out.dtype), params[0]]
+    whole = Param(out.size, out.element)
+    params = [whole, Param(indices.size, indices.element), Param(indices.size, out.element), whole]
     facts = (out.dtype, out.shape, indices.dtype, indices.shape, axis, reduction)
-    return build_kernel(kernel_symbol("scatter", *facts), params, 1, body)
+    return build_kernel(kernel_symbol("scatter", out.element, f"n{indices.size}", None, *facts), params, 1, body)
 
 
 _REDUCTIONS: dict[str, Callable[[Expr, Expr], Expr]] = {

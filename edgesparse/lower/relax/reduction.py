@@ -13,6 +13,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.lower.kernels.vectors import Fold, fold_lanes
 from edgesparse.lower.relax.defined import wrap
 from edgesparse.lower.relax.intrinsics import is_elementary
+from edgesparse.numerics import F32, F64, I32, element
 
 _FOLDS: dict[type, Fold] = {
     tirx.Add: lambda a, b: wrap(a + b),
@@ -20,7 +21,7 @@ _FOLDS: dict[type, Fold] = {
     tirx.Max: lambda a, b: T.max(a, b),
     tirx.Min: lambda a, b: T.min(a, b),
 }
-_DTYPES = frozenset({"float32", "float64", "int32"})
+_DTYPES = frozenset({F32.name, F64.name, I32.name})
 _CHAINS = 4  # vectors summed side by side, to hide the latency of the fold
 
 
@@ -36,7 +37,7 @@ class Reduction:
 
     def lanes(self, width: int) -> int:
         """Lanes for registers of `width` bits: several registers where the loop is long enough; 0 where it is short."""
-        lanes = width // (64 if self.dtype == "float64" else 32)
+        lanes = width // element(self.dtype).bits
         extent = int(self.loop.extent)
         for chains in (_CHAINS, 1):
             if extent >= 2 * chains * lanes:

@@ -53,7 +53,7 @@ def _kernel(image: Tensor, regions: Tensor, batch: Tensor, out: Tensor, sampling
     """
     _, channels, *sizes = image.shape
     _, _, *cells = out.shape
-    work = "float64" if image.dtype == "float64" else "float32"
+    work = image.element.accumulator
 
     def body(tile: Expr, x: Buffer, corners: Buffer, images: Buffer, y: Buffer) -> None:
         total = T.alloc_buffer((1,), work, scope="global")
@@ -77,9 +77,11 @@ def _kernel(image: Tensor, regions: Tensor, batch: Tensor, out: Tensor, sampling
             place = ((tile * channels + channel) * cells[0] + row) * cells[1] + column
             T.buffer_store(y, T.cast(total[0] / count, out.dtype), [place])
 
-    params = [Param(each.size, each.dtype) for each in (image, regions, batch, out)]
+    params = [Param(each.size, each.element) for each in (image, regions, batch, out)]
     facts = (image.dtype, image.shape, regions.dtype, regions.shape, batch.dtype, out.shape, sampling)
-    return build_kernel(kernel_symbol("roi_align", *facts), params, out.shape[0], body)
+    return build_kernel(
+        kernel_symbol("roi_align", image.element, f"n{out.size}", None, *facts), params, out.shape[0], body
+    )
 
 
 def _placed(corner: Expr, sampling: _Sampling) -> Expr:

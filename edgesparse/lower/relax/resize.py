@@ -18,6 +18,7 @@ from tvm.ir import Expr
 
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.relax.compute import Expression
+from edgesparse.numerics import F32
 from edgesparse.program import Bound, IndexKind
 
 FIXED = 1 << 10
@@ -48,7 +49,7 @@ def resize(e: Expression) -> te.Tensor:
     extrapolates = get.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
     outside: list[tuple[int, te.Tensor]] = []
     value = data
-    work = "float64" if data.dtype == "float64" else "float32"
+    work = "float64" if data.dtype == "float64" else F32.name
     axes = _axes(e.node)
     inner: list[tuple[int, te.Tensor, te.Tensor]] = []
     linear = get.get_string("mode", "nearest") == "linear" and not get.get_int("antialias", 0)

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
-from operator import mul
+from operator import attrgetter, mul
 
 from tvm import te, tirx
 from tvm.ir import Expr
 
+from edgesparse import numerics
 from edgesparse.lower.nodes import tensor
 from edgesparse.lower.relax.compute import Expression
 
@@ -49,7 +50,7 @@ def grid_sample(e: Expression) -> te.Tensor:
     mode, padding = _MODES.get(mode, mode), get.get_string("padding_mode", "zeros")
     aligned, rank = get.get_int("align_corners", 0) != 0, len(data.shape) - 2
     axes = [_Axis(int(size), rank - 1 - at, mode, padding, aligned) for at, size in enumerate(data.shape[2:])]
-    work = "float64" if "float64" in (data.dtype, grid.dtype) else "float32"
+    work = max((numerics.element(str(of.dtype)).wide for of in (data, grid)), key=attrgetter("bits")).name
     positions = [_position(grid, axis, work) for axis in axes]
     places = [_places(position, axis) for position, axis in zip(positions, axes, strict=True)]
     weights = [_weights(position, axis) for position, axis in zip(positions, axes, strict=True)]

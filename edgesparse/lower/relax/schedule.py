@@ -39,7 +39,7 @@ _COSTLY = names(
 _WRITTEN_OUT = names("acos acosh asin asinh atan atanh cosh sinh tan tanh")
 """Functions that TVM writes out with their argument repeated: one inside another doubles at least.
 
-Ours take the place of some of them in float32 (`intrinsics`), and repeat nothing.
+Ours take the place of some of them in single precision (`intrinsics`), and repeat nothing.
 """
 
 

@@ -12,6 +12,7 @@ from edgesparse.lower.relax.builder import names
 from edgesparse.lower.relax.compute import EMPTY_REDUCTIONS
 from edgesparse.lower.relax.operators import OWN
 from edgesparse.lower.relax.rewrites import REWRITES
+from edgesparse.numerics import ELEMENTS
 
 IMPORTED = names(
     """
@@ -51,7 +52,7 @@ _ALONG_AXES = names(
 )
 """Operators that work along an axis of their first input."""
 
-_DTYPES = names("FLOAT DOUBLE FLOAT16 INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 BOOL")
+_DTYPES = frozenset(row.onnx for row in ELEMENTS.values())
 
 
 def refusal(node: ir.Node) -> str | None:

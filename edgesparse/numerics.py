@@ -1,0 +1,105 @@
+"""Element types as data: what a stage has to know of one is a column of its row here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a value may be from the expected one: `absolute`, of the largest there, and `relative`, of its own."""
+
+    absolute: float
+    relative: float
+
+
+EXACT = Tolerance(0.0, 0.0)
+ROUNDED = Tolerance(1e-4, 1e-3)
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element type.
+
+    `name` is that of numpy and TVM, `short` the one in names of kernels, `onnx` that of ONNX. Sums of products are kept
+    in `accumulator`, by name. `tolerance` is that of a network's outputs.
+    """
+
+    name: str
+    short: str
+    onnx: str
+    bits: int
+    accumulator: str
+    tolerance: Tolerance = EXACT
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of one element in memory."""
+        return -(-self.bits // 8)
+
+    @property
+    def numpy(self) -> np.dtype:
+        """The type of an array."""
+        return np.dtype(self.name)
+
+    @property
+    def wide(self) -> Element:
+        """What sums of products are kept in."""
+        return element(self.accumulator)
+
+    def __str__(self) -> str:
+        return self.short
+
+
+_ROWS = (
+    Element("float16", "f16", "FLOAT16", 16, "float32", ROUNDED),
+    Element("float32", "f32", "FLOAT", 32, "float32", ROUNDED),
+    Element("float64", "f64", "DOUBLE", 64, "float64", Tolerance(1e-6, 1e-5)),  # norms may keep statistics in float32
+    Element("int8", "i8", "INT8", 8, "int32"),
+    Element("uint8", "u8", "UINT8", 8, "int32"),
+    Element("int16", "i16", "INT16", 16, "int64"),
+    Element("uint16", "u16", "UINT16", 16, "int64"),
+    Element("int32", "i32", "INT32", 32, "int64"),
+    Element("uint32", "u32", "UINT32", 32, "uint64"),
+    Element("int64", "i64", "INT64", 64, "int64"),
+    Element("uint64", "u64", "UINT64", 64, "uint64"),
+    Element("bool", "b8", "BOOL", 8, "int32"),
+)
+ELEMENTS = {row.name: row for row in _ROWS}
+"""By name."""
+
+
+def element(of: str | np.dtype | type[np.generic]) -> Element:
+    """The row of a type, by the name or the type of numpy."""
+    return ELEMENTS[np.dtype(of).name]
+
+
+F32 = element("float32")
+F64 = element("float64")
+I32 = element("int32")
+I64 = element("int64")
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The element types of a layer y = w @ x: of its operands, of the sums, and of what it writes."""
+
+    x: Element
+    w: Element
+    acc: Element
+    y: Element
+
+    @classmethod
+    def plain(cls, of: Element) -> Numerics:
+        """One type for all, and the sums in the one that goes with it."""
+        return cls(of, of, of.wide, of)
+
+    def __str__(self) -> str:
+        """Such as f32, or u8i8 where operands differ."""
+        return str(self.x) if self.x == self.w else f"{self.x}{self.w}"
+
+
+PLAIN = Numerics.plain(F32)
+"""Those of a network as it was trained."""
