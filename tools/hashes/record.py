@@ -78,7 +78,7 @@ def hashes_of(program: Any) -> Hashes:
 def _kind(symbol: str) -> str:
     """The operator, the format, and the element type of a kernel."""
     words = symbol.removeprefix("es_").partition("__")[0].split("_")
-    return "_".join(word for word in words if word.isalpha() or re.fullmatch("[a-z]+(8|16|32|64)", word))
+    return "_".join(word for word in words if word.isalpha() or re.fullmatch("([fiub](8|16|32|64))+", word))
 
 
 def forms() -> list[Case]:
