@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgesparse.numerics import Numerics
 
@@ -53,7 +53,7 @@ class LayerPlan:
     m: int
     k: int
     n: int
-    numerics: Numerics
+    numerics: Numerics = field(repr=False)
     density: float
     kernel: str
     tile: Tile
@@ -63,6 +63,11 @@ class LayerPlan:
     sparse_us: float = 0.0
     saved: float = 0.0
     origin: str = "estimated"
+
+    @property
+    def types(self) -> str:
+        """Its element types in a word, such as f32."""
+        return str(self.numerics)
 
     @property
     def choice(self) -> str:
