@@ -91,7 +91,7 @@ def test_targets_lists_and_shows(command):
     shown = result(command("targets", "show", "rpi5", "--json"))
 
     assert {"host", "rpi4", "rpi5"} <= set(names)
-    assert shown["cpu"] == "cortex-a76" and shown["lanes"] == 4
+    assert shown["cpu"] == "cortex-a76" and shown["vector_bits"] == 128
     text = command("targets", "show", "rpi5").stdout
     assert "Cortex-A76 TRM" in text
     (calibration,) = (line for line in text.splitlines() if line.startswith("calibration"))
