@@ -163,7 +163,7 @@ def observe(
                 rows = read.operand.rows(mine[read.operand.value], sampling)
                 goal = read.goal(mine, theirs, sampling) if matched else None
                 total.add(rows, goal)
-                if goal is not None and len(of) == 1 and (ends := read.visible(mine, theirs, sampling)):
+                if goal is not None and rows.size and len(of) == 1 and (ends := read.visible(mine, theirs, sampling)):
                     kept.append(Rows.of(rows, goal, *ends).thinned(sampling.batch / sampling.samples))
         moments = MomentSum.mean(sums, centred=bias_of(of) is not None)
         check_finite(tensor, moments.second)

@@ -21,7 +21,7 @@ from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.intrinsics import inline_math
 from edgesparse.lower.relax.reduction import Reduction, emit_reduction, match_reduction
 from edgesparse.lower.relax.schedule import GRAIN
-from edgesparse.numerics import element
+from edgesparse.numerics import I32, element
 from edgesparse.targets import Target
 
 _LOCAL_BYTES = 1024  # beyond it TVM allocates a workspace by a runtime call
@@ -179,7 +179,8 @@ def _kernel(nest: _Nest, known: Mapping[tirx.Var, tvm.ir.Expr], op: str, target:
     kernel = build_kernel("es_fallback", params, tiles, body)
     name = op.split("+", 1)[0].lower()
     digest = tvm_ffi.structural_hash(kernel.func.without_attr("global_symbol"))
-    symbol = kernel_symbol(name, params[-1].element, "", None, digest)
+    written = params[-1].element if params else I32  # some nests touch nothing
+    symbol = kernel_symbol(name, written, "", None, digest)
     return replace(kernel, symbol=symbol, func=kernel.func.with_attr("global_symbol", symbol))
 
 
