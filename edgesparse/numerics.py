@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Element:
     @property
     def numpy(self) -> np.dtype:
         """The type of an array."""
+        import numpy as np  # a list of targets is to be had without it
+
         return np.dtype(self.name)
 
     @property
@@ -71,9 +75,9 @@ ELEMENTS = {row.name: row for row in _ROWS}
 """By name."""
 
 
-def element(of: str | np.dtype | type[np.generic]) -> Element:
-    """The row of a type, by the name or the type of numpy."""
-    return ELEMENTS[np.dtype(of).name]
+def element(of: str | np.dtype) -> Element:
+    """The row of a type, by its name or as numpy's."""
+    return ELEMENTS[of if isinstance(of, str) else of.name]
 
 
 F32 = element("float32")

@@ -171,9 +171,7 @@ FAULTS: dict[str, Fault] = {
         text,
         softmax,
         "softmax",
-        lambda outer, count, inner, logarithm, target, make=softmax.softmax: make(
-            outer * inner, count, 1, logarithm, target
-        ),
+        lambda outer, count, inner, *rest, make=softmax.softmax: make(outer * inner, count, 1, *rest),
     ),
     "a normalisation without its gain": (
         text,
