@@ -64,3 +64,19 @@ def told(node: ir.Node) -> str:
 
 def _sizes(value: ir.Value) -> str:
     return "[?]" if value.shape is None else f"[{', '.join(str(getattr(d, 'value', d)) for d in value.shape)}]"
+
+
+def names_in(model: ir.Model) -> set[str]:
+    """The names of all nodes and values of a model, branches included."""
+    names = {name for node in model.graph.all_nodes() for name in (node.name, *(v.name for v in node.outputs))}
+    for graph in model.graphs():
+        names.update(value.name for value in (*graph.inputs, *graph.initializers.values()))
+    return {name for name in names if name}
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """The name, lengthened until it is not in `taken`; from now on it is."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name

@@ -18,6 +18,7 @@ from edgesparse.frontend.opset import BROADCAST_OPSET, convert_opset
 from edgesparse.frontend.picture import Frame, Picture, Preprocessing, pictures
 from edgesparse.frontend.shapes import OPSET, InputShapes, give_sizes, named_dimensions
 from edgesparse.frontend.support import name_nodes
+from edgesparse.nodes import free_name, names_in
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
@@ -66,9 +67,7 @@ class _Input:
     def __init__(self, model: ir.Model, picture: Picture, given: Sequence[int] | None) -> None:
         self._model, self._picture, self._nodes = model, picture, list[ir.Node]()
         graph = model.graph
-        self._names = {name for node in graph.all_nodes() for name in (node.name, *(v.name for v in node.outputs))}
-        for each in model.graphs():
-            self._names.update(value.name for value in (*each.inputs, *each.initializers.values()))
+        self._names = names_in(model)
         inputs = {str(value.name): value for value in graph.inputs if value.name not in graph.initializers}
         if picture.name not in inputs:
             raise picture.fail(f"the model has no such input; it has {', '.join(map(repr, inputs)) or 'none'}")
@@ -190,18 +189,14 @@ class _Input:
         self, op: str, value: ir.Value, *constants: np.ndarray | np.float32 | None, **attributes: object
     ) -> ir.Value:
         """The output of a new node."""
-        name = self._free(f"{self._picture.name}_{op.lower()}")
+        name = free_name(f"{self._picture.name}_{op.lower()}", self._names)
         operands = [
-            None if array is None else add_constant(self._model.graph, np.asarray(array), self._free(f"{name}_{place}"))
+            None
+            if array is None
+            else add_constant(self._model.graph, np.asarray(array), free_name(f"{name}_{place}", self._names))
             for place, array in enumerate(constants, 1)
         ]
         node = ir.node(op, [value, *operands], attributes=attributes, name=name)  # type: ignore[arg-type]
         node.outputs[0].name = name
         self._nodes.append(node)
         return node.outputs[0]
-
-    def _free(self, name: str) -> str:
-        while name in self._names:
-            name += "_"
-        self._names.add(name)
-        return name

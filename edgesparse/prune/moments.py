@@ -42,14 +42,14 @@ class Moments:
         if self.rows is None:
             return solve(self), self
         tried, now = [], self
-        for _ in range(1 + ROUNDS):
+        while True:
             weight = solve(now)
             with np.errstate(over="ignore", invalid="ignore"):  # of float64, what is infinite in float32
                 given = self.rows.given(_grouped(weight, self.second), now.bias(weight))
                 tried.append((self.rows.error(given), weight, now))
+                if len(tried) > ROUNDS or not np.isfinite(tried[-1][0]):
+                    break
                 now = self._visible(given)
-            if not np.isfinite(tried[-1][0]):
-                break
         _, weight, now = min(tried, key=itemgetter(0))
         return weight, now
 

@@ -29,17 +29,9 @@ class Rows:
     @staticmethod
     def of(inputs: np.ndarray, outputs: np.ndarray, low: np.ndarray, high: np.ndarray) -> Rows:
         """Rows in float32; `low` and `high` may have axes of 1, along which they are spread."""
+        ends = (np.broadcast_to(end, outputs.shape) for end in (low, high))
         with np.errstate(over="ignore"):
-            wide = (
-                np.broadcast_to(array, shape).astype(np.float32)
-                for array, shape in (
-                    (inputs, inputs.shape),
-                    (outputs, outputs.shape),
-                    (low, outputs.shape),
-                    (high, outputs.shape),
-                )
-            )
-            return Rows(*wide)
+            return Rows(*(array.astype(np.float32) for array in (inputs, outputs, *ends)))
 
     def thinned(self, share: float) -> Rows:
         """As many of them as there is room for, `share` being that of all positions which they are."""

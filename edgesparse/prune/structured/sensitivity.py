@@ -17,6 +17,7 @@ from scipy.interpolate import PchipInterpolator
 
 from edgesparse import reference
 from edgesparse.errors import OnnxRuntimeError, PruneError
+from edgesparse.nodes import free_name, names_in
 from edgesparse.prune.agreement import OutputSums
 from edgesparse.prune.samples import BATCH
 from edgesparse.prune.structured.groups import Group
@@ -76,7 +77,7 @@ class _Probe:
 
     def __init__(self, evidence: Evidence, count: int) -> None:
         model = evidence.model.clone()
-        roots, names = evidence.flow.atoms.roots(), _names(model)
+        roots, names = evidence.flow.atoms.roots(), names_in(model)
         self._switches = [_Switch(model, reading, roots[reading.labels], names) for reading in evidence.readings]
         self.session = reference.Session(model, threads=0)
         for batch in (BATCH, 1) if evidence.samples.batchable else (1,):  # some networks say more than they keep
@@ -105,12 +106,6 @@ class _Probe:
             raise PruneError(f"calibration: {err}") from err
 
 
-def _names(model: ir.Model) -> set[str]:
-    """Every name that something in the model, branches included, makes or reads."""
-    made = {value.name for node in model.graph.all_nodes() for value in (*node.inputs, *node.outputs) if value}
-    return {str(name) for name in made | {value.name for value in model.graph.inputs} | set(model.graph.initializers)}
-
-
 class _Switch:
     """x * kept + mean * (1 - kept) in place of x, where a layer reads x, or behind the layer that makes it."""
 
@@ -120,7 +115,7 @@ class _Switch:
         output = str(reading.layer.node.outputs[0].name)
         node = next(node for node in model.graph if node.outputs[0].name == output)
         kind = ir.TensorType(ir.DataType.from_numpy(reading.dtype))
-        self._inputs = [ir.Value(name=_fresh(f"{output}.{part}", names), type=kind) for part in ("kept", "instead")]
+        self._inputs = [ir.Value(name=free_name(f"{output}.{part}", names), type=kind) for part in ("kept", "instead")]
         model.graph.inputs.extend(self._inputs)
         index = list(reading.layer.node.inputs).index(reading.layer.data)
         read = node.outputs[0] if reading.made else node.inputs[index]
@@ -143,11 +138,3 @@ class _Switch:
             str(value.name): array.astype(self._dtype).reshape(self._shape)
             for value, array in zip(self._inputs, arrays, strict=True)
         }
-
-
-def _fresh(name: str, names: set[str]) -> str:
-    """A name that is not in `names`, from now on."""
-    while name in names:
-        name += "_"
-    names.add(name)
-    return name

@@ -11,7 +11,6 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgesparse.errors import PruneError
 from edgesparse.prune.report import GroupReport, ShrunkReport
-from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured.constants import take_constants
 from edgesparse.prune.structured.flow import Flow
 from edgesparse.prune.structured.follow import follow
@@ -81,7 +80,7 @@ def shrink(
     left = {id(group): len(group.units) - len(lost) for group, lost in zip(free, gone, strict=True)}
     _apply(flow, units)
     if refit and calibration is not None:
-        fit(shrunk, model, kept, check_samples(model, calibration))
+        fit(shrunk, model, kept, evidence.samples)
     every = range(len(flow.layers))
     rows = tuple(_row(flow, group, left.get(id(group), len(group.units)), before, after) for group in groups)
     report = ShrunkReport(
