@@ -5,7 +5,6 @@ Counts and strides are elements. Nothing here knows a target or a kernel.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +37,6 @@ class Window:
     def name(self) -> str:
         """A word for it, such as 3x3_c64."""
         return "{}x{}_c{}".format(*self.kernel, self.channels)
-
-    @property
-    def digest(self) -> str:
-        """A short name of the layout of the planes: equal windows lay an input out alike."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:8]
 
     @property
     def _taps(self) -> list[tuple[int, int]]:

@@ -10,7 +10,6 @@ from edgesparse.lower.codegen import CodeImage, compile_kernels
 from edgesparse.lower.graph import Lowered
 from edgesparse.lower.kernel import OVERREAD_BYTES, Call, Constant, Kernel, Tensor
 from edgesparse.lower.memory import ArenaPlan, align, plan_arena
-from edgesparse.lower.scope import MARK
 from edgesparse.program import Arg, Bound, IndexArray, Program, Space, Step, TensorSpec
 from edgesparse.targets import Target
 
@@ -40,13 +39,13 @@ def assemble(lowered: Lowered, target: Target) -> Program:
 
 
 def _specs(tensors: Mapping[str, Tensor], arena: ArenaPlan) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(name, t.dtype, t.shape, arena.offsets[t.name]) for name, t in tensors.items())
+    return tuple(TensorSpec(name, t.dtype, t.shape, arena.offsets[t.memory]) for name, t in tensors.items())
 
 
 def _step(call: Call, arena: ArenaPlan, weights: _Arrays, indices: _Indices, image: CodeImage) -> Step:
     def placed(tensor: Tensor) -> Arg:
-        name = tensor.name.split(MARK)[0] if call.kernel.fails else ""  # only what a fault may name
-        return Arg(Space.ARENA, arena.offsets[tensor.name], tensor.size_bytes, name=name)
+        name = tensor.name if call.kernel.fails else ""  # only what a fault may name
+        return Arg(Space.ARENA, arena.offsets[tensor.memory], tensor.size_bytes, name=name)
 
     def stored(constant: Constant) -> Arg:
         if constant.bound is not None:

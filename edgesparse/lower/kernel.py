@@ -19,12 +19,16 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import Buffer, Expr, PrimFunc, const
 from tvm.tirx.script import builder as T
 
+from edgesparse.graph.layout import ROWS, Layout, Within
 from edgesparse.numerics import Element, Numerics
 from edgesparse.program import FAULT_FIELDS, Bound, FaultKind
 from edgesparse.targets import Target
 
 ALIGNMENT_BYTES = 64  # of every argument; kernels may rely on it
 OVERREAD_BYTES = 256  # a kernel may load, and ignore, this much past the end of an arena or scratch argument
+
+Memory = tuple[str, Layout]
+"""A value in one of its layouts."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,22 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value in the arena: dense, row-major."""
+    """A value in the arena, dense, in some layout; it may be seen in another shape than that of the layout."""
 
     name: str
     shape: tuple[int, ...]
     element: Element
+    layout: Layout = ROWS
+
+    @property
+    def memory(self) -> Memory:
+        """What tells it from other memory: two tensors of one memory are the same bytes."""
+        return self.name, self.layout
+
+    def within(self, place: str, shape: tuple[int, ...], element: Element) -> Tensor:
+        """What lies between two kernels of the operator that computes this value."""
+        outer = self.layout.path if isinstance(self.layout, Within) else ()
+        return Tensor(self.name, shape, element, Within((*outer, place)))
 
     @property
     def dtype(self) -> str:

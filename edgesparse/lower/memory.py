@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgesparse.errors import InternalError
-from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Tensor
+from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Memory, Tensor
 
 
 @dataclass(frozen=True)
 class ArenaPlan:
-    """Byte offset of each tensor name, and the size of the arena."""
+    """Byte offset of each memory, and the size of the arena."""
 
-    offsets: dict[str, int]
+    offsets: dict[Memory, int]
     size_bytes: int
 
 
@@ -41,47 +41,47 @@ def plan_arena(calls: Sequence[Call], inputs: Sequence[Tensor], outputs: Sequenc
 
     Inputs live from before the first call, outputs until after the last one.
     """
-    storages: dict[str, _Storage] = {t.name: _Storage(t.size_bytes, -1, -1) for t in inputs}
+    storages: dict[Memory, _Storage] = {t.memory: _Storage(t.size_bytes, -1, -1) for t in inputs}
     last_read = _last_reads(calls, outputs)
     for i, call in enumerate(calls):
         over = {write: read for read, write in call.kernel.inplace}
         for w, tensor in enumerate(call.writes):
-            if tensor.name in storages:
+            if tensor.memory in storages:
                 raise InternalError(f"value {tensor.name!r} is written twice, by call {call.name!r}")
             source = _dying(call, over.get(len(call.reads) + w), i, last_read, tensor)
             if source is not None and storages[source].last <= i:
-                storages[tensor.name] = storages[source]
+                storages[tensor.memory] = storages[source]
             else:
-                storages[tensor.name] = _Storage(tensor.size_bytes, i, i)
+                storages[tensor.memory] = _Storage(tensor.size_bytes, i, i)
         for tensor in [*_tensors(call), *call.writes]:
-            if tensor.name not in storages:
+            if tensor.memory not in storages:
                 raise InternalError(f"call {call.name!r} reads {tensor.name!r} before it is written")
-            storages[tensor.name].last = max(storages[tensor.name].last, last_read.get(tensor.name, i))
+            storages[tensor.memory].last = max(storages[tensor.memory].last, last_read.get(tensor.memory, i))
     for tensor in outputs:
-        if tensor.name not in storages:
+        if tensor.memory not in storages:
             raise InternalError(f"output {tensor.name!r} is never written")
-        storages[tensor.name].last = len(calls)
+        storages[tensor.memory].last = len(calls)
     size = _place(list({id(s): s for s in storages.values()}.values()))
-    return ArenaPlan({name: s.offset for name, s in storages.items()}, size + OVERREAD_BYTES)
+    return ArenaPlan({memory: s.offset for memory, s in storages.items()}, size + OVERREAD_BYTES)
 
 
 def _tensors(call: Call) -> list[Tensor]:
     return [t for t in call.reads if isinstance(t, Tensor)]
 
 
-def _last_reads(calls: Sequence[Call], outputs: Sequence[Tensor]) -> dict[str, int]:
-    last = {t.name: i for i, call in enumerate(calls) for t in _tensors(call)}
-    return last | {t.name: len(calls) for t in outputs}
+def _last_reads(calls: Sequence[Call], outputs: Sequence[Tensor]) -> dict[Memory, int]:
+    last = {t.memory: i for i, call in enumerate(calls) for t in _tensors(call)}
+    return last | {t.memory: len(calls) for t in outputs}
 
 
-def _dying(call: Call, read: int | None, i: int, last_read: dict[str, int], write: Tensor) -> str | None:
-    """Name of the read that `write` may lie over: of its size, last read by this call, read there only once."""
+def _dying(call: Call, read: int | None, i: int, last_read: dict[Memory, int], write: Tensor) -> Memory | None:
+    """The read that `write` may lie over: of its size, last read by this call, read there only once."""
     if read is None:
         return None
     source = call.reads[read]
-    if not isinstance(source, Tensor) or source.size_bytes != write.size_bytes or last_read[source.name] != i:
+    if not isinstance(source, Tensor) or source.size_bytes != write.size_bytes or last_read[source.memory] != i:
         return None
-    return source.name if sum(t.name == source.name for t in _tensors(call)) == 1 else None
+    return source.memory if sum(t.memory == source.memory for t in _tensors(call)) == 1 else None
 
 
 def _place(storages: list[_Storage]) -> int:

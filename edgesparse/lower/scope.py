@@ -16,16 +16,14 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import InternalError
-from edgesparse.lower.kernel import Call, Constant, Tensor
+from edgesparse.graph.layout import ROWS, Ordered
+from edgesparse.lower.kernel import Call, Constant, Memory, Tensor
 from edgesparse.lower.kernels.copy import transpose_copy
 from edgesparse.lower.kernels.operands import TAKEN
 from edgesparse.lower.kernels.transpose import transpose
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.nodes import shape_of
 from edgesparse.targets import Target
-
-MARK = "\x1f"
-"""In the name of a tensor that is not an ONNX value as ONNX lays it out."""
 
 Order = tuple[int, ...]
 Shape = tuple[int, ...]
@@ -58,7 +56,7 @@ class Scope:
         self.calls: list[Call] = []
         self._stored: dict[str, dict[Order, Tensor]] = {}
         self._origins: dict[str, _Origin] = {}
-        self._written: set[str] = set()
+        self._written: set[Memory] = set()
         for value in inputs:
             self.write_rows(value)
 
@@ -73,11 +71,11 @@ class Scope:
     def emit_stored(self, call: Call) -> None:
         """Append a call whose tensors this scope handed out."""
         self.calls.append(call)
-        self._written |= {write.name for write in call.writes}
+        self._written |= {write.memory for write in call.writes}
 
     def is_written(self, stored: Tensor) -> bool:
         """Some call emitted so far writes this tensor."""
-        return stored.name in self._written
+        return stored.memory in self._written
 
     def rows(self, value: ir.Value) -> Tensor | Constant:
         """The value as ONNX lays it out."""
@@ -127,8 +125,7 @@ class Scope:
         self._origins[str(value.name)] = _Origin(whole, pairs)
 
     def _declare(self, whole: Tensor, order: Order) -> Tensor:
-        name = whole.name if order == _rows(whole.shape) else f"{whole.name}{MARK}{order}"
-        written = replace(whole, name=name)
+        written = replace(whole, layout=ROWS if order == _rows(whole.shape) else Ordered(order))
         self._stored.setdefault(whole.name, {})[order] = written
         return written
 

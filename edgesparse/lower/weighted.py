@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.geometry import Narrow, Plane, Window, tile_count, tile_width
+from edgesparse.graph.layout import Planes, Tiles
 from edgesparse.layers import Layer
 from edgesparse.lower.fuse import Fusion
 from edgesparse.lower.kernel import Call, Constant, Kernel, Tensor
@@ -23,7 +24,7 @@ from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, ve
 from edgesparse.lower.kernels.winograd import transform_weight, winograd
 from edgesparse.lower.nodes import constant
 from edgesparse.lower.planned import Convolved, Planned
-from edgesparse.lower.scope import MARK, Scope
+from edgesparse.lower.scope import Scope
 from edgesparse.numerics import ELEMENTS, Numerics, element
 from edgesparse.plan import LayerPlan
 from edgesparse.program import Bound, IndexKind
@@ -63,10 +64,10 @@ def lower_layer(each: Planned, tiled: Set[ir.Value], scope: Scope) -> None:
 
 
 def _in_tiles(value: ir.Value, channels: int, each: Planned, scope: Scope) -> Tensor:
-    """The tensor of a value that lies in tiles: [tiles, channels, width]."""
+    """The tensor of a value that lies in tiles."""
     numerics = each.plan.numerics
     cut = each.layer.plane, each.plan.tile, scope.target.lanes(numerics.x)
-    return Tensor(f"{value.name}{MARK}tiles", (tile_count(*cut), channels, tile_width(*cut)), numerics.y)
+    return Tensor(str(value.name), (tile_count(*cut), channels, tile_width(*cut)), numerics.y, Tiles())
 
 
 def _pack(each: Planned, target: Target, tiled: Tiled) -> tuple[Kernel, tuple[Constant, ...]]:
@@ -129,9 +130,8 @@ def _offsets(layer: Layer) -> Constant:
 def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope) -> Tensor:
     """The padded phase planes of x; layers that read the same x through the same window share them."""
     assert isinstance(x, Tensor)
-    name = f"{x.name}{MARK}{window.digest}"
     slack = layer.plane.width  # a tile may read, and ignore, as much as a row behind the last
-    written = Tensor(name, (layer.plane.x_size + slack,), x.element)
+    written = Tensor(x.name, (layer.plane.x_size + slack,), x.element, Planes(window))
     if not scope.is_written(written):
         call = Call(f"{layer.name}/planes", "Pad", planes(window, x.element, scope.target), (x,), (written,))
         scope.emit_stored(call)

@@ -15,8 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from edgesparse.graph.layout import ROWS
 from edgesparse.lower.codegen import CodeImage, compile_kernels
-from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Constant, Kernel, Tensor
+from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Constant, Kernel, Memory, Tensor
 from edgesparse.program import FAULT_FIELDS
 from edgesparse.targets import Target
 
@@ -104,6 +105,14 @@ class GuardedBuffer:
         return bool((self._guard == GUARD).all())
 
 
+Key = str | Memory
+
+
+def key(tensor: Tensor) -> Key:
+    """Where results are found: by its name for a value as ONNX lays it out, else by its memory."""
+    return tensor.name if tensor.layout == ROWS else tensor.memory
+
+
 def run_calls(
     calls: Sequence[Call],
     feeds: Mapping[str, np.ndarray],
@@ -111,8 +120,8 @@ def run_calls(
     *,
     chunks: int = 3,
     inplace: bool = False,
-) -> dict[str, np.ndarray]:
-    """Compile `calls`, run them in order, and return every value they write, by name.
+) -> dict[Key, np.ndarray]:
+    """Compile `calls`, run them in order, and return every value they write, by `key`.
 
     Args:
         feeds: arrays for the values that no call writes.
@@ -135,10 +144,10 @@ def run_image(
     *,
     chunks: int = 3,
     inplace: bool = False,
-) -> dict[str, np.ndarray]:
+) -> dict[Key, np.ndarray]:
     """`run_calls` for kernels that are compiled already."""
-    values: dict[str, GuardedBuffer] = {}
-    tensors: dict[str, Tensor] = {}
+    values: dict[Key, GuardedBuffer] = {}
+    tensors: dict[Key, Tensor] = {}
     for call in calls:
         reads = [_read(argument, values, feeds) for argument in call.reads]
         shared = dict(call.kernel.inplace) if inplace else {}
@@ -146,26 +155,26 @@ def run_image(
         writes = []
         for position, tensor in enumerate(call.writes, start=len(reads)):
             buffer = reads[into[position]] if position in into else GuardedBuffer(tensor.size_bytes)
-            values[tensor.name], tensors[tensor.name] = buffer, tensor
+            values[key(tensor)], tensors[key(tensor)] = buffer, tensor
             writes.append(buffer)
         _run(image, call.kernel, [*reads, *writes], chunks)
         if not inplace:
             _check_reads(call, reads, feeds)
-    return {name: values[name].view(tensor.dtype, tensor.shape).copy() for name, tensor in tensors.items()}
+    return {at: values[at].view(tensor.dtype, tensor.shape).copy() for at, tensor in tensors.items()}
 
 
 def _read(
-    argument: Tensor | Constant, values: dict[str, GuardedBuffer], feeds: Mapping[str, np.ndarray]
+    argument: Tensor | Constant, values: dict[Key, GuardedBuffer], feeds: Mapping[str, np.ndarray]
 ) -> GuardedBuffer:
     if isinstance(argument, Constant):
         return _filled(argument.data)
-    if argument.name not in values:
+    if key(argument) not in values:
         array = feeds[argument.name]
         assert array.dtype == argument.dtype and array.size == argument.size, (  # views name axes anew
             f"feed {argument.name!r}: expected {argument.dtype} {argument.shape}, got {array.dtype} {array.shape}"
         )
-        values[argument.name] = _filled(array)
-    return values[argument.name]
+        values[key(argument)] = _filled(array)
+    return values[key(argument)]
 
 
 def _filled(array: np.ndarray) -> GuardedBuffer:
@@ -186,7 +195,7 @@ def _run(image: LoadedImage, kernel: Kernel, arguments: Sequence[GuardedBuffer],
 
 def _check_reads(call: Call, reads: Sequence[GuardedBuffer], feeds: Mapping[str, np.ndarray]) -> None:
     for argument, buffer in zip(call.reads, reads, strict=True):
-        expected = argument.data if isinstance(argument, Constant) else feeds.get(argument.name)
+        expected = argument.data if isinstance(argument, Constant) else feeds.get(key(argument))
         if expected is not None:
             same = buffer.bytes.tobytes() == np.ascontiguousarray(expected).tobytes()
             assert same, f"{call.kernel.symbol} changes what it may only read"

@@ -201,11 +201,11 @@ class Subject:
         """The steps that compute the output of each case, with the checks before them."""
         found = {}
         for case in self.cases:
-            wanted = {self.lowered.outputs[case.name].name}
+            wanted = {self.lowered.outputs[case.name].memory}
             steps: list[int] = []
             for number, call in reversed(list(enumerate(self.lowered.calls))):
-                reads = {read.name for read in call.reads if not isinstance(read, Constant)}
-                if wanted & {write.name for write in call.writes}:
+                reads = {read.memory for read in call.reads if not isinstance(read, Constant)}
+                if wanted & {write.memory for write in call.writes}:
                     wanted |= reads
                 elif not (call.kernel.fails and reads <= wanted):
                     continue

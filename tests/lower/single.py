@@ -21,7 +21,7 @@ from edgesparse.lower.codegen import llvm_target
 from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.lower.kernel import Call, Kernel
 from edgesparse.targets import Target
-from tests.lower.executor import HOST, load_calls, run_calls, run_image
+from tests.lower.executor import HOST, key, load_calls, run_calls, run_image
 
 WIDE = replace(HOST, name="test-wide", cpu="x86-64-v4", features=("-prefer-256-bit",), vector_bits=512, registers=32)
 """A target of 512-bit vectors."""
@@ -85,7 +85,7 @@ class Single:
         lowered = self.lowered(target)
         values = run_calls(lowered.calls, self.inputs, target, inplace=inplace)
         y = lowered.outputs[self.model.graph.output[0].name]
-        return {**self.inputs, **values}[y.name].reshape(y.shape)
+        return {**self.inputs, **values}[key(y)].reshape(y.shape)
 
     def judge(self) -> np.ndarray:
         """The first output according to ONNX Runtime."""
@@ -119,7 +119,7 @@ def outputs_of(
     for name, (calls, y) in lowered.items():
         for way in inplace:
             values = run_image(image, calls, cases[name].inputs, inplace=way)
-            yield name, cases[name], {**cases[name].inputs, **values}[y.name].reshape(y.shape)
+            yield name, cases[name], {**cases[name].inputs, **values}[key(y)].reshape(y.shape)
 
 
 def single(

@@ -16,7 +16,7 @@ from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.numerics import PLAIN
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
-from tests.lower.executor import HOST, load_calls, run_image
+from tests.lower.executor import HOST, key, load_calls, run_image
 from tests.lower.single import random, runnable_targets
 from tests.lower.test_weighted import NARROW, TILED, judge, model_of, sparse_random
 
@@ -81,7 +81,7 @@ def assert_all_match(found, target: Target) -> None:
     """Every lowered model, all compiled together, gives the outputs of ONNX Runtime."""
     image = load_calls([call for result, _, _ in found for call in result.calls], target)
     for result, proto, inputs in found:
-        actual = run_image(image, result.calls, inputs)[result.outputs["y"].name]
+        actual = run_image(image, result.calls, inputs)[key(result.outputs["y"])]
         expected = judge(proto, inputs)
         np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
 

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from edgesparse.errors import InternalError
+from edgesparse.graph.layout import ROWS
 from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Kernel, Tensor
 from edgesparse.lower.memory import plan_arena
 from edgesparse.numerics import F32
@@ -45,7 +46,7 @@ def test_a_value_read_later_is_not_written_over():
 
     plan = plan_arena(calls, [a], [c])
 
-    assert plan.offsets["a"] != plan.offsets["b"]
+    assert plan.offsets["a", ROWS] != plan.offsets["b", ROWS]
 
 
 def test_a_value_read_twice_by_the_call_is_not_written_over():
@@ -53,7 +54,7 @@ def test_a_value_read_twice_by_the_call_is_not_written_over():
 
     plan = plan_arena([call("square", [a, a], b, inplace=True)], [a], [b])
 
-    assert plan.offsets["a"] != plan.offsets["b"]
+    assert plan.offsets["a", ROWS] != plan.offsets["b", ROWS]
 
 
 def test_an_output_is_not_written_over_by_a_later_call():
@@ -62,7 +63,7 @@ def test_an_output_is_not_written_over_by_a_later_call():
 
     plan = plan_arena(calls, [a], [b, c])
 
-    assert plan.offsets["b"] != plan.offsets["c"]
+    assert plan.offsets["b", ROWS] != plan.offsets["c", ROWS]
 
 
 @pytest.mark.parametrize("inplace", [False, True])
@@ -77,15 +78,15 @@ def test_no_two_living_values_overlap(inplace):
 
     plan = plan_arena(calls, values[:1], values[-1:])
 
-    sizes = {t.name: t.size_bytes for c in calls for t in [*c.reads, *c.writes]}  # type: ignore[union-attr]
+    sizes = {t.memory: t.size_bytes for c in calls for t in [*c.reads, *c.writes]}  # type: ignore[union-attr]
     for i, c in enumerate(calls):
-        later = {t.name for d in calls[i + 1 :] for t in d.reads} | {values[-1].name}  # type: ignore[union-attr]
-        written = {w.name for d in calls[: i + 1] for w in d.writes} | {"x"}
-        alive = (later & written) | {c.writes[0].name}
+        later = {t.memory for d in calls[i + 1 :] for t in d.reads} | {values[-1].memory}  # type: ignore[union-attr]
+        written = {w.memory for d in calls[: i + 1] for w in d.writes} | {("x", ROWS)}
+        alive = (later & written) | {c.writes[0].memory}
         if not inplace:
-            alive |= {t.name for t in c.reads}  # type: ignore[union-attr]
-        for one, other in itertools.combinations(sorted(alive), 2):
-            low, high = sorted((one, other), key=lambda name: plan.offsets[name])
+            alive |= {t.memory for t in c.reads}  # type: ignore[union-attr]
+        for one, other in itertools.combinations(alive, 2):
+            low, high = sorted((one, other), key=lambda memory: plan.offsets[memory])
             assert plan.offsets[low] + sizes[low] <= plan.offsets[high], (c.name, one, other)
     assert all(offset % ALIGNMENT_BYTES == 0 for offset in plan.offsets.values())
 

@@ -9,11 +9,12 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
+from edgesparse.graph.layout import Tiles
 from edgesparse.layers import layers
 from edgesparse.lower.graph import lower_graph
 from edgesparse.numerics import PLAIN
 from edgesparse.plan import LayerPlan
-from tests.lower.executor import HOST, load_calls, run_calls, run_image
+from tests.lower.executor import HOST, key, load_calls, run_calls, run_image
 from tests.lower.single import random, runnable_targets
 from tests.lower.test_weighted import TILED, judge, model_of, sparse_random
 
@@ -44,7 +45,7 @@ def in_tiles(proto, target, tiles):
         for layer in layers(model)
     }
     lowered = lower_graph(model, target, plans)
-    return {w.name.split("\x1f")[0] for call in lowered.calls for w in call.writes if w.name.endswith("tiles")}, lowered
+    return {w.name for call in lowered.calls for w in call.writes if w.layout == Tiles()}, lowered
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
@@ -58,7 +59,7 @@ def test_blocks_whose_values_stay_in_tiles_match(target, kernel, tile):
         assert names == {"a", "b", "d", "f"}
         expected = judge(proto, inputs)
         for inplace in (False, True):
-            actual = run_image(image, lowered.calls, inputs, inplace=inplace)[lowered.outputs["y"].name]
+            actual = run_image(image, lowered.calls, inputs, inplace=inplace)[key(lowered.outputs["y"])]
             np.testing.assert_allclose(actual.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -71,7 +72,7 @@ def test_layers_that_cut_otherwise_exchange_values_as_onnx_lays_them_out(odd):
     names, lowered = in_tiles(proto, HOST, lambda name: (kernel, other if name == odd else tile))
 
     assert 0 < len(names) < 4
-    actual = run_calls(lowered.calls, inputs, HOST)[lowered.outputs["y"].name]
+    actual = run_calls(lowered.calls, inputs, HOST)[key(lowered.outputs["y"])]
     np.testing.assert_allclose(actual.reshape(judge(proto, inputs).shape), judge(proto, inputs), rtol=1e-4, atol=1e-4)
 
 

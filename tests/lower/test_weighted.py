@@ -20,7 +20,7 @@ from edgesparse.lower.kernel import Constant
 from edgesparse.numerics import F32, PLAIN
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
-from tests.lower.executor import HOST, load_calls, run_image
+from tests.lower.executor import HOST, key, load_calls, run_image
 from tests.lower.single import random, runnable_targets
 
 DENSE = [Tile(4, 64, 6), Tile(2, 1000, 4, splits=2), Tile(1, 7, 5, splits=3)]
@@ -137,7 +137,7 @@ def assert_all_lowered(
         expected = judge(proto, inputs)
         for shared in inplace:
             results = run_image(image, each.calls, inputs, inplace=shared)
-            actual = results[each.outputs["y"].name].reshape(expected.shape)
+            actual = results[key(each.outputs["y"])].reshape(expected.shape)
             np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
         if steps is not None:
             assert len(each.calls) == steps, [call.op for call in each.calls]

@@ -16,7 +16,7 @@ from edgesparse.lower.kernels.winograd import transform_weight
 from edgesparse.numerics import PLAIN
 from edgesparse.plan import LayerPlan, Tile
 from edgesparse.targets import Target
-from tests.lower.executor import load_calls, run_image
+from tests.lower.executor import key, load_calls, run_image
 from tests.lower.single import ARM, Single, random, runnable_targets, several, undefined_symbols
 
 TILES = [Tile(1, 1, 8, square=2), Tile(2, 1, 5, splits=2, square=2), Tile(4, 1, 3, splits=3, square=2)]
@@ -70,7 +70,7 @@ def run(cases: Sequence[Single], target: Target, tile: Tile, *, inplace: bool = 
         (call,) = program.calls  # no padding apart, whatever is absorbed
         assert "winograd" in call.kernel.symbol
         y = program.outputs["y"]
-        results.append(run_image(image, program.calls, case.inputs, inplace=inplace)[y.name].reshape(y.shape))
+        results.append(run_image(image, program.calls, case.inputs, inplace=inplace)[key(y)].reshape(y.shape))
     return results
 
 

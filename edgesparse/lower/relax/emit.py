@@ -72,13 +72,11 @@ def emit_calls(scheduled: tirx.PrimFunc, call: TirCall, name: str, op: str, targ
             memory[statement.buffer] = arguments[statement.data.args[0]]
         elif isinstance(statement, tirx.AllocBuffer):
             buffer = statement.buffer
-            memory[buffer] = Tensor(
-                f"{call.writes[0].name}\x1f{buffer.name}{len(memory)}", (_size(buffer),), element(str(buffer.dtype))
-            )
+            memory[buffer] = _between(call.writes[0], buffer, len(memory))
         else:
             stages.append(statement)
     calls = []
-    for nest in _nests(stages, memory, call.writes[0].name):
+    for nest in _nests(stages, memory, call.writes[0]):
         kernel = _kernel(nest, known, op, target)
         reads = tuple(memory[buffer] for buffer in nest.reads)
         writes = tuple(memory[buffer] for buffer in nest.writes)
@@ -105,7 +103,7 @@ def _sequence(body: tirx.Stmt) -> Iterator[tirx.Stmt]:
         yield body
 
 
-def _nests(stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Constant], prefix: str) -> Iterator[_Nest]:
+def _nests(stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Constant], first: Tensor) -> Iterator[_Nest]:
     """Cut `stages` so that every buffer is written by one nest only; large local buffers join `memory`."""
     touched = [_touched(stage) for stage in stages]
     last = {buffer: at for at, (_, writes) in enumerate(touched) for buffer in writes}
@@ -121,11 +119,13 @@ def _nests(stages: Sequence[tirx.Stmt], memory: dict[tirx.Buffer, Tensor | Const
         body = stages[start] if end == start else tirx.SeqStmt(list(stages[part]))
         large = [buffer for buffer in _allocated(body) if _bytes(buffer) > _LOCAL_BYTES]
         for buffer in large:
-            memory[buffer] = Tensor(
-                f"{prefix}\x1f{buffer.name}{len(memory)}", (_size(buffer),), element(str(buffer.dtype))
-            )
+            memory[buffer] = _between(first, buffer, len(memory))
         yield _Nest(body, tuple(b for b in reads if b not in writes), (*writes, *large), bool(large))
         start = end + 1
+
+
+def _between(first: Tensor, buffer: tirx.Buffer, number: int) -> Tensor:
+    return first.within(f"{buffer.name}{number}", (_size(buffer),), element(str(buffer.dtype)))
 
 
 def _touched(stage: tirx.Stmt) -> tuple[dict[tirx.Buffer, None], dict[tirx.Buffer, None]]:

@@ -190,7 +190,6 @@ def _used(value: ir.Value) -> bool:
 def _calls(module: tvm.IRModule, group: _Names, where: str) -> Iterator[TirCall]:
     main = module["main"]
     body = main.body
-    prefix = group.outputs[0].name
     known: dict[relax.Var, object] = dict(zip(main.params, group.memory(), strict=True))
     bindings = [binding for block in body.blocks for binding in block.bindings]
     bound = {binding.var: binding.value for binding in bindings}
@@ -199,14 +198,14 @@ def _calls(module: tvm.IRModule, group: _Names, where: str) -> Iterator[TirCall]
     for number, binding in enumerate(bindings):
         value = binding.value
         if isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.call_tir"):
-            call = _call(module, value, known, targets.get(binding.var, {}), f"{prefix}\x1f{number}")
+            call = _call(module, value, known, targets.get(binding.var, {}), number, group.output_tensors()[0])
             known[binding.var] = call.writes if isinstance(binding.var.ty, relax.TupleType) else call.writes[0]
             yield call
         else:
             known[binding.var] = _alias(value, known, where)
     for value, output in zip(returned, group.output_tensors(), strict=True):
         source = _resolve(value, known, where)
-        if not (isinstance(source, Tensor) and source.name == output.name):
+        if not (isinstance(source, Tensor) and source.memory == output.memory):
             yield TirCall(_copy(output), (source,), (output,))
 
 
@@ -229,15 +228,19 @@ def _targets(
 
 
 def _call(
-    module: tvm.IRModule, call: relax.Call, known: Mapping[relax.Var, object], targets: dict[int, Tensor], name: str
+    module: tvm.IRModule,
+    call: relax.Call,
+    known: Mapping[relax.Var, object],
+    targets: dict[int, Tensor],
+    number: int,
+    first: Tensor,
 ) -> TirCall:
     types = _types(call.ty_args[0])
     writes = []
     for field, kind in enumerate(types):
-        fresh = Tensor(f"{name}.{field}", tuple(int(size) for size in kind.shape), element(str(kind.dtype)))
-        target = targets.get(field)
-        writes.append(Tensor(target.name, target.shape, target.element) if target else fresh)
-    reads = tuple(_resolve(value, known, name) for value in _fields(call.args[1]))
+        fresh = first.within(f"{number}.{field}", tuple(map(int, kind.shape)), element(str(kind.dtype)))
+        writes.append(targets.get(field, fresh))
+    reads = tuple(_resolve(value, known, first.name) for value in _fields(call.args[1]))
     return TirCall(module[call.args[0]], reads, tuple(writes))
 
 

@@ -1,0 +1,1 @@
+"""What the stages see of a model in normal form: how its values lie in memory, where its weights came from."""

@@ -1,0 +1,41 @@
+"""How a value lies in memory. A layout is one class here; what reads it asks for it by that class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgesparse.geometry import Window
+
+
+@dataclass(frozen=True)
+class Layout:
+    """As ONNX lays a value out, row by row; the other layouts are its children."""
+
+
+ROWS = Layout()
+
+
+@dataclass(frozen=True)
+class Ordered(Layout):
+    """Its axes in another order, the slowest first, those of size 1 left out; [..., F] in columns is [F, N]."""
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tiles(Layout):
+    """[tiles, channels, width]: run after run of N, as kernels of weighted layers pack it."""
+
+
+@dataclass(frozen=True)
+class Planes(Layout):
+    """Padded, and split into the phase planes of a window, channel by channel."""
+
+    window: Window
+
+
+@dataclass(frozen=True)
+class Within(Layout):
+    """No value at all: what lies between two kernels of the operator that computes the value, by its place there."""
+
+    path: tuple[str, ...]
