@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.shapes import static_shape
+from edgesparse.graph.provenance import derived
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 
@@ -330,12 +331,15 @@ def _replace_weights(
         return False
     if bias is not None and _outweighs(bias, weight):
         return False
-    layer.replace_input_with(1, add_constant(graph, weight.astype(dtype), f"{original.name}_folded"))
+    folded = add_constant(graph, weight.astype(dtype), f"{original.name}_folded", derived("scaled", original))
+    layer.replace_input_with(1, folded)
     if bias is None:
         return True
     if len(layer.inputs) < 3:
         layer.resize_inputs(3)
-    layer.replace_input_with(2, add_constant(graph, bias.astype(dtype), f"{original.name}_bias"))
+    layer.replace_input_with(
+        2, add_constant(graph, bias.astype(dtype), f"{original.name}_bias", derived("computed", layer.inputs[2]))
+    )
     return True
 
 

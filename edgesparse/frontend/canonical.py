@@ -11,6 +11,7 @@ from onnx_ir.passes import common
 from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.shapes import static_shape
 from edgesparse.frontend.windows import WINDOWED, explicit_window, global_pool
+from edgesparse.graph.provenance import derived
 from edgesparse.nodes import padding
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "Cast", "Expand")
@@ -110,7 +111,7 @@ def _split_gemm(graph: ir.Graph, node: ir.Node) -> None:
         b = _transposed(graph, b, f"{node.name}_b", steps)
     matmul_scale = alpha
     if alpha != 1.0 and (weight := constant(b)) is not None:
-        b = add_constant(graph, (weight * weight.dtype.type(alpha)), f"{b.name}_scaled")
+        b = add_constant(graph, (weight * weight.dtype.type(alpha)), f"{b.name}_scaled", derived("scaled", b))
         matmul_scale = 1.0
     steps.append(_step("MatMul", [a, b], node.name or "gemm", out))
     if matmul_scale != 1.0:
@@ -119,7 +120,7 @@ def _split_gemm(graph: ir.Graph, node: ir.Node) -> None:
         if beta != 1.0:
             value = constant(c)
             if value is not None:
-                c = add_constant(graph, value * value.dtype.type(beta), f"{c.name}_scaled")
+                c = add_constant(graph, value * value.dtype.type(beta), f"{c.name}_scaled", derived("scaled", c))
             else:
                 steps.append(_scaled(graph, c, beta, f"{node.name}_beta", c))
                 c = steps[-1].outputs[0]
@@ -131,7 +132,7 @@ def _split_gemm(graph: ir.Graph, node: ir.Node) -> None:
 def _transposed(graph: ir.Graph, value: ir.Value, name: str, steps: list[ir.Node]) -> ir.Value:
     array = constant(value)
     if array is not None:
-        return add_constant(graph, array.T, f"{value.name}_transposed")
+        return add_constant(graph, array.T, f"{value.name}_transposed", derived("transposed", value))
     step = _step("Transpose", [value], f"{name}_transposed", value, perm=[1, 0])
     shape = static_shape(value)
     step.outputs[0].shape = ir.Shape(shape[::-1]) if shape else None
@@ -298,4 +299,5 @@ def _flatten_weight(graph: ir.Graph, node: ir.Node) -> None:
     if weight is None or shape is None or weight.ndim <= 2 or prod(weight.shape[:-2]) != 1 or len(shape) < weight.ndim:
         return
     assert w is not None
-    node.replace_input_with(1, add_constant(graph, weight.reshape(weight.shape[-2:]), f"{w.name}_matrix"))
+    matrix = add_constant(graph, weight.reshape(weight.shape[-2:]), f"{w.name}_matrix", derived("reshaped", w))
+    node.replace_input_with(1, matrix)

@@ -10,6 +10,7 @@ from onnx_ir.passes import common
 
 from edgesparse.frontend.fold import add_constant, constant, fold_constants, is_random, require_ends
 from edgesparse.frontend.shapes import infer_shapes, static_shape
+from edgesparse.graph.provenance import origins
 
 
 def clean_up(model: ir.Model) -> ir.Model:
@@ -108,7 +109,7 @@ def _take_branches(graph: ir.Graph) -> bool:
         branch = node.attributes[taken].as_graph()
         _stop_reading(node.attributes[other].as_graph())
         moved = {
-            value: add_constant(graph, value.const_value.numpy(), f"{node.name}_{name}")  # type: ignore[union-attr]
+            value: add_constant(graph, value.const_value.numpy(), f"{node.name}_{name}", origins(value))  # type: ignore[union-attr]
             for name, value in branch.initializers.items()
         }
         results, nodes = [moved.get(value, value) for value in branch.outputs], list(branch)
@@ -241,7 +242,7 @@ def _own_outputs(graph: ir.Graph) -> None:
         graph.outputs[:] = values
     for value in values:
         if value.producer() is None and value.const_value is not None:
-            source = add_constant(graph, value.const_value.numpy(), f"{value.name}_constant")
+            source = add_constant(graph, value.const_value.numpy(), f"{value.name}_constant", origins(value))
             copy = ir.node("Identity", [source], name=f"{value.name}_identity")
             copy.outputs[0].type, copy.outputs[0].shape = source.type, source.shape
             graph.append(copy)

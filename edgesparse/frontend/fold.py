@@ -12,6 +12,8 @@ from onnx_ir.passes import common
 
 from edgesparse import reference
 from edgesparse.errors import FrontendError, OnnxRuntimeError
+from edgesparse.graph import provenance
+from edgesparse.graph.provenance import Origin
 from edgesparse.nodes import told
 from edgesparse.program import MAX_ARENA_BYTES
 
@@ -26,6 +28,28 @@ GROWING = ("ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Re
 
 MOST_COUNTED = 1 << 24
 """Numbers of a Range."""
+
+STEPS = {
+    "Cast": "cast",
+    "CastLike": "cast",
+    "DequantizeLinear": "dequantized",
+    "Expand": "repeated",
+    "Flatten": "reshaped",
+    "Gather": "sliced",
+    "Identity": "",
+    "Pad": "padded",
+    "Reshape": "reshaped",
+    "Slice": "sliced",
+    "Split": "sliced",
+    "Squeeze": "reshaped",
+    "Tile": "repeated",
+    "Transpose": "transposed",
+    "Unsqueeze": "reshaped",
+}
+"""What operators do to their first operand; the others only say how."""
+
+JOINING = {"Concat": "joined", "Div": "scaled", "Mul": "scaled"}
+"""What operators do to all their operands."""
 
 FOLD_BYTES = 1 << 29
 """A larger result stays a node, unless its operands are as large: a small file must not fill the memory.
@@ -60,10 +84,22 @@ def fold_constants(model: ir.Model) -> bool:
     inside = set(nodes)
     wanted = [value for value in frontier if value.is_graph_output() or set(value.consumers()) - inside]
     computed = _evaluated(model, nodes, wanted) | _cut_off(graph)
+    found = _origins(node for node in graph if node in inside or _cuts_off(node))
     for value, array in computed.items():
-        _replace_by_constant(graph, value, array)
+        _replace_by_constant(graph, value, array, found[value])
     common.RemoveUnusedNodesPass()(model)
     return bool(computed)
+
+
+def _origins(nodes: Iterable[ir.Node]) -> dict[ir.Value, tuple[Origin, ...]]:
+    """Where what nodes compute from constants came from; the nodes in the order of the graph."""
+    found: dict[ir.Value, tuple[Origin, ...]] = {}
+    for node in nodes:
+        operands = node.inputs[:1] if node.op_type in STEPS else node.inputs
+        parts = (found[value] if value in found else provenance.origins(value) for value in operands)
+        step = STEPS[node.op_type] if node.op_type in STEPS else JOINING.get(node.op_type, "computed")
+        found |= dict.fromkeys(node.outputs, provenance.joined(step, parts))
+    return found
 
 
 def _cut_off(graph: ir.Graph) -> dict[ir.Value, np.ndarray]:
@@ -214,29 +250,33 @@ def _named_tensor(value: ir.Value) -> onnx.TensorProto:
     return proto
 
 
-def _replace_by_constant(graph: ir.Graph, value: ir.Value, array: np.ndarray) -> None:
+def _replace_by_constant(graph: ir.Graph, value: ir.Value, array: np.ndarray, origins: Iterable[Origin]) -> None:
     producer = value.producer()
     assert producer is not None
     name = value.name
     if value.is_graph_output():  # the output keeps a producer, and its name
-        source = add_constant(graph, array, f"{name}_constant")
+        source = add_constant(graph, array, f"{name}_constant", origins)
         copy = ir.node("Identity", [source], name=f"{name}_identity")
         copy.outputs[0].type, copy.outputs[0].shape = value.type, ir.Shape(array.shape)
         producer.append(copy)
         value.replace_all_uses_with(copy.outputs[0], replace_graph_outputs=True)
         value.name, copy.outputs[0].name = f"{name}_computed", name
         return
-    folded = add_constant(graph, array, f"{name}_constant")
+    folded = add_constant(graph, array, f"{name}_constant", origins)
     value.replace_all_uses_with(folded)
 
 
-def add_constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
-    """Register `array` as an initializer of `graph`, under `name` or the next free name after it."""
+def add_constant(graph: ir.Graph, array: np.ndarray, name: str, origins: Iterable[Origin] = ()) -> ir.Value:
+    """Register `array` as an initializer of `graph`, under `name` or the next free name after it.
+
+    Args: origins: the tensors of the file that it was made from.
+    """
     free, count = name, 1
     while free in graph.initializers:
         free, count = f"{name}_{count}", count + 1
     array = np.asarray(array, order="C")
     tensor = ir.tensor(array, name=free)
     value = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    provenance.keep(value, origins)
     graph.register_initializer(value)
     return value

@@ -35,6 +35,7 @@ from edgesparse.frontend.support import Supports, expand_functions, name_nodes
 from edgesparse.frontend.transposes import join_transposes, place_transposes
 from edgesparse.frontend.types import require_types
 from edgesparse.frontend.windows import resolve_padding
+from edgesparse.graph.provenance import joined, keep, origins
 
 IR_VERSION = 9
 """The file version that belongs to opset 20; from 4 on, initializers need not be inputs too."""
@@ -150,4 +151,13 @@ def _shape_by_definition(model: ir.Model) -> ir.Model:
 
 
 def _share_constants(model: ir.Model) -> ir.Model:
-    return common.RemoveUnusedNodesPass()(common.DeduplicateHashedInitializersPass()(model).model).model
+    """Keep equal constants once, with the origins of all of them."""
+    reads = {(node, at): origins(value) for node in model.graph.all_nodes() for at, value in enumerate(node.inputs)}
+    common.DeduplicateHashedInitializersPass()(model)
+    for (node, at), found in reads.items():
+        value = node.inputs[at]
+        if value is not None and value.const_value is not None and set(found) - set(kept := origins(value)):
+            old = value.const_value
+            value.const_value = ir.Tensor(old.numpy(), dtype=old.dtype, name=old.name)  # the old one is the file's
+            keep(value, joined("", (kept, found)))
+    return common.RemoveUnusedNodesPass()(model).model

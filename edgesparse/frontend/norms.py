@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.shapes import static_shape
+from edgesparse.graph.provenance import derived
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,11 @@ def _fuse(graph: ir.Graph, core: _Core) -> None:
         last = following
     result = last.outputs[0]
     dtype = core.x.dtype.numpy()
-    operands = [np.ones(normal, dtype) if gain is None else gain, *([] if bias is None else [bias])]
-    parameters = [add_constant(graph, array, f"{result.name}_{at}") for at, array in enumerate(operands)]
+    operands = [(np.ones(normal, dtype), None) if gain is None else gain, *([] if bias is None else [bias])]
+    parameters = [
+        add_constant(graph, array, f"{result.name}_{at}", derived("reshaped", source))
+        for at, (array, source) in enumerate(operands)
+    ]
     attributes = {"axis": core.axis - len(shape), "epsilon": core.epsilon}
     norm = ir.node("LayerNormalization", [core.x, *parameters], attributes, name=last.name)
     made, name = norm.outputs[0], result.name
@@ -120,14 +124,16 @@ def _axes(node: ir.Node, rank: int) -> tuple[int, ...] | None:
 
 def _factor(
     node: ir.Node, op: str, value: ir.Value, shape: tuple[int, ...], normal: tuple[int, ...]
-) -> np.ndarray | None:
-    """The constant of `node`, if it is an `op` of `value` with one number for each normalised element."""
+) -> tuple[np.ndarray, ir.Value | None] | None:
+    """The constant of `node`, and where it is held, if it is an `op` of `value` with one number for each normalised
+    element."""
     if node.op_type != op or node.domain or static_shape(node.outputs[0]) != shape:
         return None
-    array = constant(node.inputs[1] if node.inputs[0] is value else node.inputs[0])
+    source = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
+    array = constant(source)
     while array is not None and array.ndim > len(normal) and array.shape[0] == 1:
         array = array[0]
-    return None if array is None or array.ndim > len(normal) else np.broadcast_to(array, normal)
+    return None if array is None or array.ndim > len(normal) else (np.broadcast_to(array, normal), source)
 
 
 def _producer(value: ir.Value | None, op: str) -> ir.Node | None:

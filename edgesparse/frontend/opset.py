@@ -20,6 +20,7 @@ from edgesparse.errors import FrontendError
 from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.functions import inline_functions
 from edgesparse.frontend.shapes import OPSET, forget_shapes, infer_shapes, static_shape
+from edgesparse.graph.provenance import derived
 
 BROADCAST_OPSET = 7
 """From here on operators broadcast as numpy does and our rules begin; onnx converts what is older, all but PRelu."""
@@ -96,7 +97,8 @@ def _align_slopes(model: ir.Model) -> None:
         slope, shape = constant(node.inputs[1]), static_shape(node.inputs[0])
         if slope is not None and shape is not None and slope.ndim == 1 and slope.size > 1:
             column = slope.reshape((-1,) + (1,) * (len(shape) - 2))
-            node.replace_input_with(1, add_constant(model.graph, column, f"{node.name}_slope"))
+            slope_value = add_constant(model.graph, column, f"{node.name}_slope", derived("reshaped", node.inputs[1]))
+            node.replace_input_with(1, slope_value)
 
 
 def _before(node: ir.Node, op: str, *inputs: ir.Value | None, **attributes: ir.Attr | object) -> ir.Value:

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.frontend.fold import add_constant
+from edgesparse.graph.provenance import derived
 
 MAX_STEPS = 512
 """A longer sequence stays as it is: the chain would outgrow the rest of the model."""
@@ -104,6 +105,7 @@ class _Expansion:
         self.nodes: list[ir.Node] = []
         self.constants: dict[tuple[object, ...], ir.Value] = {}  # the steps share theirs
         self.gates = _GATES[node.op_type]
+        self.biases = 3 if _array(node, 3) is not None else None
         recurrent = _array(node, 2)
         assert recurrent is not None
         self.directions, self.hidden = recurrent.shape[0], recurrent.shape[2]
@@ -138,7 +140,7 @@ class _Expansion:
     def _direction(self, x: ir.Value, d: int) -> _Run:
         """All steps of one direction; every state is [batch, hidden]."""
         backward = d == 1 or self.node.attributes.get_string("direction", "forward") == "reverse"
-        w, r = (self._constant(_array(self.node, at)[d].T, name) for at, name in ((1, "w"), (2, "r")))  # type: ignore[index]
+        w, r = (self._constant(_array(self.node, at)[d].T, name, at) for at, name in ((1, "w"), (2, "r")))  # type: ignore[index]
         bias = _array(self.node, 3)
         halves = np.zeros((2, self.gates * self.hidden), np.float32) if bias is None else bias[d].reshape(2, -1)
         names = _activations(self.node)
@@ -163,7 +165,7 @@ class _Expansion:
         i, o, f, g = (self._gate(total, k) for k in range(4))
         peephole = _array(self.node, 7)
         if peephole is not None:
-            pi, po, pf = (self._constant(p, "p") for p in peephole[weights.direction].reshape(3, -1))
+            pi, po, pf = (self._constant(p, "p", 7) for p in peephole[weights.direction].reshape(3, -1))
             i, f = self._sum(i, self._product(pi, c)), self._sum(f, self._product(pf, c))
         cell = self._sum(self._product(gate(f), c), self._product(gate(i), squash(g)))
         if peephole is not None:
@@ -175,14 +177,14 @@ class _Expansion:
         halves = weights.halves
         at = 2 * self.hidden
         if self.node.attributes.get_int("linear_before_reset", 0):
-            inner = self._sum(self._add("MatMul", [h, weights.recurrent]), self._constant(halves[1], "rb"))
-            outer = self._sum(xt, self._constant(halves[0], "wb"))
+            inner = self._sum(self._add("MatMul", [h, weights.recurrent]), self._constant(halves[1], "rb", self.biases))
+            outer = self._sum(xt, self._constant(halves[0], "wb", self.biases))
             z, reset = (gate(self._sum(self._gate(outer, k), self._gate(inner, k))) for k in range(2))
             new = squash(self._sum(self._gate(outer, 2), self._product(reset, self._gate(inner, 2))))
         else:
             recurrent = _array(self.node, 2)[weights.direction].T  # type: ignore[index]
-            both, last = (self._constant(part, "r") for part in (recurrent[:, :at], recurrent[:, at:]))
-            outer = self._sum(xt, self._constant(halves.sum(0), "b"))
+            both, last = (self._constant(part, "r", 2) for part in (recurrent[:, :at], recurrent[:, at:]))
+            outer = self._sum(xt, self._constant(halves.sum(0), "b", self.biases))
             inner = self._add("MatMul", [h, both])
             z, reset = (gate(self._sum(self._gate(outer, k), self._gate(inner, k))) for k in range(2))
             new = squash(self._sum(self._gate(outer, 2), self._add("MatMul", [self._product(reset, h), last])))
@@ -195,7 +197,7 @@ class _Expansion:
     def _total(self, xt: ir.Value, h: ir.Value, weights: _Weights) -> ir.Value:
         """What the input, the state before and both biases add up to, for every gate."""
         states = self._add("MatMul", [h, weights.recurrent])
-        return self._sum(self._sum(xt, states), self._constant(weights.halves.sum(0), "b"))
+        return self._sum(self._sum(xt, states), self._constant(weights.halves.sum(0), "b", self.biases))
 
     def _initial(self, at: int, d: int) -> ir.Value:
         shape = [self.batch, self.hidden]
@@ -229,10 +231,14 @@ class _Expansion:
     def _integers(self, values: Sequence[int]) -> ir.Value:
         return self._constant(np.array(values, np.int64), "i")
 
-    def _constant(self, array: np.ndarray, kind: str) -> ir.Value:
+    def _constant(self, array: np.ndarray, kind: str, at: int | None = None) -> ir.Value:
+        """A constant, made of the operand number `at` if that is given."""
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.constants:
-            self.constants[key] = add_constant(self.graph, array, f"{self.node.name}_{kind}")
+            origins = () if at is None else derived("transposed", self.node.inputs[at])
+            self.constants[key] = add_constant(
+                self.graph, array, f"{self.node.name}_{kind}", [origin.then("sliced") for origin in origins]
+            )
         return self.constants[key]
 
     def _add(self, op: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:

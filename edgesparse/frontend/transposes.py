@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.shapes import static_shape
+from edgesparse.graph.provenance import derived
 
 Perm = tuple[int, ...]
 LARGEST = (1 << 31) - 1  # a capacity of scipy's flows
@@ -391,4 +392,4 @@ def _turned(
 
 def _turned_constant(graph: ir.Graph, value: ir.Value, array: np.ndarray, back: Perm) -> ir.Value:
     full = array.reshape((1,) * (len(back) - array.ndim) + array.shape)
-    return add_constant(graph, full.transpose(back), f"{value.name}_transposed")
+    return add_constant(graph, full.transpose(back), f"{value.name}_transposed", derived("transposed", value))

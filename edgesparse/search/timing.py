@@ -10,13 +10,13 @@ from statistics import fmean
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.layers import Layer, layers
+from edgesparse.graph.provenance import origins
+from edgesparse.layers import layers
 from edgesparse.numerics import F32
 from edgesparse.plan import LayerPlan
 from edgesparse.prune import prune
 from edgesparse.schedule import calibration_of, plan
 from edgesparse.search.rest import rest_us
-from edgesparse.sparsity.weights import find_weights
 from edgesparse.targets import Target
 
 Normalise = Callable[[ir.Model], ir.Model]
@@ -122,7 +122,7 @@ def latency_table(
         threads: that share the work.
     """
     normal = normalise(model)
-    owners = owners_of(model, normal, tensors, normalise)
+    owners = owners_of(normal, tensors)
     owned = [name for tensor in tensors for name in owners[tensor]]
     plans = [plan(_masked(normal, owned, level, pattern), target, threads) for level in levels]
     us = np.array([[_sum(known, owners[tensor]) for known in plans] for tensor in tensors]).reshape(len(tensors), -1)
@@ -138,28 +138,10 @@ def _sum(plans: Mapping[str, LayerPlan], names: Sequence[str]) -> float:
     return sum(plans[name].predicted_us for name in names)
 
 
-def owners_of(
-    model: ir.Model, normal: ir.Model, tensors: Sequence[str], normalise: Normalise
-) -> dict[str, tuple[str, ...]]:
-    """The layers of the normal form that compute with each tensor of `model`.
-
-    Normalising renames, transposes and scales, but zeros stay zeros: each tensor gets a number of zeros of its own, and
-    a layer with as many more zeros than in `normal` computes with it. Small tensors get the small numbers.
-    """
-    refs = {ref.tensor: ref for ref in find_weights(model) if ref.tensor in set(tensors)}
-    ordered = enumerate(sorted(refs.values(), key=lambda ref: ref.nnz), start=1)
-    numbers = {number: ref for number, ref in ordered if number < ref.nnz}
-    marks = {ref.node: (ref.nnz - number) / ref.size for number, ref in numbers.items()}
-    if not marks:
-        return dict.fromkeys(tensors, ())
-    before = {layer.name: _zeros(layer) for layer in layers(normal)}
-    owners: dict[str, list[str]] = defaultdict(list)
-    for layer in layers(normalise(prune(model, marks).model)):
-        ref = numbers.get(_zeros(layer) - before.get(layer.name, 0))
-        if ref is not None:
-            owners[ref.tensor].append(layer.name)
-    return {tensor: tuple(owners[tensor]) for tensor in tensors}
-
-
-def _zeros(layer: Layer) -> int:
-    return layer.weight.size - int(np.count_nonzero(layer.weight))
+def owners_of(normal: ir.Model, tensors: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The layers of a model in normal form that compute with each of these tensors of the file."""
+    owners: dict[str, list[str]] = {tensor: [] for tensor in tensors}
+    for layer in layers(normal):
+        for origin in origins(layer.node.inputs[1]):
+            owners.get(origin.tensor, []).append(layer.name)
+    return {tensor: tuple(found) for tensor, found in owners.items()}

@@ -38,11 +38,7 @@ def test_a_dense_kernel_is_counted_where_sparse_is_within_the_models_error():
 
 
 def test_every_layer_finds_its_tensor_in_the_normal_form():
-    model = network()
-
-    assert owners_of(model, load(model), tuple(LAYERS.values()), load) == {
-        tensor: (node,) for node, tensor in LAYERS.items()
-    }
+    assert owners_of(load(network()), tuple(LAYERS.values())) == {tensor: (node,) for node, tensor in LAYERS.items()}
 
 
 def test_what_is_no_weighted_layer_takes_time_too():
