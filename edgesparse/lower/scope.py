@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import InternalError
-from edgesparse.graph.layout import ROWS, Ordered
+from edgesparse.graph.layout import ROWS, Ordered, Within
 from edgesparse.lower.kernel import Call, Constant, Memory, Tensor
 from edgesparse.lower.kernels.copy import transpose_copy
 from edgesparse.lower.kernels.operands import TAKEN
@@ -63,9 +64,9 @@ class Scope:
     def emit(self, calls: Sequence[Call]) -> None:
         """Append calls that name their tensors by ONNX value, in ONNX's order, and make their writes known."""
         for call in calls:
-            reads = tuple(self._hold(r, _rows(r.shape)) if isinstance(r, Tensor) else r for r in call.reads)
+            reads = tuple(self._hold(r, _rows(r.shape)) if _is_value(r) else r for r in call.reads)
             self.emit_stored(replace(call, reads=reads))
-            for write in call.writes:
+            for write in filter(_is_value, call.writes):
                 self._stored.setdefault(write.name, {})[_rows(write.shape)] = write
 
     def emit_stored(self, call: Call) -> None:
@@ -172,6 +173,11 @@ class Scope:
             return order
         self._hold(origin.source, _rows(origin.source.shape))
         return _rows(whole.shape)
+
+
+def _is_value(operand: Tensor | Constant) -> TypeGuard[Tensor]:
+    """Whether it is a value of the model, and not what lies between two kernels of an operator."""
+    return isinstance(operand, Tensor) and not isinstance(operand.layout, Within)
 
 
 def _order(shape: Shape, axes: Sequence[int]) -> Order:
