@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from bench.machine import describe
 from edgesparse import frontend, lower, measure, schedule, targets
-from edgesparse.layers import Layer, layers
+from edgesparse.graph.ops import Weighted, graph_of
 from edgesparse.package.writer import write
 from edgesparse.pipeline.arguments import silent
 from edgesparse.pipeline.settings import Pruning
@@ -81,7 +81,7 @@ def step_times(model: ir.Model, plans: dict[str, LayerPlan], target: Target, sec
     """The p10 of each step of a model compiled with given plans, in microseconds; every layer is a step of its own."""
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.esp"
-        write(lower.lower(model, target, plans, join_layers=False), {}, path)
+        write(lower.lower(schedule.arrange(graph_of(model), plans, target, join=False), target), {}, path)
         return measure.step_times_us(path, seconds)
 
 
@@ -89,7 +89,9 @@ def check_predictions(
     name: str, density: float, model: ir.Model, target: Target, seconds: float
 ) -> Iterator[Predicted]:
     """Predicted and measured time of every weighted layer, as the model runs."""
-    plans = schedule.plan(model, target)
+    graph = graph_of(model)
+    calibration = schedule.calibration_of(target)
+    plans = {op.layer.name: plan_layer(op, target, calibration) for op in graph.weighted}
     times_us = step_times(model, plans, target, seconds)
     for plan in plans.values():
         yield Predicted(name, density, plan.layer, plan.choice, plan.predicted_us, times_us[plan.layer])
@@ -99,7 +101,7 @@ def check_choices(
     name: str, density: float, model: ir.Model, target: Target, count: int, seconds: float
 ) -> Iterator[Chosen]:
     """Measure the best candidates of every layer where they run: the i-th ones of all layers in one model."""
-    tried = {layer.name: _candidates(layer, target, count) for layer in layers(model)}
+    tried = {op.layer.name: _candidates(op, target, count) for op in graph_of(model).weighted}
     most = max(map(len, tried.values()))
     rounds = [{layer: of[min(i, len(of) - 1)] for layer, of in tried.items()} for i in range(most)]
     times_us = [step_times(model, plans, target, seconds) for plans in rounds]
@@ -109,12 +111,12 @@ def check_choices(
         yield Chosen(name, density, layer, plans[0].choice, us[0], plans[best].choice, us[best], len(plans))
 
 
-def _candidates(layer: Layer, target: Target, count: int) -> list[LayerPlan]:
+def _candidates(op: Weighted, target: Target, count: int) -> list[LayerPlan]:
     """The plan of a layer, and then others of which most is expected: each inner loop with its best block of K."""
     calibration = schedule.calibration_of(target)
-    chosen = plan_layer(layer, target, calibration)
+    chosen = plan_layer(op, target, calibration)
     firsts = {(chosen.kernel, dataclasses.replace(chosen.tile, k_block=0)): chosen}
-    for prediction in sorted(predictions(layer, target, calibration), key=lambda p: p.core_us):
+    for prediction in sorted(predictions(op, target, calibration), key=lambda p: p.core_us):
         kernel, tile = prediction.candidate.kernel, prediction.candidate.tile
         plan = dataclasses.replace(chosen, kernel=kernel, tile=tile)
         firsts.setdefault((kernel, dataclasses.replace(tile, k_block=0)), plan)

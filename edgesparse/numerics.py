@@ -107,3 +107,9 @@ class Numerics:
 
 PLAIN = Numerics.plain(F32)
 """Those of a network as it was trained."""
+
+TAKEN = frozenset({F32})
+"""Element types that kernels over activations compute with."""
+
+COMPUTED = (PLAIN,)
+"""What the kernels of weighted layers compute with."""

@@ -1,41 +1,19 @@
-"""What `schedule` hands to `lower`: how each weighted layer is computed, and why."""
+"""What `schedule` hands to `lower`: how every op of the graph is computed, and why."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from edgesparse.forms.tile import Tile
 from edgesparse.numerics import Numerics
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
-@dataclass(frozen=True)
-class Tile:
-    """Tile of y[M, N] = w[M, K] @ x[K, N] over N.
-
-    `vectors` SIMD registers of columns at a time; x is packed `k_block` rows at a time; `rows` output rows are
-    accumulated at once; M is cut into `splits` ranges that run in parallel. In sparse kernels, `block` = (rows,
-    columns) of w share an index: (1, 1) is unstructured; a step of their inner loop takes `chunk` entries of each row.
-    Dense kernels may compute outputs in squares of side `square` by minimal filtering (Winograd); then `vectors` and
-    N count squares, and x is transformed whole. Those of few columns may lay their vectors over M: `columns` of N, no
-    more than a register has lanes, are accumulated at once for `vectors` registers of rows, and it is N that is cut
-    into `splits` ranges.
-    """
-
-    vectors: int
-    k_block: int
-    rows: int = 1
-    splits: int = 1
-    block: tuple[int, int] = (1, 1)
-    chunk: int = 1
-    square: int = 1
-    columns: int = 0
-
-    @property
-    def name(self) -> str:
-        """A word for it, such as u4k128r7, or 1x4_u7k256r1c4s2."""
-        block = "" if self.block == (1, 1) else "{}x{}_".format(*self.block)
-        parts = {"c": self.chunk, "s": self.splits, "q": self.square}
-        more = "".join(f"{letter}{count}" for letter, count in parts.items() if count > 1)
-        return f"{block}u{self.vectors}k{self.k_block}r{self.rows}{more}{f'n{self.columns}' if self.columns else ''}"
+    from edgesparse.graph.layout import Tiles
+    from edgesparse.graph.ops import Depthwise, Graph, Op
 
 
 @dataclass(frozen=True)
@@ -45,7 +23,8 @@ class LayerPlan:
     `kernel` is "dense" or "sparse"; `break_even` is the density below which sparse is predicted to win by more than
     the model's error. Times are predicted, from a calibration whose `origin` is "measured" or "estimated"; `sparse_us`
     is that of the best sparse kernel at the layer's density. `saved` is the share of the dense time that it saves, in
-    the mean of one thread and all cores: what the choice is made by.
+    the mean of one thread and all cores: what the choice is made by. `joined` names the depthwise convolution that its
+    kernel computes too.
     """
 
     layer: str  # ONNX node name
@@ -63,6 +42,7 @@ class LayerPlan:
     sparse_us: float = 0.0
     saved: float = 0.0
     origin: str = "estimated"
+    joined: str = ""
 
     @property
     def types(self) -> str:
@@ -90,6 +70,32 @@ class LayerPlan:
     def told(self) -> tuple[str, str]:
         """Density and break-even as texts that tell which is larger."""
         return apart(self.density, self.break_even)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What runs: the ops of a graph, and how.
+
+    `layers` are the plans of its weighted layers by node name; `joined` the depthwise convolutions that the kernel of a
+    layer computes too, by that layer's name; `tiled` the values that only ever lie in tiles; `op_us` the predicted time
+    of every op on one thread, but for weighted layers.
+    """
+
+    graph: Graph
+    layers: Mapping[str, LayerPlan]
+    joined: Mapping[str, Depthwise] = field(default_factory=dict)
+    tiled: Mapping[ir.Value, Tiles] = field(default_factory=dict)
+    op_us: Mapping[Op, float] = field(default_factory=dict)
+
+    @property
+    def rest_us(self) -> float:
+        """The predicted time of everything but the weighted layers."""
+        return sum(self.op_us.values())
+
+    @property
+    def predicted_us(self) -> float:
+        """The predicted time of an inference."""
+        return self.rest_us + sum(plan.predicted_us for plan in self.layers.values())
 
 
 def apart(density: float, break_even: float) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from bench.arm.predict import costs_of
 from edgesparse import calibration, schedule, targets
 from edgesparse.calibration import ESTIMATED
+from edgesparse.graph.ops import graph_of
 from edgesparse.pipeline.tuning import experiment_model, experiment_plans
 from edgesparse.schedule import Fit
 from edgesparse.targets import Target
@@ -29,7 +30,7 @@ def calibrate(target: Target) -> Fit:
     """
     tried = schedule.experiments(target)
     model = experiment_model(tried)
-    costs = costs_of(model, experiment_plans(tried), target, keep_tiles=False)
+    costs = costs_of(schedule.arrange(graph_of(model), experiment_plans(tried), target, tile=False), target)
     times_us = {step.name: step.time_us(1) for step in costs}
     found = schedule.fit_experiments(model, tried, times_us, target, SOURCE, "")
     return replace(found, calibration=replace(found.calibration, origin=ESTIMATED))

@@ -19,7 +19,7 @@ import numpy as np
 
 from edgesparse.errors import EdgesparseError, TargetError
 from edgesparse.lower.codegen import CodeImage
-from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Constant
+from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Constant, Memory
 from edgesparse.targets import Core, Target
 
 HERE = Path(__file__).parent
@@ -87,7 +87,7 @@ def core_of(target: Target) -> Core:
 
 
 def emulate(
-    image: CodeImage, call: Call, feeds: Mapping[str, np.ndarray], target: Target
+    image: CodeImage, call: Call, feeds: Mapping[Memory, np.ndarray], target: Target
 ) -> tuple[list[Ran], list[np.ndarray]]:
     """Run all tiles of `call`, whose kernel `image` holds, once from cold caches: what its instructions did, by
     address, and what it wrote.
@@ -96,7 +96,7 @@ def emulate(
     """
     plugin, runner = tools()
     core, symbol = core_of(target), call.kernel.symbol
-    reads = [read.data if isinstance(read, Constant) else feeds[read.name] for read in call.reads]
+    reads = [read.data if isinstance(read, Constant) else feeds[read.memory] for read in call.reads]
     writes = [np.zeros(tensor.shape, tensor.dtype) for tensor in call.writes]
     scratch = [np.zeros(call.kernel.scratch_bytes, np.uint8)] if call.kernel.scratch_bytes else []
     places, memory = _lay_out(image.data, [*reads, *writes, *scratch])

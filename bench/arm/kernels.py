@@ -18,9 +18,9 @@ from bench.arm.emulate import core_of
 from bench.arm.layer import Shape, run_layer
 from bench.arm.ports import inner_loop, kernel_cycles, loop_bounds
 from edgesparse import targets
+from edgesparse.forms.tile import Tile
 from edgesparse.lower.kernels.sparse import QUAD
 from edgesparse.numerics import F32
-from edgesparse.plan import Tile
 from edgesparse.sparsity.patterns import Block
 
 RESULT = Path(__file__).parents[1] / "results" / "arm-kernels.md"

@@ -10,11 +10,14 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from bench.arm.emulate import Ran, emulate
+from edgesparse import schedule
 from edgesparse.errors import InternalError
-from edgesparse.layers import layers
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.layout import ROWS
+from edgesparse.graph.ops import graph_of
 from edgesparse.lower.codegen import compile_kernels
-from edgesparse.lower.graph import lower_graph
-from edgesparse.plan import LayerPlan, Tile
+from edgesparse.lower.walk import lower_ops
+from edgesparse.plan import LayerPlan
 from edgesparse.sparsity.patterns import Block
 from edgesparse.targets import Target
 
@@ -69,12 +72,13 @@ def run_layer(shape: Shape, kernel: str, tile: Tile, target: Target) -> list[Ran
     Raises: InternalError: the output is not what numpy computes in float64. EmulatorError: QEMU is missing.
     """
     model = ir.from_proto(model_of(shape))
-    (layer,) = layers(model)
+    graph = graph_of(model)
+    layer = graph.weighted[0].layer
     sizes = (shape.m, shape.k, shape.side**2)
     plan = LayerPlan(layer.name, "Conv", *sizes, layer.numerics, layer.density, kernel, tile, 1.0, "given")
-    (call,) = lower_graph(model, target, {layer.name: plan}).calls
+    (call,) = lower_ops(schedule.arrange(graph, {layer.name: plan}, target), target).calls
     x = np.random.default_rng(1).standard_normal((1, shape.k, shape.side, shape.side)).astype(np.float32)
-    ran, (y,) = emulate(compile_kernels([call.kernel], target), call, {"x": x}, target)
+    ran, (y,) = emulate(compile_kernels([call.kernel], target), call, {("x", ROWS): x}, target)
     w, bias = shape.weight().astype(np.float64), np.linspace(-1.0, 1.0, shape.m, dtype=np.float32)
     expected = np.maximum(w @ x.reshape(shape.k, -1).astype(np.float64) + bias[:, None], 0.0)
     error = float(np.abs(y.reshape(expected.shape) - expected).max())

@@ -17,23 +17,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 
 from bench.arm.emulate import core_of, emulate
 from bench.arm.ports import kernel_cycles
 from edgesparse import frontend, schedule, targets
 from edgesparse.errors import TargetError
+from edgesparse.graph.ops import graph_of
 from edgesparse.lower.codegen import compile_kernels
 from edgesparse.lower.fallback import supports
-from edgesparse.lower.graph import lower_graph
-from edgesparse.lower.kernel import Call, Tensor
-from edgesparse.plan import LayerPlan
+from edgesparse.lower.kernel import Call, Memory, Tensor
+from edgesparse.lower.walk import lower_ops
+from edgesparse.plan import Plan
 from edgesparse.prune import prune
 from edgesparse.targets import Target
 from models import zoo
@@ -87,14 +87,12 @@ def predict(path: Path, density: float, target: Target) -> list[StepCost]:
     if density < 1:
         model = prune(model, density).model
     normal = frontend.load(model, None, supports=supports)
-    return costs_of(normal, schedule.plan(normal, target), target)
+    return costs_of(schedule.plan(graph_of(normal), target), target)
 
 
-def costs_of(
-    normal: ir.Model, plans: Mapping[str, LayerPlan], target: Target, *, keep_tiles: bool = True
-) -> list[StepCost]:
-    """The cost of every kernel call of a normalised model."""
-    calls = lower_graph(normal, target, plans, keep_tiles=keep_tiles).calls
+def costs_of(plan: Plan, target: Target) -> list[StepCost]:
+    """The cost of every kernel call of a plan."""
+    calls = lower_ops(plan, target).calls
     kernels = {call.kernel.symbol: call.kernel for call in calls}
     image = compile_kernels(list(kernels.values()), target)
 
@@ -107,11 +105,11 @@ def costs_of(
         return list(pool.map(cost, calls))
 
 
-def _feeds(call: Call) -> dict[str, np.ndarray]:
+def _feeds(call: Call) -> dict[Memory, np.ndarray]:
     """Seeded numbers for what a call reads; they do not change what its instructions do."""
     generator = np.random.default_rng(0)
     tensors = [read for read in call.reads if isinstance(read, Tensor)]
-    return {t.name: generator.standard_normal(t.shape).astype(t.dtype) for t in tensors}
+    return {t.memory: generator.standard_normal(t.shape).astype(t.dtype) for t in tensors}
 
 
 HEADERS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgesparse.geometry import Window
+from edgesparse.graph.geometry import Window
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,15 @@ class Ordered(Layout):
 
 @dataclass(frozen=True)
 class Tiles(Layout):
-    """[tiles, channels, width]: run after run of N, as kernels of weighted layers pack it."""
+    """[tiles, channels, width]: run after run of `size` of the `n` columns, as kernels of weighted layers pack them.
+
+    The last run takes what is left, which may be more than `size`; what is behind it means nothing. Columns are those
+    of [channels, n]: with `is_linear`, of a value [n, channels].
+    """
+
+    n: int
+    size: int
+    is_linear: bool
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
-"""Lower a normalised, scheduled model to machine code and a plan; the only room that knows TVM."""
+"""Lower what was planned to machine code; the only room that knows TVM."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-import onnx_ir as ir
-
-from edgesparse.plan import LayerPlan
+from edgesparse.plan import Plan
 from edgesparse.program import Program
 from edgesparse.targets import Target
 
@@ -22,32 +20,19 @@ def require_known(target: Target) -> None:
 
 
 def lower(
-    model: ir.Model,
-    target: Target,
-    plans: Mapping[str, LayerPlan],
-    *,
-    expose: bool = False,
-    keep_tiles: bool = True,
-    join_layers: bool = True,
-    progress: Callable[[float], None] = lambda share: None,
+    plan: Plan, target: Target, *, expose: bool = False, progress: Callable[[float], None] = lambda share: None
 ) -> Program:
-    """Compile a normalised model.
+    """Compile what was planned.
 
     Args:
-        plans: what `schedule.plan` chose, by node name.
         expose: make an output of every value that exists at run time, to compare layer by layer.
-        keep_tiles: let values stay in tiles between layers that cut them alike.
-        join_layers: let layers that hand large values to a depthwise convolution run in one kernel with it.
-        progress: called with the share of the nodes that are lowered.
+        progress: called with the share of the ops that are lowered.
 
     Raises: LowerError: an operator has no lowering.
     """
     from edgesparse.lower.assemble import assemble
-    from edgesparse.lower.graph import lower_graph
     from edgesparse.lower.silence import silenced
+    from edgesparse.lower.walk import lower_ops
 
     with silenced():
-        lowered = lower_graph(
-            model, target, plans, expose=expose, keep_tiles=keep_tiles, join_layers=join_layers, progress=progress
-        )
-        return assemble(lowered, target)
+        return assemble(lower_ops(plan, target, expose=expose, progress=progress), target)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgesparse.lower.codegen import CodeImage, compile_kernels
-from edgesparse.lower.graph import Lowered
 from edgesparse.lower.kernel import OVERREAD_BYTES, Call, Constant, Kernel, Tensor
 from edgesparse.lower.memory import ArenaPlan, align, plan_arena
+from edgesparse.lower.walk import Lowered
 from edgesparse.program import Arg, Bound, IndexArray, Program, Space, Step, TensorSpec
 from edgesparse.targets import Target
 

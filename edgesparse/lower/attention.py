@@ -1,64 +1,15 @@
-"""Which nodes are an attention, from the product of queries and keys to the product with the values; and its call."""
+"""The call of an attention: in which order of their axes its operands are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
-from math import prod
-
-import onnx_ir as ir
-
-from edgesparse.lower.fuse import only_reader
+from edgesparse.graph.attention import Attention
 from edgesparse.lower.kernel import Call
-from edgesparse.lower.kernels.attention import Attention, Mask, attention
-from edgesparse.lower.kernels.operands import TAKEN
+from edgesparse.lower.kernels.attention import attention
 from edgesparse.lower.scope import Scope
-from edgesparse.nodes import constant, dtype_of, shape_of
-from edgesparse.numerics import ELEMENTS, element
-
-_FEWEST_QUERIES = 4  # fewer leave lanes over queries idle
+from edgesparse.nodes import shape_of
 
 
-@dataclass(frozen=True, eq=False)
-class AttentionFusion:
-    """The nodes of softmax(q @ k * scale + mask) @ v, in order, and the values that go in and out."""
-
-    nodes: tuple[ir.Node, ...]
-    shape: Attention
-    inputs: tuple[ir.Value, ...]  # q [..., queries, width], k [..., width, keys], v [..., keys, width][, mask]
-    output: ir.Value
-
-
-def fuse_attention(node: ir.Node, taken: Set[ir.Node]) -> AttentionFusion | None:
-    """Find the attention whose product of queries and keys is `node`; None where there is none.
-
-    Axes before the last two are the batch, if there are four, and the heads; only the mask may repeat along them.
-    """
-    scores = _scores(node)
-    if scores is None:
-        return None
-    nodes, scale, mask = scores
-    softmax = only_reader(nodes[-1].outputs[0])
-    if softmax is None or softmax.op_type != "Softmax":
-        return None
-    rank = len(shape_of(softmax.outputs[0]))
-    if softmax.attributes.get_int("axis", -1) not in (-1, rank - 1):
-        return None
-    guard = _guard(softmax.outputs[0])
-    weights = guard[-1] if guard else softmax
-    product = only_reader(weights.outputs[0])
-    if product is None or product.op_type != "MatMul" or product.inputs[0] is not weights.outputs[0]:
-        return None
-    every = (*nodes, softmax, *guard, product)
-    q, k, v = node.inputs[0], node.inputs[1], product.inputs[1]
-    if taken & set(every) or q is None or k is None or v is None or not _fit(q, k, v):
-        return None
-    shape = _shape(q, k, v, scale, mask, guarded=bool(guard))
-    inputs = (q, k, v) if mask is None else (q, k, v, mask)
-    return AttentionFusion(every, shape, inputs, product.outputs[0])
-
-
-def lower_attention(fusion: AttentionFusion, scope: Scope) -> None:
+def lower_attention(fusion: Attention, scope: Scope) -> None:
     """Emit the call; heads and features go before batch and tokens, as linear layers store them."""
     rank = len(shape_of(fusion.output))
     heads, batch, row, column = rank - 3, tuple(range(rank - 3)), rank - 2, rank - 1
@@ -75,71 +26,3 @@ def lower_attention(fusion: AttentionFusion, scope: Scope) -> None:
     op = "+".join(node.op_type for node in fusion.nodes)
     name = str(fusion.nodes[-1].name)
     scope.emit_stored(Call(name, op, attention(fusion.shape, scope.target), tuple(reads), (y,)))
-
-
-def _scores(node: ir.Node) -> tuple[list[ir.Node], float, ir.Value | None] | None:
-    """A product, its scale and its mask: the nodes up to the last of them."""
-    if node.op_type != "MatMul" or node.domain not in ("", "ai.onnx"):
-        return None
-    nodes, scale, mask = [node], 1.0, None
-    while True:
-        value = nodes[-1].outputs[0]
-        reader = only_reader(value)
-        if reader is None or reader.op_type not in ("Mul", "Add") or reader.outputs[0].shape != value.shape:
-            return nodes, scale, mask
-        other = reader.inputs[1] if reader.inputs[0] is value else reader.inputs[0]
-        factor = constant(other)
-        if mask is not None or other is None or other.dtype != value.dtype:
-            return nodes, scale, mask
-        if reader.op_type == "Add":
-            mask = other
-        elif factor is not None and factor.size == 1:
-            scale *= float(factor.reshape(()))
-        else:
-            return nodes, scale, mask
-        nodes.append(reader)
-
-
-def _guard(weights: ir.Value) -> tuple[ir.Node, ...]:
-    """IsNaN and Where(IsNaN(weights), 0, weights), if they are all that reads the weights."""
-    readers = {use.node.op_type: use.node for use in weights.uses()}
-    if set(readers) != {"IsNaN", "Where"} or weights.is_graph_output():
-        return ()
-    test, choice = readers["IsNaN"], readers["Where"]
-    zero = constant(choice.inputs[1])
-    number = zero is not None and zero.size == 1 and not zero.any()
-    plain = number and choice.inputs[2] is weights and choice.outputs[0].shape == weights.shape
-    if not plain or choice.inputs[0] is not test.outputs[0] or only_reader(test.outputs[0]) is not choice:
-        return ()
-    return test, choice
-
-
-def _fit(q: ir.Value, k: ir.Value, v: ir.Value) -> bool:
-    shapes = [shape_of(value) for value in (q, k, v)]
-    alike = len({shape[:-2] for shape in shapes}) == 1 and len(shapes[0]) in (3, 4)
-    floats = all(ELEMENTS.get(dtype_of(value)) in TAKEN for value in (q, k, v))
-    return alike and floats and shapes[0][-2] >= _FEWEST_QUERIES and all(prod(shape) for shape in shapes)
-
-
-def _shape(q: ir.Value, k: ir.Value, v: ir.Value, scale: float, mask: ir.Value | None, *, guarded: bool) -> Attention:
-    *batch, heads, queries, width = shape_of(q)
-    return Attention(
-        batch=prod(batch),
-        heads=heads,
-        queries=queries,
-        keys=shape_of(k)[-1],
-        width=width,
-        value_width=shape_of(v)[-1],
-        scale=scale,
-        mask=None if mask is None else _mask(shape_of(mask)),
-        guarded=guarded,
-        element=element(dtype_of(q)),
-    )
-
-
-def _mask(shape: tuple[int, ...]) -> Mask:
-    """The mask is stored with its last two axes exchanged: queries side by side."""
-    batch, heads, queries, keys = (1,) * (4 - len(shape)) + shape
-    sizes = (batch, heads, keys, queries)
-    steps = [prod(sizes[axis + 1 :]) if size > 1 else 0 for axis, size in enumerate(sizes)]
-    return Mask(prod(sizes), *steps)

@@ -7,9 +7,9 @@ import onnx_ir as ir
 
 from edgesparse.lower.kernel import Call, Constant
 from edgesparse.lower.kernels.norm_columns import layer_norm_columns
-from edgesparse.lower.kernels.operands import TAKEN
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.scope import Scope
+from edgesparse.numerics import TAKEN
 
 
 def lower_columns(node: ir.Node, scope: Scope) -> bool:

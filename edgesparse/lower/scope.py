@@ -17,13 +17,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import InternalError
-from edgesparse.graph.layout import ROWS, Ordered, Within
+from edgesparse.graph.layout import ROWS, Layout, Ordered, Within
 from edgesparse.lower.kernel import Call, Constant, Memory, Tensor
 from edgesparse.lower.kernels.copy import transpose_copy
-from edgesparse.lower.kernels.operands import TAKEN
 from edgesparse.lower.kernels.transpose import transpose
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.nodes import shape_of
+from edgesparse.numerics import TAKEN
 from edgesparse.targets import Target
 
 Order = tuple[int, ...]
@@ -57,7 +57,7 @@ class Scope:
         self.calls: list[Call] = []
         self._stored: dict[str, dict[Order, Tensor]] = {}
         self._origins: dict[str, _Origin] = {}
-        self._written: set[Memory] = set()
+        self._written: dict[Memory, Tensor] = {}
         for value in inputs:
             self.write_rows(value)
 
@@ -72,11 +72,15 @@ class Scope:
     def emit_stored(self, call: Call) -> None:
         """Append a call whose tensors this scope handed out."""
         self.calls.append(call)
-        self._written |= {write.memory for write in call.writes}
+        self._written |= {write.memory: write for write in call.writes}
 
     def is_written(self, stored: Tensor) -> bool:
         """Some call emitted so far writes this tensor."""
         return stored.memory in self._written
+
+    def written(self, value: ir.Value, layout: Layout) -> Tensor:
+        """The memory of a value in a layout in which some call has written it."""
+        return self._written[str(value.name), layout]
 
     def rows(self, value: ir.Value) -> Tensor | Constant:
         """The value as ONNX lays it out."""

@@ -2,93 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.geometry import Narrow, Plane, Window, tile_count, tile_width
+from edgesparse.forms.cut import Narrow, tile_count, tile_width
+from edgesparse.graph.absorb import Fusion
+from edgesparse.graph.geometry import Plane, Window
+from edgesparse.graph.layers import Layer
 from edgesparse.graph.layout import Planes, Tiles
-from edgesparse.layers import Layer
-from edgesparse.lower.fuse import Fusion
+from edgesparse.graph.ops import Depthwise, Weighted
 from edgesparse.lower.kernel import Call, Constant, Kernel, Tensor
 from edgesparse.lower.kernels.dense import tiled_dense
-from edgesparse.lower.kernels.depthwise import Depthwise, depthwise
+from edgesparse.lower.kernels.depthwise import DepthwiseKernel, depthwise
+from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.narrow import narrow_dense
-from edgesparse.lower.kernels.operands import TAKEN
 from edgesparse.lower.kernels.planes import planes
 from edgesparse.lower.kernels.sparse import tiled_sparse
-from edgesparse.lower.kernels.stencil import fits
 from edgesparse.lower.kernels.tiles import Tiled
 from edgesparse.lower.kernels.vector import CHAINS, panel_rows, vector_dense, vector_sparse
 from edgesparse.lower.kernels.winograd import transform_weight, winograd
-from edgesparse.lower.nodes import constant
-from edgesparse.lower.planned import Convolved, Planned
 from edgesparse.lower.scope import Scope
-from edgesparse.numerics import ELEMENTS, Numerics, element
+from edgesparse.numerics import element
 from edgesparse.plan import LayerPlan
 from edgesparse.program import Bound, IndexKind
 from edgesparse.sparsity.formats import Csr, GroupedRows, Grouping, pack_chained, pack_groups, pack_panels
 from edgesparse.targets import Target
-from edgesparse.windows import window_of
 
 
-def lower_layer(each: Planned, tiled: Set[ir.Value], scope: Scope) -> None:
-    """Emit the calls of one layer with everything it absorbed; values in `tiled` lie in tiles."""
-    layer, plan, fusion = each.layer, each.plan, each.fusion
+def lower_layer(
+    op: Weighted, plan: LayerPlan, joined: Depthwise | None, tiled: Mapping[ir.Value, Tiles], scope: Scope
+) -> None:
+    """Emit the calls of one layer with everything it absorbed.
+
+    Args:
+        joined: a depthwise convolution that its kernel computes too.
+        tiled: the values that lie in tiles.
+    """
+    layer, fusion = op.layer, op.fusion
     if layer.is_vector:
         _lower_vector(layer, plan, fusion, scope)
         return
-    x_value = layer.node.inputs[0]
+
+    def stored(value: ir.Value, channels: int, how: Callable[[ir.Value], Tensor | Constant]) -> Tensor | Constant:
+        if value not in tiled:
+            return how(value)
+        cut = layer.plane, plan.tile, scope.target.lanes(plan.numerics.x)
+        shape = tile_count(*cut), channels, tile_width(*cut)
+        return Tensor(str(value.name), shape, plan.numerics.y, tiled[value])
+
+    x_value, output = layer.node.inputs[0], op.output if joined is None else joined.output
     assert x_value is not None
-    lies = Tiled(x_value in tiled, fusion.residual in tiled, fusion.output in tiled)
     read, write = (scope.columns, scope.write_columns) if layer.is_linear else (scope.rows, scope.write_rows)
-    x = _in_tiles(x_value, layer.plane.k, each, scope) if lies.x else read(x_value)
-    y = _in_tiles(fusion.output, layer.plane.m, each, scope) if lies.y else write(each.output)
-    residual: tuple[Tensor | Constant, ...] = ()
-    if fusion.residual is not None:
-        in_tiles = lies.residual
-        residual = (_in_tiles(fusion.residual, layer.plane.m, each, scope) if in_tiles else read(fusion.residual),)
+    x = stored(x_value, layer.plane.k, read)
+    y = stored(output, layer.plane.m, write)
+    assert isinstance(y, Tensor)
+    residual = () if fusion.residual is None else (stored(fusion.residual, layer.plane.m, read),)
     if plan.tile.square > 1 and layer.window is not None:
         weight = transform_weight(layer.weight.reshape(layer.plane.m, -1, 3, 3), plan.tile.rows)
-        kernel = winograd(layer.window, layer.plane, plan.tile, plan.numerics, fusion.epilogue, scope.target)
+        kernel = winograd(layer.window, layer.plane, plan.tile, plan.numerics, Epilogue.of(fusion), scope.target)
         reads: tuple[Tensor | Constant, ...] = (x, Constant(weight), Constant(fusion.bias), *residual)
         scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (y,)))
         return
     if layer.window is not None:
         x = _lay_out(layer, layer.window, x, scope)
-    kernel, weights = _pack(each, scope.target, lies)
+    lies = Tiled(x_value in tiled, fusion.residual in tiled, fusion.output in tiled)
+    kernel, weights = _pack(op, plan, joined, scope.target, lies)
     offsets = () if lies.x else (_offsets(layer),)
-    reads = (x, *offsets, *weights, *residual, *(each.joined.constants if each.joined else ()))
-    scope.emit_stored(Call(layer.name, each.op, kernel, reads, (y,)))
+    reads = (x, *offsets, *weights, *residual, *(_constants(joined) if joined else ()))
+    name = fusion.op if joined is None else f"{fusion.op}+{joined.fusion.op}"
+    scope.emit_stored(Call(layer.name, name, kernel, reads, (y,)))
 
 
-def _in_tiles(value: ir.Value, channels: int, each: Planned, scope: Scope) -> Tensor:
-    """The tensor of a value that lies in tiles."""
-    numerics = each.plan.numerics
-    cut = each.layer.plane, each.plan.tile, scope.target.lanes(numerics.x)
-    return Tensor(str(value.name), (tile_count(*cut), channels, tile_width(*cut)), numerics.y, Tiles())
-
-
-def _pack(each: Planned, target: Target, tiled: Tiled) -> tuple[Kernel, tuple[Constant, ...]]:
+def _pack(
+    op: Weighted, plan: LayerPlan, joined: Depthwise | None, target: Target, tiled: Tiled
+) -> tuple[Kernel, tuple[Constant, ...]]:
     """The kernel of a plan for a layer of several columns, and weight and bias in its format."""
-    layer, plan, fusion = each.layer, each.plan, each.fusion
-    plane, tile, numerics, bias = layer.plane, plan.tile, plan.numerics, fusion.bias
+    layer, epilogue, bias = op.layer, Epilogue.of(op.fusion), op.fusion.bias
+    plane, tile, numerics = layer.plane, plan.tile, plan.numerics
     lanes = target.lanes(numerics.x)
-    joined = _depthwise(each.joined, target) if each.joined else None
+    behind = _kernel_of(joined, target) if joined else None
     groups = layer.weight.reshape(plane.groups, plane.m, plane.k)
     if plan.kernel == "sparse":
         grouping = Grouping(tile.rows, tile.block, tile.splits, tile.k_block, tile.chunk)
         packed = pack_groups(groups, grouping, tile_width(plane, tile, lanes))
-        kernel = tiled_sparse(plane, tile, packed, numerics, fusion.epilogue, target, tiled, joined)
+        kernel = tiled_sparse(plane, tile, packed, numerics, epilogue, target, tiled, behind)
         return kernel, (*_grouped_constants(packed), Constant(bias))
     if tile.columns:
         cut = Narrow(plane, tile, lanes)
         panels = np.stack([pack_panels(w, plane.k, cut.rows).values for w in groups])
         bias = np.pad(bias.reshape(plane.groups, plane.m), ((0, 0), (0, cut.panels * cut.rows - plane.m)))
-        return narrow_dense(plane, tile, numerics, fusion.epilogue, target), (Constant(panels), Constant(bias))
+        return narrow_dense(plane, tile, numerics, epilogue, target), (Constant(panels), Constant(bias))
     panels = np.stack([pack_panels(w, tile.k_block, tile.rows).values for w in groups])
-    kernel = tiled_dense(plane, tile, numerics, fusion.epilogue, target, tiled, joined)
+    kernel = tiled_dense(plane, tile, numerics, epilogue, target, tiled, behind)
     return kernel, (Constant(panels), Constant(bias))
 
 
@@ -146,12 +153,12 @@ def _lower_vector(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -
     if plan.kernel == "sparse":
         packed = pack_chained(layer.weight, CHAINS)
         kernel = vector_sparse(
-            m, k, packed.values.size, element(packed.indices.dtype), numerics, fusion.epilogue, target
+            m, k, packed.values.size, element(packed.indices.dtype), numerics, Epilogue.of(fusion), target
         )
         weights = _csr_constants(packed)
         bias = fusion.bias
     else:
-        kernel = vector_dense(m, k, numerics, fusion.epilogue, target)
+        kernel = vector_dense(m, k, numerics, Epilogue.of(fusion), target)
         rows = panel_rows(m, target.lanes(numerics.x))
         weights = (Constant(pack_panels(layer.weight, k, rows).values),)
         bias = np.pad(fusion.bias, (0, -m % rows))
@@ -160,26 +167,19 @@ def _lower_vector(layer: Layer, plan: LayerPlan, fusion: Fusion, scope: Scope) -
     scope.emit_stored(Call(layer.name, fusion.op, kernel, reads, (scope.write_rows(fusion.output),)))
 
 
-def depthwise_window(node: ir.Node) -> Window | None:
-    """The window of a Conv whose every group is one input channel; None for any other node."""
-    weight = constant(node.inputs[1]) if node.op_type == "Conv" else None
-    if weight is None or ELEMENTS.get(weight.dtype.name) not in TAKEN or weight.shape[1] != 1:
-        return None
-    window = window_of(node, weight.shape[2:])
-    return window if window is not None and window.channels > 1 and fits(window) else None
-
-
-def lower_depthwise(convolved: Convolved, scope: Scope) -> None:
+def lower_depthwise(op: Depthwise, scope: Scope) -> None:
     """Emit the call of a depthwise convolution with everything it absorbed."""
-    fusion = convolved.fusion
-    node = fusion.nodes[0]
-    assert node.inputs[0] is not None
-    residual = () if fusion.residual is None else (scope.rows(fusion.residual),)
-    reads = (scope.rows(node.inputs[0]), *convolved.constants, *residual)
-    kernel = depthwise(_depthwise(convolved, scope.target))
-    scope.emit_stored(Call(str(node.name), fusion.op, kernel, reads, (scope.write_rows(fusion.output),)))
+    x, residual = op.nodes[0].inputs[0], op.fusion.residual
+    assert x is not None
+    reads = (scope.rows(x), *_constants(op), *(() if residual is None else (scope.rows(residual),)))
+    kernel = depthwise(_kernel_of(op, scope.target))
+    scope.emit_stored(Call(op.name, op.fusion.op, kernel, reads, (scope.write_rows(op.output),)))
 
 
-def _depthwise(convolved: Convolved, target: Target) -> Depthwise:
-    numerics = Numerics.plain(element(convolved.constants[0].data.dtype))
-    return Depthwise(convolved.window, convolved.multiplier, numerics, convolved.fusion.epilogue, target)
+def _constants(op: Depthwise) -> tuple[Constant, Constant]:
+    """Weight and bias."""
+    return Constant(op.weight), Constant(op.fusion.bias)
+
+
+def _kernel_of(op: Depthwise, target: Target) -> DepthwiseKernel:
+    return DepthwiseKernel(op.window, op.multiplier, op.numerics, Epilogue.of(op.fusion), target)

@@ -87,14 +87,15 @@ def compile(
     report = judged(report, source, pruned, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     check_labels(names, [math.prod(shape_of(value)) for value in normal.graph.outputs])
-    program, plans = lowered(normal, device, progress)
+    program, plan = lowered(normal, device, progress)
+    layers = tuple(plan.layers.values())
     program = replace(program, inputs=tuple(_pictured(spec, frames) for spec in program.inputs), labels=names)
     as_it_is = chosen is None and not (bind or preprocess)
     as_it_is = as_it_is and isinstance(model, str | Path) and not frontend.is_pytorch(model)
     users: Path | ir.Model = Path(model) if as_it_is else pruned  # type: ignore[arg-type]
     told = _witnessed(users, normal, program, chosen, progress) if witness else None
     summary = frontend.describe(pruned)
-    manifest = _manifest(model, source, device, chosen, plans) | {"bind": _values(source, bind)}
+    manifest = _manifest(model, source, device, chosen, layers) | {"bind": _values(source, bind)}
     if frames:
         manifest["preprocess"] = {name: {"text": frame.text, "shape": frame.shape} for name, frame in frames.items()}
     progress("writing the artifact")
@@ -109,7 +110,7 @@ def compile(
         steps=len(program.steps),
         density=summary.nonzeros / max(1, summary.parameters),
         seconds=time.perf_counter() - started,
-        layers=plans,
+        layers=layers,
         pruning=replace(report, search=found) if report else None,
         witness=told,
         notes=frontend.remarks(source, input_shapes),
@@ -154,7 +155,7 @@ def digest(model: Source, source: ir.Model) -> str:
 
 
 def _manifest(
-    model: Source, source: ir.Model, target: Target, pruning: Pruning | None, plans: Sequence[LayerPlan]
+    model: Source, source: ir.Model, target: Target, pruning: Pruning | None, layers: Sequence[LayerPlan]
 ) -> dict[str, Any]:
     return {
         "producer": producer(),
@@ -163,5 +164,11 @@ def _manifest(
         "target": target.name,
         "target_facts": targets.facts(target),
         "pruning": pruning.record if pruning else None,
-        "layers": [{"name": plan.layer, "kernel": plan.kernel, "density": round(plan.density, 4)} for plan in plans],
+        "layers": [_told(plan) for plan in layers],
     }
+
+
+def _told(plan: LayerPlan) -> dict[str, Any]:
+    """What the manifest says of a layer."""
+    joined = {"joined": plan.joined} if plan.joined else {}
+    return {"name": plan.layer, "kernel": plan.kernel, "density": round(plan.density, 4), **joined}

@@ -24,23 +24,26 @@ from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     from edgesparse.frontend import Examples, Source
+    from edgesparse.plan import Plan
     from edgesparse.prune import PruneReport
 
 
 @dataclass(frozen=True)
 class FixedLayer:
-    """A layer with weights or products that there is nothing to choose for."""
+    """A layer with weights or products that there is nothing to choose for, and its predicted time on one thread."""
 
     layer: str
     op: str
     why: str
+    us: float
 
 
 @dataclass(frozen=True, repr=False)
 class ExplainReport(Report):
     """Every weighted layer's plan in the order of the graph; times are predicted for `threads`.
 
-    `origin` says whether the calibration behind the times is "measured" or "estimated", `source` by what.
+    `rest_us` is what everything else takes on one thread, roughly. `origin` says whether the calibration behind the
+    times is "measured" or "estimated", `source` by what.
     """
 
     model: str
@@ -50,6 +53,7 @@ class ExplainReport(Report):
     source: str
     layers: tuple[LayerPlan, ...]
     fixed: tuple[FixedLayer, ...]
+    rest_us: float
     other_ops: dict[str, int]
     search: SearchReport | None = None
     pruning: PruneReport | None = None
@@ -82,10 +86,11 @@ class ExplainReport(Report):
             for plan in self.layers
             for density, break_even in [plan.told()]
         ]
-        rows += [(layer.layer, layer.op, "", "", "", "", "", "fixed", layer.why) for layer in self.fixed]
+        rows += [(layer.layer, layer.op, "", "", f"{layer.us:.1f}", "", "", "fixed", layer.why) for layer in self.fixed]
         yield Table(("layer", "op", "MxKxN", "density", "dense us", "sparse us", "even", "choice", "why"), rows)
         yield (
             f"weighted layers: {time_text(self.predicted_us)} as chosen, {time_text(self.dense_us)} all dense; "
+            f"everything else: about {time_text(self.rest_us)} on one thread; "
             f"{self.threads} thread(s), predicted for {self.target} (calibration {self.origin}: {self.source})"
         )
         if self.search is not None:
@@ -96,6 +101,19 @@ class ExplainReport(Report):
         if self.other_ops:
             yield f"without weights: {counts_text(self.other_ops)}"
         yield from map(Note, self.notes)
+
+
+def _fixed(plan: Plan) -> Iterator[FixedLayer]:
+    """The products that nothing is chosen for, with the time of the ops that compute them."""
+    from edgesparse import schedule
+
+    hosts = {found.name: name for name, found in plan.joined.items()}
+    for op, us in plan.op_us.items():
+        named = [node for node in op.nodes if schedule.why_fixed(node)]
+        for node in named:
+            host = hosts.get(str(node.name)) or ("" if node is named[0] else named[0].name)
+            why = f"computed in the kernel of {host!r}" if host else schedule.why_fixed(node)
+            yield FixedLayer(str(node.name), node.op_type, why, us if node is named[0] else 0.0)
 
 
 def explain(
@@ -121,6 +139,7 @@ def explain(
     Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
     """
     from edgesparse import frontend, schedule
+    from edgesparse.graph.ops import graph_of
 
     device = target if isinstance(target, Target) else targets.load(target)
     if html:
@@ -134,10 +153,10 @@ def explain(
     pruned, zeros = apply_pruning(source, chosen, progress)
     normal = normalised(pruned, input_shapes, progress)
     progress("predicting times")
-    plans = schedule.plan(normal, device, threads)
+    plan = schedule.plan(graph_of(normal), device, threads)
     calibration = schedule.calibration_of(device)
-    rest = [node for node in normal.graph if str(node.name) not in plans]
-    fixed = tuple(FixedLayer(str(node.name), node.op_type, why) for node in rest if (why := schedule.why_fixed(node)))
+    rest = [node for node in normal.graph if str(node.name) not in plan.layers]
+    fixed = tuple(_fixed(plan))
     names = {layer.layer for layer in fixed}
     report = ExplainReport(
         model=name_of(model),
@@ -145,8 +164,9 @@ def explain(
         threads=threads,
         origin=calibration.origin,
         source=calibration.source,
-        layers=tuple(plans.values()),
+        layers=tuple(plan.layers.values()),
         fixed=fixed,
+        rest_us=plan.rest_us,
         other_ops=dict(Counter(node.op_type for node in rest if str(node.name) not in names).most_common()),
         search=found,
         pruning=judged(zeros, source, pruned, chosen, progress),

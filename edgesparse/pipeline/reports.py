@@ -55,7 +55,10 @@ class CompileReport(Report):
         """Sizes, how much runs sparse, what pruning did, and whether ONNX Runtime agrees."""
         sparse = sum(layer.kernel == "sparse" for layer in self.layers)
         yield f"{self.artifact}: {bytes_text(self.artifact_bytes)} for {self.target}, in {self.seconds:.1f} s"
-        yield f"{sparse} of {len(self.layers)} weighted layers run sparse; density {self.density:.3f} of all weights"
+        joined = sum(bool(layer.joined) for layer in self.layers)
+        within = f", {joined} in one kernel with a depthwise convolution" if joined else ""
+        told = f"{sparse} of {len(self.layers)} weighted layers run sparse{within}"
+        yield f"{told}; density {self.density:.3f} of all weights"
         yield (
             f"code {bytes_text(self.code_bytes)}, weights {bytes_text(self.weights_bytes)}, "
             f"arena {bytes_text(self.arena_bytes)}, {self.steps} kernel calls"
@@ -113,12 +116,18 @@ class ArtifactSummary(Report):
         yield ", ".join(f"{name} {bytes_text(getattr(self, f'{name}_bytes'))}" for name in sizes)
         layers = manifest.get("layers", ())
         rows = [
-            (row.get("name", "?"), row.get("kernel", "?"), row.get("density", "?"))
+            (row.get("name", "?"), _kernel(row), row.get("density", "?"))
             for row in (layers if isinstance(layers, list) else ())
             if isinstance(row, dict)
         ]
         if rows:
             yield Table(("layer", "kernel", "density"), rows)
+
+
+def _kernel(row: dict[str, Any]) -> str:
+    """The kernel of a layer in a manifest, and the depthwise convolution that it computes too."""
+    joined = row.get("joined")
+    return f"{row.get('kernel', '?')}, with {joined}" if joined else str(row.get("kernel", "?"))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from edgesparse.pipeline.values import parse_time
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgesparse.plan import LayerPlan
+    from edgesparse.plan import Plan
     from edgesparse.program import Program
     from edgesparse.prune import PruneReport, ShrunkReport
     from edgesparse.targets import Target
@@ -174,18 +174,17 @@ def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Prog
     return normal
 
 
-def lowered(
-    normal: ir.Model, target: Target, progress: Progress, *, expose: bool = False
-) -> tuple[Program, tuple[LayerPlan, ...]]:
+def lowered(normal: ir.Model, target: Target, progress: Progress, *, expose: bool = False) -> tuple[Program, Plan]:
     """Choose kernels and generate code for a normalised model; with `expose` every value is an output too."""
     from edgesparse import lower, schedule
+    from edgesparse.graph.ops import graph_of
 
     progress("choosing kernels")
-    plans = schedule.plan(normal, target)
+    plan = schedule.plan(graph_of(normal), target)
     lower.require_known(target)
     told = partial(progress, f"generating code for {target.name}")
     told()
-    return lower.lower(normal, target, plans, expose=expose, progress=told), tuple(plans.values())
+    return lower.lower(plan, target, expose=expose, progress=told), plan
 
 
 def serialized(model: ir.Model) -> bytes:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from edgesparse.calibration import Loop
-from edgesparse.geometry import Narrow, Plane, Squares, tile_count, tile_width
-from edgesparse.layers import Layer
+from edgesparse.forms.cut import Narrow, Squares, tile_count, tile_width
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.geometry import Plane
+from edgesparse.graph.layers import Layer
 from edgesparse.numerics import PLAIN, Numerics
-from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
 BLOCKS = ((1, 1), (2, 1), (4, 1), (1, 4))

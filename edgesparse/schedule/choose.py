@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from edgesparse.calibration import ESTIMATED, MEASURED, Calibration
-from edgesparse.layers import COMPUTED, Layer, layers
-from edgesparse.plan import LayerPlan
+from edgesparse.graph.ops import Graph, Op, Weighted
+from edgesparse.nodes import constant
+from edgesparse.numerics import COMPUTED
+from edgesparse.plan import LayerPlan, Plan
+from edgesparse.schedule.arrange import arrange
 from edgesparse.schedule.candidates import Candidate, candidates, square_tile
 from edgesparse.schedule.cost import STEP, Work, busiest_share, time_us, work
 from edgesparse.schedule.estimate import estimate
+from edgesparse.schedule.price import op_us
 from edgesparse.schedule.reason import declined_squares, on_these_threads, spending, verdict
 from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
@@ -37,10 +41,28 @@ class Prediction:
     fixed_us: float
 
 
-def plan(model: ir.Model, target: Target, threads: int = 1) -> dict[str, LayerPlan]:
-    """A plan for each weighted layer of a normalised model, by node name; times are predicted for `threads`."""
+def plan(graph: Graph, target: Target, threads: int = 1) -> Plan:
+    """Choose how every op of a graph runs; times of weighted layers are predicted for `threads`."""
     calibration = calibration_of(target)
-    return {layer.name: plan_layer(layer, target, calibration, threads) for layer in layers(model)}
+    ops = {op.layer.name: op for op in graph.weighted}
+    chosen = {name: plan_layer(op, target, calibration, threads) for name, op in ops.items()}
+    arranged = arrange(graph, chosen, target)
+    joined = {name: _joined(ops[name], arranged.layers[name], target, calibration, threads) for name in arranged.joined}
+    others: dict[Op, float] = {op: op_us(op, calibration, target) for op in graph.ops if not isinstance(op, Weighted)}
+    for within in arranged.joined.values():
+        others[within] -= calibration.costs.call_ns / 1e3
+    return replace(arranged, layers={**arranged.layers, **joined}, op_us=others)
+
+
+def _joined(op: Weighted, planned: LayerPlan, target: Target, calibration: Calibration, threads: int) -> LayerPlan:
+    """The plan of a layer that runs range after range of its channels, with the time that takes."""
+    candidate, weight = Candidate(planned.kernel, planned.tile), WeightCounts(op.layer.weight, op.layer.plane.groups)
+    share = busiest_share(op.layer.plane, op.layer.numerics, candidate, target, threads)
+    us = time_us(work(op, weight, candidate, target, calibration.l1_share), calibration, share)
+    assert us is not None  # it was predicted with other ranges
+    words = f"in one kernel with {planned.joined!r}, range by range of its channels, which stay in the cache"
+    told = replace(planned, reason=f"{planned.reason}; {words}")
+    return replace(told, dense_us=us) if planned.kernel == "dense" else replace(told, sparse_us=us)
 
 
 def calibration_of(target: Target) -> Calibration:
@@ -53,6 +75,8 @@ def why_fixed(node: ir.Node) -> str:
     if node.op_type == "Conv":
         groups = node.attributes.get_int("group", 1)
         constants = " or ".join(numerics.w.name for numerics in COMPUTED)
+        if _has_constant(node) and len(node.inputs) > 2 and constant(node.inputs[2]) is None:
+            return "its bias is computed at run time"
         return "depthwise: a kernel of its own" if groups > 1 else f"its weight is no {constants} constant"
     if node.op_type in ("MatMul", "Gemm"):
         return "a product of two computed values" if not _has_constant(node) else "its weight is no single matrix"
@@ -63,9 +87,9 @@ def _has_constant(node: ir.Node) -> bool:
     return any(value is not None and value.const_value is not None for value in node.inputs[:2])
 
 
-def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: int = 1) -> LayerPlan:
-    """Compare the best dense and the best sparse candidate."""
-    known = list(predictions(layer, target, calibration, threads))
+def plan_layer(op: Weighted, target: Target, calibration: Calibration, threads: int = 1) -> LayerPlan:
+    """Compare the best dense and the best sparse candidate of a layer."""
+    layer, known = op.layer, list(predictions(op, target, calibration, threads))
     dense, squares = _best_dense([p for p in known if p.candidate.kernel == "dense"])
     sparse = _best(p for p in known if p.candidate.kernel == "sparse")
     goal_us = (1.0 - MARGINS[calibration.origin]) * dense.core_us  # predictions err, those by an estimate more
@@ -98,9 +122,10 @@ def plan_layer(layer: Layer, target: Target, calibration: Calibration, threads: 
     )
 
 
-def predictions(layer: Layer, target: Target, calibration: Calibration, threads: int = 1) -> Iterator[Prediction]:
+def predictions(op: Weighted, target: Target, calibration: Calibration, threads: int = 1) -> Iterator[Prediction]:
     """Every candidate whose loops the calibration knows, with its predicted time."""
-    weight, cores = WeightCounts(layer.weight, layer.plane.groups), target.cores
+    layer, cores = op.layer, target.cores
+    weight = WeightCounts(layer.weight, layer.plane.groups)
     # That what squares keep in the L2 cache stays there, between threads and prefetchers, no estimate tells.
     square = square_tile(layer, target) if calibration.origin == MEASURED else None
     for candidate in (
@@ -109,7 +134,7 @@ def predictions(layer: Layer, target: Target, calibration: Calibration, threads:
     ):
         if candidate.kernel == "sparse" and weight.stored(candidate.tile.block) > MOST_FILL * weight.nonzeros:
             continue
-        units = work(layer, weight, candidate, target, calibration.l1_share)
+        units = work(op, weight, candidate, target, calibration.l1_share)
         shares = [
             1.0 if layer.is_vector else busiest_share(layer.plane, layer.numerics, candidate, target, of)
             for of in (threads, cores)

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 
-import onnx_ir as ir
-
 from edgesparse.calibration import L1_SHARE, Calibration, Loop
-from edgesparse.geometry import Narrow, Plane, Run, Squares, runs, tile_count, tile_width
-from edgesparse.layers import Layer
+from edgesparse.forms.cut import Narrow, Run, Squares, runs, tile_count, tile_width
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.geometry import Plane
+from edgesparse.graph.layers import Layer
+from edgesparse.graph.ops import Weighted
 from edgesparse.numerics import Numerics
-from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import MOST_ROWS, TRANSFORMED, Candidate
 from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
@@ -28,19 +28,20 @@ Work = Mapping[Key, float]
 Counts = defaultdict[Key, float]
 
 INDEX_BYTES = 2
-EXPONENTIAL = frozenset({"Elu", "Erf", "Gelu", "Mish", "Selu", "Sigmoid", "Softplus", "Swish", "Tanh"})
+EXPONENTIAL = frozenset({"elu", "gelu", "gelu_tanh", "sigmoid", "swish", "tanh"})
 TRANSFORM_FMAS = 50  # multiply-adds that take as long as one transform of a vector: 32 additions, 32 loads and stores
 TRANSPOSED_ROW = 2  # stores of a piece that take as long as transposing a row of a few columns and storing it
 SHARED_KIB_NS = 6.0  # more for weights that all cores read again from a cache they share; measured on two cores, Zen 4
 CACHE_SHARE = 0.75  # of a cache that data may take before it is evicted by what else passes through
 
 
-def work(layer: Layer, weight: WeightCounts, candidate: Candidate, target: Target, l1_share: float = L1_SHARE) -> Work:
+def work(op: Weighted, weight: WeightCounts, candidate: Candidate, target: Target, l1_share: float = L1_SHARE) -> Work:
     """The units of work of one call, over all its tiles, on one thread.
 
     Args:
         l1_share: how large a packed block of x may be over the L1 cache; the rest of it is fetched from beyond.
     """
+    layer = op.layer
     plane, lanes = layer.plane, target.lanes(layer.numerics.x)
     if candidate.tile.square > 1:
         counts = _square_work(layer, candidate, target)
@@ -50,17 +51,10 @@ def work(layer: Layer, weight: WeightCounts, candidate: Candidate, target: Targe
         count = _vector_work if layer.is_vector else _tiled_work
         counts = count(layer, weight, candidate, target)
         counts["far_vector_ns"] *= _far_share(layer, candidate.tile, target, l1_share)
-    if activation(layer.node) in EXPONENTIAL:
+    activation = op.fusion.activation
+    if activation is not None and activation.name in EXPONENTIAL:
         counts["activation_vector_ns"] = plane.batch * plane.groups * plane.m * plane.n / lanes
     return counts
-
-
-def activation(node: ir.Node) -> str:
-    """The operator that the layer of this node ends with: what follows it behind additions; empty for none."""
-    readers = [use.node for use in node.outputs[0].uses()]
-    if len(readers) == 1 and readers[0].op_type == "Add":
-        return activation(readers[0])
-    return readers[0].op_type if readers else ""
 
 
 def time_us(units: Work, calibration: Calibration, share: float = 1.0) -> float | None:

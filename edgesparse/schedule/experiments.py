@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgesparse.calibration import Loop
+from edgesparse.forms.tile import Tile
 from edgesparse.numerics import F32
-from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import Candidate, dense_loops, loops
 from edgesparse.targets import Target
 

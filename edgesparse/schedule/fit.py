@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from edgesparse.calibration import MEASURED, Calibration, Costs, LoopCost
 from edgesparse.errors import MeasureError
-from edgesparse.layers import layers
+from edgesparse.graph.ops import graph_of
 from edgesparse.schedule.cost import START, STEP, Key, Work, time_us, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.experiments import Experiment
@@ -59,12 +59,12 @@ def fit_experiments(
                 f"{source}: step {experiment.name!r}: got {got!r}, expected microseconds; "
                 "remedy: measure the artifact that this version of edgesparse writes"
             )
-    found = {layer.name: layer for layer in layers(model)}
-    counted = [(found[e.name], WeightCounts(found[e.name].weight, 1), e.candidate) for e in tried]
+    found = {op.layer.name: op for op in graph_of(model).weighted}
+    counted = [(found[e.name], WeightCounts(found[e.name].layer.weight, 1), e.candidate) for e in tried]
     times = [times_us[experiment.name] for experiment in tried]
     best: Fit | None = None
     for l1_share in L1_SHARES:
-        works = [work(layer, weight, candidate, target, l1_share) for layer, weight, candidate in counted]
+        works = [work(op, weight, candidate, target, l1_share) for op, weight, candidate in counted]
         calibration = replace(fit(works, times, target, source, machine), l1_share=l1_share)
         predicted = (time_us(units, calibration) or 0.0 for units in works)
         tested = Fit(calibration, {e.name: p / t for e, p, t in zip(tried, predicted, times, strict=True)})

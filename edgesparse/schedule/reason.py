@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgesparse.calibration import Calibration
-from edgesparse.layers import Layer
-from edgesparse.plan import Tile, apart
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.layers import Layer
+from edgesparse.plan import apart
 from edgesparse.schedule.cost import START, STEP, Work, time_us
 
 _PARTS = {

@@ -6,7 +6,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from edgesparse.plan import Tile
+from edgesparse.forms.tile import Tile
 
 CHAINS = 4  # nonzeros that a step of the sparse kernel of a single column sums
 

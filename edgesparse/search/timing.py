@@ -10,13 +10,11 @@ from statistics import fmean
 import numpy as np
 import onnx_ir as ir
 
+from edgesparse.graph.ops import graph_of
 from edgesparse.graph.provenance import origins
-from edgesparse.layers import layers
-from edgesparse.numerics import F32
 from edgesparse.plan import LayerPlan
 from edgesparse.prune import prune
-from edgesparse.schedule import calibration_of, plan
-from edgesparse.search.rest import rest_us
+from edgesparse.schedule import plan
 from edgesparse.targets import Target
 
 Normalise = Callable[[ir.Model], ir.Model]
@@ -124,10 +122,10 @@ def latency_table(
     normal = normalise(model)
     owners = owners_of(normal, tensors)
     owned = [name for tensor in tensors for name in owners[tensor]]
-    plans = [plan(_masked(normal, owned, level, pattern), target, threads) for level in levels]
-    us = np.array([[_sum(known, owners[tensor]) for known in plans] for tensor in tensors]).reshape(len(tensors), -1)
-    fixed = sum(p.predicted_us for name, p in plans[0].items() if name not in owned)
-    return LatencyTable(us, fixed + rest_us(normal, calibration_of(target), target.lanes(F32)), owners)
+    plans = [plan(graph_of(_masked(normal, owned, level, pattern)), target, threads) for level in levels]
+    us = np.array([[_sum(known.layers, owners[tensor]) for known in plans] for tensor in tensors])
+    fixed = sum(p.predicted_us for name, p in plans[0].layers.items() if name not in owned)
+    return LatencyTable(us.reshape(len(tensors), -1), fixed + plans[0].rest_us, owners)
 
 
 def _masked(normal: ir.Model, names: Sequence[str], level: float, pattern: str) -> ir.Model:
@@ -141,7 +139,7 @@ def _sum(plans: Mapping[str, LayerPlan], names: Sequence[str]) -> float:
 def owners_of(normal: ir.Model, tensors: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The layers of a model in normal form that compute with each of these tensors of the file."""
     owners: dict[str, list[str]] = {tensor: [] for tensor in tensors}
-    for layer in layers(normal):
-        for origin in origins(layer.node.inputs[1]):
-            owners.get(origin.tensor, []).append(layer.name)
+    for op in graph_of(normal).weighted:
+        for origin in origins(op.layer.node.inputs[1]):
+            owners.get(origin.tensor, []).append(op.layer.name)
     return {tensor: tuple(found) for tensor, found in owners.items()}

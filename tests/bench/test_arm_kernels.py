@@ -14,10 +14,10 @@ from bench.arm.emulate import EmulatorError, core_of, emulate, tools
 from bench.arm.layer import Shape, run_layer
 from edgesparse import targets
 from edgesparse.errors import InternalError, TargetError
+from edgesparse.forms.tile import Tile
 from edgesparse.lower.codegen import compile_kernels
 from edgesparse.lower.kernel import Call, Lanes, Param, Tensor, build_kernel
 from edgesparse.numerics import F32
-from edgesparse.plan import Tile
 
 CASES = [(board, form) for board in kernels.BOARDS for form in kernels.FORMS]
 

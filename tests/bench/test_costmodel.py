@@ -8,7 +8,7 @@ import pytest
 
 from bench import costmodel
 from edgesparse import schedule, targets
-from edgesparse.layers import layers
+from edgesparse.graph.ops import graph_of
 from tests.schedule.test_choose import convolution
 
 
@@ -31,12 +31,12 @@ def test_shares_and_distances():
 
 def test_choices_are_measured_among_candidates_with_other_inner_loops():
     model, target = convolution(8, 8, 4, 0.5), targets.load("host")
-    (layer,) = layers(model)
+    (op,) = graph_of(model).weighted
 
     (one,) = costmodel.check_choices("m", 0.5, model, target, count=3, seconds=0.0)
 
-    plans = costmodel._candidates(layer, target, 3)
-    assert one.choice == plans[0].choice == schedule.plan(model, target)[layer.name].choice
+    plans = costmodel._candidates(op, target, 3)
+    assert one.choice == plans[0].choice == schedule.plan(graph_of(model), target).layers[op.layer.name].choice
     assert len({(plan.kernel, replace(plan.tile, k_block=0)) for plan in plans}) == one.candidates == 3
     assert one.best in [plan.choice for plan in plans]
     assert one.loss == pytest.approx(one.measured_us / one.best_us - 1) and one.loss >= 0

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 import edgesparse
 from edgesparse import calibration, targets
-from edgesparse.layers import layers
+from edgesparse.graph.ops import graph_of
 from edgesparse.pipeline.tuning import experiment_model
 from edgesparse.schedule import experiments
 from edgesparse.schedule.cost import time_us, work
@@ -110,9 +110,9 @@ def test_tune_writes_an_artifact_and_fits_what_was_measured_elsewhere(command, t
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     target = targets.load("rpi3")
     tried = experiments(target)
-    found = {layer.name: layer for layer in layers(experiment_model(tried))}
+    found = {op.layer.name: op for op in graph_of(experiment_model(tried)).weighted}
     truth = estimate(replace(target, clock_hz=2_400_000_000))
-    works = [work(found[e.name], WeightCounts(found[e.name].weight, 1), e.candidate, target) for e in tried]
+    works = [work(found[e.name], WeightCounts(found[e.name].layer.weight, 1), e.candidate, target) for e in tried]
     steps = [{"name": e.name, "p10_us": time_us(units, truth)} for e, units in zip(tried, works, strict=True)]
     (tmp_path / "times.json").write_text(json.dumps({"steps": steps}))
 

@@ -23,12 +23,13 @@ from onnx.reference import ReferenceEvaluator
 from edgesparse import frontend
 from edgesparse.lower.assemble import assemble
 from edgesparse.lower.fallback import supports
-from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.lower.kernel import Constant
+from edgesparse.lower.walk import Lowered
 from edgesparse.package.writer import write
 from edgesparse.targets import Target
 from runtime import build
 from tests.e2e.flow import emulated
+from tests.lower.planned import lowered_without_layers
 from tests.models import ort_run
 
 OPSET = 24
@@ -176,7 +177,7 @@ def _info(name: str, dtype: np.typing.DTypeLike, shape: Sequence[int] | None = N
 def lowered(cases: Sequence[Case], target: Target) -> Lowered:
     """The calls that compute the cases."""
     model = frontend.load(ir.serde.deserialize_model(model_of(cases)), supports=supports)
-    return lower_graph(model, target, {})
+    return lowered_without_layers(model, target)
 
 
 class Subject:

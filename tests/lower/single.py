@@ -18,10 +18,11 @@ from onnx import helper, numpy_helper
 
 from edgesparse.host import detect
 from edgesparse.lower.codegen import llvm_target
-from edgesparse.lower.graph import Lowered, lower_graph
 from edgesparse.lower.kernel import Call, Kernel
+from edgesparse.lower.walk import Lowered
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, key, load_calls, run_calls, run_image
+from tests.lower.planned import lowered_without_layers
 
 WIDE = replace(HOST, name="test-wide", cpu="x86-64-v4", features=("-prefer-256-bit",), vector_bits=512, registers=32)
 """A target of 512-bit vectors."""
@@ -78,7 +79,7 @@ class Single:
     def lowered(self, target: Target = HOST) -> Lowered:
         """What the graph makes of the model; no layer of it may need a plan."""
         inferred = onnx.shape_inference.infer_shapes(self.model, strict_mode=True)
-        return lower_graph(ir.serde.deserialize_model(inferred), target, {})
+        return lowered_without_layers(ir.serde.deserialize_model(inferred), target)
 
     def run(self, target: Target = HOST, *, inplace: bool = False) -> np.ndarray:
         """The first output, computed by those calls."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import NodeProto, helper
 
-from edgesparse.lower.attention import fuse_attention
+from edgesparse.graph.attention import attention_of
 from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.single import ARM, WIDE, Single, outputs_of, random, runnable_targets, several, undefined_symbols
@@ -145,7 +145,7 @@ def test_other_graphs_are_declined(nodes: list[NodeProto]) -> None:
     inputs = {"q": random((2, 8, 8)), "k": random((2, 8, 8), 1), "k1": random((1, 8, 8)), "v": random((2, 8, 8), 2)}
     case = several(nodes, inputs | {"m": random((8, 8), 3)}, {"two": np.float32(2)})
 
-    assert fuse_attention(case.node, set()) is None
+    assert attention_of(case.node, set()) is None
     np.testing.assert_allclose(case.run(), case.judge(), rtol=1e-5, atol=1e-5)
 
 

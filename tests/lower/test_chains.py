@@ -19,9 +19,9 @@ from onnx import helper, numpy_helper
 from edgesparse import frontend
 from edgesparse.lower.assemble import assemble
 from edgesparse.lower.fallback import supports
-from edgesparse.lower.graph import lower_graph
 from edgesparse.lower.relax.builder import names
 from tests.lower.executor import HOST
+from tests.lower.planned import lowered_without_layers
 from tests.lower.single import random
 
 NODES, LIMIT_S = 100, 60
@@ -146,7 +146,7 @@ def cpu_seconds(chain: Chain, count: int) -> float:
         resource.setrlimit(resource.RLIMIT_CPU, (3 * LIMIT_S, 3 * LIMIT_S))
         try:
             model = frontend.load(chain.model(count), supports=supports)
-            assemble(lower_graph(model, HOST, {}), HOST)
+            assemble(lowered_without_layers(model, HOST), HOST)
             os._exit(0)
         except BaseException:
             traceback.print_exc()

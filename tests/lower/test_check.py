@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgesparse.lower.assemble import assemble
-from edgesparse.lower.graph import Lowered
 from edgesparse.lower.kernel import Call, Param, Tensor
 from edgesparse.lower.kernels.check import bounded
 from edgesparse.lower.kernels.copy import transpose_copy
+from edgesparse.lower.walk import Lowered
 from edgesparse.numerics import I64, element
 from edgesparse.package.writer import write
 from runtime import build

@@ -17,10 +17,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgesparse.lower.assemble import assemble
-from edgesparse.lower.graph import lower_graph
 from edgesparse.package.writer import write
 from tests.e2e.flow import Arrays, esrun
 from tests.lower.executor import HOST
+from tests.lower.planned import lowered_without_layers
 from tests.lower.single import ARM
 
 SIGNED, UNSIGNED = ("int8", "int16", "int32", "int64"), ("uint8", "uint16", "uint32", "uint64")
@@ -186,7 +186,7 @@ def assert_same(actual: Arrays, expected: Arrays) -> None:
 @pytest.mark.parametrize("target", [HOST, ARM[1]], ids=lambda target: target.isa)
 def test_arithmetic_is_the_same_on_every_target(target, tmp_path):
     found = sweep()
-    write(assemble(lower_graph(found.model(), target, {}), target), {}, tmp_path / "model.esp")
+    write(assemble(lowered_without_layers(found.model(), target), target), {}, tmp_path / "model.esp")
 
     actual = esrun(tmp_path / "model.esp", target.isa, found.feeds, tmp_path)
 

@@ -7,8 +7,9 @@ import onnx_ir as ir
 import pytest
 from tvm.tirx import Buffer, Expr
 
+from edgesparse.graph.activation import Activation, activation_of
 from edgesparse.lower.kernel import Call, Lanes, Param, Tensor, build_kernel, kernel_symbol
-from edgesparse.lower.kernels.epilogue import Activation, Epilogue, activation_of
+from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, load_calls, run_calls, run_image

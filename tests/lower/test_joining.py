@@ -11,12 +11,11 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
-from edgesparse.layers import layers
-from edgesparse.lower.graph import Lowered, lower_graph
-from edgesparse.numerics import PLAIN
-from edgesparse.plan import LayerPlan, Tile
+from edgesparse.forms.tile import Tile
+from edgesparse.lower.walk import Lowered
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, key, load_calls, run_image
+from tests.lower.planned import lowered_by
 from tests.lower.single import random, runnable_targets
 from tests.lower.test_weighted import NARROW, TILED, judge, model_of, sparse_random
 
@@ -53,12 +52,7 @@ def expansion(
 
 
 def lowered(proto, target: Target, kernel: str, tile: Tile, **options) -> Lowered:
-    model = ir.from_proto(proto)
-    plans = {
-        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, PLAIN, layer.density, kernel, tile, 1.0, "given")
-        for layer in layers(model)
-    }
-    return lower_graph(model, target, plans, **options)
+    return lowered_by(ir.from_proto(proto), lambda _: (kernel, tile), target, **options)
 
 
 def l2_for(rows: int, size=SIZE) -> int:
@@ -126,20 +120,22 @@ def test_a_convolution_with_a_window_joins_too():
 def test_what_is_handed_over_takes_no_place_in_the_arena():
     proto, _ = expansion()
 
-    joined, apart = (lowered(proto, HOST_OF_8, "sparse", TILE, join_layers=joins) for joins in (True, False))
+    joined, apart = (lowered(proto, HOST_OF_8, "sparse", TILE, join=joins) for joins in (True, False))
 
     assert [call.op for call in joined.calls] == ["Conv+Relu+Conv+Relu"]
     assert [call.op for call in apart.calls] == ["Conv+Relu", "Conv+Relu"]
     assert {w.name for call in joined.calls for w in call.writes} == {joined.outputs["y"].name}
 
 
-def test_exposed_layers_stay_apart():
+def test_exposing_values_changes_no_kernel():
+    """What is compared layer by layer are the kernels that ship; what these hand over inside exists nowhere."""
     proto, _ = expansion()
 
-    result = lowered(proto, HOST_OF_8, "sparse", TILE, expose=True)
+    shipped, exposed = (lowered(proto, HOST_OF_8, "sparse", TILE, expose=expose) for expose in (False, True))
 
-    assert not is_joined(result)
-    assert "c" in result.outputs
+    assert is_joined(exposed)
+    assert set(exposed.outputs) == set(shipped.outputs) == {"y"}
+    assert [call.kernel.symbol for call in exposed.calls] == [call.kernel.symbol for call in shipped.calls]
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,17 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
-from edgesparse.layers import layers
+from edgesparse.forms.tile import Tile
 from edgesparse.lower.assemble import assemble
-from edgesparse.lower.graph import lower_graph
 from edgesparse.lower.kernel import Call, Constant
-from edgesparse.numerics import PLAIN
 from edgesparse.package.writer import write
-from edgesparse.plan import LayerPlan, Tile
+from edgesparse.plan import LayerPlan
 from edgesparse.program import IndexKind
 from tests.e2e.flow import steer
 from tests.lower.addresses import unproved
 from tests.lower.executor import HOST
 from tests.lower.hostile import Case, Subject, lowered
+from tests.lower.planned import lowered_by
 from tests.lower.single import random, runnable_targets
 from tests.lower.test_hostile import indexed
 from tests.lower.test_weighted import model_of, sparse_random
@@ -58,18 +57,13 @@ def model() -> tuple[ir.Model, dict[str, LayerPlan]]:
     nodes.append(helper.make_node("GlobalAveragePool", [x], ["pooled"], name="pool"))
     nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"], name="flat"))
     nodes.append(helper.make_node("MatMul", ["flat", "head"], ["y"], name="head"))
-    made = ir.from_proto(model_of(nodes, {"x": random((1, 24, 9, 7))}, weights))
-    plans = {
-        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, PLAIN, layer.density, *PLANS[layer.name], 1.0, "given")
-        for layer in layers(made)
-    }
-    return made, plans
+    return ir.from_proto(model_of(nodes, {"x": random((1, 24, 9, 7))}, weights))
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory) -> Path:
     target = replace(runnable_targets()[-1], l2_bytes=8192)  # so small that layers join
-    program = assemble(lower_graph(*[(made := model())[0], target, made[1]]), target)
+    program = assemble(lowered_by(model(), PLANS.__getitem__, target), target)
     kinds = [array.bound.kind for array in program.arrays]
     assert (kinds.count(IndexKind.INDPTR), kinds.count(IndexKind.ORDER)) == (6, 5)
     assert any("Conv+Conv" in step.op for step in program.steps)

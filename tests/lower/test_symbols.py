@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from edgesparse import frontend, schedule, targets
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.ops import graph_of
 from edgesparse.lower import lower
 from edgesparse.lower.kernel import kernel_symbol
 from edgesparse.numerics import F32, PLAIN, Numerics, element
-from edgesparse.plan import Tile
 from tests.frontend.graphs import floats, model
 
 RPI4 = targets.load("rpi4")
@@ -34,9 +35,7 @@ TEXT = """g (float[1, 3, 12, 12] x) => (float[1, 10] y, int64[1, 1] label) {
 def test_symbols_say_operator_type_form_and_target():
     weight = floats(32, 16, 1, 1, seed=2) * (np.arange(512).reshape(32, 16, 1, 1) % 8 == 0)
     arrays = {"w1": floats(16, 3, 3, 3), "w2": floats(16, 1, 3, 3, seed=1), "w3": weight, "w4": floats(32, 10, seed=3)}
-    normal = frontend.load(model(TEXT, **arrays))
-
-    program = lower(normal, RPI4, schedule.plan(normal, RPI4))
+    program = lower(schedule.plan(graph_of(frontend.load(model(TEXT, **arrays))), RPI4), RPI4)
 
     symbols = [step.kernel for step in program.steps]
     assert all(re.fullmatch(SYMBOL, symbol) for symbol in symbols), symbols

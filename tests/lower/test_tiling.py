@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from onnx import helper
 
 from edgesparse.graph.layout import Tiles
-from edgesparse.layers import layers
-from edgesparse.lower.graph import lower_graph
-from edgesparse.numerics import PLAIN
-from edgesparse.plan import LayerPlan
 from tests.lower.executor import HOST, key, load_calls, run_calls, run_image
+from tests.lower.planned import lowered_by
 from tests.lower.single import random, runnable_targets
 from tests.lower.test_weighted import TILED, judge, model_of, sparse_random
 
@@ -39,13 +37,8 @@ def bottlenecks(size, last="Relu"):
 
 def in_tiles(proto, target, tiles):
     """Values that lie in tiles when layers run by these plans, and the calls."""
-    model = ir.from_proto(proto)
-    plans = {
-        layer.name: LayerPlan(layer.name, "Conv", 0, 0, 0, PLAIN, layer.density, *tiles(layer.name), 1.0, "given")
-        for layer in layers(model)
-    }
-    lowered = lower_graph(model, target, plans)
-    return {w.name for call in lowered.calls for w in call.writes if w.layout == Tiles()}, lowered
+    lowered = lowered_by(ir.from_proto(proto), tiles, target)
+    return {w.name for call in lowered.calls for w in call.writes if isinstance(w.layout, Tiles)}, lowered
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
@@ -103,3 +96,29 @@ def test_a_large_output_and_its_residual_lie_alike():
     names, _ = in_tiles(model_of(nodes, {"x": x}, constants), replace(HOST, l2_bytes=1 << 20), lambda _: TILED[3])
 
     assert names == set()
+
+
+@pytest.mark.parametrize("is_linear", [False, True])
+@pytest.mark.parametrize("n", [2, 7, 8, 9, 33, 100])
+def test_exposed_values_are_read_out_of_tiles(n, is_linear):
+    """By the kernels that ship: each value that lies in tiles is an output besides, as ONNX Runtime has it."""
+    shape = (n, 8) if is_linear else (1, 8, 1, n)
+    x = random(shape)
+    op = "MatMul" if is_linear else "Conv"
+    sizes = {"w": (8, 13), "v": (13, 5)} if is_linear else {"w": (13, 8, 1, 1), "v": (5, 13, 1, 1)}
+    nodes = [helper.make_node(op, ["x", "w"], ["a"], name="one"), helper.make_node(op, ["a", "v"], ["y"], name="two")]
+    proto = model_of(nodes, {"x": x}, {name: sparse_random(size, 0.5) for name, size in sizes.items()})
+
+    shipped, exposed = (
+        lowered_by(ir.from_proto(proto), lambda _: TILED[3], HOST, expose=expose) for expose in (False, True)
+    )
+
+    proto.graph.output.append(helper.make_tensor_value_info("a", 1, None))
+    expected = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    kernels = {call.kernel.symbol for call in exposed.calls}
+    assert {call.kernel.symbol for call in shipped.calls} < kernels
+    assert any(isinstance(write.layout, Tiles) for call in shipped.calls for write in call.writes)
+    results = run_calls(exposed.calls, {"x": x})
+    for name, array in zip(("y", "a"), expected.run(None, {"x": x}), strict=True):
+        actual = results[key(exposed.outputs[name])].reshape(exposed.outputs[name].shape)
+        np.testing.assert_allclose(actual.reshape(array.shape), array, rtol=1e-4, atol=1e-5)

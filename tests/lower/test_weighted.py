@@ -14,13 +14,13 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from edgesparse.layers import layers
-from edgesparse.lower.graph import Lowered, lower_graph
+from edgesparse.forms.tile import Tile
 from edgesparse.lower.kernel import Constant
-from edgesparse.numerics import F32, PLAIN
-from edgesparse.plan import LayerPlan, Tile
+from edgesparse.lower.walk import Lowered
+from edgesparse.numerics import F32
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, key, load_calls, run_image
+from tests.lower.planned import lowered_by
 from tests.lower.single import random, runnable_targets
 
 DENSE = [Tile(4, 64, 6), Tile(2, 1000, 4, splits=2), Tile(1, 7, 5, splits=3)]
@@ -98,13 +98,7 @@ def judge(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
 
 def lowered_with(proto: onnx.ModelProto, target: Target, kernel: str, tile: Tile) -> Lowered:
     """The calls of a model whose layers all run with the given kernel and tile."""
-    model = ir.from_proto(proto)
-    plans = {
-        layer.name: LayerPlan(layer.name, layer.node.op_type, 0, 0, 0, PLAIN, layer.density, kernel, tile, 1.0, "given")
-        for layer in layers(model)
-    }
-    assert plans
-    return lower_graph(model, target, plans)
+    return lowered_by(ir.from_proto(proto), lambda _: (kernel, tile), target)
 
 
 def assert_lowered(
@@ -327,9 +321,8 @@ def test_every_index_array_is_checked_when_opened(op, shape, w, kernel):
     x = random(shape)
     node = helper.make_node(op, ["x", "w"], ["y"], name="layer")
     model = ir.from_proto(model_of([node], {"x": x}, {"w": sparse_random(w, 0.5)}))
-    plans = {"layer": LayerPlan("layer", op, 0, 0, 0, PLAIN, 0.5, kernel, Tile(2, 64), 1.0, "given")}
 
-    calls = lower_graph(model, runnable_targets()[1], plans).calls
+    calls = lowered_by(model, lambda _: (kernel, Tile(2, 64)), runnable_targets()[1]).calls
 
     arrays = [read for call in calls for read in call.reads if isinstance(read, Constant)]
     integers = [a for a in arrays if a.data.dtype.kind in "iu"]

@@ -11,12 +11,12 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import helper
 
-from edgesparse.lower.graph import Lowered, lower_graph
+from edgesparse.forms.tile import Tile
 from edgesparse.lower.kernels.winograd import transform_weight
-from edgesparse.numerics import PLAIN
-from edgesparse.plan import LayerPlan, Tile
+from edgesparse.lower.walk import Lowered
 from edgesparse.targets import Target
 from tests.lower.executor import key, load_calls, run_image
+from tests.lower.planned import lowered_by
 from tests.lower.single import ARM, Single, random, runnable_targets, several, undefined_symbols
 
 TILES = [Tile(1, 1, 8, square=2), Tile(2, 1, 5, splits=2, square=2), Tile(4, 1, 3, splits=3, square=2)]
@@ -58,8 +58,7 @@ def definition(x: np.ndarray, w: np.ndarray, b: np.ndarray, pads: tuple[int, ...
 def lowered(case: Single, target: Target, tile: Tile) -> Lowered:
     """The calls of the model, its layer computed with a tile."""
     model = ir.from_proto(onnx.shape_inference.infer_shapes(case.model, strict_mode=True))
-    plan = LayerPlan("conv", "Conv", 0, 0, 0, PLAIN, 1.0, "dense", tile, 0.0, "given")
-    return lower_graph(model, target, {"conv": plan})
+    return lowered_by(model, lambda _: ("dense", tile), target)
 
 
 def run(cases: Sequence[Single], target: Target, tile: Tile, *, inplace: bool = False) -> list[np.ndarray]:

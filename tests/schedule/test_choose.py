@@ -9,8 +9,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgesparse import targets
-from edgesparse.geometry import runs, tile_count, tile_width
-from edgesparse.layers import layers
+from edgesparse.forms.cut import runs, tile_count, tile_width
+from edgesparse.graph.ops import graph_of
 from edgesparse.numerics import F32
 from edgesparse.schedule import plan
 
@@ -35,7 +35,7 @@ def convolution(m: int, k: int, size: int, density: float, window: int = 1) -> i
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("density", "kernel"), [(0.0, "sparse"), (0.1, "sparse"), (1.0, "dense")])
 def test_density_decides(target, density, kernel):
-    chosen = plan(convolution(256, 256, 14, density, window=3), targets.load(target))["conv"]
+    chosen = plan(graph_of(convolution(256, 256, 14, density, window=3)), targets.load(target)).layers["conv"]
 
     assert chosen.kernel == kernel
     assert (chosen.density < chosen.break_even) == (kernel == "sparse")
@@ -48,8 +48,8 @@ def test_a_tile_fits_the_machine(target, m, k, size):
     machine = targets.load(target)
     for density in (0.1, 1.0):
         model = convolution(m, k, size, density, window=3)
-        (layer,) = layers(model)
-        tile = plan(model, machine)["conv"].tile
+        layer = graph_of(model).weighted[0].layer
+        tile = plan(graph_of(model), machine).layers["conv"].tile
         if tile.columns:  # lanes over M
             continue
 
@@ -67,8 +67,8 @@ def test_every_core_gets_a_tile():
     """A 7x7 map is a single tile: the rows are split instead."""
     machine = targets.load("rpi4")
     model = convolution(512, 512, 7, 0.1)
-    (layer,) = layers(model)
+    layer = graph_of(model).weighted[0].layer
 
-    tile = plan(model, machine)["conv"].tile
+    tile = plan(graph_of(model), machine).layers["conv"].tile
 
     assert tile_count(layer.plane, tile, machine.lanes(F32)) * tile.splits >= machine.cores

@@ -13,10 +13,10 @@ from onnx import helper, numpy_helper
 from edgesparse import targets
 from edgesparse.calibration import Calibration, Costs, Loop, LoopCost
 from edgesparse.errors import MeasureError
-from edgesparse.layers import Layer, layers
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.ops import Weighted, graph_of
 from edgesparse.numerics import PLAIN
 from edgesparse.pipeline.tuning import experiment_model
-from edgesparse.plan import Tile
 from edgesparse.schedule import experiments, fit_experiments
 from edgesparse.schedule.candidates import Candidate, loops
 from edgesparse.schedule.choose import plan_layer
@@ -27,7 +27,7 @@ from edgesparse.schedule.weight import WeightCounts
 TARGET = replace(targets.load("rpi4"), calibration=None)  # four lanes, 32 KiB of L1, 1 MiB of L2
 
 
-def layer(w: np.ndarray, n: int, follower: str = "") -> Layer:
+def layer(w: np.ndarray, n: int, follower: str = "") -> Weighted:
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], name="conv")]
     if follower:
         nodes.append(helper.make_node(follower, ["y"], ["z"]))
@@ -39,12 +39,12 @@ def layer(w: np.ndarray, n: int, follower: str = "") -> Layer:
         [helper.make_tensor_value_info("z" if follower else "y", onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(w[:, :, None].astype(np.float32), "w")],
     )
-    (found,) = layers(ir.from_proto(onnx.shape_inference.infer_shapes(helper.make_model(graph))))
+    (found,) = graph_of(ir.from_proto(onnx.shape_inference.infer_shapes(helper.make_model(graph)))).weighted
     return found
 
 
-def count(found: Layer, candidate: Candidate):
-    return dict(work(found, WeightCounts(found.weight, 1), candidate, TARGET))
+def count(found: Weighted, candidate: Candidate):
+    return dict(work(found, WeightCounts(found.layer.weight, 1), candidate, TARGET))
 
 
 def test_work_of_a_sparse_candidate_is_what_a_hand_counts():
@@ -139,7 +139,7 @@ def test_every_core_has_a_tile_where_rows_allow():
 
     tile = plan_layer(found, machine, estimate(machine)).tile
 
-    assert busiest_share(found.plane, PLAIN, Candidate("dense", tile), machine, machine.cores) <= 0.3
+    assert busiest_share(found.layer.plane, PLAIN, Candidate("dense", tile), machine, machine.cores) <= 0.3
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_the_busiest_thread_has_what_a_hand_deals_out(n, vectors, splits, thread
     machine = targets.load("x86-64-v4")
     tile = Tile(vectors, 8, rows=2, splits=splits)
 
-    plane = layer(np.ones((64, 8)), n).plane
+    plane = layer(np.ones((64, 8)), n).layer.plane
 
     assert busiest_share(plane, PLAIN, Candidate("dense", tile), machine, threads) == pytest.approx(share)
 
@@ -168,13 +168,13 @@ def test_fit_finds_the_costs_that_times_were_made_with():
     """Times made from known costs, with 2 % of noise: what is predicted then is as near."""
     tried = experiments(TARGET)
     model = experiment_model(tried)
-    known = {found.name: found for found in layers(model)}
+    known = {found.layer.name: found for found in graph_of(model).weighted}
     truth = estimate(replace(TARGET, clock_hz=3_000_000_000))
     rng = np.random.default_rng(0)
     times_us = {}
     for experiment in tried:
         found = known[experiment.name]
-        units = work(found, WeightCounts(found.weight, 1), experiment.candidate, TARGET)
+        units = work(found, WeightCounts(found.layer.weight, 1), experiment.candidate, TARGET)
         times_us[experiment.name] = time_us(units, truth) * rng.uniform(0.98, 1.02)
 
     fitted = fit_experiments(model, tried, times_us, TARGET, "a test", "a CPU")

@@ -8,9 +8,9 @@ import pytest
 
 from edgesparse import targets
 from edgesparse.calibration import Loop
-from edgesparse.geometry import Narrow
+from edgesparse.forms.cut import Narrow
+from edgesparse.forms.tile import Tile
 from edgesparse.numerics import F32, PLAIN
-from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import Candidate, candidates
 from edgesparse.schedule.choose import calibration_of, plan_layer
 from edgesparse.schedule.cost import START, STEP, TRANSPOSED_ROW, busiest_share, work
@@ -21,7 +21,7 @@ TARGET = targets.load("x86-64-v4")  # sixteen lanes
 
 
 def narrow(target: targets.Target, m: int, c: int, size: int, window: int = 1) -> list[Candidate]:
-    plane = layer(m, c, size, window).plane
+    plane = layer(m, c, size, window).layer.plane
     return [found for found in candidates(plane, PLAIN, target, is_vector=False) if found.tile.columns]
 
 
@@ -62,7 +62,7 @@ def test_tiles_fit_the_machine(target, m, c, size, window):
         assert (tile.columns + 1) * tile.vectors < machine.registers
         assert tile.columns <= machine.lanes(F32) and size % tile.columns == 0
         assert 4 * tile.k_block * tile.vectors * machine.lanes(F32) < machine.l1d_bytes
-        cut = Narrow(layer(m, c, size, window).plane, tile, machine.lanes(F32))
+        cut = Narrow(layer(m, c, size, window).layer.plane, tile, machine.lanes(F32))
         assert cut.tiles >= machine.cores and cut.share * tile.splits >= cut.steps
 
 
@@ -71,7 +71,7 @@ def test_work_is_what_a_hand_counts():
     found = layer(40, 5, 7)
     candidate = Candidate("dense", Tile(2, 20, columns=7))
 
-    units = dict(work(found, WeightCounts(found.weight, 1), candidate, replace(TARGET, l2_bytes=1 << 20)))
+    units = dict(work(found, WeightCounts(found.layer.weight, 1), candidate, replace(TARGET, l2_bytes=1 << 20)))
 
     loop = Loop("dense", (1, 1), 2, 7)
     expected = {
@@ -97,7 +97,7 @@ def test_work_is_what_a_hand_counts():
     ],
 )
 def test_the_busiest_thread_has_what_a_hand_deals_out(m, splits, threads, share):
-    plane = layer(m, 8, 7, window=1).plane
+    plane = layer(m, 8, 7, window=1).layer.plane
     candidate = Candidate("dense", Tile(2, 8, splits=splits, columns=7))
 
     assert busiest_share(plane, PLAIN, candidate, TARGET, threads) == pytest.approx(share)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgesparse import targets
-from edgesparse.layers import layers
+from edgesparse.graph.ops import graph_of
 from edgesparse.plan import LayerPlan, apart
 from edgesparse.schedule import plan
 from edgesparse.schedule.reason import verdict
@@ -26,9 +26,12 @@ def explained(target: str, threads: int) -> list[LayerPlan]:
     found = []
     for m, k, size, window in SHAPES:
         for density in DENSITIES:
-            found.append(plan(convolution(m, k, size, density, window), machine, threads)["conv"])
+            found.append(plan(graph_of(convolution(m, k, size, density, window)), machine, threads).layers["conv"])
         beyond = [told.break_even * 1.02 for told in found[-len(DENSITIES) :] if 0 < told.break_even < 0.95]
-        found += [plan(convolution(m, k, size, each, window), machine, threads)["conv"] for each in beyond[:2]]
+        found += [
+            plan(graph_of(convolution(m, k, size, each, window)), machine, threads).layers["conv"]
+            for each in beyond[:2]
+        ]
     return found
 
 
@@ -79,10 +82,10 @@ def test_the_margin_for_the_models_error_is_told():
 
 def test_no_density_but_one_without_zeros_is_kept_dense_by_rule():
     """Where sparse is predicted to win with hardly a zero, it runs, and the break-even says so."""
-    (wide,) = layers(convolution(3, 16, 28, 0.97))
-    told = plan(convolution(3, 16, 28, 0.97), targets.load("x86-64-v3"))["conv"]
+    graph = graph_of(convolution(3, 16, 28, 0.97))
+    told = plan(graph, targets.load("x86-64-v3")).layers["conv"]
 
-    assert 0.95 < wide.density < told.break_even
+    assert 0.95 < graph.weighted[0].layer.density < told.break_even
     assert told.kernel == "sparse"
 
 

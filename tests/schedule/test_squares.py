@@ -13,10 +13,10 @@ from onnx import helper, numpy_helper
 
 from edgesparse import targets
 from edgesparse.calibration import Loop
-from edgesparse.geometry import Squares
-from edgesparse.layers import Layer, layers
+from edgesparse.forms.cut import Squares
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.ops import Weighted, graph_of
 from edgesparse.numerics import F32, PLAIN
-from edgesparse.plan import Tile
 from edgesparse.schedule.candidates import Candidate, square_tile
 from edgesparse.schedule.choose import calibration_of, plan_layer
 from edgesparse.schedule.cost import START, STEP, TRANSFORM_FMAS, busiest_share, work
@@ -26,7 +26,7 @@ from edgesparse.schedule.weight import WeightCounts
 TARGET = targets.load("x86-64-v4")
 
 
-def layer(m: int, c: int, size: int, window: int = 3, density: float = 1.0, **attributes: Any) -> Layer:
+def layer(m: int, c: int, size: int, window: int = 3, density: float = 1.0, **attributes: Any) -> Weighted:
     rng = np.random.default_rng(0)
     w = rng.standard_normal((m, c // attributes.get("group", 1), window, window)).astype(np.float32)
     w[rng.random(w.shape) >= density] = 0
@@ -37,7 +37,7 @@ def layer(m: int, c: int, size: int, window: int = 3, density: float = 1.0, **at
         [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(w, "w")],
     )
-    (found,) = layers(ir.from_proto(onnx.shape_inference.infer_shapes(helper.make_model(graph))))
+    (found,) = graph_of(ir.from_proto(onnx.shape_inference.infer_shapes(helper.make_model(graph)))).weighted
     return found
 
 
@@ -55,20 +55,20 @@ def test_squares_are_chosen_where_they_pay(m, c, size):
     [(1, {}), (5, {}), (3, {"strides": [2, 2]}), (3, {"dilations": [2, 2]}), (3, {"group": 2})],
 )
 def test_other_windows_have_no_squares(window, attributes):
-    assert square_tile(layer(64, 64, 28, window, **attributes), TARGET) is None
+    assert square_tile(layer(64, 64, 28, window, **attributes).layer, TARGET) is None
 
 
 def test_a_transformed_x_that_no_cache_holds_has_no_squares():
     small = replace(TARGET, l2_bytes=65536)
 
-    assert square_tile(layer(8, 512, 7), small) is None
+    assert square_tile(layer(8, 512, 7).layer, small) is None
 
 
 def test_squares_are_declined_where_the_transforms_cost_more():
     """Two channels on one side: as many transforms as on the other, but few multiplications."""
     found = layer(512, 2, 7)
 
-    assert square_tile(found, TARGET)
+    assert square_tile(found.layer, TARGET)
     assert plan_layer(found, TARGET, calibration_of(TARGET)).tile.square == 1
 
 
@@ -89,16 +89,16 @@ def test_a_tile_of_squares_fits_the_machine(target, m, c, size):
     machine = targets.load(target)
     found = layer(m, c, size)
 
-    candidate = square_tile(found, machine)
+    candidate = square_tile(found.layer, machine)
     if candidate is not None:  # V of many channels on a wide map fits no small cache
-        tile, cut = candidate.tile, Squares(found.plane, candidate.tile.vectors, machine.lanes(F32))
+        tile, cut = candidate.tile, Squares(found.layer.plane, candidate.tile.vectors, machine.lanes(F32))
         assert tile.rows * tile.vectors < machine.registers
         assert 16 * c * cut.rows * cut.width * 4 <= machine.l2_bytes
         assert (cut.blocks - 1) * cut.rows + cut.last_rows == cut.height == -(-size // 2)
         assert 1 <= cut.last_rows <= cut.rows
         assert sum(cut.chunks(cut.rows)) * machine.lanes(F32) >= cut.rows * cut.width
         most = max(cut.rows / cut.height / tile.splits, 1 / machine.cores)
-        assert busiest_share(found.plane, PLAIN, candidate, machine, machine.cores) <= 1.5 * most
+        assert busiest_share(found.layer.plane, PLAIN, candidate, machine, machine.cores) <= 1.5 * most
 
 
 def test_work_of_squares_is_what_a_hand_counts():
@@ -109,7 +109,7 @@ def test_work_of_squares_is_what_a_hand_counts():
     found = layer(6, 5, 14)
     candidate = Candidate("dense", Tile(2, 45, 4, square=2))
 
-    units = dict(work(found, WeightCounts(found.weight, 1), candidate, replace(TARGET, l2_bytes=1 << 20)))
+    units = dict(work(found, WeightCounts(found.layer.weight, 1), candidate, replace(TARGET, l2_bytes=1 << 20)))
 
     loop, narrow = Loop("dense", (1, 1), 2, 4), Loop("dense", (1, 1), 1, 4)
     transforms = 7 * (5 + 6)

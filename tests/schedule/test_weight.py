@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse.plan import Tile
+from edgesparse.forms.tile import Tile
 from edgesparse.schedule.weight import CHAINS, WeightCounts
 from edgesparse.sparsity.formats import Grouping, pack_chained, pack_groups
 

@@ -10,6 +10,7 @@ import pytest
 
 from edgesparse.errors import PruneError, SearchError
 from edgesparse.frontend import load
+from edgesparse.graph.ops import graph_of
 from edgesparse.schedule import plan
 from edgesparse.search import LEVELS, Measured, Setting, State, parse_latency, prepare, searchable, within_latency
 from edgesparse.sparsity.weights import find_weights
@@ -45,7 +46,7 @@ def test_other_latencies_are_refused(text, reason):
 
 def predicted_us(problem, densities) -> float:
     """By the schedule, of a model that is really pruned."""
-    planned = plan(load(problem.setting.prune(densities)), problem.setting.target)
+    planned = plan(graph_of(load(problem.setting.prune(densities))), problem.setting.target).layers
     return sum(planned[node].predicted_us for node in LAYERS) + problem.table.rest_us
 
 
@@ -117,7 +118,7 @@ class Machine:
         self.dense_us = sum(self.steps_us(dict.fromkeys(LAYERS, 1.0)).values())
 
     def steps_us(self, densities) -> dict[str, float]:
-        planned = plan(load(self.dense.prune(densities)), self.dense.target)
+        planned = plan(graph_of(load(self.dense.prune(densities))), self.dense.target).layers
         return {n: p.predicted_us * (self.slower if p.kernel == "sparse" else 1.0) for n, p in planned.items()}
 
     def measure(self, model) -> Measured:

@@ -7,10 +7,9 @@ import pytest
 
 from edgesparse import targets
 from edgesparse.frontend import load
-from edgesparse.numerics import F32
+from edgesparse.graph.ops import graph_of
 from edgesparse.prune import prune
 from edgesparse.schedule import calibration_of, plan
-from edgesparse.search.rest import rest_us
 from edgesparse.search.timing import LatencyTable, Measured, Run, latency_table, owners_of
 from tests.search.models import LAYERS, network
 
@@ -24,10 +23,10 @@ def test_a_level_takes_what_the_schedule_predicts_for_the_pruned_model(pattern):
 
     for at, level in enumerate(LEVELS):
         pruned = prune(network(), dict.fromkeys(LAYERS, level), pattern=pattern).model
-        plans = plan(load(pruned), TARGET)
+        plans = plan(graph_of(load(pruned)), TARGET).layers
         assert table.us[:, at] == pytest.approx([plans[node].predicted_us for node in LAYERS], rel=0.05)
-    stem_us = plan(load(network()), TARGET)["stem"].predicted_us
-    assert table.rest_us == pytest.approx(stem_us + rest_us(load(network()), calibration_of(TARGET), TARGET.lanes(F32)))
+    dense = plan(graph_of(load(network())), TARGET)
+    assert table.rest_us == pytest.approx(dense.layers["stem"].predicted_us + dense.rest_us)
 
 
 def test_a_dense_kernel_is_counted_where_sparse_is_within_the_models_error():
@@ -50,7 +49,7 @@ def test_what_is_no_weighted_layer_takes_time_too():
     depthwise_ns = calibration.costs.call_ns + 600 * 9 * vector_ns
     pool_ns = calibration.costs.call_ns + 6 * 100 * vector_ns
 
-    assert rest_us(load(network()), calibration, 4) == pytest.approx((depthwise_ns + pool_ns) / 1e3)
+    assert plan(graph_of(load(network())), TARGET).rest_us == pytest.approx((depthwise_ns + pool_ns) / 1e3)
 
 
 TABLE = LatencyTable(np.array([[8.0, 8.0, 4.0, 2.0], [2.0, 1.5, 1.0, 0.5]]), 4.0, {"a": ("x",), "b": ("y", "z")})

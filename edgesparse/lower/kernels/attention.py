@@ -15,45 +15,15 @@ from dataclasses import dataclass
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
+from edgesparse.graph.attention import AttentionShape
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import exp_nonpositive, hold
 from edgesparse.lower.kernels.matmul import accumulate, block_rows
 from edgesparse.lower.kernels.vectors import each_step
-from edgesparse.numerics import Element
 from edgesparse.targets import Target
 
 
-@dataclass(frozen=True)
-class Mask:
-    """What is added to the scores: elements from one entry to the next along each axis, 0 where it repeats."""
-
-    size: int
-    batch: int
-    head: int
-    key: int
-    query: int
-
-
-@dataclass(frozen=True)
-class Attention:
-    """Shape of an attention; counts are elements.
-
-    With `guarded`, a query whose weights are not numbers (all its keys masked by -infinity) gives zeros.
-    """
-
-    batch: int
-    heads: int
-    queries: int
-    keys: int
-    width: int  # features of q and k in a head
-    value_width: int  # features of v in a head
-    scale: float
-    mask: Mask | None
-    guarded: bool
-    element: Element
-
-
-def attention(shape: Attention, target: Target) -> Kernel:
+def attention(shape: AttentionShape, target: Target) -> Kernel:
     """Build the kernel. Reads: q, k, v[, mask]; writes: y.
 
     Shapes: q [heads, width, batch, queries]; k [heads, width, batch, keys]; v [heads, value_width, batch, keys];
@@ -101,7 +71,7 @@ class _Panel:
         return range(0, self.width, self.lanes.count)
 
     @staticmethod
-    def fit(shape: Attention, target: Target) -> _Panel:
+    def fit(shape: AttentionShape, target: Target) -> _Panel:
         """The scores of a panel take half of L1 if they can, two vectors in any case."""
         lanes = min(target.lanes(shape.element), 1 << (shape.queries.bit_length() - 1))
         most = 4 if target.registers >= 32 else 2
@@ -113,7 +83,7 @@ class _Panel:
 class _Work:
     """One tile. Scratch holds its scores, [keys, panel], then its queries, [width, panel]."""
 
-    shape: Attention
+    shape: AttentionShape
     panel: _Panel
     target: Target
     area: Buffer

@@ -1,4 +1,4 @@
-"""Plain copies of of any type: constants that are model outputs, transpositions off the hot path."""
+"""Plain copies of any type, off the hot path: constants that are model outputs, transpositions, tiles to rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
+from edgesparse.graph.layout import Tiles
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.numerics import Element, element
 from edgesparse.targets import Target
@@ -25,6 +26,27 @@ def copy_constant(written: Tensor, array: np.ndarray, target: Target) -> Call:
     symbol = kernel_symbol("copy", of, f"n{written.size}", target)
     kernel = build_kernel(symbol, [Param(written.size, of)] * 2, 1, body)
     return Call(written.name, "Constant", kernel, (Constant(array),), (written,))
+
+
+def untile(stored: Tensor, layout: Tiles, written: Tensor, target: Target) -> Call:
+    """A call that writes a value which lies in tiles as ONNX lays it out."""
+    count, channels, width = stored.shape
+
+    def run(tile: Expr | int, length: int, x: Buffer, y: Buffer) -> None:
+        with T.serial(0, channels) as c, T.serial(0, length) as i:
+            column = tile * layout.size + i
+            goal = column * channels + c if layout.is_linear else c * layout.n + column
+            T.buffer_store(y, x[(tile * channels + c) * width + i], [goal])
+
+    def body(_: Expr, x: Buffer, y: Buffer) -> None:
+        if count > 1:
+            with T.serial(0, count - 1) as tile:
+                run(tile, layout.size, x, y)
+        run(count - 1, layout.n - (count - 1) * layout.size, x, y)
+
+    symbol = kernel_symbol("untile", stored.element, f"m{channels}n{layout.n}", target, layout, width)
+    params = [Param(stored.size, stored.element), Param(written.size, written.element)]
+    return Call(f"{written.name}/untile", "Untile", build_kernel(symbol, params, 1, body), (stored,), (written,))
 
 
 def transpose_copy(shape: Sequence[int], permutation: Sequence[int], of: Element, target: Target) -> Kernel:

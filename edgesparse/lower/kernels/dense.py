@@ -10,13 +10,13 @@ from collections.abc import Callable
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Plane
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.geometry import Plane
 from edgesparse.lower.kernel import Kernel, Param
-from edgesparse.lower.kernels.depthwise import Depthwise
+from edgesparse.lower.kernels.depthwise import DepthwiseKernel
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, Work, build
 from edgesparse.numerics import Numerics
-from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
 
@@ -27,7 +27,7 @@ def tiled_dense(
     epilogue: Epilogue,
     target: Target,
     tiled: Tiled = FLAT,
-    joined: Depthwise | None = None,
+    joined: DepthwiseKernel | None = None,
 ) -> Kernel:
     """Dense form. Reads: x, offsets, panels, bias[, residual, or weight and bias of `joined`]; writes: y.
 

@@ -8,7 +8,7 @@ from math import prod
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Window
+from edgesparse.graph.geometry import Window
 from edgesparse.lower.kernel import Kernel, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.stencil import Fold, Stencil
@@ -17,7 +17,7 @@ from edgesparse.targets import Target
 
 
 @dataclass(frozen=True)
-class Depthwise:
+class DepthwiseKernel:
     """A depthwise convolution with `multiplier` outputs of each input channel."""
 
     window: Window
@@ -75,7 +75,7 @@ class Depthwise:
         stencil.emit(tile, x, y, fold)
 
 
-def depthwise(layer: Depthwise) -> Kernel:
+def depthwise(layer: DepthwiseKernel) -> Kernel:
     """Build the kernel. Reads: x, w, bias[, residual]; writes: y.
 
     Shapes: x [batch, channels, height, width]; w [channels * multiplier, kernel]; bias [channels * multiplier];

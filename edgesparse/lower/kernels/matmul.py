@@ -18,7 +18,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import hold
-from edgesparse.lower.kernels.operands import TAKEN, operand, padded
+from edgesparse.lower.kernels.operands import operand, padded
 from edgesparse.lower.kernels.vectors import (
     add,
     chunk_bounds,
@@ -29,7 +29,7 @@ from edgesparse.lower.kernels.vectors import (
     store_first,
 )
 from edgesparse.lower.nodes import tensor
-from edgesparse.numerics import Element
+from edgesparse.numerics import TAKEN, Element
 from edgesparse.targets import Target
 
 _TILES = 16  # at least so many, if there are rows enough

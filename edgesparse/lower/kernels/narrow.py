@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Narrow, Plane
+from edgesparse.forms.cut import Narrow
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.geometry import Plane
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.math import hold, lanes_of
 from edgesparse.lower.kernels.tiles import each_block
 from edgesparse.lower.kernels.vectors import LINE, prefetch, store_first, transposed
 from edgesparse.numerics import I32, Numerics
-from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
 

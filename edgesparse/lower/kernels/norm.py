@@ -11,10 +11,10 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import hold
-from edgesparse.lower.kernels.operands import TAKEN, operand, output_count, padded
+from edgesparse.lower.kernels.operands import operand, output_count, padded
 from edgesparse.lower.kernels.vectors import add, each_vector, fold_lanes, reduce_run, store_first
 from edgesparse.lower.nodes import tensor
-from edgesparse.numerics import Element
+from edgesparse.numerics import TAKEN, Element
 from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 4096  # at least about

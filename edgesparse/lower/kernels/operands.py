@@ -8,7 +8,7 @@ import onnx_ir as ir
 from edgesparse.errors import InternalError
 from edgesparse.lower.kernel import Constant, Tensor
 from edgesparse.lower.nodes import constant, tensor
-from edgesparse.numerics import F32, element
+from edgesparse.numerics import element
 from edgesparse.targets import Target
 
 
@@ -18,10 +18,6 @@ def operand(node: ir.Node, place: int) -> Tensor:
     if value is None:
         raise InternalError(f"node {node.name!r} ({node.op_type}) lacks input {place}")
     return tensor(value)
-
-
-TAKEN = frozenset({F32})
-"""Element types that kernels over activations compute with."""
 
 
 def padded(value: ir.Value, target: Target) -> Tensor | Constant:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tvm.tirx import Buffer, Expr, const
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Window
+from edgesparse.graph.geometry import Window
 from edgesparse.lower.kernel import Kernel, Param, build_kernel, kernel_symbol
 from edgesparse.numerics import Element
 from edgesparse.targets import Target

@@ -7,16 +7,16 @@ import onnx_ir as ir
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Window
+from edgesparse.graph.geometry import Window
+from edgesparse.graph.windows import unrolls, window_of
 from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.operands import operand, output_count
 from edgesparse.lower.kernels.reduce import LOWEST, lower_reduce
-from edgesparse.lower.kernels.stencil import Fold, Stencil, fits
+from edgesparse.lower.kernels.stencil import Fold, Stencil
 from edgesparse.lower.kernels.vectors import add, maximum
 from edgesparse.lower.nodes import ints, tensor
 from edgesparse.numerics import Element
 from edgesparse.targets import Target
-from edgesparse.windows import window_of
 
 
 def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
@@ -27,7 +27,7 @@ def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
     if node.op_type not in ("MaxPool", "AveragePool"):
         return lower_reduce(node, target)
     window = window_of(node, ints(node, "kernel_shape"))
-    if window is None or not fits(window) or output_count(node) > 1:
+    if window is None or not unrolls(window) or output_count(node) > 1:
         return None
     x = operand(node, 0)
     reads: list[Tensor | Constant] = [x]

@@ -13,10 +13,10 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels import math
-from edgesparse.lower.kernels.operands import TAKEN, operand
+from edgesparse.lower.kernels.operands import operand
 from edgesparse.lower.kernels.vectors import fold_lanes, reduce_run, store_first
 from edgesparse.lower.nodes import constant, tensor
-from edgesparse.numerics import F32, Element
+from edgesparse.numerics import F32, TAKEN, Element
 from edgesparse.targets import Target
 
 _CHAINS = 4  # accumulators side by side hide the latency of an addition

@@ -11,7 +11,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels import math
-from edgesparse.lower.kernels.operands import TAKEN, operand
+from edgesparse.lower.kernels.operands import operand
 from edgesparse.lower.kernels.vectors import (
     Fold,
     add,
@@ -24,7 +24,7 @@ from edgesparse.lower.kernels.vectors import (
     store_first,
 )
 from edgesparse.lower.nodes import tensor
-from edgesparse.numerics import Element
+from edgesparse.numerics import TAKEN, Element
 from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 2048  # at least about

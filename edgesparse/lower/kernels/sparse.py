@@ -11,13 +11,13 @@ import numpy as np
 from tvm.tirx import Buffer, Expr, const
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Plane
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.geometry import Plane
 from edgesparse.lower.kernel import Kernel, Param
-from edgesparse.lower.kernels.depthwise import Depthwise
+from edgesparse.lower.kernels.depthwise import DepthwiseKernel
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, Work, build
 from edgesparse.numerics import Numerics, element
-from edgesparse.plan import Tile
 from edgesparse.sparsity.formats import GroupedRows
 from edgesparse.targets import Target
 
@@ -32,7 +32,7 @@ def tiled_sparse(
     epilogue: Epilogue,
     target: Target,
     tiled: Tiled = FLAT,
-    joined: Depthwise | None = None,
+    joined: DepthwiseKernel | None = None,
 ) -> Kernel:
     """Sparse form. Reads: x, offsets, indptr, indices, values, order, bias[, residual]; writes: y.
 

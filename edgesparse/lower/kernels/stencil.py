@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Window
+from edgesparse.graph.geometry import Window
 from edgesparse.lower.kernel import Lanes
 from edgesparse.lower.kernels.math import hold
 from edgesparse.lower.kernels.vectors import fold_all, keep_first, pick, store_first
@@ -23,7 +23,6 @@ from edgesparse.numerics import Element
 from edgesparse.targets import Target
 
 _UNROLLED = 400  # multiply-adds in a row of code, at most
-_WIDEST = 64  # columns of a window, or of padding beside the image
 _TILES = 32  # at least so many, if there are rows enough
 
 
@@ -41,14 +40,6 @@ class Fold:
     step: Callable[[Expr, Expr | int, Expr], Expr]
     finish: Callable[[Expr, Expr], Expr]
     join: Callable[[Expr, Expr], Expr] | None = None
-
-
-def fits(window: Window) -> bool:
-    """Whether the loops for this window are of reasonable size, and there is something to compute."""
-    if min(window.out_height, window.out_width, window.height, window.width) < 1:
-        return False
-    reach = (window.out_width - 1) * window.strides[1] + (window.kernel[1] - 1) * window.dilations[1] + 1
-    return max(window.kernel[1], window.pads[1], reach - window.pads[1] - window.width) <= _WIDEST
 
 
 @dataclass(frozen=True, eq=False)

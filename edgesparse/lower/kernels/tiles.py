@@ -26,12 +26,13 @@ from typing import Protocol
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Plane, Run, runs, tile_count, tile_width
+from edgesparse.forms.cut import Run, runs, tile_count, tile_width
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.geometry import Plane
 from edgesparse.lower.kernel import ALIGNMENT_BYTES, Kernel, Lanes, Param, build_kernel, kernel_symbol
-from edgesparse.lower.kernels.depthwise import Depthwise
+from edgesparse.lower.kernels.depthwise import DepthwiseKernel
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.numerics import I32, Numerics
-from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
 
@@ -174,7 +175,7 @@ def build(
     target: Target,
     weights: Sequence[Param],
     compute: type[Compute],
-    joined: Depthwise | None = None,
+    joined: DepthwiseKernel | None = None,
 ) -> Kernel:
     """The kernel of one form: `weights` are the parameters of its format, `compute` emits a tile.
 

@@ -20,14 +20,15 @@ import numpy as np
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.geometry import Plane, Squares, Window
+from edgesparse.forms.cut import Squares
+from edgesparse.forms.tile import Tile
+from edgesparse.graph.geometry import Plane, Window
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
 from edgesparse.lower.kernels.math import hold
 from edgesparse.lower.kernels.tiles import split_of
 from edgesparse.lower.kernels.vectors import keep_first, pick, store_first
 from edgesparse.numerics import Numerics
-from edgesparse.plan import Tile
 from edgesparse.targets import Target
 
 PRODUCTS = 16

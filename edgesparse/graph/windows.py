@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from edgesparse.geometry import Window
+from edgesparse.graph.geometry import Window
 from edgesparse.nodes import dtype_of, ints, shape_of
 from edgesparse.numerics import PLAIN
+
+WIDEST = 64  # columns of a window, or of padding beside the image, that loops are written out for
 
 
 def window_of(node: ir.Node, kernel: Sequence[int]) -> Window | None:
@@ -43,3 +45,11 @@ def window_of(node: ir.Node, kernel: Sequence[int]) -> Window | None:
         out_height=out_height,
         out_width=out_width,
     )
+
+
+def unrolls(window: Window) -> bool:
+    """Whether the written-out loops for this window are of reasonable size, and there is something to compute."""
+    if min(window.out_height, window.out_width, window.height, window.width) < 1:
+        return False
+    reach = (window.out_width - 1) * window.strides[1] + (window.kernel[1] - 1) * window.dilations[1] + 1
+    return max(window.kernel[1], window.pads[1], reach - window.pads[1] - window.width) <= WIDEST

@@ -9,13 +9,10 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.geometry import Plane, Window
+from edgesparse.graph.geometry import Plane, Window
+from edgesparse.graph.windows import window_of
 from edgesparse.nodes import dtype_of, shape_of
-from edgesparse.numerics import ELEMENTS, PLAIN, Numerics
-from edgesparse.windows import window_of
-
-COMPUTED = (PLAIN,)
-"""What the kernels of weighted layers compute with."""
+from edgesparse.numerics import COMPUTED, ELEMENTS, Numerics
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +52,6 @@ class Layer:
     def density(self) -> float:
         """Nonzero weights / weights, in [0, 1]."""
         return float(np.count_nonzero(self._stored)) / max(self._stored.size, 1)
-
-
-def layers(model: ir.Model) -> list[Layer]:
-    """Every layer of the graph that the tiled kernels compute, in graph order."""
-    return [layer for node in model.graph if (layer := layer_of(node)) is not None]
 
 
 def layer_of(node: ir.Node) -> Layer | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.lower.kernels.epilogue import Activation, Epilogue, activation_of
+from edgesparse.graph.activation import Activation, activation_of
 from edgesparse.nodes import constant, dtype_of, shape_of
 from edgesparse.numerics import element
 
@@ -27,17 +27,12 @@ class Fusion:
     activation: Activation | None
 
     @property
-    def epilogue(self) -> Epilogue:
-        """What the kernel does to its accumulators."""
-        return Epilogue(self.activation, self.residual is not None)
-
-    @property
     def op(self) -> str:
         """What is computed, such as "Conv+Add+Relu"."""
         return "+".join(node.op_type for node in self.nodes)
 
 
-def fuse(node: ir.Node, channel_axis: int, taken: Set[ir.Node]) -> Fusion | None:
+def absorb(node: ir.Node, channel_axis: int, taken: Set[ir.Node]) -> Fusion | None:
     """Absorb what follows `node`, as long as nobody else reads the values between.
 
     Args:

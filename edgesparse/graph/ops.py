@@ -1,0 +1,158 @@
+"""The graph as kernels see it: what runs as one, in the order in which it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.graph.absorb import Fusion, absorb
+from edgesparse.graph.attention import Attention, attention_of
+from edgesparse.graph.geometry import Window
+from edgesparse.graph.layers import Layer, layer_of
+from edgesparse.graph.windows import unrolls, window_of
+from edgesparse.nodes import constant, shape_of
+from edgesparse.numerics import ELEMENTS, TAKEN, Numerics, element
+
+VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that only name the axes of the same elements anew."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """A layer whose form and tile are chosen, and what it absorbs."""
+
+    layer: Layer
+    fusion: Fusion
+
+    @property
+    def nodes(self) -> tuple[ir.Node, ...]:
+        """The nodes that are computed."""
+        return self.fusion.nodes
+
+    @property
+    def output(self) -> ir.Value:
+        """What is left at run time."""
+        return self.fusion.output
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise:
+    """A convolution whose every group is one input channel, and what it absorbs."""
+
+    window: Window
+    fusion: Fusion
+
+    @property
+    def name(self) -> str:
+        """Name of the ONNX node."""
+        return str(self.nodes[0].name)
+
+    @property
+    def nodes(self) -> tuple[ir.Node, ...]:
+        """The nodes that are computed."""
+        return self.fusion.nodes
+
+    @property
+    def output(self) -> ir.Value:
+        """What is left at run time."""
+        return self.fusion.output
+
+    @property
+    def multiplier(self) -> int:
+        """Outputs of each input channel."""
+        return len(self.fusion.bias) // self.window.channels
+
+    @property
+    def weight(self) -> np.ndarray:
+        """The weight [channels * multiplier, 1, ...] as ONNX has it."""
+        found = constant(self.nodes[0].inputs[1])
+        assert found is not None
+        return found
+
+    @property
+    def numerics(self) -> Numerics:
+        """Its element types."""
+        return Numerics.plain(element(self.weight.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class Other:
+    """A node that absorbs nothing."""
+
+    node: ir.Node
+
+    @property
+    def nodes(self) -> tuple[ir.Node, ...]:
+        """The node."""
+        return (self.node,)
+
+    @property
+    def is_view(self) -> bool:
+        """It only names the axes of the same elements anew."""
+        node = self.node
+        return node.op_type in VIEWS and node.domain in ("", "ai.onnx") and constant(node.inputs[0]) is None
+
+
+Op = Weighted | Depthwise | Attention | Other
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A model in normal form, and its ops in an order in which they can run."""
+
+    model: ir.Model
+    ops: tuple[Op, ...]
+
+    @cached_property
+    def weighted(self) -> tuple[Weighted, ...]:
+        """The layers that there is something to choose for."""
+        return tuple(op for op in self.ops if isinstance(op, Weighted))
+
+
+def graph_of(model: ir.Model) -> Graph:
+    """See a model in normal form as ops; each stands where the last of its nodes does. Nodes that compute nothing of
+    any size have none."""
+    last = {op.nodes[-1]: op for op in _fused(model)}
+    taken = {node for op in last.values() for node in op.nodes}
+    ops: list[Op] = []
+    for node in model.graph:
+        if node in last:
+            ops.append(last[node])
+        elif node not in taken and any(prod(shape_of(value)) for value in node.outputs if value.name):
+            ops.append(Other(node))
+    return Graph(model, tuple(ops))
+
+
+def _fused(model: ir.Model) -> Iterator[Weighted | Depthwise | Attention]:
+    taken: set[ir.Node] = set()
+    for node in model.graph:
+        op = None if node in taken else _layer(node, taken) or attention_of(node, taken)
+        if op is not None:
+            taken.update(op.nodes)
+            yield op
+
+
+def _layer(node: ir.Node, taken: set[ir.Node]) -> Weighted | Depthwise | None:
+    layer, window = layer_of(node), depthwise_window(node)
+    if layer is None and window is None:
+        return None
+    # Channels are the last axis of a linear layer and the second of a convolution.
+    axis = -1 if layer is not None and layer.is_linear else 1 - len(shape_of(node.outputs[0]))
+    fusion = absorb(node, axis, taken)
+    if fusion is None:
+        return None
+    return Weighted(layer, fusion) if layer is not None else Depthwise(window, fusion)  # type: ignore[arg-type]
+
+
+def depthwise_window(node: ir.Node) -> Window | None:
+    """The window of a Conv whose every group is one input channel; None for any other node."""
+    weight = constant(node.inputs[1]) if node.op_type == "Conv" else None
+    if weight is None or ELEMENTS.get(weight.dtype.name) not in TAKEN or weight.shape[1] != 1:
+        return None
+    window = window_of(node, weight.shape[2:])
+    return window if window is not None and window.channels > 1 and unrolls(window) else None
