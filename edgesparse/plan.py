@@ -24,7 +24,7 @@ class LayerPlan:
     the model's error. Times are predicted, from a calibration whose `origin` is "measured" or "estimated"; `sparse_us`
     is that of the best sparse kernel at the layer's density. `saved` is the share of the dense time that it saves, in
     the mean of one thread and all cores: what the choice is made by. `joined` names the depthwise convolution that its
-    kernel computes too.
+    kernel computes too, which changes its own time to `joined_us`.
     """
 
     layer: str  # ONNX node name
@@ -43,6 +43,7 @@ class LayerPlan:
     saved: float = 0.0
     origin: str = "estimated"
     joined: str = ""
+    joined_us: float = 0.0
 
     @property
     def types(self) -> str:
@@ -64,7 +65,9 @@ class LayerPlan:
 
     @property
     def predicted_us(self) -> float:
-        """The predicted time of the chosen kernel."""
+        """The predicted time of the chosen kernel, without a depthwise convolution in it."""
+        if self.joined:
+            return self.joined_us
         return self.dense_us if self.kernel == "dense" else self.sparse_us
 
     def told(self) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from edgesparse.numerics import COMPUTED
 from edgesparse.plan import LayerPlan, Plan
 from edgesparse.schedule.arrange import arrange
 from edgesparse.schedule.candidates import Candidate, candidates, square_tile
-from edgesparse.schedule.cost import STEP, Work, busiest_share, time_us, work
+from edgesparse.schedule.cost import STEP, Work, busiest_share, handed_over, time_us, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.price import op_us
 from edgesparse.schedule.reason import declined_squares, on_these_threads, spending, verdict
@@ -55,14 +55,13 @@ def plan(graph: Graph, target: Target, threads: int = 1) -> Plan:
 
 
 def _joined(op: Weighted, planned: LayerPlan, target: Target, calibration: Calibration, threads: int) -> LayerPlan:
-    """The plan of a layer that runs range after range of its channels, with the time that takes."""
+    """The plan of a layer whose kernel hands range after range of its channels over, with the time that takes."""
     candidate, weight = Candidate(planned.kernel, planned.tile), WeightCounts(op.layer.weight, op.layer.plane.groups)
-    share = busiest_share(op.layer.plane, op.layer.numerics, candidate, target, threads)
-    us = time_us(work(op, weight, candidate, target, calibration.l1_share), calibration, share)
+    units = handed_over(op.layer, work(op, weight, candidate, target, calibration.l1_share), target)
+    us = time_us(units, calibration, busiest_share(op.layer.plane, op.layer.numerics, candidate, target, threads))
     assert us is not None  # it was predicted with other ranges
-    words = f"in one kernel with {planned.joined!r}, range by range of its channels, which stay in the cache"
-    told = replace(planned, reason=f"{planned.reason}; {words}")
-    return replace(told, dense_us=us) if planned.kernel == "dense" else replace(told, sparse_us=us)
+    told = f"in one kernel with {planned.joined!r}: its output stays in the cache, range by range of channels"
+    return replace(planned, reason=f"{planned.reason}; {told}", joined_us=us)
 
 
 def calibration_of(target: Target) -> Calibration:

@@ -143,6 +143,13 @@ def _count_memory(counts: Counts, layer: Layer, weight_bytes: float, places: int
         counts["weight_again_kib_ns"] = (places * plane.batch - 1) * weight_bytes / 1024
 
 
+def handed_over(layer: Layer, units: Work, target: Target) -> Work:
+    """The work of a call whose output is read, range by range, from the cache that it is written to."""
+    x_bytes = layer.numerics.x.size_bytes * layer.plane.x_size
+    far = x_bytes / 1024 if x_bytes > target.l2_bytes * CACHE_SHARE else 0.0
+    return {**units, "far_kib_ns": far}
+
+
 def _square_work(layer: Layer, candidate: Candidate, target: Target) -> Counts:
     """Minimal filtering: the steps of the dense loop for each product, and transforms that cost as much as some steps.
 
