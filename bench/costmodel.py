@@ -115,11 +115,10 @@ def _candidates(op: Weighted, target: Target, count: int) -> list[LayerPlan]:
     """The plan of a layer, and then others of which most is expected: each inner loop with its best block of K."""
     calibration = schedule.calibration_of(target)
     chosen = plan_layer(op, target, calibration)
-    firsts = {(chosen.kernel, dataclasses.replace(chosen.tile, k_block=0)): chosen}
+    firsts = {dataclasses.replace(chosen.tile, k_block=0): chosen}
     for prediction in sorted(predictions(op, target, calibration), key=lambda p: p.core_us):
-        kernel, tile = prediction.candidate.kernel, prediction.candidate.tile
-        plan = dataclasses.replace(chosen, kernel=kernel, tile=tile)
-        firsts.setdefault((kernel, dataclasses.replace(tile, k_block=0)), plan)
+        plan = dataclasses.replace(chosen, tile=prediction.tile)
+        firsts.setdefault(dataclasses.replace(prediction.tile, k_block=0), plan)
     return list(firsts.values())[:count]
 
 

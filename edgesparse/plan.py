@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgesparse.forms.tile import Tile
 from edgesparse.numerics import Numerics
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgesparse.forms.tile import Tile
     from edgesparse.graph.layout import Tiles
     from edgesparse.graph.ops import Depthwise, Graph, Op
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class LayerPlan:
     """How one weighted layer is computed, and why.
 
-    `kernel` is "dense" or "sparse"; `break_even` is the density below which sparse is predicted to win by more than
+    `break_even` is the density below which sparse is predicted to win by more than
     the model's error. Times are predicted, from a calibration whose `origin` is "measured" or "estimated"; `sparse_us`
     is that of the best sparse kernel at the layer's density. `saved` is the share of the dense time that it saves, in
     the mean of one thread and all cores: what the choice is made by. `joined` names the depthwise convolution that its
@@ -34,7 +34,6 @@ class LayerPlan:
     n: int
     numerics: Numerics = field(repr=False)
     density: float
-    kernel: str
     tile: Tile
     break_even: float
     reason: str
@@ -51,24 +50,26 @@ class LayerPlan:
         return str(self.numerics)
 
     @property
+    def kernel(self) -> str:
+        """Whether it skips zeros, "sparse", or not, "dense"."""
+        return "sparse" if self.tile.is_sparse else "dense"
+
+    @property
+    def form(self) -> str:
+        """The name of the kernel's form."""
+        return self.tile.form
+
+    @property
     def choice(self) -> str:
         """The kernel and its tile in words."""
-        block = "" if self.kernel == "dense" or self.tile.block == (1, 1) else " {}x{}".format(*self.tile.block)
-        rows = f"{self.tile.rows} rows x " if self.tile.rows > 1 else ""
-        chunk = f" x {self.tile.chunk} entries" if self.tile.chunk > 1 else ""
-        splits = f", {self.tile.splits} splits" if self.tile.splits > 1 else ""
-        square = f" in squares of {self.tile.square}x{self.tile.square}" if self.tile.square > 1 else ""
-        vectors = f"{self.tile.vectors} vector" + ("s" if self.tile.vectors > 1 else "")
-        if self.tile.columns:
-            rows, vectors = f"{self.tile.columns} columns x ", f"{vectors} of rows"
-        return f"{self.kernel}{block}{square}, {rows}{vectors}{chunk}, K {self.tile.k_block}{splits}"
+        return self.tile.words
 
     @property
     def predicted_us(self) -> float:
         """The predicted time of the chosen kernel, without a depthwise convolution in it."""
         if self.joined:
             return self.joined_us
-        return self.dense_us if self.kernel == "dense" else self.sparse_us
+        return self.sparse_us if self.tile.is_sparse else self.dense_us
 
     def told(self) -> tuple[str, str]:
         """Density and break-even as texts that tell which is larger."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_STEP_ARGS = 64
 """Of one kernel call; the runtime has room for no more."""
@@ -44,6 +48,14 @@ class Bound:
     lowest: int = 0
     part: int = 0
     part_limit: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An array of the artifact: a weight, or indices and what the runtime proves about them."""
+
+    data: np.ndarray
+    bound: Bound | None = None
 
 
 @dataclass(frozen=True)

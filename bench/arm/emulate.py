@@ -19,7 +19,8 @@ import numpy as np
 
 from edgesparse.errors import EdgesparseError, TargetError
 from edgesparse.lower.codegen import CodeImage
-from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Constant, Memory
+from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Memory
+from edgesparse.program import Constant
 from edgesparse.targets import Core, Target
 
 HERE = Path(__file__).parent

@@ -18,6 +18,10 @@ from bench.arm.emulate import core_of
 from bench.arm.layer import Shape, run_layer
 from bench.arm.ports import inner_loop, kernel_cycles, loop_bounds
 from edgesparse import targets
+from edgesparse.forms.column import ColumnTile
+from edgesparse.forms.dense import DenseTile
+from edgesparse.forms.sparse import SparseTile
+from edgesparse.forms.sparse_column import SparseColumnTile
 from edgesparse.forms.tile import Tile
 from edgesparse.lower.kernels.sparse import QUAD
 from edgesparse.numerics import F32
@@ -47,6 +51,15 @@ class Form:
             return f"{shape}, one column"
         rows = f", {self.rows} rows" if self.rows > self.block.rows else ""
         return f"{shape} U={self.vectors}{rows}{', quads' if self.chunk == QUAD else ''}"
+
+    def tile(self, k_block: int) -> Tile:
+        """Its tile."""
+        if self.side == 1:
+            return ColumnTile(self.vectors, K) if self.kernel == "dense" else SparseColumnTile(self.vectors, K)
+        if self.kernel == "dense":
+            return DenseTile(self.vectors, k_block, self.rows)
+        block = self.block.rows, self.block.columns
+        return SparseTile(self.vectors, k_block, self.rows, block=block, chunk=self.chunk)
 
 
 FORMS = (
@@ -111,11 +124,9 @@ def measure(board: str, form: Form) -> Row:
     """
     target = targets.load(board)
     core = core_of(target)
-    density = 1.0 if form.kernel == "dense" else DENSITY
-    block = (form.block.rows, form.block.columns)
-    tile = Tile(form.vectors, BOARDS[board], form.rows, block=block, chunk=form.chunk)
-    shape = Shape(M, K, form.side, density, form.block)
-    ran = run_layer(shape, form.kernel, tile, target)
+    tile = form.tile(BOARDS[board])
+    shape = Shape(M, K, form.side, DENSITY if tile.is_sparse else 1.0, form.block)
+    ran = run_layer(shape, tile, target)
     loop = inner_loop(ran)
     inner, total = mix_of(loop.body), shape.needed_fmas(target.lanes(F32))
     limits = loop_bounds(loop, core)

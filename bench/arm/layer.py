@@ -66,8 +66,8 @@ def model_of(shape: Shape) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
-def run_layer(shape: Shape, kernel: str, tile: Tile, target: Target) -> list[Ran]:
-    """Emulate the layer with the given kernel and tile; what its instructions did.
+def run_layer(shape: Shape, tile: Tile, target: Target) -> list[Ran]:
+    """Emulate the layer with the given tile; what its instructions did.
 
     Raises: InternalError: the output is not what numpy computes in float64. EmulatorError: QEMU is missing.
     """
@@ -75,7 +75,7 @@ def run_layer(shape: Shape, kernel: str, tile: Tile, target: Target) -> list[Ran
     graph = graph_of(model)
     layer = graph.weighted[0].layer
     sizes = (shape.m, shape.k, shape.side**2)
-    plan = LayerPlan(layer.name, "Conv", *sizes, layer.numerics, layer.density, kernel, tile, 1.0, "given")
+    plan = LayerPlan(layer.name, "Conv", *sizes, layer.numerics, layer.density, tile, 1.0, "given")
     (call,) = lower_ops(schedule.arrange(graph, {layer.name: plan}, target), target).calls
     x = np.random.default_rng(1).standard_normal((1, shape.k, shape.side, shape.side)).astype(np.float32)
     ran, (y,) = emulate(compile_kernels([call.kernel], target), call, {("x", ROWS): x}, target)

@@ -1,36 +1,114 @@
-"""The tile of a weighted layer's kernel: how it is cut, and what it holds in registers."""
+"""What a form of kernel is: the tile that says how it is cut, and everything the compiler has to know of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from edgesparse.calibration import Loop
+from edgesparse.forms.weight import WeightCounts
+from edgesparse.forms.work import Counts
+from edgesparse.graph.layers import Layer
+from edgesparse.numerics import PLAIN, Numerics
+from edgesparse.program import Constant
+from edgesparse.targets import Target
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Tile of y[M, N] = w[M, K] @ x[K, N] over N.
+    """How a kernel of y[M, N] = w[M, K] @ x[K, N] is cut. Each form is a child, with a kernel of its name.
 
-    `vectors` SIMD registers of columns at a time; x is packed `k_block` rows at a time; `rows` output rows are
-    accumulated at once; M is cut into `splits` ranges that run in parallel. In sparse kernels, `block` = (rows,
-    columns) of w share an index: (1, 1) is unstructured; a step of their inner loop takes `chunk` entries of each row.
-    Dense kernels may compute outputs in squares of side `square` by minimal filtering (Winograd); then `vectors` and
-    N count squares, and x is transformed whole. Those of few columns may lay their vectors over M: `columns` of N, no
-    more than a register has lanes, are accumulated at once for `vectors` registers of rows, and it is N that is cut
-    into `splits` ranges.
+    `vectors` SIMD registers at a time, and `rows` of w; x is read `k_block` rows at a time; `splits` ranges run in
+    parallel.
     """
 
     vectors: int
     k_block: int
     rows: int = 1
     splits: int = 1
-    block: tuple[int, int] = (1, 1)
-    chunk: int = 1
-    square: int = 1
-    columns: int = 0
+
+    form: ClassVar[str]
+    """The name of the form, and of its kernel's module."""
+
+    is_sparse: ClassVar[bool] = False
+    """It skips zeros."""
+
+    reads_window: ClassVar[bool] = True
+    """Its kernel reads x through offsets, behind a window from phase planes; else as it lies."""
+
+    needs_measured: ClassVar[bool] = False
+    """It lives from what caches hold, which estimated costs do not tell."""
+
+    margin: ClassVar[float] = 0.0
+    """Share of the time of other dense forms that it must be predicted to save, since it is predicted roughly."""
+
+    method: ClassVar[str] = ""
+    """What a form with a margin is called where it is declined."""
+
+    note: ClassVar[str] = ""
+    """What is to be told of a layer that runs so."""
+
+    @classmethod
+    def loops(cls, target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
+        """The inner loops that a cost table has to know; none where the form runs in those of another."""
+        return iter(())
+
+    @classmethod
+    def slots(cls, loop: Loop) -> tuple[float, float]:
+        """Of a step of its loop, and of its start: slots in the units of a core that nobody has measured."""
+        raise NotImplementedError
+
+    @classmethod
+    def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
+        """The tiles that a layer may run with; none where the form does not apply."""
+        raise NotImplementedError
+
+    def work(self, layer: Layer, weight: WeightCounts, target: Target, l1_share: float) -> Counts:
+        """The units of work of one call, over all its tiles, on one thread.
+
+        Args:
+            l1_share: how large a packed block of x may be over the L1 cache; the rest of it is fetched from beyond.
+        """
+        raise NotImplementedError
+
+    def busiest_share(self, layer: Layer, target: Target, threads: int) -> float:
+        """Share of the outputs of a call that the busiest of some threads computes."""
+        raise NotImplementedError
+
+    def cut(self, layer: Layer) -> tuple[int, int] | None:
+        """How N is cut: its size, and vectors of a tile; None where values of the layer cannot lie in tiles."""
+        return None
+
+    def pack(self, layer: Layer, bias: np.ndarray, target: Target) -> tuple[Constant, ...]:
+        """The weight in the format of the kernel, and the bias."""
+        raise NotImplementedError
+
+    @property
+    def zeros(self) -> tuple[int, int]:
+        """Rows and columns of w that are zero together, for all of them to be skipped."""
+        return 1, 1
 
     @property
     def name(self) -> str:
-        """A word for it, such as u4k128r7, or 1x4_u7k256r1c4s2."""
-        block = "" if self.block == (1, 1) else "{}x{}_".format(*self.block)
-        parts = {"c": self.chunk, "s": self.splits, "q": self.square}
-        more = "".join(f"{letter}{count}" for letter, count in parts.items() if count > 1)
-        return f"{block}u{self.vectors}k{self.k_block}r{self.rows}{more}{f'n{self.columns}' if self.columns else ''}"
+        """A word for it, such as u4k128r7."""
+        splits = f"s{self.splits}" if self.splits > 1 else ""
+        return f"u{self.vectors}k{self.k_block}r{self.rows}{splits}"
+
+    @property
+    def words(self) -> str:
+        """The form and its tile, for people."""
+        rows = f"{self.rows} rows x " if self.rows > 1 else ""
+        return f"dense, {rows}{counted(self.vectors)}{self.ends}"
+
+    @property
+    def ends(self) -> str:
+        """The end of `words`: how K is cut, and what runs in parallel."""
+        return f", K {self.k_block}" + (f", {self.splits} splits" if self.splits > 1 else "")
+
+
+def counted(vectors: int) -> str:
+    """One vector, or several vectors."""
+    return f"{vectors} vector" + ("s" if vectors > 1 else "")

@@ -43,6 +43,11 @@ class Layer:
         return self._stored.reshape(self.plane.groups * self.plane.m, self.plane.k)
 
     @property
+    def matrices(self) -> np.ndarray:
+        """The weight as matrices [groups, M, K]."""
+        return self.weight.reshape(self.plane.groups, self.plane.m, self.plane.k)
+
+    @property
     def is_vector(self) -> bool:
         """There is a single column: y[M] = w[M, K] @ x[K]."""
         plane = self.plane

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgesparse.lower.codegen import CodeImage, compile_kernels
-from edgesparse.lower.kernel import OVERREAD_BYTES, Call, Constant, Kernel, Tensor
+from edgesparse.lower.kernel import OVERREAD_BYTES, Call, Kernel, Tensor
 from edgesparse.lower.memory import ArenaPlan, align, plan_arena
 from edgesparse.lower.walk import Lowered
-from edgesparse.program import Arg, Bound, IndexArray, Program, Space, Step, TensorSpec
+from edgesparse.program import Arg, Bound, Constant, IndexArray, Program, Space, Step, TensorSpec
 from edgesparse.targets import Target
 
 

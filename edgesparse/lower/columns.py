@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.lower.kernel import Call, Constant
+from edgesparse.lower.kernel import Call
 from edgesparse.lower.kernels.norm_columns import layer_norm_columns
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.scope import Scope
 from edgesparse.numerics import TAKEN
+from edgesparse.program import Constant
 
 
 def lower_columns(node: ir.Node, scope: Scope) -> bool:

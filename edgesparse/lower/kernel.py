@@ -21,7 +21,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.graph.layout import ROWS, Layout, Within
 from edgesparse.numerics import Element, Numerics
-from edgesparse.program import FAULT_FIELDS, Bound, FaultKind
+from edgesparse.program import FAULT_FIELDS, Constant, FaultKind
 from edgesparse.targets import Target
 
 ALIGNMENT_BYTES = 64  # of every argument; kernels may rely on it
@@ -99,14 +99,6 @@ class Tensor:
     def size_bytes(self) -> int:
         """Bytes."""
         return self.size * self.element.size_bytes
-
-
-@dataclass(frozen=True, eq=False)
-class Constant:
-    """An array of the artifact: a weight, or indices and what the runtime proves about them."""
-
-    data: np.ndarray
-    bound: Bound | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,12 +18,13 @@ import onnx_ir as ir
 
 from edgesparse.errors import InternalError
 from edgesparse.graph.layout import ROWS, Layout, Ordered, Within
-from edgesparse.lower.kernel import Call, Constant, Memory, Tensor
+from edgesparse.lower.kernel import Call, Memory, Tensor
 from edgesparse.lower.kernels.copy import transpose_copy
 from edgesparse.lower.kernels.transpose import transpose
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.nodes import shape_of
 from edgesparse.numerics import TAKEN
+from edgesparse.program import Constant
 from edgesparse.targets import Target
 
 Order = tuple[int, ...]

@@ -202,7 +202,7 @@ def _weight(experiment: Experiment, rng: np.random.Generator) -> np.ndarray:
     """Random, as dense as asked for, in blocks, and scaled so that a chain neither grows nor vanishes."""
     import numpy as np
 
-    m, k, (r, q) = experiment.m, experiment.channels * max(1, experiment.window) ** 2, experiment.candidate.tile.block
+    m, k, (r, q) = experiment.m, experiment.channels * max(1, experiment.window) ** 2, experiment.tile.zeros
     kept = rng.random((-(-m // r), -(-k // q))) < experiment.density
     mask = np.repeat(np.repeat(kept, r, axis=0), q, axis=1)[:m, :k]
     w: np.ndarray = (rng.standard_normal((m, k)) * mask / np.sqrt(k * experiment.density)).astype(PLAIN.w.numpy)
@@ -223,8 +223,7 @@ def experiment_plans(experiments: Sequence[Experiment]) -> dict[str, LayerPlan]:
             n=e.size,
             numerics=PLAIN,
             density=e.density,
-            kernel=e.candidate.kernel,
-            tile=e.candidate.tile,
+            tile=e.tile,
             break_even=1.0,
             reason="an experiment",
         )

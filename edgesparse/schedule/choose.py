@@ -8,33 +8,33 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from edgesparse.calibration import ESTIMATED, MEASURED, Calibration
+from edgesparse.forms import candidates
+from edgesparse.forms.tile import Tile
+from edgesparse.forms.weight import WeightCounts
+from edgesparse.forms.work import STEP, Work
 from edgesparse.graph.ops import Graph, Op, Weighted
 from edgesparse.nodes import constant
 from edgesparse.numerics import COMPUTED
 from edgesparse.plan import LayerPlan, Plan
 from edgesparse.schedule.arrange import arrange
-from edgesparse.schedule.candidates import Candidate, candidates, square_tile
-from edgesparse.schedule.cost import STEP, Work, busiest_share, handed_over, time_us, work
+from edgesparse.schedule.cost import handed_over, time_us, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.price import op_us
-from edgesparse.schedule.reason import declined_squares, on_these_threads, spending, verdict
-from edgesparse.schedule.weight import WeightCounts
+from edgesparse.schedule.reason import on_these_threads, spending, verdict, within_error
 from edgesparse.targets import Target
 
 MARGINS = {MEASURED: 0.05, ESTIMATED: 0.2}  # shares of the dense time that sparse must be predicted to save
-SQUARE_MARGIN = 0.1  # of the time without, which minimal filtering must save: its transforms are predicted roughly
-MOST_FILL = 2.5  # weights that blocks may keep for each nonzero, to be worth a look
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A candidate, what it has to do, and its time.
+    """A tile, what it has to do, and its time.
 
     `core_us` is what choices go by: core time, the mean of one thread and all cores, which wait for the slowest.
     `fixed_us` is the part of it that does not grow with the nonzeros.
     """
 
-    candidate: Candidate
+    tile: Tile
     units: Work
     us: float
     core_us: float
@@ -56,9 +56,9 @@ def plan(graph: Graph, target: Target, threads: int = 1) -> Plan:
 
 def _joined(op: Weighted, planned: LayerPlan, target: Target, calibration: Calibration, threads: int) -> LayerPlan:
     """The plan of a layer whose kernel hands range after range of its channels over, with the time that takes."""
-    candidate, weight = Candidate(planned.kernel, planned.tile), WeightCounts(op.layer.weight, op.layer.plane.groups)
-    units = handed_over(op.layer, work(op, weight, candidate, target, calibration.l1_share), target)
-    us = time_us(units, calibration, busiest_share(op.layer.plane, op.layer.numerics, candidate, target, threads))
+    tile, weight = planned.tile, WeightCounts(op.layer.weight, op.layer.plane.groups)
+    units = handed_over(op.layer, work(op, weight, tile, target, calibration.l1_share), target)
+    us = time_us(units, calibration, tile.busiest_share(op.layer, target, threads))
     assert us is not None  # it was predicted with other ranges
     told = f"in one kernel with {planned.joined!r}: its output stays in the cache, range by range of channels"
     return replace(planned, reason=f"{planned.reason}; {told}", joined_us=us)
@@ -89,17 +89,18 @@ def _has_constant(node: ir.Node) -> bool:
 def plan_layer(op: Weighted, target: Target, calibration: Calibration, threads: int = 1) -> LayerPlan:
     """Compare the best dense and the best sparse candidate of a layer."""
     layer, known = op.layer, list(predictions(op, target, calibration, threads))
-    dense, squares = _best_dense([p for p in known if p.candidate.kernel == "dense"])
-    sparse = _best(p for p in known if p.candidate.kernel == "sparse")
+    skipping = [p for p in known if p.tile.is_sparse]
+    dense, declined = _best_dense([p for p in known if not p.tile.is_sparse])
+    sparse = _best(skipping)
     goal_us = (1.0 - MARGINS[calibration.origin]) * dense.core_us  # predictions err, those by an estimate more
-    break_even = _break_even(goal_us, [p for p in known if p.candidate.kernel == "sparse"], layer.density)
+    break_even = _break_even(goal_us, skipping, layer.density)
     chosen = sparse if layer.density < break_even else dense
     saved = saving(sparse, dense)
     notes = [
         verdict(layer.density, break_even, saved),
         on_these_threads(dense.us, sparse.us, saved, threads),
-        declined_squares(saving(squares, dense)) if squares and chosen is dense else "",
-        *spending(layer, chosen.candidate.tile, chosen.units, calibration),
+        within_error(declined.tile.method, saving(declined, dense)) if declined and chosen is dense else "",
+        *spending(chosen.tile, chosen.units, calibration),
     ]
     plane = layer.plane
     return LayerPlan(
@@ -110,8 +111,7 @@ def plan_layer(op: Weighted, target: Target, calibration: Calibration, threads: 
         n=plane.batch * plane.n,
         numerics=layer.numerics,
         density=layer.density,
-        kernel=chosen.candidate.kernel,
-        tile=chosen.candidate.tile,
+        tile=chosen.tile,
         break_even=break_even,
         reason="; ".join(note for note in notes if note),
         dense_us=dense.us,
@@ -125,24 +125,16 @@ def predictions(op: Weighted, target: Target, calibration: Calibration, threads:
     """Every candidate whose loops the calibration knows, with its predicted time."""
     layer, cores = op.layer, target.cores
     weight = WeightCounts(layer.weight, layer.plane.groups)
-    # That what squares keep in the L2 cache stays there, between threads and prefetchers, no estimate tells.
-    square = square_tile(layer, target) if calibration.origin == MEASURED else None
-    for candidate in (
-        *candidates(layer.plane, layer.numerics, target, is_vector=layer.is_vector),
-        *([square] if square else []),
-    ):
-        if candidate.kernel == "sparse" and weight.stored(candidate.tile.block) > MOST_FILL * weight.nonzeros:
+    for tile in candidates(layer, weight, target):
+        if tile.needs_measured and calibration.origin != MEASURED:
             continue
-        units = work(op, weight, candidate, target, calibration.l1_share)
-        shares = [
-            1.0 if layer.is_vector else busiest_share(layer.plane, layer.numerics, candidate, target, of)
-            for of in (threads, cores)
-        ]
-        us = time_us(units, calibration, shares[0])
+        units = work(op, weight, tile, target, calibration.l1_share)
+        share, share_of_all = (tile.busiest_share(layer, target, of) for of in (threads, cores))
+        us = time_us(units, calibration, share)
         if us is not None:
             fixed = {key: n for key, n in units.items() if not _grows(key)}
-            core_us, fixed_us = (_core_us(part, calibration, shares[1], cores) for part in (units, fixed))
-            yield Prediction(candidate, units, us, core_us, fixed_us)
+            core_us, fixed_us = (_core_us(part, calibration, share_of_all, cores) for part in (units, fixed))
+            yield Prediction(tile, units, us, core_us, fixed_us)
 
 
 def _core_us(units: Work, calibration: Calibration, share: float, cores: int) -> float:
@@ -162,12 +154,12 @@ def _best(found: Iterable[Prediction]) -> Prediction:
 
 
 def _best_dense(found: Sequence[Prediction]) -> tuple[Prediction, Prediction | None]:
-    """The fastest, and the one in squares that is predicted faster still, but not by SQUARE_MARGIN."""
-    direct = _best(p for p in found if p.candidate.tile.square == 1)
+    """The fastest, and one that is predicted faster still, but not by the margin of its form."""
+    direct = _best(p for p in found if not p.tile.margin)
     best = _best(found)
     if best is direct:
         return direct, None
-    return (best, None) if saving(best, direct) > SQUARE_MARGIN else (direct, best)
+    return (best, None) if saving(best, direct) > best.tile.margin else (direct, best)
 
 
 def saving(one: Prediction, other: Prediction) -> float:

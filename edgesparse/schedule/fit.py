@@ -11,11 +11,12 @@ import onnx_ir as ir
 
 from edgesparse.calibration import MEASURED, Calibration, Costs, LoopCost
 from edgesparse.errors import MeasureError
+from edgesparse.forms.weight import WeightCounts
+from edgesparse.forms.work import START, STEP, Key, Work
 from edgesparse.graph.ops import graph_of
-from edgesparse.schedule.cost import START, STEP, Key, Work, time_us, work
+from edgesparse.schedule.cost import time_us, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.experiments import Experiment
-from edgesparse.schedule.weight import WeightCounts
 from edgesparse.targets import Target
 
 L1_SHARES = (0.75, 1.0, 1.5, 2.0)  # tried
@@ -60,11 +61,11 @@ def fit_experiments(
                 "remedy: measure the artifact that this version of edgesparse writes"
             )
     found = {op.layer.name: op for op in graph_of(model).weighted}
-    counted = [(found[e.name], WeightCounts(found[e.name].layer.weight, 1), e.candidate) for e in tried]
+    counted = [(found[e.name], WeightCounts(found[e.name].layer.weight, 1), e.tile) for e in tried]
     times = [times_us[experiment.name] for experiment in tried]
     best: Fit | None = None
     for l1_share in L1_SHARES:
-        works = [work(op, weight, candidate, target, l1_share) for op, weight, candidate in counted]
+        works = [work(op, weight, tile, target, l1_share) for op, weight, tile in counted]
         calibration = replace(fit(works, times, target, source, machine), l1_share=l1_share)
         predicted = (time_us(units, calibration) or 0.0 for units in works)
         tested = Fit(calibration, {e.name: p / t for e, p, t in zip(tried, predicted, times, strict=True)})

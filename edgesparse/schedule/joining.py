@@ -9,14 +9,12 @@ Source: Sandler et al. 2018, "MobileNetV2", arXiv:1801.04381, section 5.1, for t
 
 from __future__ import annotations
 
+from edgesparse.forms.caches import HELD, SHARED
 from edgesparse.graph.absorb import only_reader
 from edgesparse.graph.ops import Depthwise, Graph, Weighted
 from edgesparse.plan import LayerPlan
-from edgesparse.schedule.tiling import bytes_of, cut_of
+from edgesparse.schedule.tiling import bytes_of
 from edgesparse.targets import Target
-
-KEPT_SHARE = 0.8  # of the L2 cache, that a value may take to be found there by who reads it
-RANGE_SHARE = 0.5  # ... that a range of it may take, between all else that passes
 
 
 def joins(graph: Graph) -> dict[Weighted, Depthwise]:
@@ -30,14 +28,14 @@ def splits_of(op: Weighted, plan: LayerPlan, found: Depthwise, target: Target) -
     """Ranges of channels for the kernel of a layer with the depthwise convolution behind it; None where it does not
     pay."""
     residuals = op.fusion.residual, found.fusion.residual
-    if cut_of(op, plan.tile) is None or residuals != (None, None) or found.multiplier > 1:
+    if plan.tile.cut(op.layer) is None or residuals != (None, None) or found.multiplier > 1:
         return None
-    if bytes_of(op.output) <= KEPT_SHARE * target.l2_bytes:
+    if bytes_of(op.output) <= HELD * target.l2_bytes:
         return None
     plane, tile = op.layer.plane, plan.tile
     units = -(-plane.m // tile.rows)
     unit_bytes = plan.numerics.y.size_bytes * tile.rows * plane.n
-    most_units = int(RANGE_SHARE * target.l2_bytes) // unit_bytes
+    most_units = int(SHARED * target.l2_bytes) // unit_bytes
     for splits in range(target.cores, units + target.cores, target.cores):
         if -(-units // splits) <= most_units:
             return splits if splits * plane.k <= plane.m else None

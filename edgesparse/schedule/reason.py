@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from edgesparse.calibration import Calibration
 from edgesparse.forms.tile import Tile
-from edgesparse.graph.layers import Layer
+from edgesparse.forms.work import START, STEP, Work
 from edgesparse.plan import apart
-from edgesparse.schedule.cost import START, STEP, Work, time_us
+from edgesparse.schedule.cost import time_us
 
 _PARTS = {
     STEP: "multiplying",
@@ -56,16 +56,14 @@ def _faster(saved: float) -> str:
     return f"{'sparse' if saved > 0 else 'dense'} is predicted {share:.1%} faster"
 
 
-def declined_squares(saved: float) -> str:
-    """That minimal filtering is predicted to save time, too little to rely on."""
-    return f"minimal filtering (Winograd) is predicted {saved:.1%} faster, within the model's error"
+def within_error(method: str, saved: float) -> str:
+    """That a method is predicted to save time, too little to rely on."""
+    return f"{method} is predicted {saved:.1%} faster, within the model's error"
 
 
-def spending(layer: Layer, tile: Tile, units: Work, calibration: Calibration) -> list[str]:
+def spending(tile: Tile, units: Work, calibration: Calibration) -> list[str]:
     """What the chosen kernel is, and what it spends its time on."""
-    notes = ["a single column: every weight is read for one multiply-add"] if layer.is_vector else []
-    if tile.square > 1:
-        notes.append("minimal filtering (Winograd) takes 16 multiplications for 36")
+    notes = [tile.note] if tile.note else []
     return notes + [f"{share:.0%} {name}" for name, share in _shares(units, calibration) if share >= WORTH_TELLING]
 
 

@@ -7,7 +7,6 @@ from math import prod
 
 import onnx_ir as ir
 
-from edgesparse.forms.tile import Tile
 from edgesparse.graph.layout import Tiles
 from edgesparse.graph.ops import Graph, Weighted
 from edgesparse.nodes import dtype_of, shape_of
@@ -16,21 +15,13 @@ from edgesparse.plan import LayerPlan
 from edgesparse.targets import Target
 
 
-def cut_of(op: Weighted, tile: Tile) -> tuple[int, int, bool] | None:
-    """How N is cut into tiles, and which axis it is; None where values of this layer cannot lie in tiles."""
-    plane = op.layer.plane
-    if op.layer.is_vector or tile.square > 1 or tile.columns or plane.batch * plane.groups > 1:
-        return None
-    return plane.n, tile.vectors, op.layer.is_linear
-
-
 def tiled_values(graph: Graph, layers: Mapping[str, LayerPlan], target: Target) -> dict[ir.Value, Tiles]:
     """The values that only layers read which cut N as the layer that writes them does, each at its own position.
 
     A residual is overwritten in place if it lies as the output does. Where it does not, the output is memory that no
     cache holds yet: a layer may have both only if its output fits the L2 cache.
     """
-    cuts = {op: cut_of(op, layers[op.layer.name].tile) for op in graph.weighted}
+    cuts = {op: _cut(op, layers[op.layer.name]) for op in graph.weighted}
     readers = {node: op for op in graph.weighted for node in op.nodes}
     writers = {op.output: op for op, cut in cuts.items() if cut is not None}
     tiled = {value for value in writers if value.uses() and not value.is_graph_output()}
@@ -51,6 +42,12 @@ def tiled_values(graph: Graph, layers: Mapping[str, LayerPlan], target: Target) 
     while not all(map(stays, tiled)):
         tiled = {value for value in tiled if stays(value)}
     return {value: _layout(writers[value], layers, target) for value in tiled}
+
+
+def _cut(op: Weighted, plan: LayerPlan) -> tuple[int, int, bool] | None:
+    """How N is cut, and which axis it is."""
+    cut = plan.tile.cut(op.layer)
+    return None if cut is None else (*cut, op.layer.is_linear)
 
 
 def _layout(op: Weighted, layers: Mapping[str, LayerPlan], target: Target) -> Tiles:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SHORT_INDICES = 1 << 16
+"""Indices below it take two bytes."""
+
 
 @dataclass(frozen=True, eq=False)
 class GroupedRows:
@@ -134,7 +137,7 @@ def _entries(
 
 def _index_dtype(limit: int) -> type[np.uint16 | np.int32]:
     """The smallest type for numbers below `limit`."""
-    return np.uint16 if limit <= 1 << 16 else np.int32
+    return np.uint16 if limit <= SHORT_INDICES else np.int32
 
 
 def pack_panels(w: np.ndarray, k_block: int, rows: int) -> RowPanels:

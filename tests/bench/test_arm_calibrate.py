@@ -8,6 +8,7 @@ from bench.arm.calibrate import calibrate
 from bench.arm.emulate import EmulatorError, tools
 from edgesparse import calibration, schedule, targets
 from edgesparse.calibration import ESTIMATED, Loop
+from edgesparse.forms.sparse import SparseTile
 from edgesparse.schedule.experiments import Experiment
 
 ARM = ("rpi3", "rpi4", "rpi5", "android-arm64")
@@ -21,8 +22,8 @@ def test_a_board_nobody_has_measured_says_so_and_knows_every_loop_that_is_tried(
 
     assert (found.target, found.origin) == (board, ESTIMATED)
     assert "port model" in found.source
-    tried = {e.candidate for e in schedule.experiments(targets.load(board)) if e.candidate.kernel == "sparse"}
-    for tile in (candidate.tile for candidate in tried):
+    tried = {e.tile for e in schedule.experiments(targets.load(board))}
+    for tile in (tile for tile in tried if isinstance(tile, SparseTile)):
         assert found.loop(Loop("sparse", tile.block, tile.vectors, tile.rows, tile.chunk)) is not None
 
 
@@ -35,7 +36,7 @@ def test_a_calibration_predicts_what_the_port_model_says(monkeypatch):
         pytest.skip(str(err))
     target = targets.load("rpi4")
     every = schedule.experiments(target)
-    some: list[Experiment] = [e for e in every if e.name.startswith(("sparse_1x1_u4_r1 ", "dense_1x1_u4_r6 "))]
+    some: list[Experiment] = [e for e in every if e.name.startswith(("sparse_f32_1x1_u4_r1 ", "dense_f32_1x1_u4_r6 "))]
     assert some
     monkeypatch.setattr(schedule, "experiments", lambda _: some)
 

@@ -14,7 +14,8 @@ from bench.arm.emulate import EmulatorError, core_of, emulate, tools
 from bench.arm.layer import Shape, run_layer
 from edgesparse import targets
 from edgesparse.errors import InternalError, TargetError
-from edgesparse.forms.tile import Tile
+from edgesparse.forms.sparse import SparseTile
+from edgesparse.graph.layout import ROWS
 from edgesparse.lower.codegen import compile_kernels
 from edgesparse.lower.kernel import Call, Lanes, Param, Tensor, build_kernel
 from edgesparse.numerics import F32
@@ -48,7 +49,7 @@ def test_a_sweep_that_fits_a_cache_misses_it_once_and_one_that_does_not_every_ti
     call, target = sweeps(size_bytes // 4, 3), targets.load("rpi4")
     x = np.ones(size_bytes // 4, np.float32)
 
-    ran, (y,) = emulate(compile_kernels([call.kernel], target), call, {"x": x}, target)
+    ran, (y,) = emulate(compile_kernels([call.kernel], target), call, {("x", ROWS): x}, target)
 
     np.testing.assert_array_equal(y, np.full(4, 3 * size_bytes / 16))
     reads = [each for each in ran if each.runs > 1 and each.text.startswith("ld") and "q" in each.text]
@@ -57,7 +58,7 @@ def test_a_sweep_that_fits_a_cache_misses_it_once_and_one_that_does_not_every_ti
 
 
 def test_counts_and_misses_repeat_exactly(emulator):
-    arguments = Shape(32, 48, 7, 0.2), "sparse", Tile(4, 16), targets.load("rpi4")
+    arguments = Shape(32, 48, 7, 0.2), SparseTile(4, 16), targets.load("rpi4")
 
     assert run_layer(*arguments) == run_layer(*arguments)
 
@@ -66,7 +67,7 @@ def test_a_wrong_result_is_refused(emulator, monkeypatch):
     monkeypatch.setattr("bench.arm.layer.TOLERANCE", 0.0)
 
     with pytest.raises(InternalError, match="differs from numpy by"):
-        run_layer(Shape(32, 48, 7, 0.2), "sparse", Tile(4, 16), targets.load("rpi4"))
+        run_layer(Shape(32, 48, 7, 0.2), SparseTile(4, 16), targets.load("rpi4"))
 
 
 def test_a_target_without_a_core_is_refused():

@@ -13,12 +13,12 @@ from onnx import helper, numpy_helper
 
 import edgesparse
 from edgesparse import calibration, targets
+from edgesparse.forms.weight import WeightCounts
 from edgesparse.graph.ops import graph_of
 from edgesparse.pipeline.tuning import experiment_model
 from edgesparse.schedule import experiments
 from edgesparse.schedule.cost import time_us, work
 from edgesparse.schedule.estimate import estimate
-from edgesparse.schedule.weight import WeightCounts
 
 HOSTILE = "<script>alert('1')</script>"
 
@@ -112,7 +112,7 @@ def test_tune_writes_an_artifact_and_fits_what_was_measured_elsewhere(command, t
     tried = experiments(target)
     found = {op.layer.name: op for op in graph_of(experiment_model(tried)).weighted}
     truth = estimate(replace(target, clock_hz=2_400_000_000))
-    works = [work(found[e.name], WeightCounts(found[e.name].layer.weight, 1), e.candidate, target) for e in tried]
+    works = [work(found[e.name], WeightCounts(found[e.name].layer.weight, 1), e.tile, target) for e in tried]
     steps = [{"name": e.name, "p10_us": time_us(units, truth)} for e, units in zip(tried, works, strict=True)]
     (tmp_path / "times.json").write_text(json.dumps({"steps": steps}))
 

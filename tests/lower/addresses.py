@@ -8,7 +8,8 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from edgesparse.lower.kernel import Call, Constant, Tensor
+from edgesparse.lower.kernel import Call, Tensor
+from edgesparse.program import Constant
 
 
 def unproved(calls: Sequence[Call]) -> list[str]:

@@ -17,8 +17,8 @@ import numpy as np
 
 from edgesparse.graph.layout import ROWS
 from edgesparse.lower.codegen import CodeImage, compile_kernels
-from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Constant, Kernel, Memory, Tensor
-from edgesparse.program import FAULT_FIELDS
+from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Kernel, Memory, Tensor
+from edgesparse.program import FAULT_FIELDS, Constant
 from edgesparse.targets import Target
 
 POISON = 0xFF  # NaN as a float, -1 as a signed integer

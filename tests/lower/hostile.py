@@ -23,9 +23,9 @@ from onnx.reference import ReferenceEvaluator
 from edgesparse import frontend
 from edgesparse.lower.assemble import assemble
 from edgesparse.lower.fallback import supports
-from edgesparse.lower.kernel import Constant
 from edgesparse.lower.walk import Lowered
 from edgesparse.package.writer import write
+from edgesparse.program import Constant
 from edgesparse.targets import Target
 from runtime import build
 from tests.e2e.flow import emulated

@@ -11,6 +11,8 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
+from edgesparse.forms.dense import DenseTile
+from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Tile
 from edgesparse.lower.walk import Lowered
 from edgesparse.targets import Target
@@ -20,7 +22,7 @@ from tests.lower.single import random, runnable_targets
 from tests.lower.test_weighted import NARROW, TILED, judge, model_of, sparse_random
 
 M, K, SIZE = 41, 2, (33, 17)
-TILE = Tile(2, 1000, 4)
+TILE = SparseTile(2, 1000, 4)
 WINDOWS = {
     "3x3": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]},
     "3x3_stride_2": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]},
@@ -51,8 +53,8 @@ def expansion(
     return model_of(nodes, {"x": x}, constants), {"x": x}
 
 
-def lowered(proto, target: Target, kernel: str, tile: Tile, **options) -> Lowered:
-    return lowered_by(ir.from_proto(proto), lambda _: (kernel, tile), target, **options)
+def lowered(proto, target: Target, tile: Tile, **options) -> Lowered:
+    return lowered_by(ir.from_proto(proto), lambda _: tile, target, **options)
 
 
 def l2_for(rows: int, size=SIZE) -> int:
@@ -81,13 +83,13 @@ def assert_all_match(found, target: Target) -> None:
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
-@pytest.mark.parametrize(("kernel", "tile"), TILED)
-def test_joined_layers_match(target, kernel, tile):
+@pytest.mark.parametrize("tile", TILED)
+def test_joined_layers_match(target, tile):
     """Ranges of one, two and three groups of rows; the last has fewer, or none."""
     found = []
     for number, (m, units) in enumerate([(40, 1), (40, 2), (41, 2), (41, 3)]):
         model = expansion(m=m, k=1, density=(0.0, 0.1, 0.4, 1.0)[number])
-        result = lowered(model[0], replace(target, l2_bytes=l2_for(units * tile.rows)), kernel, tile)
+        result = lowered(model[0], replace(target, l2_bytes=l2_for(units * tile.rows)), tile)
         assert is_joined(result), (m, units)
         found.append((result, *model))
 
@@ -99,8 +101,8 @@ def test_windows_and_activations_match(target):
     found = []
     for window, activation in zip(WINDOWS.values(), itertools.cycle(["Relu", "HardSwish", "Sigmoid"]), strict=False):
         model = expansion(m=64, k=7, activation=activation, **window)
-        for kernel, tile in (("dense", Tile(4, 5, 6)), ("sparse", Tile(2, 5, 4))):  # two blocks of K
-            result = lowered(model[0], replace(target, l2_bytes=l2_for(2 * tile.rows)), kernel, tile)
+        for tile in (DenseTile(4, 5, 6), SparseTile(2, 5, 4)):  # two blocks of K
+            result = lowered(model[0], replace(target, l2_bytes=l2_for(2 * tile.rows)), tile)
             assert is_joined(result), (window, activation)
             found.append((result, *model))
 
@@ -111,7 +113,7 @@ def test_a_convolution_with_a_window_joins_too():
     proto, inputs = expansion(m=64, k=1, kernel=3)
     target = replace(HOST, l2_bytes=l2_for(16))
 
-    result = lowered(proto, target, "sparse", TILE)
+    result = lowered(proto, target, TILE)
 
     assert is_joined(result)
     assert_match(result, proto, inputs, target)
@@ -120,7 +122,7 @@ def test_a_convolution_with_a_window_joins_too():
 def test_what_is_handed_over_takes_no_place_in_the_arena():
     proto, _ = expansion()
 
-    joined, apart = (lowered(proto, HOST_OF_8, "sparse", TILE, join=joins) for joins in (True, False))
+    joined, apart = (lowered(proto, HOST_OF_8, TILE, join=joins) for joins in (True, False))
 
     assert [call.op for call in joined.calls] == ["Conv+Relu+Conv+Relu"]
     assert [call.op for call in apart.calls] == ["Conv+Relu", "Conv+Relu"]
@@ -131,7 +133,7 @@ def test_exposing_values_changes_no_kernel():
     """What is compared layer by layer are the kernels that ship; what these hand over inside exists nowhere."""
     proto, _ = expansion()
 
-    shipped, exposed = (lowered(proto, HOST_OF_8, "sparse", TILE, expose=expose) for expose in (False, True))
+    shipped, exposed = (lowered(proto, HOST_OF_8, TILE, expose=expose) for expose in (False, True))
 
     assert is_joined(exposed)
     assert set(exposed.outputs) == set(shipped.outputs) == {"y"}
@@ -151,7 +153,7 @@ def test_layers_stay_apart_where_joining_does_not_pay(changes, l2_bytes):
     proto, inputs = expansion(**changes)
     target = replace(HOST, l2_bytes=l2_bytes)
 
-    result = lowered(proto, target, "sparse", TILE)
+    result = lowered(proto, target, TILE)
 
     assert not is_joined(result)
     assert_match(result, proto, inputs, target)
@@ -189,7 +191,7 @@ def test_layers_stay_apart_whose_values_others_need(other):
     assert depthwise.name == "depthwise"
     proto = onnx.shape_inference.infer_shapes(proto)
 
-    result = lowered(proto, HOST_OF_8, "sparse", TILE)
+    result = lowered(proto, HOST_OF_8, TILE)
 
     assert not is_joined(result)
     assert_match(result, proto, inputs, HOST_OF_8)

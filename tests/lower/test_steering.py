@@ -10,12 +10,13 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
-from edgesparse.forms.tile import Tile
+from edgesparse.forms.narrow import NarrowTile
+from edgesparse.forms.sparse import SparseTile
 from edgesparse.lower.assemble import assemble
-from edgesparse.lower.kernel import Call, Constant
+from edgesparse.lower.kernel import Call
 from edgesparse.package.writer import write
 from edgesparse.plan import LayerPlan
-from edgesparse.program import IndexKind
+from edgesparse.program import Constant, IndexKind
 from tests.e2e.flow import steer
 from tests.lower.addresses import unproved
 from tests.lower.executor import HOST
@@ -26,13 +27,13 @@ from tests.lower.test_hostile import indexed
 from tests.lower.test_weighted import model_of, sparse_random
 
 PLANS = {
-    "blocks": ("sparse", Tile(2, 8, rows=4, splits=2, block=(2, 1))),
-    "in tiles": ("sparse", Tile(2, 16, rows=2, splits=3, chunk=2)),  # of 33 rows the last block of K has one
-    "window": ("sparse", Tile(1, 64, rows=4, splits=2, block=(4, 1))),
-    "columns": ("sparse", Tile(2, 8, rows=2, block=(1, 4))),
-    "joined": ("sparse", Tile(2, 1000, rows=4)),
-    "narrow": ("dense", Tile(2, 16, columns=7)),
-    "head": ("sparse", Tile(1, 64)),
+    "blocks": SparseTile(2, 8, rows=4, splits=2, block=(2, 1)),
+    "in tiles": SparseTile(2, 16, rows=2, splits=3, chunk=2),  # of 33 rows the last block of K has one
+    "window": SparseTile(1, 64, rows=4, splits=2, block=(4, 1)),
+    "columns": SparseTile(2, 8, rows=2, block=(1, 4)),
+    "joined": SparseTile(2, 1000, rows=4),
+    "narrow": NarrowTile(2, 16, columns=7),
+    "head": SparseTile(1, 64),
 }
 
 

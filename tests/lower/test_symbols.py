@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from edgesparse import frontend, schedule, targets
-from edgesparse.forms.tile import Tile
+from edgesparse.forms.dense import DenseTile
+from edgesparse.forms.narrow import NarrowTile
+from edgesparse.forms.sparse import SparseTile
 from edgesparse.graph.ops import graph_of
 from edgesparse.lower import lower
 from edgesparse.lower.kernel import kernel_symbol
@@ -56,7 +58,14 @@ def test_what_differs_in_a_fact_or_a_type_differs_in_its_symbol():
 
 @pytest.mark.parametrize(
     "other",
-    [{"k_block": 65}, {"rows": 2}, {"splits": 2}, {"block": (4, 1)}, {"chunk": 4}, {"square": 2}, {"columns": 3}],
+    [
+        SparseTile(4, 65),
+        SparseTile(4, 64, rows=2),
+        SparseTile(4, 64, splits=2),
+        SparseTile(4, 64, block=(4, 1)),
+        SparseTile(4, 64, chunk=4),
+        NarrowTile(4, 64, columns=3),
+    ],
 )
 def test_tiles_that_differ_have_names_that_differ(other):
-    assert Tile(**({"vectors": 4, "k_block": 64} | other)).name != Tile(4, 64).name == "u4k64r1"
+    assert other.name != SparseTile(4, 64).name == DenseTile(4, 64).name == "u4k64r1"

@@ -42,10 +42,10 @@ def in_tiles(proto, target, tiles):
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
-@pytest.mark.parametrize(("kernel", "tile"), TILED)
-def test_blocks_whose_values_stay_in_tiles_match(target, kernel, tile):
+@pytest.mark.parametrize("tile", TILED)
+def test_blocks_whose_values_stay_in_tiles_match(target, tile):
     models = [bottlenecks(size) for size in ((1, 2), (3, 11), (10, 13))]
-    found = [in_tiles(proto, target, lambda _: (kernel, tile)) for proto, _ in models]
+    found = [in_tiles(proto, target, lambda _: tile) for proto, _ in models]
     image = load_calls([call for _, lowered in found for call in lowered.calls], target)
 
     for (proto, inputs), (names, lowered) in zip(models, found, strict=True):
@@ -60,9 +60,9 @@ def test_blocks_whose_values_stay_in_tiles_match(target, kernel, tile):
 def test_layers_that_cut_otherwise_exchange_values_as_onnx_lays_them_out(odd):
     """A residual may lie otherwise than the output it is added to."""
     proto, inputs = bottlenecks((10, 13))
-    (kernel, tile), (_, other) = TILED[3], TILED[4]
+    tile, other = TILED[3], TILED[4]
 
-    names, lowered = in_tiles(proto, HOST, lambda name: (kernel, other if name == odd else tile))
+    names, lowered = in_tiles(proto, HOST, lambda name: other if name == odd else tile)
 
     assert 0 < len(names) < 4
     actual = run_calls(lowered.calls, inputs, HOST)[key(lowered.outputs["y"])]

@@ -14,30 +14,33 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+from edgesparse.forms.dense import DenseTile
+from edgesparse.forms.narrow import NarrowTile
+from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Tile
-from edgesparse.lower.kernel import Constant
 from edgesparse.lower.walk import Lowered
 from edgesparse.numerics import F32
+from edgesparse.program import Constant
 from edgesparse.targets import Target
 from tests.lower.executor import HOST, key, load_calls, run_image
 from tests.lower.planned import lowered_by
 from tests.lower.single import random, runnable_targets
 
-DENSE = [Tile(4, 64, 6), Tile(2, 1000, 4, splits=2), Tile(1, 7, 5, splits=3)]
+DENSE = [DenseTile(4, 64, 6), DenseTile(2, 1000, 4, splits=2), DenseTile(1, 7, 5, splits=3)]
 SPARSE = [
-    Tile(4, 64),
-    Tile(3, 1000, splits=2),
-    Tile(8, 7, splits=3),
-    Tile(2, 1000, 4),
-    Tile(3, 16, 8, splits=2, block=(4, 1)),
-    Tile(2, 7, 4, splits=3, block=(2, 1)),
-    Tile(7, 64, chunk=4),
-    Tile(4, 16, 8, splits=2, block=(4, 1), chunk=4),
-    Tile(3, 1000, 2, chunk=2),
+    SparseTile(4, 64),
+    SparseTile(3, 1000, splits=2),
+    SparseTile(8, 7, splits=3),
+    SparseTile(2, 1000, 4),
+    SparseTile(3, 16, 8, splits=2, block=(4, 1)),
+    SparseTile(2, 7, 4, splits=3, block=(2, 1)),
+    SparseTile(7, 64, chunk=4),
+    SparseTile(4, 16, 8, splits=2, block=(4, 1), chunk=4),
+    SparseTile(3, 1000, 2, chunk=2),
 ]
-NARROW = [Tile(2, 64, columns=1), Tile(1, 7, splits=3, columns=1)]
-TILED = [("dense", t) for t in DENSE] + [("sparse", t) for t in SPARSE]  # which read x from tiles
-TILES = [*TILED, *(("dense", t) for t in NARROW)]
+NARROW = [NarrowTile(2, 64, columns=1), NarrowTile(1, 7, splits=3, columns=1)]
+TILED = [*DENSE, *SPARSE]  # which read x from tiles
+TILES = [*TILED, *NARROW]
 
 
 @dataclass(frozen=True)
@@ -96,36 +99,34 @@ def judge(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return session.run(None, inputs)[0]
 
 
-def lowered_with(proto: onnx.ModelProto, target: Target, kernel: str, tile: Tile) -> Lowered:
-    """The calls of a model whose layers all run with the given kernel and tile."""
-    return lowered_by(ir.from_proto(proto), lambda _: (kernel, tile), target)
+def lowered_with(proto: onnx.ModelProto, target: Target, tile: Tile) -> Lowered:
+    """The calls of a model whose layers all run with the given tile."""
+    return lowered_by(ir.from_proto(proto), lambda _: tile, target)
 
 
 def assert_lowered(
     proto: onnx.ModelProto,
     inputs: dict[str, np.ndarray],
     target: Target,
-    kernel: str,
     tile: Tile,
     *,
     steps: int | None = None,
     inplace: tuple[bool, ...] = (False,),
 ) -> None:
     """Lower with the given tile, run on poisoned buffers, compare with ONNX Runtime."""
-    assert_all_lowered([(proto, inputs)], target, kernel, tile, steps=steps, inplace=inplace)
+    assert_all_lowered([(proto, inputs)], target, tile, steps=steps, inplace=inplace)
 
 
 def assert_all_lowered(
     models: Sequence[tuple[onnx.ModelProto, dict[str, np.ndarray]]],
     target: Target,
-    kernel: str,
     tile: Tile,
     *,
     steps: int | None = None,
     inplace: tuple[bool, ...] = (False,),
 ) -> None:
     """`assert_lowered` for models whose kernels are compiled together."""
-    lowered = [lowered_with(proto, target, kernel, tile) for proto, _ in models]
+    lowered = [lowered_with(proto, target, tile) for proto, _ in models]
     image = load_calls([call for each in lowered for call in each.calls], target)
     for (proto, inputs), each in zip(models, lowered, strict=True):
         expected = judge(proto, inputs)
@@ -138,8 +139,8 @@ def assert_all_lowered(
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
-@pytest.mark.parametrize(("kernel", "tile"), TILES)
-def test_convolutions_match(target, kernel, tile):
+@pytest.mark.parametrize("tile", TILES)
+def test_convolutions_match(target, tile):
     models = []
     for number, case in enumerate(CONVOLUTIONS):
         x = random(case.x)
@@ -148,14 +149,14 @@ def test_convolutions_match(target, kernel, tile):
         node = helper.make_node("Conv", ["x", "w", "b"], ["y"], name="conv", group=case.group, **case.attributes)
         models.append((model_of([node], {"x": x}, constants), {"x": x}))
 
-    assert_all_lowered(models, target, kernel, tile)
+    assert_all_lowered(models, target, tile)
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize("columns", [2, 3, 4, 5, 7, 8])
 def test_lanes_over_channels_match(target, columns):
     """Whole and broken panels, windows, groups, ranges of N of unequal size; y may lie over the residual."""
-    tile = Tile(2, 16, splits=2, columns=min(columns, target.lanes(F32)))
+    tile = NarrowTile(2, 16, splits=2, columns=min(columns, target.lanes(F32)))
     models = []
     for m, (window, group) in itertools.product((1, 7, 8, 9, 33), ((1, 1), (1, 2), (3, 2))):
         x, r = random((2, 6, 3, 3 * tile.columns)), random((2, 2 * m, 3, 3 * tile.columns), seed=5)
@@ -168,7 +169,7 @@ def test_lanes_over_channels_match(target, columns):
         ]
         models.append((model_of(nodes, {"x": x, "r": r}, constants), {"x": x, "r": r}))
 
-    assert_all_lowered(models, target, "dense", tile, inplace=(False, True))
+    assert_all_lowered(models, target, tile, inplace=(False, True))
 
 
 @pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: t.name)
@@ -177,21 +178,20 @@ def test_blocks_along_k_match(target, m):
     x, w = random((1, 8, 9, 7)), sparse_random((m, 8, 3, 3), 0.3)
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=[1, 1, 1, 1])
 
-    assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, target, "sparse", Tile(2, 16, 2, block=(1, 4)))
+    assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, target, SparseTile(2, 16, 2, block=(1, 4)))
 
 
 def test_chunks_of_wide_indices_match():
     """Too many columns of x for short indices, which are what one load brings four of."""
     x, w = random((1, 1100, 8, 8)), sparse_random((7, 1100, 1, 1), 0.1)
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
-    tile = Tile(64 // HOST.lanes(F32), 1100, chunk=4)
+    tile = SparseTile(64 // HOST.lanes(F32), 1100, chunk=4)
 
-    assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, HOST, "sparse", tile)
+    assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, HOST, tile)
 
 
-@pytest.mark.parametrize("kernel", ["dense", "sparse"])
-def test_linear_layers_match_at_every_number_of_rows(kernel):
-    tile = Tile(2, 16, 4 if kernel == "dense" else 1)
+@pytest.mark.parametrize("tile", [DenseTile(2, 16, 4), SparseTile(2, 16)], ids=lambda tile: tile.form)
+def test_linear_layers_match_at_every_number_of_rows(tile):
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["z"], name="linear"),
         helper.make_node("Add", ["z", "b"], ["y"], name="bias"),
@@ -201,7 +201,7 @@ def test_linear_layers_match_at_every_number_of_rows(kernel):
         x, constants = random((1, n, 33)), {"w": sparse_random((33, 41), density), "b": random((41,), seed=3)}
         models.append((model_of(nodes, {"x": x}, constants), {"x": x}))
 
-    assert_all_lowered(models, runnable_targets()[1], kernel, tile)
+    assert_all_lowered(models, runnable_targets()[1], tile)
 
 
 def test_the_epilogue_absorbs_bias_residual_and_activation():
@@ -215,9 +215,9 @@ def test_the_epilogue_absorbs_bias_residual_and_activation():
         helper.make_node("Relu", ["s"], ["y"], name="relu"),
     ]
 
-    for kernel, tile in TILES:
+    for tile in TILES:
         proto, inplace = model_of(nodes, {"x": x, "r": r}, constants), (False, True)
-        assert_lowered(proto, {"x": x, "r": r}, runnable_targets()[1], kernel, tile, steps=1, inplace=inplace)
+        assert_lowered(proto, {"x": x, "r": r}, runnable_targets()[1], tile, steps=1, inplace=inplace)
 
 
 def test_a_gated_sigmoid_is_absorbed():
@@ -230,7 +230,7 @@ def test_a_gated_sigmoid_is_absorbed():
 
     proto = model_of(nodes, {"x": x}, {"w": sparse_random((6, 6, 1, 1), 0.5)})
 
-    assert_lowered(proto, {"x": x}, runnable_targets()[1], "sparse", Tile(4, 64), steps=1)
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], SparseTile(4, 64), steps=1)
 
 
 def test_a_value_somebody_else_reads_is_not_absorbed():
@@ -243,7 +243,7 @@ def test_a_value_somebody_else_reads_is_not_absorbed():
 
     proto = model_of(nodes, {"x": x}, {"w": sparse_random((6, 6, 1, 1), 0.5)})
 
-    assert_lowered(proto, {"x": x}, runnable_targets()[1], "dense", Tile(4, 64, 6))
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], DenseTile(4, 64, 6))
 
 
 def test_two_linear_layers_share_the_layout_between_them():
@@ -258,7 +258,7 @@ def test_two_linear_layers_share_the_layout_between_them():
 
     proto = model_of(nodes, {"x": x}, constants)
 
-    assert_lowered(proto, {"x": x}, runnable_targets()[1], "sparse", Tile(2, 64), steps=4)
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], SparseTile(2, 64), steps=4)
 
 
 def test_layers_that_read_one_window_share_its_planes():
@@ -273,7 +273,7 @@ def test_layers_that_read_one_window_share_its_planes():
 
     proto = model_of(nodes, {"x": x}, constants)
 
-    assert_lowered(proto, {"x": x}, runnable_targets()[1], "sparse", Tile(2, 64), steps=3)
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], SparseTile(2, 64), steps=3)
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 33, 70])
@@ -295,11 +295,11 @@ def test_layer_norm_between_linear_layers_stays_in_columns(n):
     proto = model_of(nodes, {"x": x}, constants)
 
     for target in runnable_targets():
-        assert_lowered(proto, {"x": x}, target, "sparse", Tile(2, 64), steps=3 if n == 1 else 5)
+        assert_lowered(proto, {"x": x}, target, SparseTile(2, 64), steps=3 if n == 1 else 5)
 
 
-@pytest.mark.parametrize("kernel", ["dense", "sparse"])
-def test_a_classifier_head_reads_a_flattened_map(kernel):
+@pytest.mark.parametrize("form", [DenseTile, SparseTile], ids=lambda form: form.form)
+def test_a_classifier_head_reads_a_flattened_map(form):
     """The head reads a view whose memory has another shape and name."""
     x = random((1, 6, 3, 5))
     constants = {"w": sparse_random((6, 1, 3, 3), 1.0), "v": sparse_random((90, 10), 0.5), "s": np.array([1, 90])}
@@ -311,18 +311,18 @@ def test_a_classifier_head_reads_a_flattened_map(kernel):
 
     proto = model_of(nodes, {"x": x}, constants)
 
-    assert_lowered(proto, {"x": x}, runnable_targets()[1], kernel, Tile(2, 64), steps=2)
+    assert_lowered(proto, {"x": x}, runnable_targets()[1], form(2, 64), steps=2)
 
 
 @pytest.mark.parametrize(("op", "shape", "w"), [("Conv", (1, 6, 9, 7), (5, 6, 3, 3)), ("MatMul", (7, 6), (6, 5))])
-@pytest.mark.parametrize("kernel", ["dense", "sparse"])
-def test_every_index_array_is_checked_when_opened(op, shape, w, kernel):
+@pytest.mark.parametrize("form", [DenseTile, SparseTile], ids=lambda form: form.form)
+def test_every_index_array_is_checked_when_opened(op, shape, w, form):
     """Integers in the weights steer loads: the runtime has to know the range of each."""
     x = random(shape)
     node = helper.make_node(op, ["x", "w"], ["y"], name="layer")
     model = ir.from_proto(model_of([node], {"x": x}, {"w": sparse_random(w, 0.5)}))
 
-    calls = lowered_by(model, lambda _: (kernel, Tile(2, 64)), runnable_targets()[1]).calls
+    calls = lowered_by(model, lambda _: form(2, 64), runnable_targets()[1]).calls
 
     arrays = [read for call in calls for read in call.reads if isinstance(read, Constant)]
     integers = [a for a in arrays if a.data.dtype.kind in "iu"]

@@ -11,15 +11,14 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import helper
 
-from edgesparse.forms.tile import Tile
-from edgesparse.lower.kernels.winograd import transform_weight
+from edgesparse.forms.winograd import WinogradTile, transform_weight
 from edgesparse.lower.walk import Lowered
 from edgesparse.targets import Target
 from tests.lower.executor import key, load_calls, run_image
 from tests.lower.planned import lowered_by
 from tests.lower.single import ARM, Single, random, runnable_targets, several, undefined_symbols
 
-TILES = [Tile(1, 1, 8, square=2), Tile(2, 1, 5, splits=2, square=2), Tile(4, 1, 3, splits=3, square=2)]
+TILES = [WinogradTile(1, 1, 8), WinogradTile(2, 1, 5, splits=2), WinogradTile(4, 1, 3, splits=3)]
 IMAGES = [
     ((1, 3, 1, 1), (1, 1, 1, 1)),
     ((1, 5, 7, 7), (1, 1, 1, 1)),
@@ -55,13 +54,13 @@ def definition(x: np.ndarray, w: np.ndarray, b: np.ndarray, pads: tuple[int, ...
     return np.einsum("nchwij,mcij->nmhw", windows, w.astype(np.float64)) + b[:, None, None]
 
 
-def lowered(case: Single, target: Target, tile: Tile) -> Lowered:
+def lowered(case: Single, target: Target, tile: WinogradTile) -> Lowered:
     """The calls of the model, its layer computed with a tile."""
     model = ir.from_proto(onnx.shape_inference.infer_shapes(case.model, strict_mode=True))
-    return lowered_by(model, lambda _: ("dense", tile), target)
+    return lowered_by(model, lambda _: tile, target)
 
 
-def run(cases: Sequence[Single], target: Target, tile: Tile, *, inplace: bool = False) -> list[np.ndarray]:
+def run(cases: Sequence[Single], target: Target, tile: WinogradTile, *, inplace: bool = False) -> list[np.ndarray]:
     """The output of each case, by kernels that are compiled together."""
     programs = [lowered(case, target, tile) for case in cases]
     image, results = load_calls([call for program in programs for call in program.calls], target), []

@@ -10,8 +10,9 @@ import pytest
 
 import edgesparse
 from edgesparse.errors import WitnessError
+from edgesparse.forms import sparse
 from edgesparse.frontend import affine, canonical, cleanup, fold, fuse, norms, recurrent, transposes, windows
-from edgesparse.lower import memory, weighted
+from edgesparse.lower import memory
 from edgesparse.lower.kernels import epilogue, pool, reduce, softmax
 from edgesparse.lower.kernels import math as kernel_math
 from edgesparse.lower.kernels import norm as norm_kernels
@@ -150,21 +151,21 @@ FAULTS: dict[str, Fault] = {
         "_gate",
         lambda self, value, k, gate=recurrent._Expansion._gate: gate(self, value, (k + 1) % 4),
     ),
-    "an activation that is left out": (picture, epilogue.Activation, "apply", lambda self, x: x),
+    "an activation that is left out": (picture, epilogue, "applied", lambda activation, x: x),
     "a residual that is left out": (
         picture,
         epilogue.Epilogue,
         "apply",
-        lambda self, sum_, residual=None: sum_ if self.activation is None else self.activation.apply(sum_),
+        lambda self, sum_, residual=None: sum_ if self.activation is None else epilogue.applied(self.activation, sum_),
     ),
     "another function": (layer, kernel_math, "erf", kernel_math.tanh),
     "memory that is given away too early": (
         picture,
         memory,
         "_last_reads",
-        lambda calls, outputs: {tensor.name: 0 for call in calls for tensor in memory._tensors(call)},
+        lambda calls, outputs: {tensor.memory: 0 for call in calls for tensor in memory._tensors(call)},
     ),
-    "an index that is off by one": (layer, weighted, "pack_groups", rigged(formats.pack_groups, shuffled)),
+    "an index that is off by one": (layer, sparse, "pack_groups", rigged(formats.pack_groups, shuffled)),
     "a mean that is a sum": (text, reduce, "_scaled", lambda reduction, value, count, lanes: value),
     "a window that counts too much": (picture, pool, "_scales", rigged(pool._scales, lambda scales: scales * 0.5)),
     "softmax along another axis": (

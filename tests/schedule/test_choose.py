@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 
 from edgesparse import targets
 from edgesparse.forms.cut import runs, tile_count, tile_width
+from edgesparse.forms.tiled import TiledTile
 from edgesparse.graph.ops import graph_of
 from edgesparse.numerics import F32
 from edgesparse.schedule import plan
@@ -50,16 +51,16 @@ def test_a_tile_fits_the_machine(target, m, k, size):
         model = convolution(m, k, size, density, window=3)
         layer = graph_of(model).weighted[0].layer
         tile = plan(graph_of(model), machine).layers["conv"].tile
-        if tile.columns:  # lanes over M
+        if not isinstance(tile, TiledTile):
             continue
 
-        first, *last = runs(layer.plane, tile, machine.lanes(F32))
-        tiles = tile_count(layer.plane, tile, machine.lanes(F32))
+        first, *last = runs(layer.plane, tile.vectors, machine.lanes(F32))
+        tiles = tile_count(layer.plane, tile.vectors, machine.lanes(F32))
         covered = first.size * (tiles - len(last)) + sum(run.size for run in last)
 
         assert covered == layer.plane.n
         assert first.vectors(machine.lanes(F32)) * tile.rows < machine.registers
-        assert tile.k_block * tile_width(layer.plane, tile, machine.lanes(F32)) <= 1 << 16 or density == 1.0
+        assert tile.k_block * tile_width(layer.plane, tile.vectors, machine.lanes(F32)) <= 1 << 16 or density == 1.0
         assert 1 <= tile.splits <= max(m, 1)
 
 
@@ -71,4 +72,4 @@ def test_every_core_gets_a_tile():
 
     tile = plan(graph_of(model), machine).layers["conv"].tile
 
-    assert tile_count(layer.plane, tile, machine.lanes(F32)) * tile.splits >= machine.cores
+    assert tile_count(layer.plane, tile.vectors, machine.lanes(F32)) * tile.splits >= machine.cores

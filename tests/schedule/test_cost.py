@@ -13,16 +13,18 @@ from onnx import helper, numpy_helper
 from edgesparse import targets
 from edgesparse.calibration import Calibration, Costs, Loop, LoopCost
 from edgesparse.errors import MeasureError
+from edgesparse.forms import loops
+from edgesparse.forms.dense import DenseTile
+from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Tile
+from edgesparse.forms.weight import WeightCounts
+from edgesparse.forms.work import START, STEP
 from edgesparse.graph.ops import Weighted, graph_of
-from edgesparse.numerics import PLAIN
 from edgesparse.pipeline.tuning import experiment_model
 from edgesparse.schedule import experiments, fit_experiments
-from edgesparse.schedule.candidates import Candidate, loops
 from edgesparse.schedule.choose import plan_layer
-from edgesparse.schedule.cost import SHARED_KIB_NS, START, STEP, busiest_share, time_us, work
+from edgesparse.schedule.cost import SHARED_KIB_NS, time_us, work
 from edgesparse.schedule.estimate import estimate
-from edgesparse.schedule.weight import WeightCounts
 
 TARGET = replace(targets.load("rpi4"), calibration=None)  # four lanes, 32 KiB of L1, 1 MiB of L2
 
@@ -43,8 +45,8 @@ def layer(w: np.ndarray, n: int, follower: str = "") -> Weighted:
     return found
 
 
-def count(found: Weighted, candidate: Candidate):
-    return dict(work(found, WeightCounts(found.layer.weight, 1), candidate, TARGET))
+def count(found: Weighted, tile: Tile):
+    return dict(work(found, WeightCounts(found.layer.weight, 1), tile, TARGET))
 
 
 def test_work_of_a_sparse_candidate_is_what_a_hand_counts():
@@ -52,7 +54,7 @@ def test_work_of_a_sparse_candidate_is_what_a_hand_counts():
     w = np.zeros((3, 8))
     w[0, [0, 1, 6]] = w[1, 3] = w[2, [4, 7]] = 1
 
-    units = count(layer(w, 19), Candidate("sparse", Tile(2, 4)))
+    units = count(layer(w, 19), SparseTile(2, 4))
 
     two, one = Loop("sparse", (1, 1), 2, 1), Loop("sparse", (1, 1), 1, 1)
     expected = {
@@ -88,7 +90,7 @@ def test_work_of_a_dense_candidate_is_what_a_hand_counts():
     assert {key: n for key, n in units.items() if n} == expected
 
 
-DENSE = Candidate("dense", Tile(2, 8, rows=2))
+DENSE = DenseTile(2, 8, rows=2)
 
 
 def test_time_is_counts_times_costs_and_threads_wait_for_the_busiest():
@@ -139,7 +141,7 @@ def test_every_core_has_a_tile_where_rows_allow():
 
     tile = plan_layer(found, machine, estimate(machine)).tile
 
-    assert busiest_share(found.layer.plane, PLAIN, Candidate("dense", tile), machine, machine.cores) <= 0.3
+    assert tile.busiest_share(found.layer, machine, machine.cores) <= 0.3
 
 
 @pytest.mark.parametrize(
@@ -157,11 +159,11 @@ def test_every_core_has_a_tile_where_rows_allow():
 )
 def test_the_busiest_thread_has_what_a_hand_deals_out(n, vectors, splits, threads, share):
     machine = targets.load("x86-64-v4")
-    tile = Tile(vectors, 8, rows=2, splits=splits)
+    tile = DenseTile(vectors, 8, rows=2, splits=splits)
 
-    plane = layer(np.ones((64, 8)), n).layer.plane
+    found = layer(np.ones((64, 8)), n).layer
 
-    assert busiest_share(plane, PLAIN, Candidate("dense", tile), machine, threads) == pytest.approx(share)
+    assert tile.busiest_share(found, machine, threads) == pytest.approx(share)
 
 
 def test_fit_finds_the_costs_that_times_were_made_with():
@@ -174,7 +176,7 @@ def test_fit_finds_the_costs_that_times_were_made_with():
     times_us = {}
     for experiment in tried:
         found = known[experiment.name]
-        units = work(found, WeightCounts(found.layer.weight, 1), experiment.candidate, TARGET)
+        units = work(found, WeightCounts(found.layer.weight, 1), experiment.tile, TARGET)
         times_us[experiment.name] = time_us(units, truth) * rng.uniform(0.98, 1.02)
 
     fitted = fit_experiments(model, tried, times_us, TARGET, "a test", "a CPU")

@@ -8,28 +8,27 @@ import pytest
 
 from edgesparse import targets
 from edgesparse.calibration import Loop
-from edgesparse.forms.cut import Narrow
-from edgesparse.forms.tile import Tile
-from edgesparse.numerics import F32, PLAIN
-from edgesparse.schedule.candidates import Candidate, candidates
+from edgesparse.forms.narrow import TRANSPOSED_ROW, Narrow, NarrowTile
+from edgesparse.forms.weight import WeightCounts
+from edgesparse.forms.work import START, STEP
+from edgesparse.numerics import F32
 from edgesparse.schedule.choose import calibration_of, plan_layer
-from edgesparse.schedule.cost import START, STEP, TRANSPOSED_ROW, busiest_share, work
-from edgesparse.schedule.weight import WeightCounts
+from edgesparse.schedule.cost import work
 from tests.schedule.test_squares import layer
 
 TARGET = targets.load("x86-64-v4")  # sixteen lanes
 
 
-def narrow(target: targets.Target, m: int, c: int, size: int, window: int = 1) -> list[Candidate]:
-    plane = layer(m, c, size, window).layer.plane
-    return [found for found in candidates(plane, PLAIN, target, is_vector=False) if found.tile.columns]
+def narrow(target: targets.Target, m: int, c: int, size: int, window: int = 1) -> list[NarrowTile]:
+    found = layer(m, c, size, window).layer
+    return list(NarrowTile.candidates(found, WeightCounts(found.weight, 1), target))
 
 
 @pytest.mark.parametrize(("m", "c"), [(512, 512), (1024, 1024), (2048, 512)])
 def test_lanes_lie_over_channels_where_maps_leave_them_empty(m, c):
     chosen = plan_layer(layer(m, c, 7, window=1), TARGET, calibration_of(TARGET))
 
-    assert (chosen.kernel, chosen.tile.columns) == ("dense", 7)
+    assert (chosen.form, chosen.tile.columns) == ("narrow", 7)
     assert chosen.choice.startswith("dense, 7 columns x ")
     assert "of rows, K " in chosen.choice
 
@@ -57,8 +56,7 @@ def test_tiles_fit_the_machine(target, m, c, size, window):
     found = narrow(machine, m, c, size, window)
 
     assert found
-    for candidate in found:
-        tile = candidate.tile
+    for tile in found:
         assert (tile.columns + 1) * tile.vectors < machine.registers
         assert tile.columns <= machine.lanes(F32) and size % tile.columns == 0
         assert 4 * tile.k_block * tile.vectors * machine.lanes(F32) < machine.l1d_bytes
@@ -69,9 +67,9 @@ def test_tiles_fit_the_machine(target, m, c, size, window):
 def test_work_is_what_a_hand_counts():
     """40 rows are two panels of two vectors, 49 columns seven groups of seven, 5 * 9 inputs three blocks of 20."""
     found = layer(40, 5, 7)
-    candidate = Candidate("dense", Tile(2, 20, columns=7))
+    tile = NarrowTile(2, 20, columns=7)
 
-    units = dict(work(found, WeightCounts(found.layer.weight, 1), candidate, replace(TARGET, l2_bytes=1 << 20)))
+    units = dict(work(found, WeightCounts(found.layer.weight, 1), tile, replace(TARGET, l2_bytes=1 << 20)))
 
     loop = Loop("dense", (1, 1), 2, 7)
     expected = {
@@ -97,7 +95,7 @@ def test_work_is_what_a_hand_counts():
     ],
 )
 def test_the_busiest_thread_has_what_a_hand_deals_out(m, splits, threads, share):
-    plane = layer(m, 8, 7, window=1).layer.plane
-    candidate = Candidate("dense", Tile(2, 8, splits=splits, columns=7))
+    found = layer(m, 8, 7, window=1).layer
+    tile = NarrowTile(2, 8, splits=splits, columns=7)
 
-    assert busiest_share(plane, PLAIN, candidate, TARGET, threads) == pytest.approx(share)
+    assert tile.busiest_share(found, TARGET, threads) == pytest.approx(share)

@@ -13,15 +13,15 @@ from onnx import helper, numpy_helper
 
 from edgesparse import targets
 from edgesparse.calibration import Loop
-from edgesparse.forms.cut import Squares
-from edgesparse.forms.tile import Tile
+from edgesparse.forms.weight import WeightCounts
+from edgesparse.forms.winograd import TRANSFORM_FMAS, Squares, WinogradTile
+from edgesparse.forms.work import START, STEP
+from edgesparse.graph.layers import Layer
 from edgesparse.graph.ops import Weighted, graph_of
-from edgesparse.numerics import F32, PLAIN
-from edgesparse.schedule.candidates import Candidate, square_tile
+from edgesparse.numerics import F32
 from edgesparse.schedule.choose import calibration_of, plan_layer
-from edgesparse.schedule.cost import START, STEP, TRANSFORM_FMAS, busiest_share, work
+from edgesparse.schedule.cost import work
 from edgesparse.schedule.estimate import estimate
-from edgesparse.schedule.weight import WeightCounts
 
 TARGET = targets.load("x86-64-v4")
 
@@ -41,11 +41,15 @@ def layer(m: int, c: int, size: int, window: int = 3, density: float = 1.0, **at
     return found
 
 
+def squares(found: Layer, target: targets.Target) -> WinogradTile | None:
+    return next(WinogradTile.candidates(found, WeightCounts(found.weight, 1), target), None)
+
+
 @pytest.mark.parametrize(("m", "c", "size"), [(64, 64, 56), (128, 128, 28), (256, 256, 14), (512, 512, 7)])
 def test_squares_are_chosen_where_they_pay(m, c, size):
     chosen = plan_layer(layer(m, c, size), TARGET, calibration_of(TARGET))
 
-    assert (chosen.kernel, chosen.tile.square) == ("dense", 2)
+    assert (chosen.kernel, chosen.form) == ("dense", "winograd")
     assert chosen.choice.startswith("dense in squares of 2x2, ")
     assert "Winograd" in chosen.reason
 
@@ -55,31 +59,31 @@ def test_squares_are_chosen_where_they_pay(m, c, size):
     [(1, {}), (5, {}), (3, {"strides": [2, 2]}), (3, {"dilations": [2, 2]}), (3, {"group": 2})],
 )
 def test_other_windows_have_no_squares(window, attributes):
-    assert square_tile(layer(64, 64, 28, window, **attributes).layer, TARGET) is None
+    assert squares(layer(64, 64, 28, window, **attributes).layer, TARGET) is None
 
 
 def test_a_transformed_x_that_no_cache_holds_has_no_squares():
     small = replace(TARGET, l2_bytes=65536)
 
-    assert square_tile(layer(8, 512, 7).layer, small) is None
+    assert squares(layer(8, 512, 7).layer, small) is None
 
 
 def test_squares_are_declined_where_the_transforms_cost_more():
     """Two channels on one side: as many transforms as on the other, but few multiplications."""
     found = layer(512, 2, 7)
 
-    assert square_tile(found.layer, TARGET)
-    assert plan_layer(found, TARGET, calibration_of(TARGET)).tile.square == 1
+    assert squares(found.layer, TARGET)
+    assert plan_layer(found, TARGET, calibration_of(TARGET)).form != "winograd"
 
 
 def test_squares_need_a_measured_calibration():
-    assert plan_layer(layer(64, 64, 56), TARGET, estimate(TARGET)).tile.square == 1
+    assert plan_layer(layer(64, 64, 56), TARGET, estimate(TARGET)).form != "winograd"
 
 
 def test_few_zeros_leave_squares_and_many_do_not():
     chosen = [plan_layer(layer(128, 128, 28, density=d), TARGET, calibration_of(TARGET)) for d in (0.1, 0.9)]
 
-    assert [(plan.kernel, plan.tile.square) for plan in chosen] == [("sparse", 1), ("dense", 2)]
+    assert [plan.form for plan in chosen] == ["sparse", "winograd"]
 
 
 @pytest.mark.parametrize("target", ["x86-64-v3", "x86-64-v4", "rpi3", "rpi4", "rpi4-32bit"])
@@ -89,16 +93,16 @@ def test_a_tile_of_squares_fits_the_machine(target, m, c, size):
     machine = targets.load(target)
     found = layer(m, c, size)
 
-    candidate = square_tile(found.layer, machine)
-    if candidate is not None:  # V of many channels on a wide map fits no small cache
-        tile, cut = candidate.tile, Squares(found.layer.plane, candidate.tile.vectors, machine.lanes(F32))
+    tile = squares(found.layer, machine)
+    if tile is not None:  # V of many channels on a wide map fits no small cache
+        cut = Squares(found.layer.plane, tile.vectors, machine.lanes(F32))
         assert tile.rows * tile.vectors < machine.registers
         assert 16 * c * cut.rows * cut.width * 4 <= machine.l2_bytes
         assert (cut.blocks - 1) * cut.rows + cut.last_rows == cut.height == -(-size // 2)
         assert 1 <= cut.last_rows <= cut.rows
         assert sum(cut.chunks(cut.rows)) * machine.lanes(F32) >= cut.rows * cut.width
         most = max(cut.rows / cut.height / tile.splits, 1 / machine.cores)
-        assert busiest_share(found.layer.plane, PLAIN, candidate, machine, machine.cores) <= 1.5 * most
+        assert tile.busiest_share(found.layer, machine, machine.cores) <= 1.5 * most
 
 
 def test_work_of_squares_is_what_a_hand_counts():
@@ -107,9 +111,9 @@ def test_work_of_squares_is_what_a_hand_counts():
     Transforms are of vectors of 8 lanes, which count as halves.
     """
     found = layer(6, 5, 14)
-    candidate = Candidate("dense", Tile(2, 45, 4, square=2))
+    tile = WinogradTile(2, 45, 4)
 
-    units = dict(work(found, WeightCounts(found.layer.weight, 1), candidate, replace(TARGET, l2_bytes=1 << 20)))
+    units = dict(work(found, WeightCounts(found.layer.weight, 1), tile, replace(TARGET, l2_bytes=1 << 20)))
 
     loop, narrow = Loop("dense", (1, 1), 2, 4), Loop("dense", (1, 1), 1, 4)
     transforms = 7 * (5 + 6)

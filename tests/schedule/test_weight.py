@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse.forms.tile import Tile
-from edgesparse.schedule.weight import CHAINS, WeightCounts
-from edgesparse.sparsity.formats import Grouping, pack_chained, pack_groups
+from edgesparse.forms.sparse import SparseTile
+from edgesparse.forms.weight import CHAINS, WeightCounts
+from edgesparse.sparsity.formats import pack_chained, pack_groups
 
 
 def sparse(shape: tuple[int, ...], density: float) -> np.ndarray:
@@ -21,20 +21,20 @@ def sparse(shape: tuple[int, ...], density: float) -> np.ndarray:
 @pytest.mark.parametrize(
     "tile",
     [
-        Tile(1, 16),
-        Tile(1, 16, rows=4, splits=2),
-        Tile(1, 12, rows=8, splits=3, block=(2, 1)),
-        Tile(1, 40, rows=4, block=(4, 1)),
-        Tile(1, 8, rows=2, splits=2, block=(1, 4)),
-        Tile(1, 16, rows=2, chunk=4),
+        SparseTile(1, 16),
+        SparseTile(1, 16, rows=4, splits=2),
+        SparseTile(1, 12, rows=8, splits=3, block=(2, 1)),
+        SparseTile(1, 40, rows=4, block=(4, 1)),
+        SparseTile(1, 8, rows=2, splits=2, block=(1, 4)),
+        SparseTile(1, 16, rows=2, chunk=4),
     ],
 )
 def test_steps_are_those_that_packing_makes(tile, density):
     w = sparse((2, 13, 40), density)
 
-    counted = WeightCounts(w.reshape(26, 40), groups=2).steps(tile)
+    counted = WeightCounts(w.reshape(26, 40), groups=2).steps(tile.grouping)
 
-    packed = pack_groups(w, Grouping(tile.rows, tile.block, tile.splits, tile.k_block, tile.chunk), scale=1)
+    packed = pack_groups(w, tile.grouping, scale=1)
     assert counted == packed.indptr[-1]
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
+from edgesparse.forms.caches import SHARED
 from edgesparse.graph.attention import AttentionShape
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import exp_nonpositive, hold
@@ -75,7 +76,7 @@ class _Panel:
         """The scores of a panel take half of L1 if they can, two vectors in any case."""
         lanes = min(target.lanes(shape.element), 1 << (shape.queries.bit_length() - 1))
         most = 4 if target.registers >= 32 else 2
-        vectors = max(2, min(most, target.l1d_bytes // 2 // (shape.element.size_bytes * lanes * shape.keys)))
+        vectors = max(2, min(most, int(SHARED * target.l1d_bytes) // (shape.element.size_bytes * lanes * shape.keys)))
         return _Panel(Lanes(lanes, shape.element), min(vectors, shape.queries // lanes))
 
 

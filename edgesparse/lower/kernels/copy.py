@@ -10,8 +10,9 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.graph.layout import Tiles
-from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import Call, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.numerics import Element, element
+from edgesparse.program import Constant
 from edgesparse.targets import Target
 
 

@@ -10,36 +10,21 @@ from collections.abc import Callable
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.forms.tile import Tile
-from edgesparse.graph.geometry import Plane
 from edgesparse.lower.kernel import Kernel, Param
-from edgesparse.lower.kernels.depthwise import DepthwiseKernel
-from edgesparse.lower.kernels.epilogue import Epilogue
-from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, Work, build
-from edgesparse.numerics import Numerics
-from edgesparse.targets import Target
+from edgesparse.lower.kernels.layer import LayerCall
+from edgesparse.lower.kernels.tiles import Block, Compute, build
 
 
-def tiled_dense(
-    plane: Plane,
-    tile: Tile,
-    numerics: Numerics,
-    epilogue: Epilogue,
-    target: Target,
-    tiled: Tiled = FLAT,
-    joined: DepthwiseKernel | None = None,
-) -> Kernel:
-    """Dense form. Reads: x, offsets, panels, bias[, residual, or weight and bias of `joined`]; writes: y.
+def kernel(call: LayerCall) -> Kernel:
+    """Reads: x, offsets, panels, bias[, residual, or weight and bias of what is joined]; writes: y.
 
     Shapes: x flat, or [tiles, K, width] and no offsets; offsets int32 [K];
         panels [groups, blocks, panels, k_block, rows]; bias [groups * M];
         residual and y [batch, groups * M, height, width], or [tiles, M, width].
     Over-read: x and residual, below 64 bytes. Order: ascending k inside a block, blocks in order.
     """
-    blocks, panels = -(-plane.k // tile.k_block), -(-plane.m // tile.rows)
-    weights = [Param(plane.groups * blocks * panels * tile.k_block * tile.rows, numerics.w)]
-    work = Work(plane, tile, numerics, target.lanes(numerics.x), tiled)
-    return build("dense", work, epilogue, target, weights, _Dense, joined)
+    (panels, _), kind = call.weights, call.layer.numerics.w
+    return build(call, [Param(panels.data.size, kind)], _Dense)
 
 
 class _Dense(Compute):

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
+from edgesparse.forms.caches import SHARED
 from edgesparse.lower.kernel import Call, Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.math import hold
 from edgesparse.lower.kernels.operands import operand, padded
@@ -176,7 +177,8 @@ def _panels(product: Product, target: Target) -> Kernel:
     kinds.append((panels - 1, _Panel(narrow, n - (vectors - 1) * lanes.count)))
     height = block_rows(m, wide, target)
     parts = chunk_count(m, height, -(-_TILES // (product.count * panels)))
-    packed = panels > 1 and m // parts >= _PACKED_ROWS and product.element.size_bytes * k * n > target.l1d_bytes // 2
+    large = product.element.size_bytes * k * n > int(SHARED * target.l1d_bytes)
+    packed = panels > 1 and m // parts >= _PACKED_ROWS and large
     width = wide * lanes.count
 
     def body(tile: Expr, a: Buffer, b: Buffer, y: Buffer, *area: Buffer) -> None:

@@ -19,25 +19,26 @@ from dataclasses import dataclass
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.forms.cut import Narrow
-from edgesparse.forms.tile import Tile
-from edgesparse.graph.geometry import Plane
+from edgesparse.forms.narrow import Narrow, NarrowTile
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
+from edgesparse.lower.kernels.layer import LayerCall
 from edgesparse.lower.kernels.math import hold, lanes_of
 from edgesparse.lower.kernels.tiles import each_block
 from edgesparse.lower.kernels.vectors import LINE, prefetch, store_first, transposed
-from edgesparse.numerics import I32, Numerics
-from edgesparse.targets import Target
+from edgesparse.numerics import I32
 
 
-def narrow_dense(plane: Plane, tile: Tile, numerics: Numerics, epilogue: Epilogue, target: Target) -> Kernel:
-    """Build the kernel. Reads: x, offsets, panels, bias[, residual]; writes: y.
+def kernel(call: LayerCall) -> Kernel:
+    """Reads: x, offsets, panels, bias[, residual]; writes: y.
 
     Shapes: x flat; offsets int32 [K]; panels [groups, panels, K, vectors * lanes]; bias [groups, panels * vectors *
         lanes]; residual and y [batch, groups * M, height, width].
     Over-read: residual, below 64 bytes. Order: ascending k.
     """
+    plane, numerics = call.layer.plane, call.layer.numerics
+    tile, epilogue, target = call.tile, call.epilogue, call.target
+    assert isinstance(tile, NarrowTile)
     cut = Narrow(plane, tile, target.lanes(numerics.x))
     lanes = Lanes(cut.lanes, numerics.x)
     images = plane.batch * plane.groups

@@ -6,9 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import InternalError
-from edgesparse.lower.kernel import Constant, Tensor
+from edgesparse.lower.kernel import Tensor
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.numerics import element
+from edgesparse.program import Constant
 from edgesparse.targets import Target
 
 

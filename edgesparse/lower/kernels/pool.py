@@ -9,13 +9,14 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.graph.geometry import Window
 from edgesparse.graph.windows import unrolls, window_of
-from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import Call, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.operands import operand, output_count
 from edgesparse.lower.kernels.reduce import LOWEST, lower_reduce
 from edgesparse.lower.kernels.stencil import Fold, Stencil
 from edgesparse.lower.kernels.vectors import add, maximum
 from edgesparse.lower.nodes import ints, tensor
 from edgesparse.numerics import Element
+from edgesparse.program import Constant
 from edgesparse.targets import Target
 
 

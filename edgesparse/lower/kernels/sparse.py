@@ -11,43 +11,35 @@ import numpy as np
 from tvm.tirx import Buffer, Expr, const
 from tvm.tirx.script import builder as T
 
+from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Tile
-from edgesparse.graph.geometry import Plane
 from edgesparse.lower.kernel import Kernel, Param
-from edgesparse.lower.kernels.depthwise import DepthwiseKernel
-from edgesparse.lower.kernels.epilogue import Epilogue
-from edgesparse.lower.kernels.tiles import FLAT, Block, Compute, Tiled, Work, build
-from edgesparse.numerics import Numerics, element
-from edgesparse.sparsity.formats import GroupedRows
-from edgesparse.targets import Target
+from edgesparse.lower.kernels.layer import LayerCall
+from edgesparse.lower.kernels.tiles import Block, Compute, build
+from edgesparse.numerics import element
 
 QUAD = 4  # weights in a vector of 128 bits
 
 
-def tiled_sparse(
-    plane: Plane,
-    tile: Tile,
-    weight: GroupedRows,
-    numerics: Numerics,
-    epilogue: Epilogue,
-    target: Target,
-    tiled: Tiled = FLAT,
-    joined: DepthwiseKernel | None = None,
-) -> Kernel:
-    """Sparse form. Reads: x, offsets, indptr, indices, values, order, bias[, residual]; writes: y.
+def kernel(call: LayerCall) -> Kernel:
+    """Reads: x, offsets, indptr, indices, values, order, bias[, residual]; writes: y.
 
-    Shapes: x, offsets, bias, residual, y and what is `joined` as `tiled_dense`; the weight as `GroupedRows`.
+    Shapes: x, offsets, bias, residual, y and what is joined as those of the dense form; the weight as `GroupedRows`.
     Over-read: x and residual, below 64 bytes. Order: ascending k.
     """
-    arrays = (weight.indptr, weight.indices, weight.values, weight.order)
-    params = [Param(array.size, element(array.dtype)) for array in arrays]
-    lanes = target.lanes(numerics.x)
+    tile, lanes = _tile_of(call.tile), call.target.lanes(call.layer.numerics.x)
+    params = [Param(array.data.size, element(array.data.dtype)) for array in call.weights[:-1]]
     entries = tile.rows // tile.block[0] * tile.chunk
     if params[1].element.name == "uint16" and (lanes > QUAD or tile.chunk == QUAD):
         params[1] = _in_words(params[1], entries)
     if lanes > QUAD and tile.block[0] == 1:
         params[2] = _in_words(params[2], entries * tile.block[1])
-    return build("sparse", Work(plane, tile, numerics, lanes, tiled), epilogue, target, params, _Sparse, joined)
+    return build(call, params, _Sparse)
+
+
+def _tile_of(tile: Tile) -> SparseTile:
+    assert isinstance(tile, SparseTile)
+    return tile
 
 
 def _in_words(param: Param, count: int) -> Param:
@@ -66,6 +58,11 @@ class _Sparse(Compute):
 
     Where a step has weights for whole vectors of four, they are loaded so: AArch64 multiplies by an element of one.
     """
+
+    @property
+    def tile(self) -> SparseTile:
+        """The tile as planned."""
+        return _tile_of(self.work.tile)
 
     def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
         indptr, indices, values, order = self.memory.weights

@@ -30,23 +30,9 @@ from edgesparse.forms.cut import Run, runs, tile_count, tile_width
 from edgesparse.forms.tile import Tile
 from edgesparse.graph.geometry import Plane
 from edgesparse.lower.kernel import ALIGNMENT_BYTES, Kernel, Lanes, Param, build_kernel, kernel_symbol
-from edgesparse.lower.kernels.depthwise import DepthwiseKernel
 from edgesparse.lower.kernels.epilogue import Epilogue
+from edgesparse.lower.kernels.layer import LayerCall, Tiled
 from edgesparse.numerics import I32, Numerics
-from edgesparse.targets import Target
-
-
-@dataclass(frozen=True)
-class Tiled:
-    """Which operands lie in tiles."""
-
-    x: bool = False
-    residual: bool = False
-    y: bool = False
-
-
-FLAT = Tiled()
-"""All operands lie as ONNX lays them out."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +43,22 @@ class Work:
     tile: Tile
     numerics: Numerics
     lanes: int
-    tiled: Tiled = FLAT
+    tiled: Tiled
 
     @cached_property
     def runs(self) -> list[Run]:
         """What a tile computes; a second one where the last tile of a plane differs."""
-        return runs(self.plane, self.tile, self.lanes)
+        return runs(self.plane, self.tile.vectors, self.lanes)
 
     @property
     def places(self) -> int:
         """Tiles of one output plane."""
-        return tile_count(self.plane, self.tile, self.lanes)
+        return tile_count(self.plane, self.tile.vectors, self.lanes)
 
     @cached_property
     def width(self) -> int:
         """A row of the packed x block."""
-        return tile_width(self.plane, self.tile, self.lanes)
+        return tile_width(self.plane, self.tile.vectors, self.lanes)
 
     @property
     def blocks(self) -> int:
@@ -168,20 +154,14 @@ class Place:
     last_unit: Expr
 
 
-def build(
-    form: str,
-    work: Work,
-    epilogue: Epilogue,
-    target: Target,
-    weights: Sequence[Param],
-    compute: type[Compute],
-    joined: DepthwiseKernel | None = None,
-) -> Kernel:
+def build(call: LayerCall, weights: Sequence[Param], compute: type[Compute]) -> Kernel:
     """The kernel of one form: `weights` are the parameters of its format, `compute` emits a tile.
 
-    With `joined`, a depthwise convolution of what the layer computes, weight and bias of that follow those of the
-    layer, and y is its output; then neither the layer nor it has a residual, nor x several images or groups.
+    With a depthwise convolution that is joined, weight and bias of that follow those of the layer, and y is its output;
+    then neither the layer nor it has a residual, nor x several images or groups.
     """
+    layer, epilogue, target, joined = call.layer, call.epilogue, call.target, call.joined
+    work = Work(layer.plane, call.tile, layer.numerics, target.lanes(layer.numerics.x), call.tiled)
     plane, tiled, numerics = work.plane, work.tiled, work.numerics
     params = [Param(work.x_size, numerics.x), *([] if tiled.x else [Param(plane.k, I32)])]
     params += [*weights, Param(plane.groups * plane.m, numerics.acc)]
@@ -224,7 +204,7 @@ def build(
 
     reads = len(params) - 1
     inplace = ((reads - 1, reads),) if epilogue.residual and tiled.residual == tiled.y else ()
-    shape = f"{form}_{plane.name}_{work.tile.name}"
+    shape = f"{work.tile.form}_{plane.name}_{work.tile.name}"
     facts = (plane, epilogue, tuple(weights), tiled, *([joined.facts] if joined else []))
     symbol = kernel_symbol("tiled_joined" if joined else "tiled", numerics, shape, target, *facts)
     if joined:

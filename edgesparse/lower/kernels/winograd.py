@@ -16,43 +16,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.forms.cut import Squares
-from edgesparse.forms.tile import Tile
-from edgesparse.graph.geometry import Plane, Window
+from edgesparse.forms.winograd import PRODUCTS, Squares
+from edgesparse.graph.geometry import Window
 from edgesparse.lower.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.lower.kernels.epilogue import Epilogue
+from edgesparse.lower.kernels.layer import LayerCall
 from edgesparse.lower.kernels.math import hold
 from edgesparse.lower.kernels.tiles import split_of
 from edgesparse.lower.kernels.vectors import keep_first, pick, store_first
 from edgesparse.numerics import Numerics
-from edgesparse.targets import Target
-
-PRODUCTS = 16
-_FILTER = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G of the paper
 
 
-def transform_weight(weight: np.ndarray, rows: int) -> np.ndarray:
-    """The panels of a weight [M, C, 3, 3]: G w G^T as [panels, 16, C, rows], zero where M does not divide."""
-    m, channels = weight.shape[:2]
-    products = _FILTER @ weight.astype(np.float64) @ _FILTER.T
-    flat = np.pad(products.reshape(m, channels, PRODUCTS), ((0, -m % rows), (0, 0), (0, 0)))
-    panels = flat.reshape(-1, rows, channels, PRODUCTS).transpose(0, 3, 2, 1)
-    return np.ascontiguousarray(panels, weight.dtype)
+def kernel(call: LayerCall) -> Kernel:
+    """Reads: x, weight, bias[, residual]; writes: y.
 
-
-def winograd(
-    window: Window, plane: Plane, tile: Tile, numerics: Numerics, epilogue: Epilogue, target: Target
-) -> Kernel:
-    """Build the kernel. Reads: x, weight, bias[, residual]; writes: y.
-
-    Shapes: x [batch, channels, height, width]; weight [panels, 16, channels, rows], see `transform_weight`; bias [M];
-        residual and y [batch, M, out_height, out_width]. A tile is a block of rows of squares and a range of M.
+    Shapes: x [batch, channels, height, width]; weight [panels, 16, channels, rows]; bias [M]; residual and y [batch, M,
+        out_height, out_width]. A tile is a block of rows of squares and a range of M.
     Over-read: x and residual, below 64 bytes. Order: ascending channel for each of the 16 products.
     """
+    plane, window, numerics = call.layer.plane, call.layer.window, call.layer.numerics
+    tile, epilogue, target = call.tile, call.epilogue, call.target
+    assert window is not None
     shape = _Shape(window, Squares(plane, tile.vectors, target.lanes(numerics.x)), plane.m, tile.rows, numerics)
     squares, panels = shape.squares, -(-plane.m // tile.rows)
     share = -(-panels // tile.splits)

@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import LowerError
-from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor
+from edgesparse.lower.kernel import Call, Kernel, Param, Tensor
 from edgesparse.lower.kernels import check
 from edgesparse.lower.nodes import constant, tensor
-from edgesparse.program import Bound, IndexKind
+from edgesparse.program import Bound, Constant, IndexKind
 
 _PROVED = ("uint16", "int32", "int64")  # element types of what the runtime proves
 _PIXELS = 1 << 14  # coordinates of a region of interest, in elements of the feature map: it is sampled one by one

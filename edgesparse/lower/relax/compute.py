@@ -10,7 +10,7 @@ import onnx_ir as ir
 from tvm import te, tirx
 from tvm.ir import Expr
 
-from edgesparse.lower.kernel import Call, Constant, Tensor
+from edgesparse.lower.kernel import Call, Tensor
 from edgesparse.lower.nodes import ints, tensor
 from edgesparse.lower.relax.checks import operand
 from edgesparse.lower.relax.emit import emit_calls
@@ -18,7 +18,7 @@ from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.schedule import schedule
 from edgesparse.nodes import padding
 from edgesparse.numerics import element
-from edgesparse.program import Bound
+from edgesparse.program import Bound, Constant
 from edgesparse.targets import Target
 
 Lowering = Callable[[ir.Node, Target], list[Call]]

@@ -15,13 +15,14 @@ from tvm import s_tir, tirx
 from tvm.tirx.script import builder as T
 
 from edgesparse.errors import LowerError
-from edgesparse.lower.kernel import Call, Constant, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.lower.kernel import Call, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.lower.relax.defined import wrap
 from edgesparse.lower.relax.importer import TirCall
 from edgesparse.lower.relax.intrinsics import inline_math
 from edgesparse.lower.relax.reduction import Reduction, emit_reduction, match_reduction
 from edgesparse.lower.relax.schedule import GRAIN
 from edgesparse.numerics import I32, element
+from edgesparse.program import Constant
 from edgesparse.targets import Target
 
 _LOCAL_BYTES = 1024  # beyond it TVM allocates a workspace by a runtime call

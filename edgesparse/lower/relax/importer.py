@@ -19,7 +19,7 @@ import tvm
 from tvm import relax
 
 from edgesparse.errors import LowerError
-from edgesparse.lower.kernel import Constant, Tensor
+from edgesparse.lower.kernel import Tensor
 from edgesparse.lower.nodes import constant, tensor
 from edgesparse.lower.relax.builder import Builder, names
 from edgesparse.lower.relax.checks import proved
@@ -27,6 +27,7 @@ from edgesparse.lower.relax.converters import import_model
 from edgesparse.lower.relax.rewrites import REWRITES
 from edgesparse.nodes import told
 from edgesparse.numerics import element
+from edgesparse.program import Constant
 
 
 @dataclass(frozen=True, eq=False)

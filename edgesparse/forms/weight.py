@@ -6,7 +6,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from edgesparse.forms.tile import Tile
+from edgesparse.sparsity.formats import Grouping
 
 CHAINS = 4  # nonzeros that a step of the sparse kernel of a single column sums
 
@@ -29,14 +29,14 @@ class WeightCounts:
         """Weights in blocks RxQ with a nonzero."""
         return int(self._filled(block)[:, :, -1].sum()) * block[0] * block[1]
 
-    def steps(self, tile: Tile) -> int:
+    def steps(self, cut: Grouping) -> int:
         """Steps of the sparse loops over all groups of rows: the longest row of a group decides.
 
         As `sparsity.formats.pack_groups` orders them: by their entries in a block of K, inside each of `splits` ranges.
         """
-        members = tile.rows // tile.block[0]
-        longest = self._sorted(members, tile.block, tile.k_block, tile.splits)[:, :, ::members]
-        return int((-(-longest // tile.chunk)).sum())
+        members = cut.rows // cut.block[0]
+        longest = self._sorted(members, cut.block, cut.k_block, cut.splits)[:, :, ::members]
+        return int((-(-longest // cut.chunk)).sum())
 
     @property
     def chains(self) -> int:

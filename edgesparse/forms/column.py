@@ -1,0 +1,80 @@
+"""A single column: y[M] = w[M, K] @ x[K], with the lanes of vectors over M."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from edgesparse.calibration import Loop
+from edgesparse.forms.sparse import LOOP_EXIT
+from edgesparse.forms.tile import Tile
+from edgesparse.forms.weight import WeightCounts
+from edgesparse.forms.work import START, STEP, Counts
+from edgesparse.graph.layers import Layer
+from edgesparse.numerics import PLAIN, Numerics
+from edgesparse.program import Constant
+from edgesparse.sparsity.formats import pack_panels
+from edgesparse.targets import Target
+
+MOST_VECTORS = 4  # registers of rows that are summed at once
+
+
+@dataclass(frozen=True)
+class ColumnTile(Tile):
+    """`vectors` registers of rows at a time, over the whole of K. Every weight is read once."""
+
+    form: ClassVar[str] = "column"
+    reads_window: ClassVar[bool] = False
+    note: ClassVar[str] = "a single column: every weight is read for one multiply-add"
+
+    @classmethod
+    def loops(cls, target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
+        """For each number of vectors."""
+        for vectors in range(1, MOST_VECTORS + 1):
+            yield _loop(vectors, numerics)
+
+    @classmethod
+    def slots(cls, loop: Loop) -> tuple[float, float]:
+        """Bound by loads of weights."""
+        return loop.vectors, LOOP_EXIT
+
+    @classmethod
+    def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
+        """One for a single column."""
+        if layer.is_vector:
+            yield cls(panel_vectors(layer.plane.m, target.lanes(layer.numerics.x)), layer.plane.k)
+
+    def work(self, layer: Layer, weight: WeightCounts, target: Target, l1_share: float) -> Counts:
+        """A step's cost has the reading of its weights in it."""
+        starts = -(-layer.plane.m // (self.vectors * target.lanes(layer.numerics.x)))
+        return column_work(_loop(self.vectors, layer.numerics), layer.plane.k * starts, starts)
+
+    def busiest_share(self, layer: Layer, target: Target, threads: int) -> float:
+        """One thread computes it all."""
+        return 1.0
+
+    def pack(self, layer: Layer, bias: np.ndarray, target: Target) -> tuple[Constant, ...]:
+        """Panels [panels, K, rows of a panel], bias padded likewise."""
+        lanes = target.lanes(layer.numerics.x)
+        rows = lanes * panel_vectors(layer.plane.m, lanes)
+        panels = pack_panels(layer.weight, layer.plane.k, rows).values
+        return Constant(panels), Constant(np.pad(bias, (0, -layer.plane.m % rows)))
+
+
+def panel_vectors(m: int, lanes: int) -> int:
+    """Registers of rows that one tile computes."""
+    return min(MOST_VECTORS, -(-m // lanes))
+
+
+def column_work(loop: Loop, steps: float, starts: float) -> Counts:
+    """The work of a call that only runs a loop."""
+    counts = Counts(float)
+    counts["call_ns"], counts[loop, STEP], counts[loop, START] = 1, steps, starts
+    return counts
+
+
+def _loop(vectors: int, numerics: Numerics) -> Loop:
+    return Loop("vector_dense", (1, 1), vectors, 1, numerics=str(numerics))

@@ -1,0 +1,91 @@
+"""What the tiled forms share: for each run of columns of N a block of x is packed, then every row passes over it."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from edgesparse.calibration import Loop
+from edgesparse.forms.cut import Run, runs, tile_count, tile_width
+from edgesparse.forms.tile import Tile
+from edgesparse.forms.weight import WeightCounts
+from edgesparse.forms.work import START, STEP, Counts, busiest, count_memory, even_splits
+from edgesparse.graph.geometry import Plane
+from edgesparse.graph.layers import Layer
+from edgesparse.numerics import Numerics
+from edgesparse.targets import Target
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What every run of columns has to do: steps, weights in bytes for all runs, and vectors of x that steps fetch."""
+
+    steps: float
+    weight_bytes: float
+    reads: float
+
+
+@dataclass(frozen=True)
+class TiledTile(Tile):
+    """`vectors` registers of columns at a time; `rows` output rows are accumulated at once; M is cut into ranges."""
+
+    @abstractmethod
+    def loop(self, vectors: int, numerics: Numerics) -> Loop:
+        """The inner loop of a run of so many vectors."""
+
+    @abstractmethod
+    def passes(self, layer: Layer, weight: WeightCounts) -> Passes:
+        """What a run has to do."""
+
+    def work(self, layer: Layer, weight: WeightCounts, target: Target, l1_share: float) -> Counts:
+        """See `Tile`."""
+        plane, lanes = layer.plane, target.lanes(layer.numerics.x)
+        blocks, units, images = -(-plane.k // self.k_block), -(-plane.m // self.rows), plane.batch * plane.groups
+        each = self.passes(layer, weight)
+        first, *last = runs(plane, self.vectors, lanes)
+        places = tile_count(plane, self.vectors, lanes)
+        counts = Counts(float)
+        for run, number in ((first, places - len(last)), *((run, 1) for run in last)):
+            copies, vectors = number * images, run.vectors(lanes)
+            loop = self.loop(vectors, layer.numerics)
+            counts[loop, STEP] += copies * each.steps
+            counts[loop, START] += copies * blocks * units
+            counts["pack_row_ns"] += copies * self.splits * plane.k
+            counts["pack_vector_ns"] += copies * self.splits * plane.k * _pack_vectors(run, lanes)
+            counts["partial_vector_ns"] += copies * (blocks - 1) * plane.m * vectors
+            counts["store_piece_ns"] += copies * plane.m * (run.size % lanes).bit_count()
+            counts["far_vector_ns"] += copies * each.reads * vectors
+        counts["far_vector_ns"] *= self._far_share(layer, target, l1_share)
+        counts["tile_ns"] = images * places * self.splits
+        count_memory(counts, layer, each.weight_bytes, places, target)
+        return counts
+
+    def _far_share(self, layer: Layer, target: Target, l1_share: float) -> float:
+        """Share of the packed x block that does not stay in the L1 cache."""
+        width = tile_width(layer.plane, self.vectors, target.lanes(layer.numerics.x))
+        block_bytes = layer.numerics.x.size_bytes * min(layer.plane.k, self.k_block) * width
+        return max(0.0, 1.0 - l1_share * target.l1d_bytes / block_bytes)
+
+    def busiest_share(self, layer: Layer, target: Target, threads: int) -> float:
+        """See `Tile`."""
+        plane, lanes = layer.plane, target.lanes(layer.numerics.x)
+        sizes = [run.size for run in runs(plane, self.vectors, lanes)]
+        copies = plane.batch * plane.groups * self.splits
+        return busiest(copies, tile_count(plane, self.vectors, lanes), sizes[0], sizes[-1], threads)
+
+    def cut(self, layer: Layer) -> tuple[int, int] | None:
+        """See `Tile`."""
+        plane = layer.plane
+        return (plane.n, self.vectors) if plane.batch * plane.groups == 1 else None
+
+
+def splits_of(plane: Plane, vectors: int, units: int, lanes: int, target: Target, uneven: float = math.inf) -> int:
+    """Ranges of M, so that each core has a tile where M can be cut for that."""
+    tiles = plane.batch * plane.groups * tile_count(plane, vectors, lanes)
+    return min(even_splits(tiles, target.cores, uneven), units)
+
+
+def _pack_vectors(run: Run, lanes: int) -> int:
+    """Vectors that copy one channel of a run."""
+    return sum(-(-columns // lanes) for columns in run.pieces)
