@@ -17,7 +17,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bench.machine import describe
-from edgesparse import frontend, lower, measure, schedule, targets
+from edgesparse import frontend, measure, schedule, targets
+from edgesparse.backends import cpu
 from edgesparse.graph.ops import Weighted, graph_of
 from edgesparse.package.writer import write
 from edgesparse.pipeline.arguments import silent
@@ -81,7 +82,7 @@ def step_times(model: ir.Model, plans: dict[str, LayerPlan], target: Target, sec
     """The p10 of each step of a model compiled with given plans, in microseconds; every layer is a step of its own."""
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.esp"
-        write(lower.lower(schedule.arrange(graph_of(model), plans, target, join=False), target), {}, path)
+        write(cpu.lower(schedule.arrange(graph_of(model), plans, target, join=False), target), {}, path)
         return measure.step_times_us(path, seconds)
 
 

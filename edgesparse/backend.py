@@ -17,9 +17,9 @@ import onnx
 from onnx.backend.base import Backend, BackendRep
 
 from edgesparse import frontend, targets
+from edgesparse.backends.cpu import supports
+from edgesparse.backends.cpu.relax.supported import CONSTANT_INPUTS
 from edgesparse.errors import FrontendError, TargetError
-from edgesparse.lower.fallback import supports
-from edgesparse.lower.relax.supported import CONSTANT_INPUTS
 from edgesparse.package.writer import serialize
 from edgesparse.pipeline.arguments import silent
 from edgesparse.pipeline.stages import lowered

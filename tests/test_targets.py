@@ -34,7 +34,7 @@ def test_target_states_its_name_source_and_what_its_cpu_must_have(name):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_llvm_knows_the_cpu_and_features(name, capfd):
-    from edgesparse.lower.codegen import llvm_target
+    from edgesparse.backends.cpu.codegen import llvm_target
 
     llvm_target(targets.load(name))
 

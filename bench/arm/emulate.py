@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgesparse.backends.cpu.codegen import CodeImage
+from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Memory
 from edgesparse.errors import EdgesparseError, TargetError
-from edgesparse.lower.codegen import CodeImage
-from edgesparse.lower.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Memory
 from edgesparse.program import Constant
 from edgesparse.targets import Core, Target
 

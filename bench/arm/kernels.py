@@ -18,12 +18,12 @@ from bench.arm.emulate import core_of
 from bench.arm.layer import Shape, run_layer
 from bench.arm.ports import inner_loop, kernel_cycles, loop_bounds
 from edgesparse import targets
+from edgesparse.backends.cpu.kernels.sparse import QUAD
 from edgesparse.forms.column import ColumnTile
 from edgesparse.forms.dense import DenseTile
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.sparse_column import SparseColumnTile
 from edgesparse.forms.tile import Tile
-from edgesparse.lower.kernels.sparse import QUAD
 from edgesparse.numerics import F32
 from edgesparse.sparsity.patterns import Block
 

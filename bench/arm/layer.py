@@ -11,12 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bench.arm.emulate import Ran, emulate
 from edgesparse import schedule
+from edgesparse.backends.cpu.codegen import compile_kernels
+from edgesparse.backends.cpu.walk import lower_ops
 from edgesparse.errors import InternalError
 from edgesparse.forms.tile import Tile
 from edgesparse.graph.layout import ROWS
 from edgesparse.graph.ops import graph_of
-from edgesparse.lower.codegen import compile_kernels
-from edgesparse.lower.walk import lower_ops
 from edgesparse.plan import LayerPlan
 from edgesparse.sparsity.patterns import Block
 from edgesparse.targets import Target

@@ -160,31 +160,32 @@ def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Prog
     Raises: FrontendError: `input_shapes` do not fit, or operators cannot be compiled.
     """
     from edgesparse import frontend
-    from edgesparse.lower.fallback import supports
+    from edgesparse.backends import backend
 
     def foreign(node: ir.Node) -> str | None:
         """Why an operator of another domain is refused; its shapes could not be inferred, so it is named first."""
         standard = node.domain in ("", "ai.onnx") or node.op_identifier() in model.functions
-        return None if standard else supports(node)
+        return None if standard else backend().supports(node)
 
     progress("normalising the model")
     frontend.unsupported(model, foreign)
-    normal = frontend.load(model, input_shapes, supports=supports)
-    frontend.unsupported(normal, supports)
+    normal = frontend.load(model, input_shapes, supports=backend().supports)
+    frontend.unsupported(normal, backend().supports)
     return normal
 
 
 def lowered(normal: ir.Model, target: Target, progress: Progress, *, expose: bool = False) -> tuple[Program, Plan]:
     """Choose kernels and generate code for a normalised model; with `expose` every value is an output too."""
-    from edgesparse import lower, schedule
+    from edgesparse import schedule
+    from edgesparse.backends import backend
     from edgesparse.graph.ops import graph_of
 
     progress("choosing kernels")
     plan = schedule.plan(graph_of(normal), target)
-    lower.require_known(target)
+    backend().require_known(target)
     told = partial(progress, f"generating code for {target.name}")
     told()
-    return lower.lower(plan, target, expose=expose, progress=told), plan
+    return backend().lower(plan, target, expose=expose, progress=told), plan
 
 
 def serialized(model: ir.Model) -> bytes:

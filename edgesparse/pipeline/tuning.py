@@ -149,13 +149,14 @@ def _measure(
 def _write_artifact(
     model: ir.Model, tried: Sequence[Experiment], device: Target, path: Path, progress: Progress
 ) -> None:
-    from edgesparse import lower, schedule
+    from edgesparse import schedule
+    from edgesparse.backends import backend
     from edgesparse.graph.ops import graph_of
     from edgesparse.package.writer import write
 
     progress(f"generating code for {device.name}")
     plan = schedule.arrange(graph_of(model), experiment_plans(tried), device, tile=False)  # packing is measured too
-    program = lower.lower(plan, device)
+    program = backend().lower(plan, device)
     write(program, {"producer": producer(), "model": "experiments of tune", "target": device.name}, path)
 
 

@@ -13,11 +13,11 @@ from bench.arm import kernels
 from bench.arm.emulate import EmulatorError, core_of, emulate, tools
 from bench.arm.layer import Shape, run_layer
 from edgesparse import targets
+from edgesparse.backends.cpu.codegen import compile_kernels
+from edgesparse.backends.cpu.kernel import Call, Lanes, Param, Tensor, build_kernel
 from edgesparse.errors import InternalError, TargetError
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.graph.layout import ROWS
-from edgesparse.lower.codegen import compile_kernels
-from edgesparse.lower.kernel import Call, Lanes, Param, Tensor, build_kernel
 from edgesparse.numerics import F32
 
 CASES = [(board, form) for board in kernels.BOARDS for form in kernels.FORMS]

@@ -12,8 +12,8 @@ from bench.arm.emulate import EmulatorError, tools
 from bench.arm.layer import Shape, model_of
 from bench.arm.predict import predict, step_cost
 from edgesparse import targets
+from edgesparse.backends.cpu.kernel import Call, Param, Tensor, build_kernel
 from edgesparse.errors import TargetError
-from edgesparse.lower.kernel import Call, Param, Tensor, build_kernel
 from edgesparse.numerics import F32
 
 

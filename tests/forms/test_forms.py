@@ -18,7 +18,7 @@ from edgesparse.forms.weight import WeightCounts
 from edgesparse.graph.ops import Weighted, graph_of
 from edgesparse.schedule import calibration_of
 from edgesparse.schedule.cost import time_us, work
-from tests.lower.planned import lowered_by
+from tests.backends.cpu.planned import lowered_by
 
 TARGETS = [name for name in targets.names() if name != targets.HOST]
 SHAPES = {  # batch, channels, height, width; M, window, group
@@ -52,7 +52,7 @@ def test_forms_have_names_of_their_own_and_a_kernel_each():
     names = [form.form for form in FORMS]
 
     assert len(set(names)) == len(names)
-    assert all(callable(import_module(f"edgesparse.lower.kernels.{name}").kernel) for name in names)
+    assert all(callable(import_module(f"edgesparse.backends.cpu.kernels.{name}").kernel) for name in names)
 
 
 def test_every_form_is_a_candidate_somewhere():

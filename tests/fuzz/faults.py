@@ -16,11 +16,10 @@ import onnx_ir as ir
 from tvm import te, tirx
 from tvm.ir import Call, Expr
 
-from edgesparse.frontend import fold, norms, opset, repair, shapes
-from edgesparse.lower import graph
-from edgesparse.lower.kernels import norm
-from edgesparse.lower.nodes import tensor
-from edgesparse.lower.relax import (
+from edgesparse.backends.cpu import graph
+from edgesparse.backends.cpu.kernels import norm
+from edgesparse.backends.cpu.nodes import tensor
+from edgesparse.backends.cpu.relax import (
     checks,
     compute,
     converters,
@@ -32,8 +31,9 @@ from edgesparse.lower.relax import (
     rewrites,
     schedule,
 )
-from edgesparse.lower.relax.builder import Builder
-from edgesparse.lower.relax.operators import OWN
+from edgesparse.backends.cpu.relax.builder import Builder
+from edgesparse.backends.cpu.relax.operators import OWN
+from edgesparse.frontend import fold, norms, opset, repair, shapes
 
 # The package gives functions of these names.
 normalise = import_module("edgesparse.frontend.normalise")

@@ -97,7 +97,7 @@ class Subject:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["edgesparse.lower.graph", "edgesparse.pipeline.compiling"])
+        context.set_forkserver_preload(["edgesparse.backends.cpu.graph", "edgesparse.pipeline.compiling"])
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._fault), daemon=False)
         self._process.start()

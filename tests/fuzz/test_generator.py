@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from edgesparse.lower.relax.operators import OWN
-from edgesparse.lower.relax.rewrites import REWRITES
-from edgesparse.lower.relax.supported import IMPORTED
-from edgesparse.lower.walk import LOWERINGS
+from edgesparse.backends.cpu.relax.operators import OWN
+from edgesparse.backends.cpu.relax.rewrites import REWRITES
+from edgesparse.backends.cpu.relax.supported import IMPORTED
+from edgesparse.backends.cpu.walk import LOWERINGS
 from tests.fuzz.component import Wish, draw
 from tests.fuzz.coverage import Coverage
 from tests.fuzz.graph import Graph

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx
 
-from edgesparse.lower.relax.builder import names
+from edgesparse.backends.cpu.relax.builder import names
 
 MOVING = names(
     """

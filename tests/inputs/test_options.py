@@ -11,7 +11,8 @@ import onnx_ir as ir
 import pytest
 
 import edgesparse
-from edgesparse import lower, targets
+from edgesparse import targets
+from edgesparse.backends import cpu
 from edgesparse.errors import PruneError, RecipeError, TargetError
 from tests.cli.models import classifier
 from tests.frontend.graphs import floats
@@ -123,7 +124,7 @@ def test_feature_that_llvm_does_not_know_is_refused():
     target = replace(targets.load("rpi4"), features=("+noen",))
 
     with pytest.raises(TargetError, match=r"codegen.features: LLVM knows no '\+noen'; near are neon"):
-        lower.require_known(target)
+        cpu.require_known(target)
 
 
 def test_an_artifact_for_a_board_of_the_users_own_is_verified_without_its_file(tmp_path, model):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import edgesparse
+from edgesparse.backends.cpu import memory
+from edgesparse.backends.cpu.kernels import epilogue, pool, reduce, softmax
+from edgesparse.backends.cpu.kernels import math as kernel_math
+from edgesparse.backends.cpu.kernels import norm as norm_kernels
 from edgesparse.errors import WitnessError
 from edgesparse.forms import sparse
 from edgesparse.frontend import affine, canonical, cleanup, fold, fuse, norms, recurrent, transposes, windows
-from edgesparse.lower import memory
-from edgesparse.lower.kernels import epilogue, pool, reduce, softmax
-from edgesparse.lower.kernels import math as kernel_math
-from edgesparse.lower.kernels import norm as norm_kernels
 from edgesparse.sparsity import formats
 from tests.frontend.graphs import floats, model
 

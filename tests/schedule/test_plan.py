@@ -7,9 +7,10 @@ from dataclasses import replace
 import onnx_ir as ir
 import pytest
 
-from edgesparse import frontend, lower, schedule, targets
+from edgesparse import frontend, schedule, targets
+from edgesparse.backends import cpu
+from edgesparse.backends.cpu import supports
 from edgesparse.graph.ops import Depthwise, Weighted, graph_of
-from edgesparse.lower.fallback import supports
 from edgesparse.prune import prune
 from tools.hashes.graphs import GRAPHS
 
@@ -28,7 +29,7 @@ def test_the_kernels_are_those_of_the_plan(name, density, board, tmp_path):
     target = targets.load(board)
     plan = schedule.plan(graph_of(normal(name, tmp_path, density)), target)
 
-    program = lower.lower(plan, target)
+    program = cpu.lower(plan, target)
 
     steps = {step.name: step for step in program.steps}
     assert plan.layers

@@ -17,8 +17,8 @@ from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes import common
 
 from edgesparse import frontend, reference, targets
+from edgesparse.backends.cpu import supports
 from edgesparse.errors import EdgesparseError, OnnxRuntimeError
-from edgesparse.lower.fallback import supports
 from edgesparse.package.writer import serialize
 from edgesparse.pipeline.arguments import silent
 from edgesparse.pipeline.stages import lowered

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgesparse.targets import Target
+from tests.backends.cpu.single import ARM
 from tests.e2e.flow import esrun
-from tests.lower.single import ARM
 from tests.sweeps.case import Case
 from tests.sweeps.judge import Arrays, Machine, Verdict, judge
 from tests.sweeps.sweeps import OPERATORS, SWEEPS, shard

@@ -1,0 +1,63 @@
+"""Weight times one vector: y[M] = w[M, K] @ x[K], for classifier heads and batch-1 perceptrons.
+
+With a single column there are no lanes over N: they lie over M.
+"""
+
+from __future__ import annotations
+
+from tvm.tirx import Buffer, Expr
+from tvm.tirx.script import builder as T
+
+from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.backends.cpu.kernels.layer import LayerCall
+from edgesparse.forms.column import panel_vectors
+
+
+def kernel(call: LayerCall) -> Kernel:
+    """Reads: x, panels, bias[, residual]; writes: y.
+
+    Shapes: x [K]; panels [panels, K, rows of a panel]; bias, residual and y [M]. A tile is one panel.
+    Over-read: bias and residual, below 256 bytes. Order: ascending k.
+    """
+    numerics, epilogue, target = call.layer.numerics, call.epilogue, call.target
+    m, k, lanes = call.layer.plane.m, call.layer.plane.k, Lanes(target.lanes(numerics.x), numerics.x)
+    rows = panel_vectors(m, lanes.count) * lanes.count
+    panels = -(-m // rows)
+
+    def body(panel: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer) -> None:
+        *residual, y, area = rest
+        acc = lanes.sums(rows)
+        steps = range(0, rows, lanes.count)
+        for i in steps:
+            lanes.store(acc, i, lanes.load(bias, panel * rows + i))
+        with T.serial(0, k) as j:
+            value = T.bind(lanes.splat(x[j]))
+            for i in steps:
+                lanes.store(acc, i, lanes.load(acc, i) + value * lanes.load(w, (panel * k + j) * rows + i))
+        results = []
+        for i in steps:
+            other = lanes.load(residual[0], panel * rows + i) if residual else None
+            results.append(T.bind(epilogue.apply(lanes.load(acc, i), other)))
+
+        def store(count: int) -> None:
+            for i, result in zip(steps, results, strict=True):
+                if i + lanes.count <= count:
+                    lanes.store(y, panel * rows + i, result)
+                elif i < count:
+                    lanes.store(area, 0, result)
+                    with T.serial(0, count - i) as c:
+                        T.buffer_store(y, area[c], [panel * rows + i + c])
+
+        if m % rows == 0:
+            store(rows)
+            return
+        with T.If(panel == panels - 1):
+            with T.Then():
+                store(m % rows)
+            with T.Else():
+                store(rows)
+
+    params = [Param(k, numerics.x), Param(panels * k * rows, numerics.w), Param(panels * rows, numerics.acc)]
+    params += [Param(m, numerics.y)] * (2 if epilogue.residual else 1)
+    symbol = kernel_symbol("vector", numerics, f"dense_m{m}k{k}", target, epilogue)
+    return build_kernel(symbol, params, panels, body, scratch=Param(lanes.count, numerics.acc))

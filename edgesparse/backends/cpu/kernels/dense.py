@@ -1,0 +1,63 @@
+"""The dense form of the tiled kernels: panels of rows against the packed block of x.
+
+Source: Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tvm.tirx import Buffer, Expr
+from tvm.tirx.script import builder as T
+
+from edgesparse.backends.cpu.kernel import Kernel, Param
+from edgesparse.backends.cpu.kernels.layer import LayerCall
+from edgesparse.backends.cpu.kernels.tiles import Block, Compute, build
+
+
+def kernel(call: LayerCall) -> Kernel:
+    """Reads: x, offsets, panels, bias[, residual, or weight and bias of what is joined]; writes: y.
+
+    Shapes: x flat, or [tiles, K, width] and no offsets; offsets int32 [K];
+        panels [groups, blocks, panels, k_block, rows]; bias [groups * M];
+        residual and y [batch, groups * M, height, width], or [tiles, M, width].
+    Over-read: x and residual, below 64 bytes. Order: ascending k inside a block, blocks in order.
+    """
+    (panels, _), kind = call.weights, call.layer.numerics.w
+    return build(call, [Param(panels.data.size, kind)], _Dense)
+
+
+class _Dense(Compute):
+    """A panel of `tile.rows` rows at a time."""
+
+    def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
+        (panels,) = self.memory.weights
+        height = self.tile.rows
+        count = self.work.units
+        with T.serial(self.place.first_unit, self.place.last_unit) as panel:
+            start = T.bind(((self.place.group * self.work.blocks + kb) * count + panel) * (self.tile.k_block * height))
+            accs = [self._accumulator() for _ in range(height)]
+
+            def each(rows: int, action: Callable[[Buffer, Expr, Expr], None]) -> None:
+                for r in range(rows):
+                    action(accs[r], panel * height + r, (panel - self.place.first_unit) * height + r)
+
+            each(height, lambda acc, row, slot: self._start(acc, self._clamp(row), slot, first))
+            with T.serial(0, size) as k:
+                for u, lanes in self._vectors():
+                    column = T.bind(lanes.load(x.buffer, x.start + k * self.work.width + u))
+                    for r in range(height):
+                        weight = lanes.splat(panels[start + k * height + r])
+                        lanes.store(accs[r], u, lanes.load(accs[r], u) + weight * column)
+
+            def finish(rows: int) -> None:
+                each(rows, lambda acc, row, slot: self._finish(acc, row, slot, final))
+
+            if not final or self.plane.m % height == 0:
+                finish(height)
+                return
+            with T.If(panel == count - 1):
+                with T.Then():
+                    finish(self.plane.m % height)
+                with T.Else():
+                    finish(height)

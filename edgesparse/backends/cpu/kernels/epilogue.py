@@ -1,0 +1,97 @@
+"""What happens to accumulated vectors before they are stored: a residual is added, then an activation applied."""
+
+from __future__ import annotations
+
+import math as scalar_math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tvm.tirx import Expr
+from tvm.tirx.script import builder as T
+
+from edgesparse.backends.cpu.kernels import math
+from edgesparse.graph.absorb import Fusion
+from edgesparse.graph.activation import Activation
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """activation(accumulator + residual); both parts are optional.
+
+    With `residual`, the kernel has one more argument, shaped like its output, which it reads there.
+    """
+
+    activation: Activation | None = None
+    residual: bool = False
+
+    @classmethod
+    def of(cls, fusion: Fusion) -> Epilogue:
+        """What is left to do of a layer that absorbed this."""
+        return cls(fusion.activation, fusion.residual is not None)
+
+    def apply(self, accumulator: Expr, residual: Expr | None = None) -> Expr:
+        """The value to store for an accumulated scalar or vector."""
+        value = accumulator if residual is None else accumulator + residual
+        return value if self.activation is None else applied(self.activation, value)
+
+
+def applied(activation: Activation, x: Expr) -> Expr:
+    """The function of a scalar or vector. NaN stays NaN."""
+    return math.hold(_FUNCTIONS[activation.name](math.hold(x), *activation.parameters))
+
+
+def _relu(x: Expr) -> Expr:
+    return math.at_least(x, 0.0)
+
+
+def _clip(x: Expr, low: float, high: float) -> Expr:
+    x = x if low == -scalar_math.inf else math.at_least(x, low)
+    return x if high == scalar_math.inf else math.at_most(x, high)
+
+
+def _leaky_relu(x: Expr, slope: float) -> Expr:
+    return T.Select(x < math.splat(0.0, x), x * math.splat(slope, x), x)
+
+
+def _elu(x: Expr, alpha: float, gamma: float) -> Expr:
+    negative = math.hold((math.exp(x) - math.splat(1.0, x)) * math.splat(alpha * gamma, x))
+    return T.Select(x < math.splat(0.0, x), negative, x if gamma == 1.0 else x * math.splat(gamma, x))
+
+
+def _hard_sigmoid(x: Expr, alpha: float, beta: float) -> Expr:
+    return math.clamp(x * math.splat(alpha, x) + math.splat(beta, x), 0.0, 1.0)
+
+
+def _hard_swish(x: Expr) -> Expr:
+    return x * _hard_sigmoid(x, 1.0 / 6.0, 0.5)
+
+
+def _swish(x: Expr, alpha: float) -> Expr:
+    return x * math.sigmoid(x if alpha == 1.0 else math.hold(x * math.splat(alpha, x)))
+
+
+def _gelu(x: Expr) -> Expr:
+    half = math.hold(x * math.splat(0.5, x))
+    return half + half * math.erf(math.hold(x * math.splat(scalar_math.sqrt(0.5), x)))
+
+
+def _gelu_tanh(x: Expr) -> Expr:
+    """x * (1 + tanh(u)) / 2 with u = sqrt(2 / pi) * (x + 0.044715 * x**3), as x * sigmoid(2 * u)."""
+    scale = 2.0 * scalar_math.sqrt(2.0 / scalar_math.pi)
+    inner = math.splat(scale * 0.044715, x) * (x * x) + math.splat(scale, x)
+    return x * math.sigmoid(math.hold(x * inner))
+
+
+_FUNCTIONS: dict[str, Callable[..., Expr]] = {
+    "relu": _relu,
+    "clip": _clip,
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "hard_sigmoid": _hard_sigmoid,
+    "hard_swish": _hard_swish,
+    "sigmoid": math.sigmoid,
+    "tanh": math.tanh,
+    "swish": _swish,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+}

@@ -1,0 +1,139 @@
+"""The sparse form of the tiled kernels: groups of rows of w against the packed block of x.
+
+A step takes, for each row (or block row) of a group, one index and its weights; the rows of a group end together.
+
+Source: Elsen et al. 2019, "Fast Sparse ConvNets", arXiv:1911.09723.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm.tirx import Buffer, Expr, const
+from tvm.tirx.script import builder as T
+
+from edgesparse.backends.cpu.kernel import Kernel, Param
+from edgesparse.backends.cpu.kernels.layer import LayerCall
+from edgesparse.backends.cpu.kernels.tiles import Block, Compute, build
+from edgesparse.forms.sparse import SparseTile
+from edgesparse.forms.tile import Tile
+from edgesparse.numerics import element
+
+QUAD = 4  # weights in a vector of 128 bits
+
+
+def kernel(call: LayerCall) -> Kernel:
+    """Reads: x, offsets, indptr, indices, values, order, bias[, residual]; writes: y.
+
+    Shapes: x, offsets, bias, residual, y and what is joined as those of the dense form; the weight as `GroupedRows`.
+    Over-read: x and residual, below 64 bytes. Order: ascending k.
+    """
+    tile, lanes = _tile_of(call.tile), call.target.lanes(call.layer.numerics.x)
+    params = [Param(array.data.size, element(array.data.dtype)) for array in call.weights[:-1]]
+    entries = tile.rows // tile.block[0] * tile.chunk
+    if params[1].element.name == "uint16" and (lanes > QUAD or tile.chunk == QUAD):
+        params[1] = _in_words(params[1], entries)
+    if lanes > QUAD and tile.block[0] == 1:
+        params[2] = _in_words(params[2], entries * tile.block[1])
+    return build(call, params, _Sparse)
+
+
+def _tile_of(tile: Tile) -> SparseTile:
+    assert isinstance(tile, SparseTile)
+    return tile
+
+
+def _in_words(param: Param, count: int) -> Param:
+    """The parameter as words that hold several of the `count` elements of a step, where there are such words.
+
+    Loads of wide vectors leave little room for others: a broadcast from memory takes the place of one of them, a
+    broadcast from a part of a word does not. Vectors of four are multiplied by an element of another instead.
+    """
+    size = param.element.size_bytes
+    words = [word for word in (8, 4) if size < word and count * size % word == 0]
+    return Param(param.size * size // words[0], element(f"uint{8 * words[0]}")) if words else param
+
+
+class _Sparse(Compute):
+    """`tile.rows` rows at a time, in block rows of `tile.block[0]` that share their indices.
+
+    Where a step has weights for whole vectors of four, they are loaded so: AArch64 multiplies by an element of one.
+    """
+
+    @property
+    def tile(self) -> SparseTile:
+        """The tile as planned."""
+        return _tile_of(self.work.tile)
+
+    def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
+        indptr, indices, values, order = self.memory.weights
+        (height, depth), group = self.tile.block, self.tile.rows // self.tile.block[0]
+        with T.serial(self.place.first_unit, self.place.last_unit) as unit:
+            place = T.bind((kb * self.plane.groups + self.place.group) * self.work.units + unit)
+            begin = T.bind(indptr[place])
+            rows = [T.bind(T.cast(order[place * group + g], "int32") * height) for g in range(group)]
+            accs = [[self._accumulator() for _ in range(height)] for _ in range(group)]
+            for g, row in enumerate(rows):
+                for r in range(height):
+                    self._start(accs[g][r], self._clamp(row + r), self._slot(row + r), first)
+            with T.serial(0, indptr[place + 1] - begin) as step:
+                columns = self._columns(indices, begin + step)
+                weights = self._weights(values, begin + step)
+                for at, column in enumerate(columns):
+                    for q in range(depth):
+                        several = weights[(at * depth + q) * height :][:height]
+                        self._multiply(accs[at // self.tile.chunk], several, x, column + q * self.work.width)
+            for g, row in enumerate(rows):
+                for r in range(height):
+                    self._finish_row(accs[g][r], row + r, final)
+
+    def _columns(self, indices: Buffer, step: Expr) -> list[Expr]:
+        """Where x lies for each entry of a step: [rows of the group, chunk]."""
+        count = self.tile.rows // self.tile.block[0] * self.tile.chunk
+        if indices.dtype in ("int32", "uint16"):
+            return [T.bind(T.cast(indices[step * count + i], "int32")) for i in range(count)]
+        parts = _split_words(indices, step, count, 16)
+        return [T.bind(T.cast(part, "int32")) for part in parts]
+
+    def _weights(self, values: Buffer, step: Expr) -> list[Expr]:
+        """The weights of a step: [rows of the group, chunk, columns, rows of the block]."""
+        count = self.tile.rows * self.tile.chunk * self.tile.block[1]
+        kind = self.work.numerics.w
+        if values.dtype != kind.name:
+            parts = _split_words(values, step, count, kind.bits)
+            return [T.bind(T.reinterpret(kind.name, T.cast(part, f"uint{kind.bits}"))) for part in parts]
+        if self.lanes.count != QUAD or count % QUAD:
+            return [values[step * count + i] for i in range(count)]
+        held = T.alloc_buffer((count,), kind.name, scope="global")
+        for i in range(0, count, QUAD):
+            self.lanes.store(held, i, self.lanes.load(values, step * count + i))
+        return [held[i] for i in range(count)]
+
+    def _multiply(self, accs: list[Buffer], weights: list[Expr], block: Block, column: Expr) -> None:
+        for u, lanes in self._vectors():
+            x = T.bind(lanes.load(block.buffer, block.start + column + u))
+            for acc, weight in zip(accs, weights, strict=True):
+                lanes.store(acc, u, lanes.load(acc, u) + lanes.splat(weight) * x)
+
+    def _slot(self, row: Expr) -> Expr:
+        return row - self.place.first_unit * self.tile.rows
+
+    def _finish_row(self, acc: Buffer, row: Expr, final: bool) -> None:
+        """Rows that only fill up the last group are not stored."""
+        if not final or self.plane.m % self.tile.rows == 0:
+            self._finish(acc, row, self._slot(row), final)
+            return
+        with T.If(row < self.plane.m), T.Then():
+            self._finish(acc, row, self._slot(row), final)
+
+
+def _split_words(buffer: Buffer, step: Expr, count: int, bits: int) -> list[Expr]:
+    """The `count` unsigned numbers of `bits` bits of a step, from the words of `buffer`."""
+    word_bits = np.dtype(buffer.dtype).itemsize * 8
+    each = word_bits // bits
+    words = [T.bind(buffer[step * (count // each) + i]) for i in range(count // each)]
+    kind, ones = buffer.dtype, (1 << bits) - 1
+    return [
+        T.bitwise_and(T.shift_right(word, const(bits * i, kind)), const(ones, kind))
+        for word in words
+        for i in range(each)
+    ]

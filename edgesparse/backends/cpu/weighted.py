@@ -1,0 +1,98 @@
+"""Lower a weighted layer: pack its weight for the planned kernel and call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.backends.cpu.kernel import Call, Tensor
+from edgesparse.backends.cpu.kernels.depthwise import DepthwiseKernel, depthwise
+from edgesparse.backends.cpu.kernels.epilogue import Epilogue
+from edgesparse.backends.cpu.kernels.layer import LayerCall, Tiled, kernel_of
+from edgesparse.backends.cpu.kernels.planes import planes
+from edgesparse.backends.cpu.scope import Scope
+from edgesparse.forms.cut import tile_count, tile_width
+from edgesparse.graph.geometry import Window
+from edgesparse.graph.layers import Layer
+from edgesparse.graph.layout import Planes, Tiles
+from edgesparse.graph.ops import Depthwise, Weighted
+from edgesparse.plan import LayerPlan
+from edgesparse.program import Bound, Constant, IndexKind
+from edgesparse.targets import Target
+
+
+def lower_layer(
+    op: Weighted, plan: LayerPlan, joined: Depthwise | None, tiled: Mapping[ir.Value, Tiles], scope: Scope
+) -> None:
+    """Emit the calls of one layer with everything it absorbed.
+
+    Args:
+        joined: a depthwise convolution that its kernel computes too.
+        tiled: the values that lie in tiles.
+    """
+    layer, fusion, tile, target = op.layer, op.fusion, plan.tile, scope.target
+    x_value, output = layer.node.inputs[0], op.output if joined is None else joined.output
+    assert x_value is not None
+
+    def stored(value: ir.Value, channels: int, how: Callable[[ir.Value], Tensor | Constant]) -> Tensor | Constant:
+        if value not in tiled:
+            return how(value)
+        cut = layer.plane, tile.vectors, target.lanes(layer.numerics.x)
+        shape = tile_count(*cut), channels, tile_width(*cut)
+        return Tensor(str(value.name), shape, layer.numerics.y, tiled[value])
+
+    read, write = (scope.columns, scope.write_columns) if layer.is_linear else (scope.rows, scope.write_rows)
+    x, y = stored(x_value, layer.plane.k, read), stored(output, layer.plane.m, write)
+    assert isinstance(y, Tensor)
+    residual = () if fusion.residual is None else (stored(fusion.residual, layer.plane.m, read),)
+    lies = Tiled(x_value in tiled, fusion.residual in tiled, fusion.output in tiled)
+    if tile.reads_window and layer.window is not None:
+        x = _lay_out(layer, layer.window, x, scope)
+    offsets = (_offsets(layer),) if tile.reads_window and not lies.x else ()
+    weights = tile.pack(layer, fusion.bias, target)
+    behind = None if joined is None else _kernel_of(joined, target)
+    kernel = kernel_of(LayerCall(layer, tile, weights, Epilogue.of(fusion), target, lies, behind))
+    reads = (x, *offsets, *weights, *residual, *(_constants(joined) if joined else ()))
+    name = fusion.op if joined is None else f"{fusion.op}+{joined.fusion.op}"
+    scope.emit_stored(Call(layer.name, name, kernel, reads, (y,)))
+
+
+def _offsets(layer: Layer) -> Constant:
+    """Where x holds row k: checked like every index, since the kernel trusts it."""
+    plane = layer.plane
+    if layer.window is None:
+        offsets = (np.arange(plane.k) * plane.n).astype(np.int32)
+    else:
+        offsets = layer.window.offsets(layer.window.channels // plane.groups)
+    return Constant(offsets, Bound(IndexKind.INDEX, offsets.dtype.name, int(offsets.max()) + 1))
+
+
+def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope) -> Tensor:
+    """The padded phase planes of x; layers that read the same x through the same window share them."""
+    assert isinstance(x, Tensor)
+    slack = layer.plane.width  # a tile may read, and ignore, as much as a row behind the last
+    written = Tensor(x.name, (layer.plane.x_size + slack,), x.element, Planes(window))
+    if not scope.is_written(written):
+        call = Call(f"{layer.name}/planes", "Pad", planes(window, x.element, scope.target), (x,), (written,))
+        scope.emit_stored(call)
+    return written
+
+
+def lower_depthwise(op: Depthwise, scope: Scope) -> None:
+    """Emit the call of a depthwise convolution with everything it absorbed."""
+    x, residual = op.nodes[0].inputs[0], op.fusion.residual
+    assert x is not None
+    reads = (scope.rows(x), *_constants(op), *(() if residual is None else (scope.rows(residual),)))
+    kernel = depthwise(_kernel_of(op, scope.target))
+    scope.emit_stored(Call(op.name, op.fusion.op, kernel, reads, (scope.write_rows(op.output),)))
+
+
+def _constants(op: Depthwise) -> tuple[Constant, Constant]:
+    """Weight and bias."""
+    return Constant(op.weight), Constant(op.fusion.bias)
+
+
+def _kernel_of(op: Depthwise, target: Target) -> DepthwiseKernel:
+    return DepthwiseKernel(op.window, op.multiplier, op.numerics, Epilogue.of(op.fusion), target)
