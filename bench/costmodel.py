@@ -17,8 +17,10 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bench.machine import describe
-from edgesparse import frontend, measure, schedule, targets
+from edgesparse import frontend, measure, schedule
 from edgesparse.backends import cpu
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Target
 from edgesparse.graph.ops import Weighted, graph_of
 from edgesparse.package.writer import write
 from edgesparse.pipeline.arguments import silent
@@ -26,7 +28,6 @@ from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import apply_pruning, normalised
 from edgesparse.plan import LayerPlan
 from edgesparse.schedule.choose import plan_layer, predictions
-from edgesparse.targets import Target
 from models import zoo
 
 NEAR = 0.2  # a prediction is near if it is off by no more
@@ -91,8 +92,8 @@ def check_predictions(
 ) -> Iterator[Predicted]:
     """Predicted and measured time of every weighted layer, as the model runs."""
     graph = graph_of(model)
-    calibration = schedule.calibration_of(target)
-    plans = {op.layer.name: plan_layer(op, target, calibration) for op in graph.weighted}
+    table = schedule.cost_table(target)
+    plans = {op.layer.name: plan_layer(op, target, table) for op in graph.weighted}
     times_us = step_times(model, plans, target, seconds)
     for plan in plans.values():
         yield Predicted(name, density, plan.layer, plan.choice, plan.predicted_us, times_us[plan.layer])
@@ -114,10 +115,10 @@ def check_choices(
 
 def _candidates(op: Weighted, target: Target, count: int) -> list[LayerPlan]:
     """The plan of a layer, and then others of which most is expected: each inner loop with its best block of K."""
-    calibration = schedule.calibration_of(target)
-    chosen = plan_layer(op, target, calibration)
+    table = schedule.cost_table(target)
+    chosen = plan_layer(op, target, table)
     firsts = {dataclasses.replace(chosen.tile, k_block=0): chosen}
-    for prediction in sorted(predictions(op, target, calibration), key=lambda p: p.core_us):
+    for prediction in sorted(predictions(op, target, table), key=lambda p: p.core_us):
         plan = dataclasses.replace(chosen, tile=prediction.tile)
         firsts.setdefault(dataclasses.replace(prediction.tile, k_block=0), plan)
     return list(firsts.values())[:count]

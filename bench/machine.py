@@ -8,7 +8,7 @@ import os
 import platform
 from dataclasses import dataclass
 
-from edgesparse.host import detect
+from edgesparse.devices.host import detect
 
 PACKAGES = ("edgesparse", "apache-tvm", "onnxruntime")
 

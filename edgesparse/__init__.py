@@ -11,6 +11,9 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from edgesparse.devices.targets import Target
+from edgesparse.devices.targets import load as load_target
+from edgesparse.devices.targets import names as target_names
 from edgesparse.errors import EdgesparseError
 from edgesparse.pipeline import (
     bench,
@@ -26,9 +29,6 @@ from edgesparse.pipeline import (
     tune,
     verify,
 )
-from edgesparse.targets import Target
-from edgesparse.targets import load as load_target
-from edgesparse.targets import names as target_names
 
 __all__ = [
     "EdgesparseError",

@@ -16,14 +16,15 @@ import numpy as np
 import onnx
 from onnx.backend.base import Backend, BackendRep
 
-from edgesparse import frontend, targets
+from edgesparse import frontend
 from edgesparse.backends.cpu import supports
 from edgesparse.backends.cpu.relax.supported import CONSTANT_INPUTS
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Target
 from edgesparse.errors import FrontendError, TargetError
 from edgesparse.package.writer import serialize
 from edgesparse.pipeline.arguments import silent
 from edgesparse.pipeline.stages import lowered
-from edgesparse.targets import Target
 
 FROZEN_INPUTS: dict[str, tuple[int, ...]] = {
     **CONSTANT_INPUTS,

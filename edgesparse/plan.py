@@ -21,7 +21,7 @@ class LayerPlan:
     """How one weighted layer is computed, and why.
 
     `break_even` is the density below which sparse is predicted to win by more than
-    the model's error. Times are predicted, from a calibration whose `origin` is "measured" or "estimated"; `sparse_us`
+    the model's error. Times are predicted, from a cost table whose `origin` is "measured" or "estimated"; `sparse_us`
     is that of the best sparse kernel at the layer's density. `saved` is the share of the dense time that it saves, in
     the mean of one thread and all cores: what the choice is made by. `joined` names the depthwise convolution that its
     kernel computes too, which changes its own time to `joined_us`.

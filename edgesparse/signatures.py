@@ -32,7 +32,7 @@ PROGRAM = Kind("a program by torch.export.save", "name it .pt2")
 ARRAYS = Kind("numpy arrays", "arrays are for --input and --calibration; " + _NO_MODEL)
 IMAGE = Kind("an image", "pictures are for run --image; " + _NO_MODEL)
 PAGE = Kind("an HTML page", "a download has failed, or " + _NO_MODEL)
-CALIBRATION = Kind("a calibration of edgesparse", _NO_MODEL)
+COSTS = Kind("a cost table of edgesparse", _NO_MODEL)
 TARGET = Kind("a target of edgesparse", "targets are for --target; " + _NO_MODEL)
 
 _TABLE: tuple[tuple[str, Kind], ...] = (
@@ -54,7 +54,7 @@ _TABLE: tuple[tuple[str, Kind], ...] = (
     (r"\x89PNG\r\n|\xff\xd8\xff|GIF8|BM.{4}\x00{4}|RIFF....WEBP", IMAGE),
     (r"version https://git-lfs", Kind("a pointer of Git LFS, not the file itself", "fetch it: git lfs pull")),
     (r"\s*<(!doctype html|html)", PAGE),
-    (r"schema = \d+\ntarget = ", CALIBRATION),
+    (r"schema = \d+\ntarget = ", COSTS),
     (r"schema = \d+\n", TARGET),
     (r"\x7fELF", Kind("an ELF file", _NO_MODEL)),
     (r"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|.{257}ustar", Kind("an archive", "unpack it")),

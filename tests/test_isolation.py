@@ -7,16 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgesparse import targets
+from edgesparse.devices import targets
 
 ROOT = Path(__file__).parents[1]
-PROBE = "tests/schedule/test_choose.py::test_density_decides"  # loads targets with their calibrations
+PROBE = "tests/schedule/test_choose.py::test_density_decides"  # loads targets with their cost tables
 
 
 def poisoned(home: Path) -> dict[str, str]:
-    """An environment whose user has a calibration for every target that nothing can read."""
+    """An environment whose user has a cost table for every target that nothing can read."""
     for name in targets.names():
-        path = home / ".cache" / targets.cached_calibration(targets.load(name)).relative_to(Path.home() / ".cache")
+        path = home / ".cache" / targets.cached_costs(targets.load(name)).relative_to(Path.home() / ".cache")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("poison")
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "XDG_"))}
@@ -27,7 +27,7 @@ def run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess
     return subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-def test_a_calibration_in_the_users_cache_changes_no_test(tmp_path):
+def test_a_cost_table_in_the_users_cache_changes_no_test(tmp_path):
     environment = poisoned(tmp_path)
 
     user = run(environment, "-c", "from edgesparse import targets; targets.load('rpi4')")

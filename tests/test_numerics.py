@@ -7,7 +7,7 @@ import onnx
 import pytest
 from tvm import DataType
 
-from edgesparse import targets
+from edgesparse.devices import targets
 from edgesparse.numerics import ELEMENTS, F32, PLAIN, Element, Numerics, element
 
 

@@ -2,7 +2,7 @@
 
     python -m bench.arm.calibrate rpi3 rpi4 rpi5 android-arm64
 
-Writes `targets/calibration/NAME.toml`, which says of itself that it is estimated; `edgesparse tune` on the board
+Writes `targets/costs/NAME.toml`, which says of itself that it is estimated; `edgesparse tune` on the board
 measures one that takes its place.
 """
 
@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.arm.predict import costs_of
-from edgesparse import calibration, schedule, targets
-from edgesparse.calibration import ESTIMATED
+from edgesparse import schedule
+from edgesparse.devices import costs, targets
+from edgesparse.devices.costs import ESTIMATED
+from edgesparse.devices.targets import Target
 from edgesparse.graph.ops import graph_of
 from edgesparse.pipeline.tuning import experiment_model, experiment_plans
 from edgesparse.schedule import Fit
-from edgesparse.targets import Target
 
 SOURCE = "port model of bench/arm: instructions and cache misses counted under QEMU"
 
@@ -33,20 +34,20 @@ def calibrate(target: Target) -> Fit:
     costs = costs_of(schedule.arrange(graph_of(model), experiment_plans(tried), target, tile=False), target)
     times_us = {step.name: step.time_us(1) for step in costs}
     found = schedule.fit_experiments(model, tried, times_us, target, SOURCE, "")
-    return replace(found, calibration=replace(found.calibration, origin=ESTIMATED))
+    return replace(found, cost_table=replace(found.cost_table, origin=ESTIMATED))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the calibrations of the targets named."""
+    """Write the cost tables of the targets named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("targets", nargs="+")
     options = parser.parse_args(arguments)
-    folder = targets.folder() / "calibration"
+    folder = targets.folder() / "costs"
     folder.mkdir(exist_ok=True)
     for name in options.targets:
         found = calibrate(targets.load(name))
         path = folder / f"{name}.toml"
-        path.write_text(calibration.dump(found.calibration))
+        path.write_text(costs.dump(found.cost_table))
         print(f"{path}: {found.within_20_percent:.0%} of the experiments within 20 %")
 
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from edgesparse.backends.cpu.codegen import CodeImage
 from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Memory
+from edgesparse.devices.targets import Core, Target
 from edgesparse.errors import EdgesparseError, TargetError
 from edgesparse.program import Constant
-from edgesparse.targets import Core, Target
 
 HERE = Path(__file__).parent
 BUILT = Path("build/arm")

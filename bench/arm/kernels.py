@@ -17,8 +17,8 @@ from bench.arm.counts import mix_of
 from bench.arm.emulate import core_of
 from bench.arm.layer import Shape, run_layer
 from bench.arm.ports import inner_loop, kernel_cycles, loop_bounds
-from edgesparse import targets
 from edgesparse.backends.cpu.kernels.sparse import QUAD
+from edgesparse.devices import targets
 from edgesparse.forms.column import ColumnTile
 from edgesparse.forms.dense import DenseTile
 from edgesparse.forms.sparse import SparseTile

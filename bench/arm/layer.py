@@ -13,13 +13,13 @@ from bench.arm.emulate import Ran, emulate
 from edgesparse import schedule
 from edgesparse.backends.cpu.codegen import compile_kernels
 from edgesparse.backends.cpu.walk import lower_ops
+from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError
 from edgesparse.forms.tile import Tile
 from edgesparse.graph.layout import ROWS
 from edgesparse.graph.ops import graph_of
 from edgesparse.plan import LayerPlan
 from edgesparse.sparsity.patterns import Block
-from edgesparse.targets import Target
 
 TOLERANCE = 1e-5  # of the largest output; sums of up to a few hundred products in float32
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from bench.arm.counts import Loop, Mix, mix_of, split_loops
 from bench.arm.emulate import Ran
-from edgesparse.targets import Core
+from edgesparse.devices.targets import Core
 
 
 @dataclass(frozen=True)

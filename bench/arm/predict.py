@@ -26,16 +26,17 @@ import numpy as np
 
 from bench.arm.emulate import core_of, emulate
 from bench.arm.ports import kernel_cycles
-from edgesparse import frontend, schedule, targets
+from edgesparse import frontend, schedule
 from edgesparse.backends.cpu import supports
 from edgesparse.backends.cpu.codegen import compile_kernels
 from edgesparse.backends.cpu.kernel import Call, Memory, Tensor
 from edgesparse.backends.cpu.walk import lower_ops
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Target
 from edgesparse.errors import TargetError
 from edgesparse.graph.ops import graph_of
 from edgesparse.plan import Plan
 from edgesparse.prune import prune
-from edgesparse.targets import Target
 from models import zoo
 
 MODELS = "mobilenetv1,resnet50"

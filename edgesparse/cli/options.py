@@ -13,7 +13,8 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from edgesparse import pipeline, targets
+from edgesparse import pipeline
+from edgesparse.devices import targets
 from edgesparse.errors import MeasureError, PruneError
 from edgesparse.pipeline.budgets import MOST_THREADS
 from edgesparse.pipeline.options import fields, those_that

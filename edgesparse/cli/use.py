@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from edgesparse import pipeline, targets
+from edgesparse import pipeline
 from edgesparse.cli import options
 from edgesparse.cli.command import Command
 from edgesparse.cli.output import print_json, say, show
 from edgesparse.cli.progress import progress
+from edgesparse.devices import targets
 from edgesparse.tables import Table
 
 MODEL = click.option("--model", type=options.FILE, help="The model that the artifact was compiled from.")
@@ -51,8 +52,8 @@ def show_command(name: str, as_json: bool) -> None:
         print_json(target)
         return
     known = {key: "unknown" if value is None else value for key, value in vars(target).items()}
-    if target.calibration:
-        known["calibration"] = f"{target.calibration.origin}: {target.calibration.source}"
+    if target.cost_table:
+        known["cost_table"] = f"{target.cost_table.origin}: {target.cost_table.source}"
     rows = [(key, ", ".join(value) if isinstance(value, tuple) else value) for key, value in known.items()]
     say(Table(("fact", "value"), rows))
 

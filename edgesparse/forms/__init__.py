@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgesparse.calibration import Loop
+from edgesparse.devices.costs import Loop
+from edgesparse.devices.targets import Target
 from edgesparse.forms.column import ColumnTile
 from edgesparse.forms.dense import DenseTile
 from edgesparse.forms.narrow import NarrowTile
@@ -14,7 +15,6 @@ from edgesparse.forms.tile import Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.winograd import WinogradTile
 from edgesparse.graph.layers import Layer
-from edgesparse.targets import Target
 
 FORMS: tuple[type[Tile], ...] = (
     DenseTile,

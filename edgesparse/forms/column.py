@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from edgesparse.calibration import Loop
+from edgesparse.devices.costs import Loop
+from edgesparse.devices.targets import Target
 from edgesparse.forms.sparse import LOOP_EXIT
 from edgesparse.forms.tile import Tile
 from edgesparse.forms.weight import WeightCounts
@@ -17,7 +18,6 @@ from edgesparse.graph.layers import Layer
 from edgesparse.numerics import PLAIN, Numerics
 from edgesparse.program import Constant
 from edgesparse.sparsity.formats import pack_panels
-from edgesparse.targets import Target
 
 MOST_VECTORS = 4  # registers of rows that are summed at once
 

@@ -11,7 +11,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from edgesparse.calibration import Loop
+from edgesparse.devices.costs import Loop
+from edgesparse.devices.targets import Target
 from edgesparse.forms.cut import tile_width
 from edgesparse.forms.tiled import Passes, TiledTile, splits_of
 from edgesparse.forms.weight import WeightCounts
@@ -19,7 +20,6 @@ from edgesparse.graph.layers import Layer
 from edgesparse.numerics import PLAIN, Numerics
 from edgesparse.program import Constant
 from edgesparse.sparsity.formats import pack_panels
-from edgesparse.targets import Target
 
 K_BLOCK = 256
 MOST_ROWS = 8  # of w that are computed together

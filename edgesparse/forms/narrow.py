@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import HELD, SHARED
 from edgesparse.forms.dense import UNEVEN, dense_loop, fitting_loops
 from edgesparse.forms.tile import Tile, counted
@@ -21,7 +22,6 @@ from edgesparse.graph.geometry import Plane
 from edgesparse.graph.layers import Layer
 from edgesparse.program import Constant
 from edgesparse.sparsity.formats import pack_panels
-from edgesparse.targets import Target
 
 WIDE = 8  # lanes, of which small maps leave enough empty to lay vectors over M
 TRANSPOSED_ROW = 2  # stores of a piece that take as long as transposing a row of a few columns and storing it

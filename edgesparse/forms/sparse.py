@@ -12,7 +12,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from edgesparse.calibration import Loop
+from edgesparse.devices.costs import Loop
+from edgesparse.devices.targets import Target
 from edgesparse.forms.cut import tile_width
 from edgesparse.forms.dense import FMA_LATENCY, MOST_ROWS
 from edgesparse.forms.tile import counted
@@ -22,7 +23,6 @@ from edgesparse.graph.layers import Layer
 from edgesparse.numerics import PLAIN, Numerics
 from edgesparse.program import Bound, Constant, IndexKind
 from edgesparse.sparsity.formats import SHORT_INDICES, Grouping, pack_groups
-from edgesparse.targets import Target
 
 BLOCKS = ((1, 1), (2, 1), (4, 1), (1, 4))
 K_BLOCKS = (64, 96, 128, 192, 256, 512)

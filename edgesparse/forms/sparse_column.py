@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from edgesparse.calibration import Loop
+from edgesparse.devices.costs import Loop
+from edgesparse.devices.targets import Target
 from edgesparse.forms.column import ColumnTile, column_work
 from edgesparse.forms.sparse import LOOP_EXIT
 from edgesparse.forms.tile import Tile, counted
@@ -18,7 +19,6 @@ from edgesparse.graph.layers import Layer
 from edgesparse.numerics import PLAIN, Numerics
 from edgesparse.program import Bound, Constant, IndexKind
 from edgesparse.sparsity.formats import pack_chained
-from edgesparse.targets import Target
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from edgesparse.calibration import Loop
+from edgesparse.devices.costs import Loop
+from edgesparse.devices.targets import Target
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import Counts
 from edgesparse.graph.layers import Layer
 from edgesparse.numerics import PLAIN, Numerics
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 
 
 @dataclass(frozen=True)

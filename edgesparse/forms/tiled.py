@@ -6,7 +6,8 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from edgesparse.calibration import Loop
+from edgesparse.devices.costs import Loop
+from edgesparse.devices.targets import Target
 from edgesparse.forms.cut import Run, runs, tile_count, tile_width
 from edgesparse.forms.tile import Tile
 from edgesparse.forms.weight import WeightCounts
@@ -14,7 +15,6 @@ from edgesparse.forms.work import START, STEP, Counts, busiest, count_memory, ev
 from edgesparse.graph.geometry import Plane
 from edgesparse.graph.layers import Layer
 from edgesparse.numerics import Numerics
-from edgesparse.targets import Target
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import HELD
 from edgesparse.forms.dense import MOST_ROWS, dense_loop, fitting_loops
 from edgesparse.forms.tile import Tile, counted
@@ -20,7 +21,6 @@ from edgesparse.forms.work import START, STEP, Counts, busiest, count_memory
 from edgesparse.graph.geometry import Plane
 from edgesparse.graph.layers import Layer
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 
 PRODUCTS = 16  # of a square, and elements of x that make it
 MOST_IDLE = 1.2  # rows of squares of the busiest core over its even share

@@ -6,10 +6,10 @@ import heapq
 from collections import defaultdict
 from collections.abc import Mapping
 
-from edgesparse.calibration import Loop
+from edgesparse.devices.costs import Loop
+from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import FITS
 from edgesparse.graph.layers import Layer
-from edgesparse.targets import Target
 
 STEP, START = "step", "start"
 Key = str | tuple[Loop, str]

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgesparse import targets
+from edgesparse.devices import targets
 from edgesparse.pipeline.arguments import Progress, read_as_compiled, silent
 from edgesparse.pipeline.stages import apply_pruning
 from edgesparse.pipeline.verification import recorded_pruning

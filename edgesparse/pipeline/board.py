@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesparse import targets
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Target
 from edgesparse.errors import PackageError
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.tables import Part, Report, Table, bytes_text
-from edgesparse.targets import Target
 
 INSTALLED = Path(__file__).parents[1] / "runtime_data"
 """A folder a platform, in an installed package; a checkout builds what is asked for."""

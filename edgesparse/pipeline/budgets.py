@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgesparse import targets
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Target
 from edgesparse.errors import SearchError
 from edgesparse.pipeline.arguments import InputShapes, Progress, silent
 from edgesparse.pipeline.options import LayerOptions, those_that
@@ -21,7 +22,6 @@ from edgesparse.pipeline.samples import parted, samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import apply_pruning, lowered, normalised, serialized, without_units
 from edgesparse.tables import Part, Report, time_text
-from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir

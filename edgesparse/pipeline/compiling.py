@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from edgesparse import targets
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, framed, name_of, read, silent
 from edgesparse.pipeline.budgets import Goal, settled
@@ -23,7 +24,6 @@ from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import apply_pruning, judged, lowered, normalised, producer, serialized
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import ARTIFACT
-from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from edgesparse import targets
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, framed, name_of, read, silent
@@ -20,7 +21,6 @@ from edgesparse.pipeline.stages import apply_pruning, judged, normalised
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import PAGE
 from edgesparse.tables import Note, Part, Report, Table, counts_text, shape_text, time_text
-from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     from edgesparse.frontend import Examples, Source
@@ -42,7 +42,7 @@ class FixedLayer:
 class ExplainReport(Report):
     """Every weighted layer's plan in the order of the graph; times are predicted for `threads`.
 
-    `rest_us` is what everything else takes on one thread, roughly. `origin` says whether the calibration behind the
+    `rest_us` is what everything else takes on one thread, roughly. `origin` says whether the cost table behind the
     times is "measured" or "estimated", `source` by what.
     """
 
@@ -91,7 +91,7 @@ class ExplainReport(Report):
         yield (
             f"weighted layers: {time_text(self.predicted_us)} as chosen, {time_text(self.dense_us)} all dense; "
             f"everything else: about {time_text(self.rest_us)} on one thread; "
-            f"{self.threads} thread(s), predicted for {self.target} (calibration {self.origin}: {self.source})"
+            f"{self.threads} thread(s), predicted for {self.target} (cost table {self.origin}: {self.source})"
         )
         if self.search is not None:
             yield from self.search.parts()
@@ -154,7 +154,7 @@ def explain(
     normal = normalised(pruned, input_shapes, progress)
     progress("predicting times")
     plan = schedule.plan(graph_of(normal), device, threads)
-    calibration = schedule.calibration_of(device)
+    table = schedule.cost_table(device)
     rest = [node for node in normal.graph if str(node.name) not in plan.layers]
     fixed = tuple(_fixed(plan))
     names = {layer.layer for layer in fixed}
@@ -162,8 +162,8 @@ def explain(
         model=name_of(model),
         target=device.name,
         threads=threads,
-        origin=calibration.origin,
-        source=calibration.source,
+        origin=table.origin,
+        source=table.source,
         layers=tuple(plan.layers.values()),
         fixed=fixed,
         rest_us=plan.rest_us,

@@ -38,7 +38,7 @@ def page(report: ExplainReport) -> str:
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
         f"<h1>{escape(title)}</h1>",
         f"<p>Weighted layers, {report.threads} thread(s): {report.predicted_us / 1e3:.2f} ms as chosen, "
-        f"{report.dense_us / 1e3:.2f} ms all dense: {speedup:.2f}x. Times are predicted; their calibration is "
+        f"{report.dense_us / 1e3:.2f} ms all dense: {speedup:.2f}x. Times are predicted; their cost table is "
         f"{escape(report.origin)} ({escape(report.source)}).</p>",
         '<p><span class="key dense"></span> dense <span class="key sparse"></span> sparse, on one scale</p>',
         "<table><thead><tr>" + "".join(f"<th>{escape(head)}</th>" for head in _HEADERS) + "</tr></thead><tbody>",

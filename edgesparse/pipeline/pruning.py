@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from edgesparse import targets
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Target
 from edgesparse.errors import PruneError
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Progress, read, silent
@@ -16,7 +17,6 @@ from edgesparse.pipeline.options import PruningOptions
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import apply_pruning, judged
 from edgesparse.signatures import ONNX
-from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     from edgesparse.frontend import Examples, Source

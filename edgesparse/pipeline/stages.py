@@ -17,10 +17,10 @@ from edgesparse.pipeline.values import parse_time
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgesparse.devices.targets import Target
     from edgesparse.plan import Plan
     from edgesparse.program import Program
     from edgesparse.prune import PruneReport, ShrunkReport
-    from edgesparse.targets import Target
     from edgesparse.torch import Recovered
 
 UNSEEN = """pruned without samples: nobody has seen what the outputs have become, and little may be left of the accuracy

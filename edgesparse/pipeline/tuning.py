@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgesparse import calibration, targets
-from edgesparse.calibration import Calibration
+from edgesparse.devices import costs, targets
+from edgesparse.devices.costs import CostTable
+from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import content
 from edgesparse.numerics import PLAIN
@@ -20,9 +21,8 @@ from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.stages import producer
 from edgesparse.plan import LayerPlan
-from edgesparse.signatures import ARTIFACT, CALIBRATION
+from edgesparse.signatures import ARTIFACT, COSTS
 from edgesparse.tables import Part, Report
-from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class TuneReport(Report):
-    """What `tune` wrote to `file`: a calibration, or the artifact that measures (then `calibration` is None).
+    """What `tune` wrote to `file`: a cost table, or the artifact that measures (then `cost_table` is None).
 
-    `within_20_percent` is the share of the experiments that the calibration predicts that well.
+    `within_20_percent` is the share of the experiments that the cost table predicts that well.
     """
 
     file: Path
     target: str
     experiments: int
-    calibration: Calibration | None = None
+    cost_table: CostTable | None = None
     within_20_percent: float | None = None
 
     def parts(self) -> Iterator[Part]:
@@ -50,7 +50,7 @@ class TuneReport(Report):
             yield f"{self.file}: {self.experiments} measurements; on the device: esrun {self.file.name} --tune"
             return
         yield (
-            f"{self.file}: calibration of {self.target} from {self.experiments} measurements; "
+            f"{self.file}: cost table of {self.target} from {self.experiments} measurements; "
             f"it predicts {self.within_20_percent:.0%} of them within 20 %"
         )
 
@@ -64,13 +64,13 @@ def tune(
     seconds: float = 30.0,
     progress: Progress = silent,
 ) -> TuneReport:
-    """Measure what the kernels' work costs on a device, and write its calibration.
+    """Measure what the kernels' work costs on a device, and write its cost table.
 
     For a device elsewhere: write the artifact, run `esrun FILE.esp --tune` there, and hand over what it prints.
 
     Args:
         target: a built-in name, the path of a target's TOML file, or a Target.
-        output: the calibration's .toml, by default where this user's compilations find it; an .esp to write only the
+        output: the cost table's .toml, by default where this user's compilations find it; an .esp to write only the
             artifact that is to be measured.
         measured: what esrun printed; measured on this machine by default.
         seconds: how long to measure here.
@@ -80,13 +80,13 @@ def tune(
     from edgesparse import schedule
 
     device = target if isinstance(target, Target) else targets.load(target)
-    path = Path(output) if output else targets.cached_calibration(device)
+    path = Path(output) if output else targets.cached_costs(device)
     if not output:
         path.parent.mkdir(parents=True, exist_ok=True)
     to_measure = path.suffix == ".esp"
     if not (to_measure or measured):
         _require_here(device)
-    require_writable(path, ARTIFACT if to_measure else CALIBRATION, (target, measured))
+    require_writable(path, ARTIFACT if to_measure else COSTS, (target, measured))
     given = read_times(Path(measured)) if measured and not to_measure else None
     tried = schedule.experiments(device)
     model = experiment_model(tried)
@@ -101,12 +101,12 @@ def tune(
     progress("fitting")
     found: Fit = schedule.fit_experiments(model, tried, times_us, device, source, machine)
     with written(path) as temporary:
-        temporary.write_text(calibration.dump(found.calibration), encoding="utf-8")
-    return TuneReport(path, device.name, len(tried), found.calibration, found.within_20_percent)
+        temporary.write_text(costs.dump(found.cost_table), encoding="utf-8")
+    return TuneReport(path, device.name, len(tried), found.cost_table, found.within_20_percent)
 
 
 def _require_here(device: Target) -> None:
-    from edgesparse import host
+    from edgesparse.devices import host
 
     why = host.detect().why_not(device.isa, device.requires)
     if why:
@@ -129,7 +129,7 @@ def read_times(path: Path) -> dict[str, float]:
 
 
 def _cpu() -> str:
-    from edgesparse.host import detect
+    from edgesparse.devices.host import detect
 
     return detect().model
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgesparse import targets
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError, PruneError
 from edgesparse.inputs import said
 from edgesparse.pipeline.arguments import InputShapes, Progress, near_names, read_as_compiled, silent
@@ -18,7 +19,6 @@ from edgesparse.pipeline.running import run
 from edgesparse.pipeline.samples import Calibration, first_of, samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import apply_pruning, lowered, normalised
-from edgesparse.targets import Target
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgesparse import host
+from edgesparse.devices import host
 from edgesparse.errors import MeasureError, OnnxRuntimeError, WitnessError
 from edgesparse.nodes import called, dtype_of, shape_of
 from edgesparse.pipeline.reports import WitnessReport

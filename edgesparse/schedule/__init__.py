@@ -1,8 +1,8 @@
 """Choice of kernel and tile for every weighted layer."""
 
 from edgesparse.schedule.arrange import arrange
-from edgesparse.schedule.choose import calibration_of, plan, why_fixed
+from edgesparse.schedule.choose import cost_table, plan, why_fixed
 from edgesparse.schedule.experiments import Experiment, experiments
 from edgesparse.schedule.fit import Fit, fit_experiments
 
-__all__ = ["Experiment", "Fit", "arrange", "calibration_of", "experiments", "fit_experiments", "plan", "why_fixed"]
+__all__ = ["Experiment", "Fit", "arrange", "cost_table", "experiments", "fit_experiments", "plan", "why_fixed"]

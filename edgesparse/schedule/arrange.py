@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from edgesparse.devices.targets import Target
 from edgesparse.graph.ops import Depthwise, Graph
 from edgesparse.plan import LayerPlan, Plan
 from edgesparse.schedule.joining import joins, splits_of
 from edgesparse.schedule.tiling import tiled_values
-from edgesparse.targets import Target
 
 
 def arrange(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from edgesparse.calibration import ESTIMATED, MEASURED, Calibration
+from edgesparse.devices.costs import ESTIMATED, MEASURED, CostTable
+from edgesparse.devices.targets import Target
 from edgesparse.forms import candidates
 from edgesparse.forms.tile import Tile
 from edgesparse.forms.weight import WeightCounts
@@ -21,7 +22,6 @@ from edgesparse.schedule.cost import handed_over, time_us, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.price import op_us
 from edgesparse.schedule.reason import on_these_threads, spending, verdict, within_error
-from edgesparse.targets import Target
 
 MARGINS = {MEASURED: 0.05, ESTIMATED: 0.2}  # shares of the dense time that sparse must be predicted to save
 
@@ -43,30 +43,30 @@ class Prediction:
 
 def plan(graph: Graph, target: Target, threads: int = 1) -> Plan:
     """Choose how every op of a graph runs; times of weighted layers are predicted for `threads`."""
-    calibration = calibration_of(target)
+    table = cost_table(target)
     ops = {op.layer.name: op for op in graph.weighted}
-    chosen = {name: plan_layer(op, target, calibration, threads) for name, op in ops.items()}
+    chosen = {name: plan_layer(op, target, table, threads) for name, op in ops.items()}
     arranged = arrange(graph, chosen, target)
-    joined = {name: _joined(ops[name], arranged.layers[name], target, calibration, threads) for name in arranged.joined}
-    others: dict[Op, float] = {op: op_us(op, calibration, target) for op in graph.ops if not isinstance(op, Weighted)}
+    joined = {name: _joined(ops[name], arranged.layers[name], target, table, threads) for name in arranged.joined}
+    others: dict[Op, float] = {op: op_us(op, table, target) for op in graph.ops if not isinstance(op, Weighted)}
     for within in arranged.joined.values():
-        others[within] -= calibration.costs.call_ns / 1e3
+        others[within] -= table.costs.call_ns / 1e3
     return replace(arranged, layers={**arranged.layers, **joined}, op_us=others)
 
 
-def _joined(op: Weighted, planned: LayerPlan, target: Target, calibration: Calibration, threads: int) -> LayerPlan:
+def _joined(op: Weighted, planned: LayerPlan, target: Target, table: CostTable, threads: int) -> LayerPlan:
     """The plan of a layer whose kernel hands range after range of its channels over, with the time that takes."""
     tile, weight = planned.tile, WeightCounts(op.layer.weight, op.layer.plane.groups)
-    units = handed_over(op.layer, work(op, weight, tile, target, calibration.l1_share), target)
-    us = time_us(units, calibration, tile.busiest_share(op.layer, target, threads))
+    units = handed_over(op.layer, work(op, weight, tile, target, table.l1_share), target)
+    us = time_us(units, table, tile.busiest_share(op.layer, target, threads))
     assert us is not None  # it was predicted with other ranges
     told = f"in one kernel with {planned.joined!r}: its output stays in the cache, range by range of channels"
     return replace(planned, reason=f"{planned.reason}; {told}", joined_us=us)
 
 
-def calibration_of(target: Target) -> Calibration:
-    """What times are predicted by: the target's calibration, or an estimate where it has none."""
-    return target.calibration or estimate(target)
+def cost_table(target: Target) -> CostTable:
+    """What times are predicted by: the target's cost table, or an estimate where it has none."""
+    return target.cost_table or estimate(target)
 
 
 def why_fixed(node: ir.Node) -> str:
@@ -86,13 +86,13 @@ def _has_constant(node: ir.Node) -> bool:
     return any(value is not None and value.const_value is not None for value in node.inputs[:2])
 
 
-def plan_layer(op: Weighted, target: Target, calibration: Calibration, threads: int = 1) -> LayerPlan:
+def plan_layer(op: Weighted, target: Target, table: CostTable, threads: int = 1) -> LayerPlan:
     """Compare the best dense and the best sparse candidate of a layer."""
-    layer, known = op.layer, list(predictions(op, target, calibration, threads))
+    layer, known = op.layer, list(predictions(op, target, table, threads))
     skipping = [p for p in known if p.tile.is_sparse]
     dense, declined = _best_dense([p for p in known if not p.tile.is_sparse])
     sparse = _best(skipping)
-    goal_us = (1.0 - MARGINS[calibration.origin]) * dense.core_us  # predictions err, those by an estimate more
+    goal_us = (1.0 - MARGINS[table.origin]) * dense.core_us  # predictions err, those by an estimate more
     break_even = _break_even(goal_us, skipping, layer.density)
     chosen = sparse if layer.density < break_even else dense
     saved = saving(sparse, dense)
@@ -100,7 +100,7 @@ def plan_layer(op: Weighted, target: Target, calibration: Calibration, threads: 
         verdict(layer.density, break_even, saved),
         on_these_threads(dense.us, sparse.us, saved, threads),
         within_error(declined.tile.method, saving(declined, dense)) if declined and chosen is dense else "",
-        *spending(chosen.tile, chosen.units, calibration),
+        *spending(chosen.tile, chosen.units, table),
     ]
     plane = layer.plane
     return LayerPlan(
@@ -117,28 +117,28 @@ def plan_layer(op: Weighted, target: Target, calibration: Calibration, threads: 
         dense_us=dense.us,
         sparse_us=sparse.us,
         saved=saved,
-        origin=calibration.origin,
+        origin=table.origin,
     )
 
 
-def predictions(op: Weighted, target: Target, calibration: Calibration, threads: int = 1) -> Iterator[Prediction]:
-    """Every candidate whose loops the calibration knows, with its predicted time."""
+def predictions(op: Weighted, target: Target, table: CostTable, threads: int = 1) -> Iterator[Prediction]:
+    """Every candidate whose loops the cost table knows, with its predicted time."""
     layer, cores = op.layer, target.cores
     weight = WeightCounts(layer.weight, layer.plane.groups)
     for tile in candidates(layer, weight, target):
-        if tile.needs_measured and calibration.origin != MEASURED:
+        if tile.needs_measured and table.origin != MEASURED:
             continue
-        units = work(op, weight, tile, target, calibration.l1_share)
+        units = work(op, weight, tile, target, table.l1_share)
         share, share_of_all = (tile.busiest_share(layer, target, of) for of in (threads, cores))
-        us = time_us(units, calibration, share)
+        us = time_us(units, table, share)
         if us is not None:
             fixed = {key: n for key, n in units.items() if not _grows(key)}
-            core_us, fixed_us = (_core_us(part, calibration, share_of_all, cores) for part in (units, fixed))
+            core_us, fixed_us = (_core_us(part, table, share_of_all, cores) for part in (units, fixed))
             yield Prediction(tile, units, us, core_us, fixed_us)
 
 
-def _core_us(units: Work, calibration: Calibration, share: float, cores: int) -> float:
-    one, all_cores = (time_us(units, calibration, each) or 0.0 for each in (1.0, share))
+def _core_us(units: Work, table: CostTable, share: float, cores: int) -> float:
+    one, all_cores = (time_us(units, table, each) or 0.0 for each in (1.0, share))
     return (one + cores * all_cores) / 2
 
 

@@ -1,15 +1,15 @@
-"""What a tile has to do on a layer, counted exactly, and what that costs by a calibration."""
+"""What a tile has to do on a layer, counted exactly, and what that costs by a cost table."""
 
 from __future__ import annotations
 
-from edgesparse.calibration import L1_SHARE, Calibration
+from edgesparse.devices.costs import L1_SHARE, CostTable
+from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import FITS
 from edgesparse.forms.tile import Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import STEP, Work
 from edgesparse.graph.layers import Layer
 from edgesparse.graph.ops import Weighted
-from edgesparse.targets import Target
 
 EXPONENTIAL = frozenset({"elu", "gelu", "gelu_tanh", "sigmoid", "swish", "tanh"})
 SHARED_KIB_NS = 6.0  # more for weights that all cores read again from a cache they share; measured on two cores, Zen 4
@@ -30,23 +30,23 @@ def work(op: Weighted, weight: WeightCounts, tile: Tile, target: Target, l1_shar
     return counts
 
 
-def time_us(units: Work, calibration: Calibration, share: float = 1.0) -> float | None:
-    """Predicted microseconds of one call; None where the calibration does not know a loop of it.
+def time_us(units: Work, table: CostTable, share: float = 1.0) -> float | None:
+    """Predicted microseconds of one call; None where the cost table does not know a loop of it.
 
     Args:
         share: of the call that the busiest thread does; below 1, others read weights at the same time.
     """
-    costs = vars(calibration.costs)
+    costs = vars(table.costs)
     total = 0.0 if share == 1.0 else SHARED_KIB_NS * units.get("weight_again_kib_ns", 0.0)
     for key, count in units.items():
         if isinstance(key, str):
             total += costs[key] * count
             continue
-        loop = calibration.loop(key[0])
+        loop = table.loop(key[0])
         if loop is None:
             return None
         total += (loop.step_ns if key[1] == STEP else loop.start_ns) * count
-    call = calibration.costs.call_ns
+    call = table.costs.call_ns
     return (call + (total - call) * share) / 1e3
 
 

@@ -1,18 +1,18 @@
-"""The measurements that a calibration is fitted to: small layers, each computed by a given candidate."""
+"""The measurements that a cost table is fitted to: small layers, each computed by a given candidate."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgesparse.calibration import Loop
+from edgesparse.devices.costs import Loop
+from edgesparse.devices.targets import Target
 from edgesparse.forms.column import MOST_VECTORS, ColumnTile
 from edgesparse.forms.dense import DenseTile, fitting_loops
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.sparse_column import SparseColumnTile
 from edgesparse.forms.tile import Tile
 from edgesparse.numerics import F32
-from edgesparse.targets import Target
 
 CHANNELS = 512
 COLUMNS = 224  # about as many as a 14x14 map has

@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.calibration import MEASURED, Calibration, Costs, LoopCost
+from edgesparse.devices.costs import MEASURED, Costs, CostTable, LoopCost
+from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP, Key, Work
@@ -17,7 +18,6 @@ from edgesparse.graph.ops import graph_of
 from edgesparse.schedule.cost import time_us, work
 from edgesparse.schedule.estimate import estimate
 from edgesparse.schedule.experiments import Experiment
-from edgesparse.targets import Target
 
 L1_SHARES = (0.75, 1.0, 1.5, 2.0)  # tried
 RIDGE = 0.02  # how strongly costs that the experiments leave open are drawn towards the estimate
@@ -25,9 +25,9 @@ RIDGE = 0.02  # how strongly costs that the experiments leave open are drawn tow
 
 @dataclass(frozen=True)
 class Fit:
-    """A calibration, and its prediction over the measured time of each experiment."""
+    """A cost table, and its prediction over the measured time of each experiment."""
 
-    calibration: Calibration
+    cost_table: CostTable
     ratios: dict[str, float]  # by experiment
 
     @property
@@ -66,17 +66,17 @@ def fit_experiments(
     best: Fit | None = None
     for l1_share in L1_SHARES:
         works = [work(op, weight, tile, target, l1_share) for op, weight, tile in counted]
-        calibration = replace(fit(works, times, target, source, machine), l1_share=l1_share)
-        predicted = (time_us(units, calibration) or 0.0 for units in works)
-        tested = Fit(calibration, {e.name: p / t for e, p, t in zip(tried, predicted, times, strict=True)})
+        table = replace(fit(works, times, target, source, machine), l1_share=l1_share)
+        predicted = (time_us(units, table) or 0.0 for units in works)
+        tested = Fit(table, {e.name: p / t for e, p, t in zip(tried, predicted, times, strict=True)})
         if best is None or tested.error < best.error:
             best = tested
     assert best is not None
     return best
 
 
-def fit(works: Sequence[Work], times_us: Sequence[float], target: Target, source: str, machine: str) -> Calibration:
-    """The calibration under which work takes what was measured, as nearly as can be.
+def fit(works: Sequence[Work], times_us: Sequence[float], target: Target, source: str, machine: str) -> CostTable:
+    """The cost table under which work takes what was measured, as nearly as can be.
 
     Args:
         works: what each measurement does.
@@ -98,7 +98,7 @@ def fit(works: Sequence[Work], times_us: Sequence[float], target: Target, source
     solution, _ = nnls(system, np.concatenate([np.ones(len(works)), pull.sum(axis=0)]), maxiter=30 * len(keys))
     unit_ns = dict(zip(keys, (solution * guess).tolist(), strict=True))
     loops = {key[0] for key in keys if not isinstance(key, str)}
-    return Calibration(
+    return CostTable(
         target=target.name,
         origin=MEASURED,
         source=source,
@@ -108,20 +108,20 @@ def fit(works: Sequence[Work], times_us: Sequence[float], target: Target, source
     )
 
 
-def _in_known_loops(units: Work, calibration: Calibration) -> Work:
-    """The same work, with loops between those of the calibration as parts of them."""
+def _in_known_loops(units: Work, table: CostTable) -> Work:
+    """The same work, with loops between those of the cost table as parts of them."""
     known = defaultdict[Key, float](float)
     for key, count in units.items():
         if isinstance(key, str):
             known[key] += count
             continue
-        for loop, part in calibration.neighbours(key[0]).items():
+        for loop, part in table.neighbours(key[0]).items():
             known[loop, key[1]] += part * count
     return known
 
 
-def _unit_ns(key: Key, calibration: Calibration) -> float:
+def _unit_ns(key: Key, table: CostTable) -> float:
     if isinstance(key, str):
-        return float(getattr(calibration.costs, key))
-    cost = calibration.loops[key[0]]
+        return float(getattr(table.costs, key))
+    cost = table.loops[key[0]]
     return cost.step_ns if key[1] == STEP else cost.start_ns

@@ -9,12 +9,12 @@ Source: Sandler et al. 2018, "MobileNetV2", arXiv:1801.04381, section 5.1, for t
 
 from __future__ import annotations
 
+from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import HELD, SHARED
 from edgesparse.graph.absorb import only_reader
 from edgesparse.graph.ops import Depthwise, Graph, Weighted
 from edgesparse.plan import LayerPlan
 from edgesparse.schedule.tiling import bytes_of
-from edgesparse.targets import Target
 
 
 def joins(graph: Graph) -> dict[Weighted, Depthwise]:

@@ -7,37 +7,37 @@ from math import prod
 
 import onnx_ir as ir
 
-from edgesparse.calibration import Calibration
+from edgesparse.devices.costs import CostTable
+from edgesparse.devices.targets import Target
 from edgesparse.graph.ops import Depthwise, Op, Other
 from edgesparse.nodes import dtype_of, shape_of
 from edgesparse.numerics import element
-from edgesparse.targets import Target
 
 WINDOWED = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "LpPool")
 PASSES = {"LayerNormalization": 3, "GroupNormalization": 3, "InstanceNormalization": 3, "RMSNormalization": 2}
 EXPONENTIALS = ("Softmax", "LogSoftmax")
 
 
-def op_us(op: Op, calibration: Calibration, target: Target) -> float:
+def op_us(op: Op, table: CostTable, target: Target) -> float:
     """Microseconds on one thread of an op that is no weighted layer; what it absorbs costs nothing more."""
     if isinstance(op, Other) and op.is_view:
         return 0.0
     nodes = op.nodes[:1] if isinstance(op, Depthwise) else op.nodes
-    return (calibration.costs.call_ns + sum(_work_ns(node, calibration, target) for node in nodes)) / 1e3
+    return (table.costs.call_ns + sum(_work_ns(node, table, target) for node in nodes)) / 1e3
 
 
-def _work_ns(node: ir.Node, calibration: Calibration, target: Target) -> float:
+def _work_ns(node: ir.Node, table: CostTable, target: Target) -> float:
     """What a node computes takes; one that no kernel of ours is known for passes over its result once."""
-    costs, x_vectors, y_vectors = calibration.costs, _vectors(node.inputs[:1], target), _vectors(node.outputs, target)
+    costs, x_vectors, y_vectors = table.costs, _vectors(node.inputs[:1], target), _vectors(node.outputs, target)
     if node.op_type in ("Conv", "ConvTranspose"):  # a load and a multiply-add for each weight that an element meets
         vectors = y_vectors if node.op_type == "Conv" else x_vectors
-        return vectors * prod(shape_of(node.inputs[1])[1:]) * _multiply_ns(calibration, "sparse")
+        return vectors * prod(shape_of(node.inputs[1])[1:]) * _multiply_ns(table, "sparse")
     if node.op_type in ("MatMul", "Gemm"):
-        return y_vectors * shape_of(node.inputs[0])[-1] * _multiply_ns(calibration, "dense")
+        return y_vectors * shape_of(node.inputs[0])[-1] * _multiply_ns(table, "dense")
     if node.op_type in WINDOWED:
         kernel = node.attributes.get_ints("kernel_shape", ())
         window = prod(kernel) if kernel else x_vectors / max(y_vectors, 1.0)
-        return y_vectors * window * _multiply_ns(calibration, "sparse")
+        return y_vectors * window * _multiply_ns(table, "sparse")
     if node.op_type in EXPONENTIALS:
         return y_vectors * (costs.activation_vector_ns + 2 * costs.pack_vector_ns)
     if node.op_type in PASSES or node.op_type.startswith("Reduce"):
@@ -51,11 +51,11 @@ def _vectors(values: Sequence[ir.Value | None], target: Target) -> float:
     return sum(prod(shape_of(value)) / target.lanes(element(dtype_of(value))) for value in there)
 
 
-def _multiply_ns(calibration: Calibration, form: str) -> float:
+def _multiply_ns(table: CostTable, form: str) -> float:
     """The least time for a vector register of multiply-adds in a loop of that form."""
     known = [
         cost.step_ns / (loop.vectors * loop.rows * loop.chunk)
-        for loop, cost in calibration.loops.items()
+        for loop, cost in table.loops.items()
         if loop.form == form and loop.block == (1, 1)
     ]
     return min(known, default=0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgesparse.calibration import Calibration
+from edgesparse.devices.costs import CostTable
 from edgesparse.forms.tile import Tile
 from edgesparse.forms.work import START, STEP, Work
 from edgesparse.plan import apart
@@ -61,18 +61,18 @@ def within_error(method: str, saved: float) -> str:
     return f"{method} is predicted {saved:.1%} faster, within the model's error"
 
 
-def spending(tile: Tile, units: Work, calibration: Calibration) -> list[str]:
+def spending(tile: Tile, units: Work, table: CostTable) -> list[str]:
     """What the chosen kernel is, and what it spends its time on."""
     notes = [tile.note] if tile.note else []
-    return notes + [f"{share:.0%} {name}" for name, share in _shares(units, calibration) if share >= WORTH_TELLING]
+    return notes + [f"{share:.0%} {name}" for name, share in _shares(units, table) if share >= WORTH_TELLING]
 
 
-def _shares(units: Work, calibration: Calibration) -> list[tuple[str, float]]:
+def _shares(units: Work, table: CostTable) -> list[tuple[str, float]]:
     """Shares of the time that are not multiplying, the largest first."""
     times: dict[str, float] = {}
     for key, count in units.items():
         name = _PARTS[key if isinstance(key, str) else key[1]]
-        times[name] = times.get(name, 0.0) + (time_us({key: count}, calibration) or 0.0)
+        times[name] = times.get(name, 0.0) + (time_us({key: count}, table) or 0.0)
     total = sum(times.values()) or 1.0
     shares = [(name, time / total) for name, time in times.items() if name != _PARTS[STEP]]
     return sorted(shares, key=lambda item: -item[1])

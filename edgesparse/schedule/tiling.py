@@ -7,12 +7,12 @@ from math import prod
 
 import onnx_ir as ir
 
+from edgesparse.devices.targets import Target
 from edgesparse.graph.layout import Tiles
 from edgesparse.graph.ops import Graph, Weighted
 from edgesparse.nodes import dtype_of, shape_of
 from edgesparse.numerics import element
 from edgesparse.plan import LayerPlan
-from edgesparse.targets import Target
 
 
 def tiled_values(graph: Graph, layers: Mapping[str, LayerPlan], target: Target) -> dict[ir.Value, Tiles]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from edgesparse.devices.targets import Target
 from edgesparse.errors import SearchError
 from edgesparse.prune import pattern_called, prunable
 from edgesparse.search.choose import Choice, choose, search_coefficients
@@ -17,7 +18,6 @@ from edgesparse.search.sensitivity import Feeds, Loss, OutputLoss, WeightLoss, e
 from edgesparse.search.state import State
 from edgesparse.search.timing import LatencyTable, Measured, Normalise, Run, latency_table
 from edgesparse.sparsity.weights import find_weights
-from edgesparse.targets import Target
 
 LEVELS = (1.0, 0.7, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15, 0.11, 0.08, 0.05, 0.03)
 """Densities that a layer can get; the first is dense."""

@@ -10,12 +10,12 @@ from statistics import fmean
 import numpy as np
 import onnx_ir as ir
 
+from edgesparse.devices.targets import Target
 from edgesparse.graph.ops import graph_of
 from edgesparse.graph.provenance import origins
 from edgesparse.plan import LayerPlan
 from edgesparse.prune import prune
 from edgesparse.schedule import plan
-from edgesparse.targets import Target
 
 Normalise = Callable[[ir.Model], ir.Model]
 

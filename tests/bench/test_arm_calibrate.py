@@ -1,4 +1,4 @@
-"""Calibrations from the port model: what the experiments take by it is what the calibration predicts."""
+"""Cost tables from the port model: what the experiments take by it is what the cost table predicts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 
 from bench.arm.calibrate import calibrate
 from bench.arm.emulate import EmulatorError, tools
-from edgesparse import calibration, schedule, targets
-from edgesparse.calibration import ESTIMATED, Loop
+from edgesparse import schedule
+from edgesparse.devices import costs, targets
+from edgesparse.devices.costs import ESTIMATED, Loop
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.schedule.experiments import Experiment
 
@@ -16,9 +17,9 @@ ARM = ("rpi3", "rpi4", "rpi5", "android-arm64")
 
 @pytest.mark.parametrize("board", ARM)
 def test_a_board_nobody_has_measured_says_so_and_knows_every_loop_that_is_tried(board):
-    path = targets.folder() / "calibration" / f"{board}.toml"
+    path = targets.folder() / "costs" / f"{board}.toml"
 
-    found = calibration.read(path)
+    found = costs.read(path)
 
     assert (found.target, found.origin) == (board, ESTIMATED)
     assert "port model" in found.source
@@ -42,6 +43,6 @@ def test_a_calibration_predicts_what_the_port_model_says(monkeypatch):
 
     found = calibrate(target)
 
-    assert found.calibration.origin == ESTIMATED
+    assert found.cost_table.origin == ESTIMATED
     assert set(found.ratios) == {e.name for e in some}
     assert all(0.8 < ratio < 1.2 for ratio in found.ratios.values()), found.ratios

@@ -7,8 +7,8 @@ import pytest
 from bench.arm.counts import Mix, classes, mix_of, split_loops
 from bench.arm.emulate import Ran
 from bench.arm.ports import bounds, kernel_cycles, loop_bounds
-from edgesparse import targets
-from edgesparse.targets import Core
+from edgesparse.devices import targets
+from edgesparse.devices.targets import Core
 
 
 def core(board: str) -> Core:

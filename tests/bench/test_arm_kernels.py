@@ -12,9 +12,9 @@ from bench.arm import emulate as emulation
 from bench.arm import kernels
 from bench.arm.emulate import EmulatorError, core_of, emulate, tools
 from bench.arm.layer import Shape, run_layer
-from edgesparse import targets
 from edgesparse.backends.cpu.codegen import compile_kernels
 from edgesparse.backends.cpu.kernel import Call, Lanes, Param, Tensor, build_kernel
+from edgesparse.devices import targets
 from edgesparse.errors import InternalError, TargetError
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.graph.layout import ROWS

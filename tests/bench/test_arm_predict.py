@@ -11,8 +11,8 @@ import pytest
 from bench.arm.emulate import EmulatorError, tools
 from bench.arm.layer import Shape, model_of
 from bench.arm.predict import predict, step_cost
-from edgesparse import targets
 from edgesparse.backends.cpu.kernel import Call, Param, Tensor, build_kernel
+from edgesparse.devices import targets
 from edgesparse.errors import TargetError
 from edgesparse.numerics import F32
 

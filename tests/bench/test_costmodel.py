@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bench import costmodel
-from edgesparse import schedule, targets
+from edgesparse import schedule
+from edgesparse.devices import targets
 from edgesparse.graph.ops import graph_of
 from tests.schedule.test_choose import convolution
 

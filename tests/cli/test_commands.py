@@ -94,8 +94,8 @@ def test_targets_lists_and_shows(command):
     assert shown["cpu"] == "cortex-a76" and shown["vector_bits"] == 128
     text = command("targets", "show", "rpi5").stdout
     assert "Cortex-A76 TRM" in text
-    (calibration,) = (line for line in text.splitlines() if line.startswith("calibration"))
-    assert calibration.split()[1] == "estimated:" and "LoopCost" not in calibration
+    (table,) = (line for line in text.splitlines() if line.startswith("cost_table"))
+    assert table.split()[1] == "estimated:" and "LoopCost" not in table
 
 
 def test_inspect_describes_a_model(command, model):

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import edgesparse
-from edgesparse import calibration, targets
+from edgesparse.devices import costs, targets
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.graph.ops import graph_of
 from edgesparse.pipeline.tuning import experiment_model
@@ -74,7 +74,7 @@ def test_explain_prints_a_row_for_each_layer_and_where_the_times_are_from(comman
     lines = done.stdout.splitlines()
     assert lines[0].split()[:3] == ["layer", "op", "MxKxN"]
     assert sum(line.startswith((HOSTILE, "linear", "depthwise")) for line in lines) == 3
-    assert "predicted for rpi3 (calibration estimated: " in done.stdout
+    assert "predicted for rpi3 (cost table estimated: " in done.stdout
 
 
 class Page(html.parser.HTMLParser):
@@ -106,7 +106,7 @@ def test_the_page_is_whole_by_itself_and_escapes_names(command, model, tmp_path)
 
 
 def test_tune_writes_an_artifact_and_fits_what_was_measured_elsewhere(command, tmp_path, monkeypatch):
-    """Times made from the estimate of a faster clock come back as a calibration that predicts them."""
+    """Times made from the estimate of a faster clock come back as a cost table that predicts them."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     target = targets.load("rpi3")
     tried = experiments(target)
@@ -118,10 +118,10 @@ def test_tune_writes_an_artifact_and_fits_what_was_measured_elsewhere(command, t
 
     report = json.loads(command("tune", "--target", "rpi3", "--measured", "times.json", "--json").stdout)
 
-    kept = targets.cached_calibration(target)
+    kept = targets.cached_costs(target)
     assert report["file"] == str(kept) and report["within_20_percent"] == 1.0
-    assert targets.load("rpi3").calibration == calibration.read(kept)
-    assert targets.load("rpi3").calibration.origin == "measured"
+    assert targets.load("rpi3").cost_table == costs.read(kept)
+    assert targets.load("rpi3").cost_table.origin == "measured"
 
 
 @pytest.mark.parametrize("text", ["no JSON", "{}", '{"steps": [{"name": "a"}]}', '{"steps": 3}', "[]"])

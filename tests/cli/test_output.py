@@ -11,9 +11,9 @@ import sys
 import click
 import pytest
 
-from edgesparse import targets
 from edgesparse.cli.app import app
 from edgesparse.cli.command import SECTIONS, Command
+from edgesparse.devices import targets
 from edgesparse.tables import Table
 from tests.cli.models import classifier
 

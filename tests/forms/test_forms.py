@@ -11,12 +11,12 @@ import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
-from edgesparse import targets
+from edgesparse.devices import targets
 from edgesparse.forms import FORMS, candidates, loops
 from edgesparse.forms.tile import Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.graph.ops import Weighted, graph_of
-from edgesparse.schedule import calibration_of
+from edgesparse.schedule import cost_table
 from edgesparse.schedule.cost import time_us, work
 from tests.backends.cpu.planned import lowered_by
 
@@ -68,14 +68,14 @@ def test_every_form_is_a_candidate_somewhere():
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_candidate_can_be_priced_and_told(name, density, board):
     op, target = layer(name, density), targets.load(board)
-    calibration = calibration_of(target)
+    table = cost_table(target)
     weight = WeightCounts(op.layer.weight, op.layer.plane.groups)
 
     found = tiles(op, target)
 
     assert {tile.is_sparse for tile in found} == {False, True}
     assert len({(tile.form, tile.name) for tile in found}) == len({tile.words for tile in found}) == len(set(found))
-    times = {tile: time_us(work(op, weight, tile, target), calibration) for tile in found}  # None beyond what is known
+    times = {tile: time_us(work(op, weight, tile, target), table) for tile in found}  # None beyond what is known
     assert {tile.is_sparse for tile, us in times.items() if us is not None} == {False, True}
     for tile in found:
         us = times[tile]
@@ -88,7 +88,7 @@ def test_every_candidate_can_be_priced_and_told(name, density, board):
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_call_takes_what_its_tile_packs(name):
     """Sizes of all operands are those of the kernel's parameters, for the first and the last tile of every form."""
-    op, target = layer(name, 0.5), replace(targets.load("x86-64-v4"), calibration=None)
+    op, target = layer(name, 0.5), replace(targets.load("x86-64-v4"), cost_table=None)
     found = tiles(op, target)
     firsts = {type(tile): tile for tile in reversed(found)} | {(type(tile), "last"): tile for tile in found}
 
@@ -108,5 +108,5 @@ def test_a_call_takes_what_its_tile_packs(name):
 def test_cost_tables_that_ship_know_every_loop():
     for board in TARGETS:
         target = targets.load(board)
-        known = calibration_of(target)
+        known = cost_table(target)
         assert all(known.loop(loop) is not None for loop in loops(target)), board

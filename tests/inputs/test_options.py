@@ -11,8 +11,8 @@ import onnx_ir as ir
 import pytest
 
 import edgesparse
-from edgesparse import targets
 from edgesparse.backends import cpu
+from edgesparse.devices import targets
 from edgesparse.errors import PruneError, RecipeError, TargetError
 from tests.cli.models import classifier
 from tests.frontend.graphs import floats
@@ -79,12 +79,12 @@ def test_recipe_that_is_none_is_one_line(tmp_path, text):
 
 
 @pytest.mark.parametrize("name", targets.names())
-def test_facts_of_a_target_say_all_but_its_calibration(name):
+def test_facts_of_a_target_say_all_but_its_cost_table(name):
     target = targets.load(name)
     table = json.loads(json.dumps(targets.facts(target)))
 
     assert targets.of_facts(table, "here") == target
-    assert targets.of_facts(table | {"name": "mine"}, "here") == replace(target, name="mine", calibration=None)
+    assert targets.of_facts(table | {"name": "mine"}, "here") == replace(target, name="mine", cost_table=None)
     assert len(json.dumps(table)) < 1500
 
 

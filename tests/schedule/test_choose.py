@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
-from edgesparse import targets
+from edgesparse.devices import targets
 from edgesparse.forms.cut import runs, tile_count, tile_width
 from edgesparse.forms.tiled import TiledTile
 from edgesparse.graph.ops import graph_of

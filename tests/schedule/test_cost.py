@@ -1,4 +1,4 @@
-"""Work is counted exactly, costs what the calibration says, and is fitted back from measured times."""
+"""Work is counted exactly, costs what the cost table says, and is fitted back from measured times."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
-from edgesparse import targets
-from edgesparse.calibration import Calibration, Costs, Loop, LoopCost
+from edgesparse.devices import targets
+from edgesparse.devices.costs import Costs, CostTable, Loop, LoopCost
 from edgesparse.errors import MeasureError
 from edgesparse.forms import loops
 from edgesparse.forms.dense import DenseTile
@@ -26,7 +26,7 @@ from edgesparse.schedule.choose import plan_layer
 from edgesparse.schedule.cost import SHARED_KIB_NS, time_us, work
 from edgesparse.schedule.estimate import estimate
 
-TARGET = replace(targets.load("rpi4"), calibration=None)  # four lanes, 32 KiB of L1, 1 MiB of L2
+TARGET = replace(targets.load("rpi4"), cost_table=None)  # four lanes, 32 KiB of L1, 1 MiB of L2
 
 
 def layer(w: np.ndarray, n: int, follower: str = "") -> Weighted:
@@ -96,7 +96,7 @@ DENSE = DenseTile(2, 8, rows=2)
 def test_time_is_counts_times_costs_and_threads_wait_for_the_busiest():
     loop = Loop("sparse", (1, 1), 2, 1)
     costs = Costs(**{field.name: 0.0 for field in fields(Costs)} | {"call_ns": 1000.0})
-    known = Calibration("t", "measured", "s", costs, {loop: LoopCost(10.0, 100.0)})
+    known = CostTable("t", "measured", "s", costs, {loop: LoopCost(10.0, 100.0)})
     units = {(loop, STEP): 300.0, (loop, START): 60.0, "call_ns": 1}
 
     assert time_us(units, known) == pytest.approx(1 + 9)
@@ -183,8 +183,8 @@ def test_fit_finds_the_costs_that_times_were_made_with():
 
     assert fitted.within_20_percent == 1.0
     assert all(0.93 < ratio < 1.07 for ratio in fitted.ratios.values())
-    assert set(fitted.calibration.loops) >= set(loops(TARGET))
-    assert (fitted.calibration.origin, fitted.calibration.machine) == ("measured", "a CPU")
+    assert set(fitted.cost_table.loops) >= set(loops(TARGET))
+    assert (fitted.cost_table.origin, fitted.cost_table.machine) == ("measured", "a CPU")
 
 
 @pytest.mark.parametrize("got", [None, 0.0, -1.0, float("nan")])

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from edgesparse import targets
-from edgesparse.calibration import Loop
+from edgesparse.devices import targets
+from edgesparse.devices.costs import Loop
 from edgesparse.forms.narrow import TRANSPOSED_ROW, Narrow, NarrowTile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP
 from edgesparse.numerics import F32
-from edgesparse.schedule.choose import calibration_of, plan_layer
+from edgesparse.schedule.choose import cost_table, plan_layer
 from edgesparse.schedule.cost import work
 from tests.schedule.test_squares import layer
 
@@ -26,7 +26,7 @@ def narrow(target: targets.Target, m: int, c: int, size: int, window: int = 1) -
 
 @pytest.mark.parametrize(("m", "c"), [(512, 512), (1024, 1024), (2048, 512)])
 def test_lanes_lie_over_channels_where_maps_leave_them_empty(m, c):
-    chosen = plan_layer(layer(m, c, 7, window=1), TARGET, calibration_of(TARGET))
+    chosen = plan_layer(layer(m, c, 7, window=1), TARGET, cost_table(TARGET))
 
     assert (chosen.form, chosen.tile.columns) == ("narrow", 7)
     assert chosen.choice.startswith("dense, 7 columns x ")

@@ -7,9 +7,10 @@ from dataclasses import replace
 import onnx_ir as ir
 import pytest
 
-from edgesparse import frontend, schedule, targets
+from edgesparse import frontend, schedule
 from edgesparse.backends import cpu
 from edgesparse.backends.cpu import supports
+from edgesparse.devices import targets
 from edgesparse.graph.ops import Depthwise, Weighted, graph_of
 from edgesparse.prune import prune
 from tools.hashes.graphs import GRAPHS
@@ -48,7 +49,7 @@ def test_the_kernels_are_those_of_the_plan(name, density, board, tmp_path):
 def test_every_op_has_a_price(name, board, tmp_path):
     plan = schedule.plan(graph_of(normal(name, tmp_path)), targets.load(board))
 
-    call_us = schedule.calibration_of(targets.load(board)).costs.call_ns / 1e3
+    call_us = schedule.cost_table(targets.load(board)).costs.call_ns / 1e3
     others = [op for op in plan.graph.ops if not isinstance(op, Weighted)]
     assert set(plan.op_us) == set(others)
     for op, us in plan.op_us.items():

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from edgesparse import targets
+from edgesparse.devices import targets
 from edgesparse.graph.ops import graph_of
 from edgesparse.plan import LayerPlan, apart
 from edgesparse.schedule import plan

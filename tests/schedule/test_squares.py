@@ -11,15 +11,15 @@ import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
-from edgesparse import targets
-from edgesparse.calibration import Loop
+from edgesparse.devices import targets
+from edgesparse.devices.costs import Loop
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.winograd import TRANSFORM_FMAS, Squares, WinogradTile
 from edgesparse.forms.work import START, STEP
 from edgesparse.graph.layers import Layer
 from edgesparse.graph.ops import Weighted, graph_of
 from edgesparse.numerics import F32
-from edgesparse.schedule.choose import calibration_of, plan_layer
+from edgesparse.schedule.choose import cost_table, plan_layer
 from edgesparse.schedule.cost import work
 from edgesparse.schedule.estimate import estimate
 
@@ -47,7 +47,7 @@ def squares(found: Layer, target: targets.Target) -> WinogradTile | None:
 
 @pytest.mark.parametrize(("m", "c", "size"), [(64, 64, 56), (128, 128, 28), (256, 256, 14), (512, 512, 7)])
 def test_squares_are_chosen_where_they_pay(m, c, size):
-    chosen = plan_layer(layer(m, c, size), TARGET, calibration_of(TARGET))
+    chosen = plan_layer(layer(m, c, size), TARGET, cost_table(TARGET))
 
     assert (chosen.kernel, chosen.form) == ("dense", "winograd")
     assert chosen.choice.startswith("dense in squares of 2x2, ")
@@ -73,7 +73,7 @@ def test_squares_are_declined_where_the_transforms_cost_more():
     found = layer(512, 2, 7)
 
     assert squares(found.layer, TARGET)
-    assert plan_layer(found, TARGET, calibration_of(TARGET)).form != "winograd"
+    assert plan_layer(found, TARGET, cost_table(TARGET)).form != "winograd"
 
 
 def test_squares_need_a_measured_calibration():
@@ -81,7 +81,7 @@ def test_squares_need_a_measured_calibration():
 
 
 def test_few_zeros_leave_squares_and_many_do_not():
-    chosen = [plan_layer(layer(128, 128, 28, density=d), TARGET, calibration_of(TARGET)) for d in (0.1, 0.9)]
+    chosen = [plan_layer(layer(128, 128, 28, density=d), TARGET, cost_table(TARGET)) for d in (0.1, 0.9)]
 
     assert [plan.form for plan in chosen] == ["sparse", "winograd"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from edgesparse import targets
+from edgesparse.devices import targets
 from edgesparse.frontend import load
 from edgesparse.prune import prune, prune_alone
 from edgesparse.search import Setting, State, searchable

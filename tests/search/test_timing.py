@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse import targets
+from edgesparse.devices import targets
 from edgesparse.frontend import load
 from edgesparse.graph.ops import graph_of
 from edgesparse.prune import prune
-from edgesparse.schedule import calibration_of, plan
+from edgesparse.schedule import cost_table, plan
 from edgesparse.search.timing import LatencyTable, Measured, Run, latency_table, owners_of
 from tests.search.models import LAYERS, network
 
@@ -41,13 +41,13 @@ def test_every_layer_finds_its_tensor_in_the_normal_form():
 
 
 def test_what_is_no_weighted_layer_takes_time_too():
-    calibration = calibration_of(TARGET)
-    sparse = [(loop, cost.step_ns) for loop, cost in calibration.loops.items() if loop.form == "sparse"]
+    costs = cost_table(TARGET)
+    sparse = [(loop, cost.step_ns) for loop, cost in costs.loops.items() if loop.form == "sparse"]
     vector_ns = min(ns / (loop.vectors * loop.rows * loop.chunk) for loop, ns in sparse if loop.block == (1, 1))
 
     # 24 channels of 10x10: 600 vectors of 4 lanes, a window of 9 each; then a mean of the 100 for 6 vectors
-    depthwise_ns = calibration.costs.call_ns + 600 * 9 * vector_ns
-    pool_ns = calibration.costs.call_ns + 6 * 100 * vector_ns
+    depthwise_ns = costs.costs.call_ns + 600 * 9 * vector_ns
+    pool_ns = costs.costs.call_ns + 6 * 100 * vector_ns
 
     assert plan(graph_of(load(network())), TARGET).rest_us == pytest.approx((depthwise_ns + pool_ns) / 1e3)
 

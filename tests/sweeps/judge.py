@@ -16,8 +16,9 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes import common
 
-from edgesparse import frontend, reference, targets
+from edgesparse import frontend, reference
 from edgesparse.backends.cpu import supports
+from edgesparse.devices import targets
 from edgesparse.errors import EdgesparseError, OnnxRuntimeError
 from edgesparse.package.writer import serialize
 from edgesparse.pipeline.arguments import silent

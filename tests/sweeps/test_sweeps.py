@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgesparse.targets import Target
+from edgesparse.devices.targets import Target
 from tests.backends.cpu.single import ARM
 from tests.e2e.flow import esrun
 from tests.sweeps.case import Case

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgesparse import targets
+from edgesparse.devices import targets
 from models import small, zoo
 from tools.hashes.graphs import GRAPHS, PATTERNS
 

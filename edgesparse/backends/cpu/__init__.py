@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgesparse.devices.targets import Target
     from edgesparse.plan import Plan
     from edgesparse.program import Program
-    from edgesparse.targets import Target
 
 
 def supports(node: ir.Node) -> str | None:

@@ -10,8 +10,8 @@ from edgesparse.backends.cpu.codegen import CodeImage, compile_kernels
 from edgesparse.backends.cpu.kernel import OVERREAD_BYTES, Call, Kernel, Tensor
 from edgesparse.backends.cpu.memory import ArenaPlan, align, plan_arena
 from edgesparse.backends.cpu.walk import Lowered
+from edgesparse.devices.targets import Target
 from edgesparse.program import Arg, Bound, Constant, IndexArray, Program, Space, Step, TensorSpec
-from edgesparse.targets import Target
 
 
 def assemble(lowered: Lowered, target: Target) -> Program:

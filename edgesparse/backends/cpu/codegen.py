@@ -21,8 +21,8 @@ from edgesparse.backends.cpu.causes import cause
 from edgesparse.backends.cpu.kernel import Kernel
 from edgesparse.backends.cpu.llvm import fuses
 from edgesparse.backends.cpu.relax.exact import plain
+from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError, LowerError
-from edgesparse.targets import Target
 
 ZIG_TARGETS = {"x86_64": "x86_64-linux-musl", "aarch64": "aarch64-linux-musl", "armv7": "arm-linux-musleabihf"}
 _MEMORY = """

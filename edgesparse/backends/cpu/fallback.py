@@ -14,10 +14,10 @@ from edgesparse.backends.cpu.relax.emit import emit_calls
 from edgesparse.backends.cpu.relax.importer import import_group
 from edgesparse.backends.cpu.relax.operators import own_lowering
 from edgesparse.backends.cpu.relax.schedule import schedule
+from edgesparse.devices.targets import Target
 from edgesparse.errors import LowerError
 from edgesparse.nodes import told
 from edgesparse.program import MAX_STEP_ARGS
-from edgesparse.targets import Target
 
 
 def lower_group(nodes: Sequence[ir.Node], target: Target) -> list[Call]:

@@ -19,10 +19,10 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import Buffer, Expr, PrimFunc, const
 from tvm.tirx.script import builder as T
 
+from edgesparse.devices.targets import Target
 from edgesparse.graph.layout import ROWS, Layout, Within
 from edgesparse.numerics import Element, Numerics
 from edgesparse.program import FAULT_FIELDS, Constant, FaultKind
-from edgesparse.targets import Target
 
 ALIGNMENT_BYTES = 64  # of every argument; kernels may rely on it
 OVERREAD_BYTES = 256  # a kernel may load, and ignore, this much past the end of an arena or scratch argument

@@ -7,8 +7,8 @@ from functools import cache
 
 import tvm
 
+from edgesparse.devices.targets import Target
 from edgesparse.errors import TargetError
-from edgesparse.targets import Target
 
 
 def require_known(target: Target) -> None:

@@ -20,12 +20,12 @@ from edgesparse.backends.cpu.kernel import Call, Memory, Tensor
 from edgesparse.backends.cpu.kernels.copy import transpose_copy
 from edgesparse.backends.cpu.kernels.transpose import transpose
 from edgesparse.backends.cpu.nodes import constant, tensor
+from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError
 from edgesparse.graph.layout import ROWS, Layout, Ordered, Within
 from edgesparse.nodes import shape_of
 from edgesparse.numerics import TAKEN
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 
 Order = tuple[int, ...]
 Shape = tuple[int, ...]

@@ -17,11 +17,11 @@ from edgesparse.backends.cpu.kernels.copy import copy_constant, untile
 from edgesparse.backends.cpu.nodes import constant, ints, tensor
 from edgesparse.backends.cpu.scope import Scope
 from edgesparse.backends.cpu.weighted import lower_depthwise, lower_layer
+from edgesparse.devices.targets import Target
 from edgesparse.graph.attention import Attention
 from edgesparse.graph.layout import Tiles
 from edgesparse.graph.ops import Depthwise, Other, Weighted
 from edgesparse.plan import Plan
-from edgesparse.targets import Target
 
 Lowering = Callable[[ir.Node, Target], list[Call] | None]
 

@@ -13,6 +13,7 @@ from edgesparse.backends.cpu.kernels.epilogue import Epilogue
 from edgesparse.backends.cpu.kernels.layer import LayerCall, Tiled, kernel_of
 from edgesparse.backends.cpu.kernels.planes import planes
 from edgesparse.backends.cpu.scope import Scope
+from edgesparse.devices.targets import Target
 from edgesparse.forms.cut import tile_count, tile_width
 from edgesparse.graph.geometry import Window
 from edgesparse.graph.layers import Layer
@@ -20,7 +21,6 @@ from edgesparse.graph.layout import Planes, Tiles
 from edgesparse.graph.ops import Depthwise, Weighted
 from edgesparse.plan import LayerPlan
 from edgesparse.program import Bound, Constant, IndexKind
-from edgesparse.targets import Target
 
 
 def lower_layer(

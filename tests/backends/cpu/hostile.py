@@ -24,9 +24,9 @@ from edgesparse import frontend
 from edgesparse.backends.cpu import supports
 from edgesparse.backends.cpu.assemble import assemble
 from edgesparse.backends.cpu.walk import Lowered
+from edgesparse.devices.targets import Target
 from edgesparse.package.writer import write
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 from runtime import build
 from tests.backends.cpu.planned import lowered_without_layers
 from tests.e2e.flow import emulated

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from edgesparse.backends.cpu.walk import Lowered, lower_ops
+from edgesparse.devices.targets import Target
 from edgesparse.forms.column import ColumnTile
 from edgesparse.forms.sparse_column import SparseColumnTile
 from edgesparse.forms.tile import Tile
@@ -14,7 +15,6 @@ from edgesparse.graph.layers import Layer
 from edgesparse.graph.ops import graph_of
 from edgesparse.plan import LayerPlan
 from edgesparse.schedule import arrange
-from edgesparse.targets import Target
 
 
 def lowered_by(

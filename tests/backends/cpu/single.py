@@ -19,8 +19,8 @@ from onnx import helper, numpy_helper
 from edgesparse.backends.cpu.codegen import llvm_target
 from edgesparse.backends.cpu.kernel import Call, Kernel
 from edgesparse.backends.cpu.walk import Lowered
-from edgesparse.host import detect
-from edgesparse.targets import Target
+from edgesparse.devices.host import detect
+from edgesparse.devices.targets import Target
 from tests.backends.cpu.executor import HOST, key, load_calls, run_calls, run_image
 from tests.backends.cpu.planned import lowered_without_layers
 

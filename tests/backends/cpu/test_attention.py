@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from onnx import NodeProto, helper
 
+from edgesparse.devices.targets import Target
 from edgesparse.graph.attention import attention_of
 from edgesparse.numerics import F32
-from edgesparse.targets import Target
 from tests.backends.cpu.single import (
     ARM,
     WIDE,

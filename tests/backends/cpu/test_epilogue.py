@@ -9,9 +9,9 @@ from tvm.tirx import Buffer, Expr
 
 from edgesparse.backends.cpu.kernel import Call, Lanes, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.backends.cpu.kernels.epilogue import Epilogue
+from edgesparse.devices.targets import Target
 from edgesparse.graph.activation import Activation, activation_of
 from edgesparse.numerics import F32
-from edgesparse.targets import Target
 from tests.backends.cpu.executor import HOST, load_calls, run_calls, run_image
 from tests.backends.cpu.single import Single, runnable_targets, single
 

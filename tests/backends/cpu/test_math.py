@@ -11,8 +11,8 @@ from tvm.tirx import Buffer, Expr
 
 from edgesparse.backends.cpu.kernel import Call, Kernel, Lanes, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.backends.cpu.kernels import math
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32
-from edgesparse.targets import Target
 from tests.backends.cpu.executor import run_calls
 from tests.backends.cpu.single import ARM, WIDE, undefined_symbols
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgesparse.backends.cpu.kernels.matmul import Product, lower_matmul, product_of
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32
-from edgesparse.targets import Target
 from tests.backends.cpu.executor import HOST, run_calls
 from tests.backends.cpu.single import Single, outputs_of, random, runnable_targets, single
 

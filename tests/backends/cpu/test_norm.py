@@ -7,8 +7,8 @@ import pytest
 from onnx import helper
 
 from edgesparse.backends.cpu.kernels.norm import lower_norm
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32
-from edgesparse.targets import Target
 from tests.backends.cpu.executor import HOST, run_calls
 from tests.backends.cpu.single import Single, outputs_of, random, runnable_targets, several, single
 

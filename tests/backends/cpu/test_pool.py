@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgesparse.backends.cpu.kernels.pool import lower_pool
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32
-from edgesparse.targets import Target
 from tests.backends.cpu.executor import HOST
 from tests.backends.cpu.single import Single, outputs_of, random, runnable_targets, single
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgesparse.targets import Target
+from edgesparse.devices.targets import Target
 from tests.backends.cpu.single import ARM, WIDE, Single, random, single, undefined_symbols
 
 CASES: dict[str, Single] = {

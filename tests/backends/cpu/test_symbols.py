@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from edgesparse import frontend, schedule, targets
+from edgesparse import frontend, schedule
 from edgesparse.backends.cpu import lower
 from edgesparse.backends.cpu.kernel import kernel_symbol
+from edgesparse.devices import targets
 from edgesparse.forms.dense import DenseTile
 from edgesparse.forms.narrow import NarrowTile
 from edgesparse.forms.sparse import SparseTile

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgesparse.backends.cpu.kernels.transpose import Axis, merged_axes
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32
-from edgesparse.targets import Target
 from tests.backends.cpu.single import outputs_of, random, runnable_targets, single
 
 CASES = [

@@ -15,13 +15,13 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgesparse.backends.cpu.walk import Lowered
+from edgesparse.devices.targets import Target
 from edgesparse.forms.dense import DenseTile
 from edgesparse.forms.narrow import NarrowTile
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Tile
 from edgesparse.numerics import F32
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 from tests.backends.cpu.executor import HOST, key, load_calls, run_image
 from tests.backends.cpu.planned import lowered_by
 from tests.backends.cpu.single import random, runnable_targets

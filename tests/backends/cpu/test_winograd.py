@@ -12,8 +12,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from onnx import helper
 
 from edgesparse.backends.cpu.walk import Lowered
+from edgesparse.devices.targets import Target
 from edgesparse.forms.winograd import WinogradTile, transform_weight
-from edgesparse.targets import Target
 from tests.backends.cpu.executor import key, load_calls, run_image
 from tests.backends.cpu.planned import lowered_by
 from tests.backends.cpu.single import ARM, Single, random, runnable_targets, several, undefined_symbols

@@ -19,9 +19,9 @@ from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, k
 from edgesparse.backends.cpu.kernels.math import exp_nonpositive, hold
 from edgesparse.backends.cpu.kernels.matmul import accumulate, block_rows
 from edgesparse.backends.cpu.kernels.vectors import each_step
+from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import SHARED
 from edgesparse.graph.attention import AttentionShape
-from edgesparse.targets import Target
 
 
 def attention(shape: AttentionShape, target: Target) -> Kernel:

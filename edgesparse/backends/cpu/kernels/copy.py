@@ -10,10 +10,10 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Call, Kernel, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.devices.targets import Target
 from edgesparse.graph.layout import Tiles
 from edgesparse.numerics import Element, element
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 
 
 def copy_constant(written: Tensor, array: np.ndarray, target: Target) -> Call:

@@ -11,9 +11,9 @@ from tvm.tirx.script import builder as T
 from edgesparse.backends.cpu.kernel import Kernel, Param, build_kernel, kernel_symbol
 from edgesparse.backends.cpu.kernels.epilogue import Epilogue
 from edgesparse.backends.cpu.kernels.stencil import Fold, Stencil
+from edgesparse.devices.targets import Target
 from edgesparse.graph.geometry import Window
 from edgesparse.numerics import Numerics
-from edgesparse.targets import Target
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from importlib import import_module
 from edgesparse.backends.cpu.kernel import Kernel
 from edgesparse.backends.cpu.kernels.depthwise import DepthwiseKernel
 from edgesparse.backends.cpu.kernels.epilogue import Epilogue
+from edgesparse.devices.targets import Target
 from edgesparse.forms.tile import Tile
 from edgesparse.graph.layers import Layer
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 
 
 @dataclass(frozen=True)

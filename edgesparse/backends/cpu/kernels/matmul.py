@@ -29,9 +29,9 @@ from edgesparse.backends.cpu.kernels.vectors import (
     store_first,
 )
 from edgesparse.backends.cpu.nodes import tensor
+from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import SHARED
 from edgesparse.numerics import TAKEN, Element
-from edgesparse.targets import Target
 
 _TILES = 16  # at least so many, if there are rows enough
 _PACKED_ROWS = 32  # a panel is copied together when at least so many rows read it

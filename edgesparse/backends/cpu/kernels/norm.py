@@ -14,8 +14,8 @@ from edgesparse.backends.cpu.kernels.math import hold
 from edgesparse.backends.cpu.kernels.operands import operand, output_count, padded
 from edgesparse.backends.cpu.kernels.vectors import add, each_vector, fold_lanes, reduce_run, store_first
 from edgesparse.backends.cpu.nodes import tensor
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import TAKEN, Element
-from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 4096  # at least about
 

@@ -9,8 +9,8 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import Element
-from edgesparse.targets import Target
 
 _VECTORS = 4  # registers of columns that a tile normalises side by side
 

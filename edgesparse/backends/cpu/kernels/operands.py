@@ -7,10 +7,10 @@ import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Tensor
 from edgesparse.backends.cpu.nodes import constant, tensor
+from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError
 from edgesparse.numerics import element
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 
 
 def operand(node: ir.Node, place: int) -> Tensor:

@@ -11,9 +11,9 @@ from tvm.tirx import Buffer, Expr, const
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Param, build_kernel, kernel_symbol
+from edgesparse.devices.targets import Target
 from edgesparse.graph.geometry import Window
 from edgesparse.numerics import Element
-from edgesparse.targets import Target
 
 _UNROLLED = 8  # phases with code of their own
 

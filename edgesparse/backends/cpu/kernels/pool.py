@@ -13,11 +13,11 @@ from edgesparse.backends.cpu.kernels.reduce import LOWEST, lower_reduce
 from edgesparse.backends.cpu.kernels.stencil import Fold, Stencil
 from edgesparse.backends.cpu.kernels.vectors import add, maximum
 from edgesparse.backends.cpu.nodes import ints, tensor
+from edgesparse.devices.targets import Target
 from edgesparse.graph.geometry import Window
 from edgesparse.graph.windows import unrolls, window_of
 from edgesparse.numerics import Element
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 
 
 def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:

@@ -16,8 +16,8 @@ from edgesparse.backends.cpu.kernels import math
 from edgesparse.backends.cpu.kernels.operands import operand
 from edgesparse.backends.cpu.kernels.vectors import fold_lanes, reduce_run, store_first
 from edgesparse.backends.cpu.nodes import constant, tensor
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32, TAKEN, Element
-from edgesparse.targets import Target
 
 _CHAINS = 4  # accumulators side by side hide the latency of an addition
 _TILE_ELEMENTS = 4096  # of input, at least about

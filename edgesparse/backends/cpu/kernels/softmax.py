@@ -24,8 +24,8 @@ from edgesparse.backends.cpu.kernels.vectors import (
     store_first,
 )
 from edgesparse.backends.cpu.nodes import tensor
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import TAKEN, Element
-from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 2048  # at least about
 _INFINITY = float("inf")

@@ -18,9 +18,9 @@ from tvm.tirx.script import builder as T
 from edgesparse.backends.cpu.kernel import Lanes
 from edgesparse.backends.cpu.kernels.math import hold
 from edgesparse.backends.cpu.kernels.vectors import fold_all, keep_first, pick, store_first
+from edgesparse.devices.targets import Target
 from edgesparse.graph.geometry import Window
 from edgesparse.numerics import Element
-from edgesparse.targets import Target
 
 _UNROLLED = 400  # multiply-adds in a row of code, at most
 _TILES = 32  # at least so many, if there are rows enough

@@ -23,8 +23,8 @@ from edgesparse.backends.cpu.kernels.vectors import (
     store_first,
     transposed,
 )
+from edgesparse.devices.targets import Target
 from edgesparse.numerics import Element
-from edgesparse.targets import Target
 
 _TILE_ELEMENTS = 4096  # at least about
 

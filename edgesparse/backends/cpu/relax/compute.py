@@ -16,10 +16,10 @@ from edgesparse.backends.cpu.relax.checks import operand
 from edgesparse.backends.cpu.relax.emit import emit_calls
 from edgesparse.backends.cpu.relax.importer import TirCall
 from edgesparse.backends.cpu.relax.schedule import schedule
+from edgesparse.devices.targets import Target
 from edgesparse.nodes import padding
 from edgesparse.numerics import element
 from edgesparse.program import Bound, Constant
-from edgesparse.targets import Target
 
 Lowering = Callable[[ir.Node, Target], list[Call]]
 

@@ -20,10 +20,10 @@ from edgesparse.backends.cpu.relax.importer import TirCall
 from edgesparse.backends.cpu.relax.intrinsics import inline_math
 from edgesparse.backends.cpu.relax.reduction import Reduction, emit_reduction, match_reduction
 from edgesparse.backends.cpu.relax.schedule import GRAIN
+from edgesparse.devices.targets import Target
 from edgesparse.errors import LowerError
 from edgesparse.numerics import I32, element
 from edgesparse.program import Constant
-from edgesparse.targets import Target
 
 _LOCAL_BYTES = 1024  # beyond it TVM allocates a workspace by a runtime call
 

@@ -15,9 +15,9 @@ from edgesparse.backends.cpu.kernel import Call, Kernel, Param, Tensor, build_ke
 from edgesparse.backends.cpu.nodes import constant, tensor
 from edgesparse.backends.cpu.relax.checks import operand
 from edgesparse.backends.cpu.relax.defined import define_value, wrap
+from edgesparse.devices.targets import Target
 from edgesparse.errors import LowerError
 from edgesparse.numerics import I64, Element
-from edgesparse.targets import Target
 
 
 def cumulate(node: ir.Node, target: Target) -> list[Call]:

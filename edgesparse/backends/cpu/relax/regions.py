@@ -16,7 +16,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.backends.cpu.kernel import Call, Kernel, Param, Tensor, build_kernel, kernel_symbol
 from edgesparse.backends.cpu.nodes import tensor
 from edgesparse.backends.cpu.relax.checks import operand
-from edgesparse.targets import Target
+from edgesparse.devices.targets import Target
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edgesparse import targets
+from edgesparse.devices import targets
+from edgesparse.devices.host import FEATURES, detect
 from edgesparse.errors import TargetError
-from edgesparse.host import FEATURES, detect
 
 NAMED = [name for name in targets.names() if name != targets.HOST]
 SHIPPED = {"host", "x86-64-v3", "x86-64-v4", "rpi3", "rpi4", "rpi5", "rpi4-32bit", "android-arm64"}

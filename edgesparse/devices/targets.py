@@ -12,10 +12,10 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgesparse import calibration
-from edgesparse.calibration import Calibration
+from edgesparse.devices import costs
+from edgesparse.devices.costs import CostTable
+from edgesparse.devices.host import FEATURES, Host, detect
 from edgesparse.errors import TargetError
-from edgesparse.host import FEATURES, Host, detect
 from edgesparse.numerics import F32, Element
 
 SCHEMA = 1
@@ -61,7 +61,7 @@ class Target:
     clock_hz: int | None = None
     bandwidth_bytes_per_s: int | None = None  # peak of the main memory
     core: Core | None = None
-    calibration: Calibration | None = field(default=None, repr=False)  # None: kernels' costs are estimated
+    cost_table: CostTable | None = field(default=None, repr=False)  # None: kernels' costs are estimated
 
     def lanes(self, element: Element) -> int:
         """Elements in a vector register."""
@@ -70,8 +70,8 @@ class Target:
 
 def folder() -> Path:
     """Where the target files are: in the installed package, or beside it in a checkout."""
-    installed = Path(__file__).parent / "targets_data"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "targets"
+    installed = Path(__file__).parents[1] / "targets_data"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "targets"
 
 
 def names() -> tuple[str, ...]:
@@ -87,20 +87,20 @@ def load(name_or_path: str | Path) -> Target:
     """
     text = str(name_or_path)
     if text.endswith(".toml"):
-        return _calibrated(_parse(_read(Path(text)), text), Path(text).parent)
+        return _with_costs(_parse(_read(Path(text)), text), Path(text).parent)
     if text not in names():
         raise TargetError(f"unknown target {text!r}{_suggest(text, names())}; known: {', '.join(names())}")
     path = folder() / f"{text}.toml"
     table = _read(path)
     if text != HOST:
-        return _calibrated(_parse(table, str(path)), path.parent)
+        return _with_costs(_parse(table, str(path)), path.parent)
     target = fit_host(table, str(path), detect())
-    own = cached_calibration(target)
-    return replace(target, calibration=calibration.read(own)) if own.is_file() else target
+    own = cached_costs(target)
+    return replace(target, cost_table=costs.read(own)) if own.is_file() else target
 
 
 def facts(target: Target) -> dict[str, Any]:
-    """What is known of a target, as the table of a target's file; its calibration is no part of it."""
+    """What is known of a target, as the table of a target's file; its cost table is no part of it."""
     table: dict[str, Any] = {"schema": SCHEMA}
     for section, keys in _KEYS.items():
         known = {key: getattr(target, key, None) for key in keys if key != "schema"}
@@ -113,7 +113,7 @@ def facts(target: Target) -> dict[str, Any]:
 
 
 def of_facts(table: Any, where: str) -> Target:
-    """The target of such a table, with the calibration that is known here of a target of its name.
+    """The target of such a table, with the cost table that is known here of a target of its name.
 
     Raises: TargetError: the table breaks the schema.
     """
@@ -123,23 +123,23 @@ def of_facts(table: Any, where: str) -> Target:
     if target.name in names():
         with contextlib.suppress(TargetError):
             known = load(target.name)
-            return known if replace(known, calibration=None) == target else target
-    return _calibrated(target, folder())
+            return known if replace(known, cost_table=None) == target else target
+    return _with_costs(target, folder())
 
 
-def cached_calibration(target: Target) -> Path:
+def cached_costs(target: Target) -> Path:
     """Where `edgesparse tune` keeps what it measured of a target, for this user; of `host` for each CPU."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     facts = (target.summary, target.l1d_bytes, target.l2_bytes) if target.name == HOST else ()
     key = f"-{hashlib.sha256(repr(facts).encode()).hexdigest()[:8]}" if facts else ""
-    return root / "edgesparse" / "calibration" / f"{target.name}{key}.toml"
+    return root / "edgesparse" / "costs" / f"{target.name}{key}.toml"
 
 
-def _calibrated(target: Target, beside: Path) -> Target:
-    """The target with its calibration: this user's own, or the one beside the target's file, if there is one."""
-    for path in (cached_calibration(target), beside / "calibration" / f"{target.name}.toml"):
+def _with_costs(target: Target, beside: Path) -> Target:
+    """The target with its cost table: this user's own, or the one beside the target's file, if there is one."""
+    for path in (cached_costs(target), beside / "costs" / f"{target.name}.toml"):
         if path.is_file():
-            return replace(target, calibration=calibration.read(path))
+            return replace(target, cost_table=costs.read(path))
     return target
 
 
@@ -152,7 +152,7 @@ def fit_host(table: Mapping[str, Any], where: str, host: Host) -> Target:
             return replace(
                 base,
                 name=HOST,
-                calibration=_borrowed(base.calibration, host),
+                cost_table=_borrowed(base.cost_table, host),
                 summary=f"{host.model}, compiled as {base.name}",
                 source="detected" + ("" if host.l1d_bytes and host.l2_bytes else f"; caches assumed as in {base.name}"),
                 l1d_bytes=host.l1d_bytes or base.l1d_bytes,
@@ -172,9 +172,9 @@ def fit_host(table: Mapping[str, Any], where: str, host: Host) -> Target:
     )
 
 
-def _borrowed(known: Calibration | None, host: Host) -> Calibration | None:
-    """A candidate's calibration on `host`: no more than an estimate unless it was measured on such a CPU."""
-    return known if known is None or known.machine == host.model else replace(known, origin=calibration.ESTIMATED)
+def _borrowed(known: CostTable | None, host: Host) -> CostTable | None:
+    """A candidate's cost table on `host`: no more than an estimate unless it was measured on such a CPU."""
+    return known if known is None or known.machine == host.model else replace(known, origin=costs.ESTIMATED)
 
 
 _ARCHITECTURES = {"x86_64": ("x86_64",), "aarch64": ("aarch64", "arm64"), "armv7": ("armv7", "arm")}
@@ -201,7 +201,7 @@ _TYPE_NAMES = {int: "a positive integer", str: "a string", list: "a list of stri
 
 
 def _read(path: Path) -> dict[str, Any]:
-    table = calibration.read_toml(path)
+    table = costs.read_toml(path)
     if table.get("schema") != SCHEMA:
         raise TargetError(f"{path}: schema: got {table.get('schema')!r}, expected {SCHEMA}")
     return table

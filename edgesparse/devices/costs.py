@@ -1,4 +1,4 @@
-"""Calibrations: what the work of the weighted layers' kernels costs on a device, read from TOML and written to it.
+"""Cost tables: what the work of the weighted layers' kernels costs on a device, read from TOML and written to it.
 
 A kernel's time is a sum of counts times unit costs in nanoseconds: steps and starts of its inner loop, which every
 loop has costs of its own for, and what all kernels do alike: calls, packing, partial sums, stores, reading weights.
@@ -17,10 +17,10 @@ from typing import Any
 from edgesparse.errors import TargetError
 from edgesparse.inputs import content, said
 from edgesparse.numerics import F32
-from edgesparse.signatures import CALIBRATION, TARGET
+from edgesparse.signatures import COSTS, TARGET
 
 SCHEMA = 1
-L1_SHARE = 0.75  # where a calibration does not tell
+L1_SHARE = 0.75  # where a cost table does not tell
 MEASURED, ESTIMATED = "measured", "estimated"
 _LOOP = re.compile(r"([a-z]+(?:_[a-z]+)??)(?:_([a-z]+\d+\w*?))?_(\d+)x(\d+)_u(\d+)_r(\d+)(?:_c(\d+))?")
 
@@ -79,7 +79,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CostTable:
     """Unit costs of a device. `origin` is "measured" or "estimated", `source` says by what, on what and when.
 
     `l1_share` is how large a packed block of x may be, over the L1 cache, before fetching it costs: cores that hide
@@ -103,7 +103,7 @@ class Calibration:
         return known
 
     def neighbours(self, loop: Loop) -> dict[Loop, float]:
-        """Loops of the calibration, and the weights with which their costs make up those of `loop`.
+        """Loops of the cost table, and the weights with which their costs make up those of `loop`.
 
         Costs are interpolated between the next smaller and the next larger number of vectors; they do not fall below
         the smallest. Fewer rows than any loop has cost what the next larger number of them costs. Empty where a loop
@@ -142,8 +142,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     return _table_of(_content(path), path)
 
 
-def read(path: Path) -> Calibration:
-    """Read a calibration.
+def read(path: Path) -> CostTable:
+    """Read a cost table.
 
     Raises: TargetError: the file cannot be read or breaks the schema.
     """
@@ -151,11 +151,11 @@ def read(path: Path) -> Calibration:
 
 
 def _content(path: Path) -> bytes:
-    return content(path, "a TOML file", TargetError, CALIBRATION, TARGET)
+    return content(path, "a TOML file", TargetError, COSTS, TARGET)
 
 
 @lru_cache
-def _of_content(data: bytes, path: Path) -> Calibration:
+def _of_content(data: bytes, path: Path) -> CostTable:
     """Every target is read often, and its thousand numbers take longer than all else about it."""
     return parse(_table_of(data, path), str(path))
 
@@ -167,8 +167,8 @@ def _table_of(data: bytes, path: Path) -> dict[str, Any]:
         raise TargetError(f"{path}: not a TOML file: {said(err)}") from err
 
 
-def parse(table: Mapping[str, Any], where: str) -> Calibration:
-    """The calibration in a TOML table.
+def parse(table: Mapping[str, Any], where: str) -> CostTable:
+    """The cost table in a TOML table.
 
     Raises: TargetError: the table breaks the schema.
     """
@@ -188,17 +188,17 @@ def parse(table: Mapping[str, Any], where: str) -> Calibration:
     share = table.get("l1_share", L1_SHARE)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 100:
         raise TargetError(f"{where}: l1_share: got {share!r}, expected a positive number")
-    return Calibration(**texts, costs=costs, loops=loops, machine=machine, l1_share=float(share))
+    return CostTable(**texts, costs=costs, loops=loops, machine=machine, l1_share=float(share))
 
 
-def dump(calibration: Calibration) -> str:
-    """The text of a calibration file."""
-    heads = {key: getattr(calibration, key) for key in ("target", "origin", "source", "machine")}
+def dump(table: CostTable) -> str:
+    """The text of a cost table file."""
+    heads = {key: getattr(table, key) for key in ("target", "origin", "source", "machine")}
     lines = [f"schema = {SCHEMA}", *(f"{key} = {_quoted(text)}" for key, text in heads.items() if text)]
-    lines += [f"l1_share = {calibration.l1_share}", "", "[costs]"]
-    lines += [f"{key} = {_number(value)}" for key, value in asdict(calibration.costs).items()]
+    lines += [f"l1_share = {table.l1_share}", "", "[costs]"]
+    lines += [f"{key} = {_number(value)}" for key, value in asdict(table.costs).items()]
     lines += ["", "[loops]"]
-    for loop, cost in sorted(calibration.loops.items()):
+    for loop, cost in sorted(table.loops.items()):
         lines.append(f"{loop.name} = {{ step_ns = {_number(cost.step_ns)}, start_ns = {_number(cost.start_ns)} }}")
     return "\n".join(lines) + "\n"
 

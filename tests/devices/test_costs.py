@@ -1,4 +1,4 @@
-"""Calibrations: written, read, interpolated; mistakes are explained in one line."""
+"""Cost tables: written, read, interpolated; mistakes are explained in one line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import fields, replace
 
 import pytest
 
-from edgesparse import calibration, targets
-from edgesparse.calibration import Calibration, Costs, Loop, LoopCost
+from edgesparse.devices import costs, targets
+from edgesparse.devices.costs import Costs, CostTable, Loop, LoopCost
+from edgesparse.devices.host import detect
 from edgesparse.errors import TargetError
-from edgesparse.host import detect
 
 COSTS = Costs(**{field.name: float(i) for i, field in enumerate(fields(Costs))})
-EXAMPLE = Calibration(
+EXAMPLE = CostTable(
     "board",
     "measured",
     'by "esrun"',
@@ -31,9 +31,9 @@ EXAMPLE = Calibration(
 
 def test_a_calibration_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "board.toml"
-    path.write_text(calibration.dump(EXAMPLE))
+    path.write_text(costs.dump(EXAMPLE))
 
-    assert calibration.read(path) == EXAMPLE
+    assert costs.read(path) == EXAMPLE
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_costs_between_known_loops_are_interpolated(vectors, rows, block, expect
 )
 def test_mistake_in_a_calibration_names_file_key_and_what_was_expected(tmp_path, old, new, message):
     path = tmp_path / "board.toml"
-    text = calibration.dump(EXAMPLE)
+    text = costs.dump(EXAMPLE)
     assert old in text
     path.write_text(text.replace(old, new, 1))
 
     with pytest.raises(TargetError) as caught:
-        calibration.read(path)
+        costs.read(path)
 
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
@@ -97,7 +97,7 @@ def test_mistake_in_a_calibration_names_file_key_and_what_was_expected(tmp_path,
 
 def test_missing_calibration_is_refused(tmp_path):
     with pytest.raises(TargetError, match="cannot be read: No such file"):
-        calibration.read(tmp_path / "none.toml")
+        costs.read(tmp_path / "none.toml")
 
 
 def board(folder, name="board"):
@@ -109,27 +109,27 @@ def board(folder, name="board"):
 def test_a_target_gets_the_calibration_beside_it_and_rather_the_users_own(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = board(tmp_path)
-    assert targets.load(path).calibration is None
+    assert targets.load(path).cost_table is None
 
-    (tmp_path / "calibration").mkdir()
-    (tmp_path / "calibration/board.toml").write_text(calibration.dump(EXAMPLE))
-    assert targets.load(path).calibration == EXAMPLE
+    (tmp_path / "costs").mkdir()
+    (tmp_path / "costs/board.toml").write_text(costs.dump(EXAMPLE))
+    assert targets.load(path).cost_table == EXAMPLE
 
     own = replace(EXAMPLE, source="mine")
-    kept = targets.cached_calibration(targets.load(path))
+    kept = targets.cached_costs(targets.load(path))
     kept.parent.mkdir(parents=True)
-    kept.write_text(calibration.dump(own))
-    assert targets.load(path).calibration == own
+    kept.write_text(costs.dump(own))
+    assert targets.load(path).cost_table == own
 
 
 def test_the_host_borrows_its_level_and_calls_that_an_estimate_on_another_cpu():
     table = tomllib.loads((targets.folder() / "host.toml").read_text())
     features = frozenset({"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl"})
-    known = targets.load("x86-64-v4").calibration
+    known = targets.load("x86-64-v4").cost_table
     other = replace(detect(), isa="x86_64", features=features, model="another CPU")
 
-    same = targets.fit_host(table, "host.toml", replace(other, model=known.machine)).calibration
-    borrowed = targets.fit_host(table, "host.toml", other).calibration
+    same = targets.fit_host(table, "host.toml", replace(other, model=known.machine)).cost_table
+    borrowed = targets.fit_host(table, "host.toml", other).cost_table
 
     assert same == known and known.origin == "measured"
     assert borrowed == replace(known, origin="estimated")
