@@ -30,7 +30,7 @@ def run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess
 def test_a_cost_table_in_the_users_cache_changes_no_test(tmp_path):
     environment = poisoned(tmp_path)
 
-    user = run(environment, "-c", "from edgesparse import targets; targets.load('rpi4')")
+    user = run(environment, "-c", "from edgesparse.devices import targets; targets.load('rpi4')")
     tests = run(environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", PROBE)
 
     assert "rpi4.toml: not a TOML file" in user.stderr

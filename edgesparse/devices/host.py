@@ -9,16 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-ISAS = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64", "armv7l": "armv7"}
-
-# Names in /proc/cpuinfo to the names that targets and the runtime use.
-_FEATURES = {
-    "x86_64": {name: name for name in ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl")}
-    | {"avx512_vnni": "avx512vnni"},
-    "aarch64": {"asimd": "neon", "asimddp": "dotprod", "asimdhp": "fp16"},
-    "armv7": {"neon": "neon", "vfpv4": "vfp4"},
-}
-FEATURES = {isa: frozenset(names.values()) for isa, names in _FEATURES.items()}
+from edgesparse.isa import ISAS
 
 
 @dataclass(frozen=True)
@@ -48,11 +39,12 @@ def detect(root: Path = Path("/"), machine: str | None = None) -> Host:
         machine: what `uname -m` prints; asked of the system by default.
     """
     machine = machine or platform.machine().lower()
-    isa = ISAS.get(machine, machine)
+    row = next((row for row in ISAS.values() if machine in row.machines), None)
+    isa = machine if row is None else row.name
     cpuinfo = _read(root / "proc/cpuinfo")
     listed = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
     model = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    known = _FEATURES.get(isa, {})
+    known = {} if row is None else {feature.flag: feature.name for feature in row.features}
     return Host(
         isa=isa,
         model=model.group(1).strip() if model else f"unnamed {machine} CPU",

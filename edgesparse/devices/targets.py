@@ -14,8 +14,9 @@ from typing import Any
 
 from edgesparse.devices import costs
 from edgesparse.devices.costs import CostTable
-from edgesparse.devices.host import FEATURES, Host, detect
+from edgesparse.devices.host import Host, detect
 from edgesparse.errors import TargetError
+from edgesparse.isa import ISAS
 from edgesparse.numerics import F32, Element
 
 SCHEMA = 1
@@ -177,8 +178,6 @@ def _borrowed(known: CostTable | None, host: Host) -> CostTable | None:
     return known if known is None or known.machine == host.model else replace(known, origin=costs.ESTIMATED)
 
 
-_ARCHITECTURES = {"x86_64": ("x86_64",), "aarch64": ("aarch64", "arm64"), "armv7": ("armv7", "arm")}
-
 # Key: (type, required). Bare integers are positive.
 _KEYS: dict[str, dict[str, tuple[type, bool]]] = {
     "": {"schema": (int, True), "name": (str, True), "summary": (str, False), "source": (str, True)},
@@ -258,13 +257,14 @@ def _checked(value: Any, kind: type, where: str) -> Any:
 
 
 def _check_codegen(facts: Mapping[str, Any], where: str) -> None:
-    if facts["isa"] not in FEATURES:
-        raise TargetError(f"{where}: codegen.isa: got {facts['isa']!r}, expected one of {', '.join(FEATURES)}")
-    prefixes = _ARCHITECTURES[facts["isa"]]
+    if facts["isa"] not in ISAS:
+        raise TargetError(f"{where}: codegen.isa: got {facts['isa']!r}, expected one of {', '.join(ISAS)}")
+    isa = ISAS[facts["isa"]]
+    prefixes = isa.architectures
     if not facts["triple"].startswith(prefixes) or "-linux" not in facts["triple"]:
         expected = f"{prefixes[0]}-linux-gnu or another of {facts['isa']} and Linux"
         raise TargetError(f"{where}: codegen.triple: got {facts['triple']!r}, expected {expected}")
-    known = FEATURES[facts["isa"]]
+    known = isa.bits
     for feature in facts["requires"]:
         if feature not in known:
             listed = ", ".join(sorted(known))

@@ -10,6 +10,7 @@ from typing import NoReturn
 import numpy as np
 
 from edgesparse.errors import PackageError
+from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.package import layout
 from edgesparse.program import MAX_ARENA_BYTES, MAX_STEP_ARGS, Arg, Bound, IndexKind, Program, Space, Step, TensorSpec
 
@@ -54,11 +55,11 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _check_header(program: Program) -> None:
-    unknown = [name for name in program.cpu_features if name not in layout.CPU_FEATURE_BITS]
-    _require(program.isa in layout.ISAS, f"isa {program.isa!r} is unknown, expected one of {', '.join(layout.ISAS)}")
+    unknown = [name for name in program.cpu_features if name not in FEATURE_BITS]
+    _require(program.isa in ISAS, f"isa {program.isa!r} is unknown, expected one of {', '.join(ISAS)}")
     _require(
         not unknown,
-        f"CPU features {', '.join(unknown)} are unknown, expected some of {', '.join(layout.CPU_FEATURE_BITS)}",
+        f"CPU features {', '.join(unknown)} are unknown, expected some of {', '.join(FEATURE_BITS)}",
     )
     for what, count, limit in (
         ("bytes of arena", program.arena_bytes, MAX_ARENA_BYTES),
@@ -154,7 +155,7 @@ def _check_step(index: int, step: Step, program: Program, names: set[str]) -> No
         if text not in names:
             _check_name(f"step {index} {step.name!r}", text)
             names.add(text)
-    code_bytes, code_align = len(program.code), 1 if program.isa == "x86_64" else 4
+    code_bytes, code_align = len(program.code), ISAS[program.isa].code_align
     if not 0 <= step.code_offset < code_bytes or step.code_offset % code_align:
         fail(f"its kernel is at byte {step.code_offset}, which is no instruction of the code ({code_bytes} bytes)")
     if not 1 <= step.tiles < 2**31:

@@ -60,23 +60,6 @@ class SectionFlag(IntFlag):
 ENGINE_CPU = 0
 STEP_CALL = 0
 
-ISAS = {"x86_64": 1, "aarch64": 2, "armv7": 3}
-
-CPU_FEATURE_BITS = {
-    "avx2": 0,
-    "fma": 1,
-    "f16c": 2,
-    "avx512f": 3,
-    "avx512bw": 4,
-    "avx512dq": 5,
-    "avx512vl": 6,
-    "avx512vnni": 7,
-    "neon": 32,
-    "dotprod": 33,
-    "fp16": 34,
-    "vfp4": 35,
-}
-
 DTYPES = {
     "float32": 1,
     "float16": 2,

@@ -12,6 +12,7 @@ from typing import Any
 
 from edgesparse.errors import PackageError
 from edgesparse.inputs import content
+from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.package import layout
 from edgesparse.package.check import check, tensor_bytes
 from edgesparse.package.layout import SectionFlag, SectionKind
@@ -231,7 +232,7 @@ def _read_image(images: list[tuple[Any, ...]], code_section: int) -> tuple[str, 
     engine, isa, features, section, reserved = images[0]
     _require(engine == 0 and not any(reserved), "plan: its image of code belongs to no engine of it")
     _require(section == code_section, f"plan: its code is in section {section}, which is no code section")
-    return _name_of(layout.ISAS, isa, "isa"), _read_features(features)
+    return _name_of({row.name: row.number for row in ISAS.values()}, isa, "isa"), _read_features(features)
 
 
 def _name_of(codes: dict[str, int], code: int, what: str) -> str:
@@ -241,8 +242,8 @@ def _name_of(codes: dict[str, int], code: int, what: str) -> str:
 
 
 def _read_features(mask: int) -> tuple[str, ...]:
-    features = tuple(name for name, bit in layout.CPU_FEATURE_BITS.items() if mask >> bit & 1)
-    known = sum(1 << bit for bit in layout.CPU_FEATURE_BITS.values())
+    features = tuple(name for name, bit in FEATURE_BITS.items() if mask >> bit & 1)
+    known = sum(1 << bit for bit in FEATURE_BITS.values())
     _require(mask & ~known == 0, f"plan: has unknown CPU features ({mask & ~known:#x}); update edgesparse")
     return features
 

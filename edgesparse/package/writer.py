@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesparse.errors import PackageError
+from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.outputs import written
 from edgesparse.package import layout
 from edgesparse.package.check import check, tensor_bytes
@@ -99,8 +100,8 @@ def _encode_plan(program: Program, code_section: int) -> bytes:
         steps.append(layout.STEP.pack(*names, *call, bytes(24)))
         args += [_encode_arg(arg, strings) for arg in step.args]
     engine = layout.ENGINE.pack(layout.ENGINE_CPU, 0, program.arena_bytes, program.scratch_bytes, bytes(40))
-    features = sum(1 << layout.CPU_FEATURE_BITS[name] for name in set(program.cpu_features))
-    image = layout.IMAGE.pack(0, layout.ISAS[program.isa], features, code_section, bytes(44))
+    features = sum(1 << FEATURE_BITS[name] for name in set(program.cpu_features))
+    image = layout.IMAGE.pack(0, ISAS[program.isa].number, features, code_section, bytes(44))
     tables = [[engine], [image], tensors, steps, args, [*map(_encode_array, program.arrays)], strings.table]
     counts = (1, 1, len(program.inputs), len(program.outputs), *map(len, tables[3:]))
     header = layout.PLAN.pack(*counts, len(strings.blob), bytes(92))

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from edgesparse.isa import ISAS
 from runtime import build
 
 HERE = Path(__file__).parent
 PATIENCE_S = 30  # after which a process counts as hanging
-EMULATORS = {"x86_64": "qemu-x86_64", "aarch64": "qemu-aarch64", "armv7": "qemu-arm"}
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -29,9 +29,9 @@ def launcher(platform: str) -> list[str]:
     """The words before a program that make it run here; skips the test if nothing does."""
     if platform == build.host_platform():
         return []
-    emulator = shutil.which(EMULATORS[platform])
+    emulator = shutil.which(ISAS[platform].emulator)
     if emulator is None:
-        pytest.skip(f"{EMULATORS[platform]} is not installed, so {platform} programs cannot run here")
+        pytest.skip(f"{ISAS[platform].emulator} is not installed, so {platform} programs cannot run here")
     return [emulator]
 
 

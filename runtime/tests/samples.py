@@ -15,17 +15,14 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
+from edgesparse.isa import ISAS
 from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Program, Space, Step, TensorSpec
 
 M, K, N, TILE = 16, 24, 33, 8
 SPMM_TILES = -(-N // TILE)
 
 _KERNELS = Path(__file__).with_name("kernels.c")
-_TARGETS = {
-    "x86_64": ("x86_64-linux-musl", "x86_64"),
-    "aarch64": ("aarch64-linux-musl", "generic"),
-    "armv7": ("arm-linux-musleabihf", "cortex_a7"),
-}
+_CPUS = {"x86_64": "x86_64", "aarch64": "generic", "armv7": "cortex_a7"}
 CPU_FEATURES = {"x86_64": (), "aarch64": ("neon",), "armv7": ("neon", "vfp4")}
 
 
@@ -40,8 +37,16 @@ class Image:
 @functools.cache
 def kernel_image(isa: str) -> Image:
     """Compile the test kernels to a flat image."""
-    triple, cpu = _TARGETS[isa]
-    flags = ["-target", triple, f"-mcpu={cpu}", "-O2", "-fPIC", "-ffreestanding", "-nostdlib", "-shared"]
+    flags = [
+        "-target",
+        ISAS[isa].static_triple,
+        f"-mcpu={_CPUS[isa]}",
+        "-O2",
+        "-fPIC",
+        "-ffreestanding",
+        "-nostdlib",
+        "-shared",
+    ]
     flags += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-Wl,-Bsymbolic"]
     flags += ["-Wl,-z,max-page-size=4096"]
     with tempfile.TemporaryDirectory() as directory:

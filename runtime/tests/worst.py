@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgesparse.isa import ISAS
 from edgesparse.package import layout
 from edgesparse.package.layout import SectionKind
 from edgesparse.package.writer import _container
@@ -38,7 +39,7 @@ class Draft:
         sizes += (len(self.args) // layout.ARG.size, len(self.arrays) // layout.ARRAY.size, len(self.strings))
         header = layout.PLAN.pack(1, 1, *sizes, len(blob), bytes(92))
         engine = layout.ENGINE.pack(layout.ENGINE_CPU, 0, 64, 0, bytes(40))
-        image = layout.IMAGE.pack(0, layout.ISAS[host_platform()], 0, 1, bytes(44))
+        image = layout.IMAGE.pack(0, ISAS[host_platform()].number, 0, 1, bytes(44))
         tables = [header, engine, image, *self.inputs, *self.outputs, self.steps, self.args, self.arrays, starts, blob]
         plan = b"".join(tables)
         assert len(plan) <= layout.MAX_PLAN_BYTES

@@ -12,13 +12,13 @@ import pytest
 from edgesparse_runtime import Model
 
 import edgesparse
+from edgesparse.isa import ISAS
 from edgesparse.measure import random_feeds
 from runtime import build
 from tests.models import INPUT_SHAPES, assert_close, ort_run
 
 STEER = Path(build.__file__).with_name("tests") / "steer.c"
 PRUNED = "-pruned"  # at the end of the name of a pruned copy
-EMULATORS = {"x86_64": "qemu-x86_64", "aarch64": "qemu-aarch64", "armv7": "qemu-arm"}
 Arrays = dict[str, np.ndarray]
 
 
@@ -70,9 +70,9 @@ def emulated(platform: str) -> list[str]:
     """The words before a program for `platform` that make it run here; skips the test if nothing does."""
     if platform == build.host_platform():
         return []
-    emulator = shutil.which(EMULATORS[platform])
+    emulator = shutil.which(ISAS[platform].emulator)
     if emulator is None:
-        pytest.skip(f"{EMULATORS[platform]} is not installed, so {platform} programs cannot run here")
+        pytest.skip(f"{ISAS[platform].emulator} is not installed, so {platform} programs cannot run here")
     return [emulator]
 
 

@@ -23,8 +23,8 @@ from edgesparse.backends.cpu.llvm import fuses
 from edgesparse.backends.cpu.relax.exact import plain
 from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError, LowerError
+from edgesparse.isa import ISAS
 
-ZIG_TARGETS = {"x86_64": "x86_64-linux-musl", "aarch64": "aarch64-linux-musl", "armv7": "arm-linux-musleabihf"}
 _MEMORY = """
 #include <stddef.h>
 #include <stdint.h>
@@ -157,7 +157,7 @@ def _link(target: Target, inputs: Sequence[Path], output: Path, symbols: Sequenc
         str(Path(ziglang.__file__).with_name("zig")),  # without an interpreter to start it, in half the time
         "cc",
         "-target",
-        ZIG_TARGETS[target.isa],
+        ISAS[target.isa].static_triple,
         "-O2",
         "-fPIE",
         "-static",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from edgesparse.backends.cpu.weighted import depthwise_window
 from edgesparse.devices.targets import Target
+from edgesparse.graph.ops import depthwise_window
 from edgesparse.numerics import F32
 from tests.backends.cpu.single import Single, outputs_of, random, runnable_targets, several, single
 

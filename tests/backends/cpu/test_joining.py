@@ -162,7 +162,7 @@ def test_layers_stay_apart_where_joining_does_not_pay(changes, l2_bytes):
 def test_lanes_over_channels_stay_apart():
     proto, inputs = expansion((40, 16))
 
-    result = lowered(proto, HOST_OF_8, "dense", NARROW[0])
+    result = lowered(proto, HOST_OF_8, NARROW[0])
 
     assert not is_joined(result)
     assert_match(result, proto, inputs, HOST_OF_8)
