@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 from edgesparse.devices import targets
 from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32
-from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, framed, name_of, read, silent
-from edgesparse.pipeline.budgets import Goal, settled
+from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, name_of, silent
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.labels import Labels, read_labels
 from edgesparse.pipeline.options import PruningOptions
+from edgesparse.pipeline.preparing import Prepared, Request, prepared
 from edgesparse.pipeline.reports import CompileReport, WitnessReport
 from edgesparse.pipeline.samples import samples
 from edgesparse.pipeline.settings import Pruning
-from edgesparse.pipeline.stages import apply_pruning, judged, lowered, normalised, producer, serialized
+from edgesparse.pipeline.stages import lowered, producer, serialized
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import ARTIFACT
 
@@ -67,10 +67,8 @@ def compile(
     Raises: EdgesparseError: the model, the target or the options cannot be used, the file cannot be written, or the
         witness finds that what was compiled computes something else.
     """
-    from edgesparse import frontend
     from edgesparse.nodes import shape_of
     from edgesparse.package.check import check_labels
-    from edgesparse.package.writer import write
 
     started = time.perf_counter()
     device = target if isinstance(target, Target) else targets.load(target)
@@ -78,31 +76,34 @@ def compile(
     require_writable(path, ARTIFACT, (model, target, labels, pruning.get("calibration")))
     names = read_labels(labels)
     wanted = Pruning.of(pruning, device.lanes(F32))
-    progress("reading the model")
-    source = read(model, example_inputs, input_shapes, bind)
-    source, frames, input_shapes = framed(source, preprocess, input_shapes)
-    goal = Goal.beside(path.parent, model, device, threads, input_shapes)
-    chosen, found = settled(source, wanted, goal, progress)
-    pruned, report = apply_pruning(source, chosen, progress)
-    report = judged(report, source, pruned, chosen, progress)
-    normal = normalised(pruned, input_shapes, progress)
-    check_labels(names, [math.prod(shape_of(value)) for value in normal.graph.outputs])
-    program, plan = lowered(normal, device, progress)
-    layers = tuple(plan.layers.values())
-    program = replace(program, inputs=tuple(_pictured(spec, frames) for spec in program.inputs), labels=names)
-    as_it_is = chosen is None and not (bind or preprocess)
-    as_it_is = as_it_is and isinstance(model, str | Path) and not frontend.is_pytorch(model)
-    users: Path | ir.Model = Path(model) if as_it_is else pruned  # type: ignore[arg-type]
-    told = _witnessed(users, normal, program, chosen, progress) if witness else None
-    summary = frontend.describe(pruned)
-    manifest = _manifest(model, source, device, chosen, layers) | {"bind": _values(source, bind)}
-    if frames:
-        manifest["preprocess"] = {name: {"text": frame.text, "shape": frame.shape} for name, frame in frames.items()}
+    asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads)
+    ready = prepared(asked, path.parent, progress)
+    check_labels(names, [math.prod(shape_of(value)) for value in ready.normal.graph.outputs])
+    program, plan = lowered(ready.normal, device, progress)
+    program = replace(program, inputs=tuple(_pictured(spec, ready.frames) for spec in program.inputs), labels=names)
+    told = _witnessed(ready, program, progress) if witness else None
     progress("writing the artifact")
-    write(program, manifest | {"parameters": summary.parameters, "nonzeros": summary.nonzeros}, path)
+    return _written(ready, program, tuple(plan.layers.values()), path, told, started)
+
+
+def _written(
+    ready: Prepared,
+    program: Program,
+    layers: tuple[LayerPlan, ...],
+    path: Path,
+    told: WitnessReport | None,
+    started: float,
+) -> CompileReport:
+    """Write the artifact, and say what it is."""
+    from edgesparse import frontend
+    from edgesparse.package.writer import write
+
+    summary = frontend.describe(ready.pruned)
+    counts = {"parameters": summary.parameters, "nonzeros": summary.nonzeros}
+    write(program, _manifest(ready, layers) | counts, path)
     return CompileReport(
         artifact=path,
-        target=device.name,
+        target=ready.asked.target.name,
         artifact_bytes=path.stat().st_size,
         code_bytes=len(program.code),
         weights_bytes=len(program.weights) + len(program.indices),
@@ -111,21 +112,24 @@ def compile(
         density=summary.nonzeros / max(1, summary.parameters),
         seconds=time.perf_counter() - started,
         layers=layers,
-        pruning=replace(report, search=found) if report else None,
+        pruning=ready.told,
         witness=told,
-        notes=frontend.remarks(source, input_shapes),
+        notes=frontend.remarks(ready.source, ready.input_shapes),
     )
 
 
-def _witnessed(
-    model: Path | ir.Model, normal: ir.Model, program: Program, pruning: Pruning | None, progress: Progress
-) -> WitnessReport:
+def _witnessed(ready: Prepared, program: Program, progress: Progress) -> WitnessReport:
     """Compare the user's own file, or what was made of it before it was normalised, with what was compiled."""
+    from edgesparse import frontend
     from edgesparse.pipeline.witness import Judged, witness
 
     progress("comparing with ONNX Runtime")
-    given = samples(pruning.options["calibration"]) if pruning is not None else None
-    return witness(Judged(model, normal, given), program)
+    model = ready.asked.model
+    as_it_is = ready.pruning is None and not (ready.asked.bind or ready.asked.preprocess)
+    as_it_is = as_it_is and isinstance(model, str | Path) and not frontend.is_pytorch(model)
+    users: Path | ir.Model = Path(model) if as_it_is else ready.pruned  # type: ignore[arg-type]
+    given = samples(ready.pruning.options["calibration"]) if ready.pruning is not None else None
+    return witness(Judged(users, ready.normal, given), program)
 
 
 def _pictured(spec: TensorSpec, frames: Mapping[str, Frame]) -> TensorSpec:
@@ -154,17 +158,19 @@ def digest(model: Source, source: ir.Model) -> str:
     return hashlib.sha256(serialized(source)).hexdigest()
 
 
-def _manifest(
-    model: Source, source: ir.Model, target: Target, pruning: Pruning | None, layers: Sequence[LayerPlan]
-) -> dict[str, Any]:
+def _manifest(ready: Prepared, layers: Sequence[LayerPlan]) -> dict[str, Any]:
+    model, target = ready.asked.model, ready.asked.target
+    frames = {name: {"text": frame.text, "shape": frame.shape} for name, frame in ready.frames.items()}
     return {
         "producer": producer(),
         "model": name_of(model),
-        "model_sha256": digest(model, source),
+        "model_sha256": digest(model, ready.source),
         "target": target.name,
         "target_facts": targets.facts(target),
-        "pruning": pruning.record if pruning else None,
+        "pruning": ready.pruning.record if ready.pruning else None,
         "layers": [_told(plan) for plan in layers],
+        "bind": _values(ready.source, ready.asked.bind),
+        **({"preprocess": frames} if frames else {}),
     }
 
 

@@ -12,12 +12,12 @@ from edgesparse.devices import targets
 from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32
 from edgesparse.outputs import written
-from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, framed, name_of, read, silent
-from edgesparse.pipeline.budgets import Goal, SearchReport, settled
+from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, name_of, silent
+from edgesparse.pipeline.budgets import SearchReport
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.options import PruningOptions
+from edgesparse.pipeline.preparing import Request, prepared
 from edgesparse.pipeline.settings import Pruning
-from edgesparse.pipeline.stages import apply_pruning, judged, normalised
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import PAGE
 from edgesparse.tables import Note, Part, Report, Table, counts_text, shape_text, time_text
@@ -145,17 +145,12 @@ def explain(
     if html:
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
     wanted = Pruning.of(pruning, device.lanes(F32))
-    progress("reading the model")
-    source = read(model, example_inputs, input_shapes, bind)
-    source, _, input_shapes = framed(source, preprocess, input_shapes)
-    goal = Goal.beside(Path(), model, device, threads, input_shapes)
-    chosen, found = settled(source, wanted, goal, progress)
-    pruned, zeros = apply_pruning(source, chosen, progress)
-    normal = normalised(pruned, input_shapes, progress)
+    asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads)
+    ready = prepared(asked, Path(), progress)
     progress("predicting times")
-    plan = schedule.plan(graph_of(normal), device, threads)
+    plan = schedule.plan(graph_of(ready.normal), device, threads)
     table = schedule.cost_table(device)
-    rest = [node for node in normal.graph if str(node.name) not in plan.layers]
+    rest = [node for node in ready.normal.graph if str(node.name) not in plan.layers]
     fixed = tuple(_fixed(plan))
     names = {layer.layer for layer in fixed}
     report = ExplainReport(
@@ -168,9 +163,9 @@ def explain(
         fixed=fixed,
         rest_us=plan.rest_us,
         other_ops=dict(Counter(node.op_type for node in rest if str(node.name) not in names).most_common()),
-        search=found,
-        pruning=judged(zeros, source, pruned, chosen, progress),
-        notes=frontend.remarks(source, input_shapes),
+        search=ready.search,
+        pruning=ready.report,
+        notes=frontend.remarks(ready.source, ready.input_shapes),
     )
     if html:
         from edgesparse.pipeline.page import page

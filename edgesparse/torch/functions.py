@@ -19,6 +19,8 @@ from edgesparse.frontend import in_recent_opset
 from edgesparse.inputs import said
 from edgesparse.nodes import called
 from edgesparse.sparsity.weights import stored_array
+from edgesparse.torch.convolutions import average_pool, conv, conv_transpose, max_pool
+from edgesparse.torch.operands import attribute, ints, optional
 from edgesparse.torch.recurrent import gru, lstm
 
 Values = dict[str, torch.Tensor]
@@ -80,135 +82,55 @@ def _tensor(value: ir.Value) -> torch.Tensor:
         raise PruneError(f"recover: {value.name}: torch cannot hold this constant: {said(err)}") from err
 
 
-def _ints(tensor: torch.Tensor) -> list[int]:
-    return [int(each) for each in tensor.reshape(-1).tolist()]
-
-
-def _attr(node: ir.Node, name: str, default: Any = None) -> Any:
-    held = node.attributes.get(name)
-    return default if held is None else held.value
-
-
-def _optional(inputs: Sequence[Any], at: int) -> Any:
-    """An input, or None where it is left out."""
-    return inputs[at] if len(inputs) > at else None
-
-
-def _padded(node: ir.Node, x: torch.Tensor, kernel: Sequence[int], value: float = 0.0) -> torch.Tensor:
-    """`x` with the pads of a window, of whatever kind."""
-    rank, strides = len(kernel), _attr(node, "strides", [1] * len(kernel))
-    dilations = _attr(node, "dilations", [1] * rank)
-    auto = _attr(node, "auto_pad", "NOTSET")
-    if auto.startswith("SAME"):
-        pads = []
-        for size, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True):
-            total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
-            pads.append((total // 2, total - total // 2) if auto == "SAME_UPPER" else (total - total // 2, total // 2))
-    else:
-        flat = _attr(node, "pads", [0] * (2 * rank))
-        pads = list(zip(flat[:rank], flat[rank:], strict=True))
-    return F.pad(x, [size for pair in reversed(pads) for size in pair], value=value) if any(map(any, pads)) else x
-
-
-def _conv(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    x, w, bias = inputs[0], inputs[1], _optional(inputs, 2)
-    rank = w.dim() - 2
-    run = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
-    return run(
-        _padded(node, x, w.shape[2:]),
-        w,
-        bias,
-        stride=_attr(node, "strides", [1] * rank),
-        dilation=_attr(node, "dilations", [1] * rank),
-        groups=_attr(node, "group", 1),
-    )
-
-
-def _conv_transpose(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    if node.attributes.keys() & {"auto_pad", "output_shape"}:
-        raise NotImplementedError
-    x, w, bias = inputs[0], inputs[1], _optional(inputs, 2)
-    rank = w.dim() - 2
-    run = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
-    steps, apart = (_attr(node, name, [1] * rank) for name in ("strides", "dilations"))
-    y = run(x, w, stride=steps, dilation=apart, groups=_attr(node, "group", 1))
-    pads, more = _attr(node, "pads", [0] * (2 * rank)), _attr(node, "output_padding", [0] * rank)
-    margins = [size for at in reversed(range(rank)) for size in (-pads[at], more[at] - pads[rank + at])]
-    y = F.pad(y, margins)
-    return y if bias is None else y + bias.reshape(-1, *[1] * rank)
-
-
 def _gemm(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
     a, b = inputs[0], inputs[1]
-    a = a.T if _attr(node, "transA", 0) else a
-    b = b.T if _attr(node, "transB", 0) else b
-    y = _attr(node, "alpha", 1.0) * (a @ b)
-    bias = _optional(inputs, 2)
-    return y if bias is None else y + _attr(node, "beta", 1.0) * bias
+    a = a.T if attribute(node, "transA", 0) else a
+    b = b.T if attribute(node, "transB", 0) else b
+    y = attribute(node, "alpha", 1.0) * (a @ b)
+    bias = optional(inputs, 2)
+    return y if bias is None else y + attribute(node, "beta", 1.0) * bias
 
 
 def _batch_norm(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
     x, scale, bias, mean, variance = inputs[:5]
-    return F.batch_norm(x, mean, variance, scale, bias, eps=_attr(node, "epsilon", 1e-5))
+    return F.batch_norm(x, mean, variance, scale, bias, eps=attribute(node, "epsilon", 1e-5))
 
 
 def _layer_norm(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    shape = inputs[0].shape[_attr(node, "axis", -1) :]
-    return F.layer_norm(inputs[0], shape, inputs[1], _optional(inputs, 2), _attr(node, "epsilon", 1e-5))
-
-
-def _max_pool(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    kernel = _attr(node, "kernel_shape")
-    run = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
-    x = _padded(node, inputs[0], kernel, -torch.inf)
-    options = {"stride": _attr(node, "strides", [1] * len(kernel)), "dilation": _attr(node, "dilations", 1)}
-    return run(x, kernel, ceil_mode=bool(_attr(node, "ceil_mode", 0)), **options)
-
-
-def _average_pool(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    kernel = _attr(node, "kernel_shape")
-    if _attr(node, "ceil_mode", 0) or any(size > 1 for size in _attr(node, "dilations", ())):
-        raise NotImplementedError
-    run = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]
-    strides = _attr(node, "strides", [1] * len(kernel))
-    x = inputs[0]
-    y = run(_padded(node, x, kernel), kernel, strides)
-    if _attr(node, "count_include_pad", 0):
-        return y
-    ones = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype)
-    return y / run(_padded(node, ones, kernel), kernel, strides)
+    shape = inputs[0].shape[attribute(node, "axis", -1) :]
+    return F.layer_norm(inputs[0], shape, inputs[1], optional(inputs, 2), attribute(node, "epsilon", 1e-5))
 
 
 def _reduce(function: Callable[..., torch.Tensor]) -> Rule:
     def rule(node: ir.Node, inputs: list[Any]) -> torch.Tensor:
-        axes = _optional(inputs, 1)
-        if axes is None and _attr(node, "noop_with_empty_axes", 0):
+        axes = optional(inputs, 1)
+        if axes is None and attribute(node, "noop_with_empty_axes", 0):
             return inputs[0]  # type: ignore[no-any-return]
-        which = list(range(inputs[0].dim())) if axes is None else _ints(axes)
-        return function(inputs[0], which, bool(_attr(node, "keepdims", 1)))
+        which = list(range(inputs[0].dim())) if axes is None else ints(axes)
+        return function(inputs[0], which, bool(attribute(node, "keepdims", 1)))
 
     return rule
 
 
 def _reshape(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    x, shape = inputs[0], _ints(inputs[1])
-    if not _attr(node, "allowzero", 0):
+    x, shape = inputs[0], ints(inputs[1])
+    if not attribute(node, "allowzero", 0):
         shape = [x.shape[at] if size == 0 else size for at, size in enumerate(shape)]
     return x.reshape(shape)
 
 
 def _flatten(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    axis = _attr(node, "axis", 1)
+    axis = attribute(node, "axis", 1)
     return inputs[0].reshape(prod(inputs[0].shape[:axis]), -1)
 
 
 def _squeeze(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    axes = _optional(inputs, 1)
-    return inputs[0].squeeze() if axes is None else inputs[0].squeeze(tuple(_ints(axes)))
+    axes = optional(inputs, 1)
+    return inputs[0].squeeze() if axes is None else inputs[0].squeeze(tuple(ints(axes)))
 
 
 def _unsqueeze(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    x, axes = inputs[0], _ints(inputs[1])
+    x, axes = inputs[0], ints(inputs[1])
     rank = x.dim() + len(axes)
     for axis in sorted(axis % rank for axis in axes):
         x = x.unsqueeze(axis)
@@ -216,10 +138,10 @@ def _unsqueeze(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
 
 
 def _slice(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    x, starts, ends = inputs[0], _ints(inputs[1]), _ints(inputs[2])
-    axes, steps = _optional(inputs, 3), _optional(inputs, 4)
-    which = list(range(len(starts))) if axes is None else _ints(axes)
-    strides = [1] * len(starts) if steps is None else _ints(steps)
+    x, starts, ends = inputs[0], ints(inputs[1]), ints(inputs[2])
+    axes, steps = optional(inputs, 3), optional(inputs, 4)
+    which = list(range(len(starts))) if axes is None else ints(axes)
+    strides = [1] * len(starts) if steps is None else ints(steps)
     for axis, start, end, step in zip(which, starts, ends, strides, strict=True):
         chosen = range(x.shape[axis])[start:end:step]
         x = x.index_select(axis, torch.tensor(list(chosen), dtype=torch.int64))
@@ -227,13 +149,13 @@ def _slice(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
 
 
 def _split(node: ir.Node, inputs: Sequence[Any]) -> tuple[torch.Tensor, ...]:
-    axis, sizes = _attr(node, "axis", 0), _optional(inputs, 1)
+    axis, sizes = attribute(node, "axis", 0), optional(inputs, 1)
     each = -(-inputs[0].shape[axis] // len(node.outputs))
-    return tuple(torch.split(inputs[0], each if sizes is None else _ints(sizes), axis))
+    return tuple(torch.split(inputs[0], each if sizes is None else ints(sizes), axis))
 
 
 def _gather(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    x, indices, axis = inputs[0], inputs[1], _attr(node, "axis", 0)
+    x, indices, axis = inputs[0], inputs[1], attribute(node, "axis", 0)
     axis %= x.dim()
     flat = indices.reshape(-1).to(torch.int64)
     flat = torch.where(flat < 0, flat + x.shape[axis], flat)
@@ -241,7 +163,7 @@ def _gather(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
 
 
 def _gather_nd(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    x, indices, batch = inputs[0], inputs[1].to(torch.int64), _attr(node, "batch_dims", 0)
+    x, indices, batch = inputs[0], inputs[1].to(torch.int64), attribute(node, "batch_dims", 0)
     before = [
         torch.arange(size).reshape([-1] + [1] * (indices.dim() - 2 - at)) for at, size in enumerate(x.shape[:batch])
     ]
@@ -250,18 +172,18 @@ def _gather_nd(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
 
 
 def _instance_norm(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    return F.instance_norm(inputs[0], weight=inputs[1], bias=inputs[2], eps=_attr(node, "epsilon", 1e-5))
+    return F.instance_norm(inputs[0], weight=inputs[1], bias=inputs[2], eps=attribute(node, "epsilon", 1e-5))
 
 
 def _running_sum(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    if _attr(node, "exclusive", 0) or _attr(node, "reverse", 0):
+    if attribute(node, "exclusive", 0) or attribute(node, "reverse", 0):
         raise NotImplementedError
     return torch.cumsum(inputs[0], int(inputs[1]), dtype=inputs[0].dtype)
 
 
 def _pad(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    x, flat, value = inputs[0], _ints(inputs[1]), _optional(inputs, 2)
-    if _attr(node, "mode", "constant") != "constant" or _optional(inputs, 3) is not None:
+    x, flat, value = inputs[0], ints(inputs[1]), optional(inputs, 2)
+    if attribute(node, "mode", "constant") != "constant" or optional(inputs, 3) is not None:
         raise NotImplementedError
     rank = x.dim()
     sizes = [size for axis in reversed(range(rank)) for size in (flat[axis], flat[rank + axis])]
@@ -269,9 +191,9 @@ def _pad(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
 
 
 def _constant_of_shape(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    value = _attr(node, "value")
+    value = attribute(node, "value")
     filled = torch.zeros(1) if value is None else torch.from_numpy(np.array(value.numpy()))
-    return filled.reshape(()).expand(_ints(inputs[0])).clone()
+    return filled.reshape(()).expand(ints(inputs[0])).clone()
 
 
 RESIZES: dict[tuple[str, str], dict[str, Any]] = {
@@ -285,21 +207,23 @@ RESIZES: dict[tuple[str, str], dict[str, Any]] = {
 
 def _resize(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
     x, scales, sizes = inputs[0], *[*inputs[2:], None, None][:2]
-    how = RESIZES.get((_attr(node, "mode", "nearest"), _attr(node, "coordinate_transformation_mode", "half_pixel")))
-    if how is None or x.dim() != 4 or (how["mode"] == "nearest" and _attr(node, "nearest_mode") != "floor"):
+    how = RESIZES.get(
+        (attribute(node, "mode", "nearest"), attribute(node, "coordinate_transformation_mode", "half_pixel"))
+    )
+    if how is None or x.dim() != 4 or (how["mode"] == "nearest" and attribute(node, "nearest_mode") != "floor"):
         raise NotImplementedError
     if sizes is None:
         return F.interpolate(x, scale_factor=scales.tolist()[2:], recompute_scale_factor=False, **how)
-    return F.interpolate(x, size=_ints(sizes)[2:], **how)
+    return F.interpolate(x, size=ints(sizes)[2:], **how)
 
 
 def _cast(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    dtype = ir.DataType(_attr(node, "to")).numpy()
+    dtype = ir.DataType(attribute(node, "to")).numpy()
     return inputs[0].to(torch.from_numpy(np.zeros(0, dtype)).dtype)
 
 
 def _clip(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    low, high = (_optional(inputs, at) for at in (1, 2))
+    low, high = (optional(inputs, at) for at in (1, 2))
     return inputs[0] if low is None and high is None else inputs[0].clamp(low, high)
 
 
@@ -308,7 +232,7 @@ def _div(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def _gelu(node: ir.Node, inputs: Sequence[Any]) -> torch.Tensor:
-    return F.gelu(inputs[0], approximate=_attr(node, "approximate", "none"))
+    return F.gelu(inputs[0], approximate=attribute(node, "approximate", "none"))
 
 
 def _unary(function: Callable[[torch.Tensor], torch.Tensor]) -> Rule:
@@ -350,20 +274,20 @@ BINARY = {
     "And": torch.logical_and,
     "Or": torch.logical_or,
     "Xor": torch.logical_xor,
-    "Tile": lambda x, repeats: x.repeat(_ints(repeats)),
+    "Tile": lambda x, repeats: x.repeat(ints(repeats)),
     "PRelu": lambda x, slope: torch.where(x < 0, x * slope, x),
-    "Expand": lambda x, shape: x.expand(torch.broadcast_shapes(x.shape, tuple(_ints(shape)))),
+    "Expand": lambda x, shape: x.expand(torch.broadcast_shapes(x.shape, tuple(ints(shape)))),
 }
 RULES: dict[str, Rule] = {
     **{name: _unary(function) for name, function in UNARY.items()},
     **{name: _binary(function) for name, function in BINARY.items()},
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "Gemm": _gemm,
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
-    "MaxPool": _max_pool,
-    "AveragePool": _average_pool,
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
     "ReduceMean": _reduce(torch.mean),
     "ReduceSum": _reduce(torch.sum),
     "ReduceMax": _reduce(torch.amax),
@@ -379,7 +303,7 @@ RULES: dict[str, Rule] = {
     "Gather": _gather,
     "GatherND": _gather_nd,
     "GatherElements": lambda node, inputs: torch.take_along_dim(
-        inputs[0], inputs[1] % inputs[0].shape[_attr(node, "axis", 0)], _attr(node, "axis", 0)
+        inputs[0], inputs[1] % inputs[0].shape[attribute(node, "axis", 0)], attribute(node, "axis", 0)
     ),
     "CumSum": _running_sum,
     "Pad": _pad,
@@ -392,23 +316,23 @@ RULES: dict[str, Rule] = {
     "CastLike": lambda _node, inputs: inputs[0].to(inputs[1].dtype),
     "Clip": _clip,
     "Gelu": _gelu,
-    "Transpose": lambda node, inputs: inputs[0].permute(_attr(node, "perm", [*range(inputs[0].dim())][::-1])),
-    "Concat": lambda node, inputs: torch.cat(inputs, _attr(node, "axis")),
+    "Transpose": lambda node, inputs: inputs[0].permute(attribute(node, "perm", [*range(inputs[0].dim())][::-1])),
+    "Concat": lambda node, inputs: torch.cat(inputs, attribute(node, "axis")),
     "Shape": lambda node, inputs: torch.tensor(
-        inputs[0].shape[_attr(node, "start", 0) : _attr(node, "end")], dtype=torch.int64
+        inputs[0].shape[attribute(node, "start", 0) : attribute(node, "end")], dtype=torch.int64
     ),
     "Where": lambda _node, inputs: torch.where(*inputs),
     "Max": lambda _node, inputs: _folded(torch.maximum, inputs),
     "Min": lambda _node, inputs: _folded(torch.minimum, inputs),
     "Sum": lambda _node, inputs: _folded(torch.add, inputs),
-    "Softmax": lambda node, inputs: torch.softmax(inputs[0], _attr(node, "axis", -1)),
-    "LogSoftmax": lambda node, inputs: torch.log_softmax(inputs[0], _attr(node, "axis", -1)),
-    "ArgMax": lambda node, inputs: inputs[0].argmax(_attr(node, "axis", 0), bool(_attr(node, "keepdims", 1))),
-    "LeakyRelu": lambda node, inputs: F.leaky_relu(inputs[0], _attr(node, "alpha", 0.01)),
-    "Elu": lambda node, inputs: F.elu(inputs[0], _attr(node, "alpha", 1.0)),
-    "HardSigmoid": lambda node, inputs: (_attr(node, "alpha", 0.2) * inputs[0] + _attr(node, "beta", 0.5)).clamp(
-        0.0, 1.0
-    ),
+    "Softmax": lambda node, inputs: torch.softmax(inputs[0], attribute(node, "axis", -1)),
+    "LogSoftmax": lambda node, inputs: torch.log_softmax(inputs[0], attribute(node, "axis", -1)),
+    "ArgMax": lambda node, inputs: inputs[0].argmax(attribute(node, "axis", 0), bool(attribute(node, "keepdims", 1))),
+    "LeakyRelu": lambda node, inputs: F.leaky_relu(inputs[0], attribute(node, "alpha", 0.01)),
+    "Elu": lambda node, inputs: F.elu(inputs[0], attribute(node, "alpha", 1.0)),
+    "HardSigmoid": lambda node, inputs: (
+        attribute(node, "alpha", 0.2) * inputs[0] + attribute(node, "beta", 0.5)
+    ).clamp(0.0, 1.0),
     "Dropout": lambda _node, inputs: inputs[0],
 }
 """What each operator computes."""

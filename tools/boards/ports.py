@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.arm.counts import Loop, Mix, mix_of, split_loops
-from bench.arm.emulate import Ran
 from edgesparse.devices.targets import Core
+from tools.boards.counts import Loop, Mix, mix_of, split_loops
+from tools.boards.emulate import Ran
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from bench.arm.calibrate import calibrate
-from bench.arm.emulate import EmulatorError, tools
 from edgesparse import schedule
 from edgesparse.devices import costs, targets
 from edgesparse.devices.costs import ESTIMATED, Loop
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.schedule.experiments import Experiment
+from tools.boards.calibrate import calibrate
+from tools.boards.emulate import EmulatorError, tools
 
 ARM = ("rpi3", "rpi4", "rpi5", "android-arm64")
 

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from bench.arm.emulate import EmulatorError, tools
-from bench.arm.layer import Shape, model_of
-from bench.arm.predict import predict, step_cost
 from edgesparse.backends.cpu.kernel import Call, Param, Tensor, build_kernel
 from edgesparse.devices import targets
 from edgesparse.errors import TargetError
 from edgesparse.numerics import F32
+from tools.boards.emulate import EmulatorError, tools
+from tools.boards.layer import Shape, model_of
+from tools.boards.predict import predict, step_cost
 
 
 def call_of(tiles: int) -> Call:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bench.arm.counts import Mix, classes, mix_of, split_loops
-from bench.arm.emulate import Ran
-from bench.arm.ports import bounds, kernel_cycles, loop_bounds
 from edgesparse.devices import targets
 from edgesparse.devices.targets import Core
+from tools.boards.counts import Mix, classes, mix_of, split_loops
+from tools.boards.emulate import Ran
+from tools.boards.ports import bounds, kernel_cycles, loop_bounds
 
 
 def core(board: str) -> Core:

@@ -1,6 +1,6 @@
 """Predict, without a board, how long whole models take on one: every figure is an estimate.
 
-    python -m bench.arm.predict
+    python -m tools.boards.predict
 
 Every kernel call of the compiled model runs under QEMU once. Its counted instructions go through the port model, its
 simulated cache misses through the rules below.
@@ -24,8 +24,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.arm.emulate import core_of, emulate
-from bench.arm.ports import kernel_cycles
 from edgesparse import frontend, schedule
 from edgesparse.backends.cpu import supports
 from edgesparse.backends.cpu.codegen import compile_kernels
@@ -38,12 +36,14 @@ from edgesparse.graph.ops import graph_of
 from edgesparse.plan import Plan
 from edgesparse.prune import prune
 from models import zoo
+from tools.boards.emulate import core_of, emulate
+from tools.boards.ports import kernel_cycles
 
 MODELS = "mobilenetv1,resnet50"
 BOARDS = "rpi4,rpi5"
 DENSITIES = "1,0.2,0.1"
 DOCS = Path(__file__).parents[2] / "docs" / "raspberry-pi.md"
-BEGIN, END = "<!-- written by python -m bench.arm.predict --docs -->", "<!-- end -->"
+BEGIN, END = "<!-- written by python -m tools.boards.predict --docs -->", "<!-- end -->"
 LINE_BYTES = 64
 SUSTAINED = 1 / 3  # of the peak rate of the memory
 WORKERS = 2

@@ -1,8 +1,8 @@
 """What every weighted kernel costs on Arm cores: the table in bench/results/arm-kernels.md.
 
-    python -m bench.arm.kernels
+    python -m tools.boards.kernels
 
-Counts come from QEMU and repeat exactly; cycles are modelled from them (`bench/arm/ports.py`). Nothing is a time.
+Counts come from QEMU and repeat exactly; cycles are modelled from them (`tools/boards/ports.py`). Nothing is a time.
 """
 
 from __future__ import annotations
@@ -13,10 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.arm.counts import mix_of
-from bench.arm.emulate import core_of
-from bench.arm.layer import Shape, run_layer
-from bench.arm.ports import inner_loop, kernel_cycles, loop_bounds
 from edgesparse.backends.cpu.kernels.sparse import QUAD
 from edgesparse.devices import targets
 from edgesparse.forms.column import ColumnTile
@@ -26,8 +22,12 @@ from edgesparse.forms.sparse_column import SparseColumnTile
 from edgesparse.forms.tile import Tile
 from edgesparse.numerics import F32
 from edgesparse.sparsity.patterns import Block
+from tools.boards.counts import mix_of
+from tools.boards.emulate import core_of
+from tools.boards.layer import Shape, run_layer
+from tools.boards.ports import inner_loop, kernel_cycles, loop_bounds
 
-RESULT = Path(__file__).parents[1] / "results" / "arm-kernels.md"
+RESULT = Path(__file__).parents[2] / "bench" / "results" / "arm-kernels.md"
 M, K, SIDE, DENSITY = 256, 512, 14, 0.1
 WORKERS = 2
 
@@ -151,7 +151,7 @@ def table(rows: Sequence[Row]) -> str:
         f"A 1x1 convolution of {K} to {M} channels over {SIDE}x{SIDE} pixels, zeros at density {DENSITY:g}. Figures are"
         " for each 128-bit multiply-add, or four scalar ones. Instructions, loads and misses are *counted* under QEMU, "
         "exactly; cycles are "
-        "*modelled* from them by the ports of the core (`bench/arm/ports.py`), never timed. The inner loop has its "
+        "*modelled* from them by the ports of the core (`tools/boards/ports.py`), never timed. The inner loop has its "
         "data in L1; the whole kernel adds the copy of x, the starts and ends of rows, mispredicted loop ends and what "
         "padding wastes; it counts the multiply-adds that the weight needs. "
         "Misses are of cold LRU caches without a prefetcher.",
@@ -160,7 +160,7 @@ def table(rows: Sequence[Row]) -> str:
         "|" + "---|" * len(HEADERS),
         *(row.line for row in rows),
         "",
-        "Written by `python -m bench.arm.kernels`.",
+        "Written by `python -m tools.boards.kernels`.",
     ]
     return "\n".join(lines) + "\n"
 

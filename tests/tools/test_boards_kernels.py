@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 from tvm.tirx.script import builder as T
 
-from bench.arm import emulate as emulation
-from bench.arm import kernels
-from bench.arm.emulate import EmulatorError, core_of, emulate, tools
-from bench.arm.layer import Shape, run_layer
 from edgesparse.backends.cpu.codegen import compile_kernels
 from edgesparse.backends.cpu.kernel import Call, Lanes, Param, Tensor, build_kernel
 from edgesparse.devices import targets
@@ -19,6 +15,10 @@ from edgesparse.errors import InternalError, TargetError
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.graph.layout import ROWS
 from edgesparse.numerics import F32
+from tools.boards import emulate as emulation
+from tools.boards import kernels
+from tools.boards.emulate import EmulatorError, core_of, emulate, tools
+from tools.boards.layer import Shape, run_layer
 
 CASES = [(board, form) for board in kernels.BOARDS for form in kernels.FORMS]
 
@@ -64,7 +64,7 @@ def test_counts_and_misses_repeat_exactly(emulator):
 
 
 def test_a_wrong_result_is_refused(emulator, monkeypatch):
-    monkeypatch.setattr("bench.arm.layer.TOLERANCE", 0.0)
+    monkeypatch.setattr("tools.boards.layer.TOLERANCE", 0.0)
 
     with pytest.raises(InternalError, match="differs from numpy by"):
         run_layer(Shape(32, 48, 7, 0.2), SparseTile(4, 16), targets.load("rpi4"))

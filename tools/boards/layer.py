@@ -9,7 +9,6 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
-from bench.arm.emulate import Ran, emulate
 from edgesparse import schedule
 from edgesparse.backends.cpu.codegen import compile_kernels
 from edgesparse.backends.cpu.walk import lower_ops
@@ -20,6 +19,7 @@ from edgesparse.graph.layout import ROWS
 from edgesparse.graph.ops import graph_of
 from edgesparse.plan import LayerPlan
 from edgesparse.sparsity.patterns import Block
+from tools.boards.emulate import Ran, emulate
 
 TOLERANCE = 1e-5  # of the largest output; sums of up to a few hundred products in float32
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.arm.emulate import Ran
+from tools.boards.emulate import Ran
 
 
 @dataclass(frozen=True)

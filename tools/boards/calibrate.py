@@ -1,6 +1,6 @@
 """Calibrate a target nobody has measured: the experiments of `edgesparse tune`, timed by the port model.
 
-    python -m bench.arm.calibrate rpi3 rpi4 rpi5 android-arm64
+    python -m tools.boards.calibrate rpi3 rpi4 rpi5 android-arm64
 
 Writes `targets/costs/NAME.toml`, which says of itself that it is estimated; `edgesparse tune` on the board
 measures one that takes its place.
@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.arm.predict import costs_of
 from edgesparse import schedule
 from edgesparse.devices import costs, targets
 from edgesparse.devices.costs import ESTIMATED
@@ -20,8 +19,9 @@ from edgesparse.devices.targets import Target
 from edgesparse.graph.ops import graph_of
 from edgesparse.pipeline.tuning import experiment_model, experiment_plans
 from edgesparse.schedule import Fit
+from tools.boards.predict import costs_of
 
-SOURCE = "port model of bench/arm: instructions and cache misses counted under QEMU"
+SOURCE = "port model of tools/boards: instructions and cache misses counted under QEMU"
 
 
 def calibrate(target: Target) -> Fit:

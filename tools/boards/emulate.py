@@ -24,7 +24,7 @@ from edgesparse.errors import EdgesparseError, TargetError
 from edgesparse.program import Constant
 
 HERE = Path(__file__).parent
-BUILT = Path("build/arm")
+BUILT = Path("build/boards")
 EMULATOR = "qemu-aarch64"
 BASE = 0x40_0000_0000
 PAGE_BYTES = 4096
