@@ -266,7 +266,7 @@ def _fuzz(seconds: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command of the module's docstring and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("command", choices=("board", "size", "fuzz"))
+    parser.add_argument("command", choices=("board", "esrun", "size", "fuzz"))
     parser.add_argument("--platform", choices=PLATFORMS, default=host_platform())
     parser.add_argument("--output", type=Path, help="of board: a new folder; by default one below build/runtime/")
     parser.add_argument("--seconds", type=int, default=60, help="for fuzz")
@@ -274,6 +274,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "board":
             print(board(options.platform, options.output))
+        elif options.command == "esrun":
+            print(esrun(options.platform))
         elif options.command == "fuzz":
             return _fuzz(options.seconds)
         else:

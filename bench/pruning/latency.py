@@ -29,6 +29,7 @@ from bench.pruning.cifar import DATA, DENSE, judged, say
 from bench.pruning.deploy import verdict
 from bench.pruning.results import Results, Run
 from edgesparse import frontend, measure
+from edgesparse.devices.local import LOCAL
 from models import cifar
 
 SEARCHED, UNIFORM = "searched", "uniform"
@@ -51,7 +52,7 @@ def measured_us(artifacts: Mapping[str, Path], seconds: float) -> dict[str, floa
     with ExitStack() as stack:
         programs: dict[str, Callable[[], object]] = {}
         for name, artifact in artifacts.items():
-            opened = stack.enter_context(measure.open_artifact(artifact))
+            opened = stack.enter_context(LOCAL.open(artifact))
             programs[name] = partial(opened.run, measure.random_feeds(opened.inputs))
         timed = measure.interleave(programs, measure.Schedule(seconds * len(programs), turn=TURN))
     return {name: latency.p10_us for name, latency in timed.items()}

@@ -74,7 +74,7 @@ def inspect_command(file: Path, as_json: bool) -> None:
 @click.command(
     "run",
     cls=Command,
-    short="Run an artifact once on this machine.",
+    short="Run an artifact once.",
     example="edgesparse run model.esp --image cat.jpg",
 )
 @click.argument("artifact", type=options.FILE)
@@ -89,14 +89,22 @@ def inspect_command(file: Path, as_json: bool) -> None:
 def run_command(
     artifact: Path, inputs: Any, image: Path | None, top: int | None, output: Path | None, threads: int, as_json: bool
 ) -> None:
-    """Run ARTIFACT once on this machine."""
+    """Run ARTIFACT once on this machine; one for another is emulated, where QEMU is installed."""
     count = (5 if image and not output else 0) if top is None else top
     answer = pipeline.classify(artifact, options.merged(inputs), image=image, top=count, threads=threads)
     if output:
         read = (artifact, image, *(file.path for file in inputs))
         pipeline.save_arrays(output, answer.outputs, read)
     if as_json:
-        print_json({"outputs": answer.summaries(), "top": answer.top, "file": output, "note": answer.note})
+        print_json(
+            {
+                "outputs": answer.summaries(),
+                "top": answer.top,
+                "file": output,
+                "note": answer.note,
+                "emulated": answer.emulated,
+            }
+        )
     else:
         show(answer, as_json)
 

@@ -1,6 +1,5 @@
 """Latency, memory and agreement with other runtimes."""
 
-from edgesparse.measure.artifact import open_artifact
 from edgesparse.measure.bench import BenchReport, Contender, StepTime, bench
 from edgesparse.measure.builds import Build, BuildsReport, compare_builds
 from edgesparse.measure.compare import Difference, compare, compare_all
@@ -38,7 +37,6 @@ __all__ = [
     "feeds_for",
     "interleave",
     "measure_memory",
-    "open_artifact",
     "open_rival",
     "random_feeds",
     "step_times_us",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from edgesparse.devices.local import LOCAL
 from edgesparse.errors import MeasureError
-from edgesparse.measure.artifact import open_artifact
 from edgesparse.measure.feeds import Arrays, Given, feeds_for
 from edgesparse.measure.latency import Elapsed, Latency, Schedule, interleave
 from edgesparse.measure.memory import ARTIFACT, Memory, measure_memory
@@ -94,7 +94,7 @@ def bench(
     if against and model is None:
         raise MeasureError(f"bench: {', '.join(against)} needs the ONNX model; remedy: --model MODEL.onnx")
     files = dict.fromkeys(against, Path(model)) if model else {}
-    with open_artifact(artifact, threads) as opened:
+    with LOCAL.open(artifact, threads) as opened:
         feeds = feeds_for(opened.inputs, inputs)
         programs: dict[str, Callable[[], object]] = {EDGESPARSE: partial(opened.run, feeds)}
         for name, path in files.items():

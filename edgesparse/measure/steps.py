@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgesparse.measure.artifact import open_artifact
+from edgesparse.devices.local import LOCAL
 from edgesparse.measure.feeds import random_feeds
 
 RUNS = 10  # of a round; between rounds the machine may get quieter
@@ -19,7 +19,7 @@ def step_times_us(artifact: Path, seconds: float, threads: int = 1) -> dict[str,
     Raises: MeasureError: the artifact cannot be opened here.
     """
     rounds: list[np.ndarray] = []
-    with open_artifact(artifact, threads) as model:
+    with LOCAL.open(artifact, threads) as model:
         feeds = random_feeds(model.inputs)
         end = time.perf_counter() + seconds
         while not rounds or time.perf_counter() < end:

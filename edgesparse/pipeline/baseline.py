@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse.devices import targets
+from edgesparse.devices.local import LOCAL
 from edgesparse.pipeline.arguments import Progress, read_as_compiled, silent
 from edgesparse.pipeline.stages import apply_pruning
 from edgesparse.pipeline.verification import recorded_pruning
@@ -44,7 +45,7 @@ def bench_builds(
 
     from edgesparse import measure
 
-    with measure.open_artifact(artifact) as opened:
+    with LOCAL.open(artifact) as opened:
         manifest = opened.manifest
         feeds = measure.feeds_for(opened.inputs, inputs)
         shapes = {spec.name: spec.shape for spec in opened.inputs}

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesparse.devices import targets
+from edgesparse.devices import programs, targets
 from edgesparse.devices.targets import Target
 from edgesparse.errors import PackageError
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.tables import Part, Report, Table, bytes_text
-
-INSTALLED = Path(__file__).parents[1] / "runtime_data"
-"""A folder a platform, in an installed package; a checkout builds what is asked for."""
-
-BUILD = Path(__file__).parents[2] / "runtime" / "build.py"
 
 _PURPOSES = {
     "esrun": "runs artifacts; one static program",
@@ -74,22 +66,12 @@ def runtime(target: str | Target, output: str | Path, *, progress: Progress = si
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise PackageError(f"{folder}: holds something, expected a new or an empty folder; name another with -o")
         with tempfile.TemporaryDirectory(prefix=".edgesparse-", dir=folder.absolute().parent) as staged:
-            os.replace(_staged(device.isa, Path(staged) / "board", progress), folder)
+            progress(f"the runtime for {device.isa}")
+            os.replace(programs.board(device.isa, Path(staged) / "board"), folder)
     except OSError as err:
         raise PackageError(f"{folder}: cannot be written: {err.strerror or err}") from err
     files = (BoardFile(file.name, file.stat().st_size, _purpose(file)) for file in sorted(folder.iterdir()))
     return RuntimeReport(device.name, device.isa, folder, tuple(files))
-
-
-def _staged(platform: str, folder: Path, progress: Progress) -> Path:
-    if INSTALLED.is_dir():
-        return Path(shutil.copytree(INSTALLED / platform, folder))
-    progress(f"building the runtime for {platform}")
-    command = [sys.executable, str(BUILD), "board", "--platform", platform, "--output", str(folder)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    if built.returncode:
-        raise PackageError(f"{BUILD}: cannot build the runtime for {platform}: {built.stderr.strip()}")
-    return folder
 
 
 def _purpose(file: Path) -> str:

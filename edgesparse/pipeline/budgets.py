@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgesparse.devices import targets
+from edgesparse.devices.local import LOCAL
 from edgesparse.devices.targets import Target
 from edgesparse.errors import SearchError
 from edgesparse.pipeline.arguments import InputShapes, Progress, silent
@@ -183,6 +183,7 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
     def prune(densities: Mapping[str, float]) -> ir.Model:
         return apply_pruning(model, _with_densities(pruning, densities), silent)[0]
 
+    runs_here = not LOCAL.why_not(goal.target.isa, goal.target.requires)
     return search.Setting(
         model=model,
         layers=layers,
@@ -204,7 +205,7 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
         threads=goal.threads,
         state=search.State(goal.state, _identity(model, pruning, goal, given), resume=pruning.options["resume"]),
         progress=progress,
-        measure=_measure(goal, lambda: prune(dict.fromkeys(layers, 1.0))) if goal.target.name == targets.HOST else None,
+        measure=_measure(goal, lambda: prune(dict.fromkeys(layers, 1.0))) if runs_here else None,
         ray=pruning.options["ray"] if given else None,
     )
 
@@ -243,8 +244,8 @@ def _measure(goal: Goal, dense: Callable[[], ir.Model]) -> Callable[[ir.Model], 
 
         candidate = _compiled(model, goal, "candidate")
         with (
-            measuring.open_artifact(reference(), goal.threads) as first,
-            measuring.open_artifact(candidate, goal.threads) as second,
+            LOCAL.open(reference(), goal.threads) as first,
+            LOCAL.open(candidate, goal.threads) as second,
         ):
             feeds = measuring.random_feeds(second.inputs)
             programs = {"dense": partial(first.run, feeds), "candidate": partial(second.run, feeds)}

@@ -140,11 +140,15 @@ class Score:
 
 @dataclass(frozen=True, repr=False)
 class Answer(Report):
-    """What a run gave; `top` are its largest elements, `note` what was done to a picture so that it fits."""
+    """What a run gave; `top` are its largest elements, `note` what was done to a picture so that it fits.
+
+    `emulated` says by what the artifact was run where that was not a device.
+    """
 
     outputs: dict[str, np.ndarray]
     top: tuple[Score, ...]
     note: str | None = None
+    emulated: str = ""
 
     def summaries(self) -> dict[str, dict[str, object]]:
         """Type, shape and range of each output."""
@@ -154,6 +158,8 @@ class Answer(Report):
         """The largest elements, or else the range of each output."""
         if self.note:
             yield Note(self.note)
+        if self.emulated:
+            yield Note(self.emulated)
         if self.top:
             yield Table(("score", "label"), [(f"{each.score:.6g}", each.label) for each in self.top])
             return
@@ -181,13 +187,15 @@ class VerifyReport(Report):
     """Agreement of an artifact with ONNX Runtime.
 
     `layers` compares the values between the kernels, in order of execution, in an artifact compiled so that they
-    can be seen; `first_divergence` names the first that does not agree.
+    can be seen; `first_divergence` names the first that does not agree. `emulated` says by what they were run where
+    that was not a device.
     """
 
     outputs: tuple[Difference, ...]
     layers: tuple[Difference, ...]
     first_divergence: str | None
     note: str | None
+    emulated: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -204,6 +212,8 @@ class VerifyReport(Report):
         yield Table(("", "value", "shape", "max error", "", "note"), rows)
         if self.note:
             yield Note(self.note)
+        if self.emulated:
+            yield Note(self.emulated)
         if self.first_divergence:
             yield f"first layer that differs: {self.first_divergence}"
         yield "the outputs agree" if self.agrees else "the outputs DIFFER"

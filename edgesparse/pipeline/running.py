@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgesparse.devices.local import LOCAL
 from edgesparse.errors import MeasureError
 from edgesparse.pipeline.arguments import name_of, near_names, read_as_compiled
 from edgesparse.pipeline.reports import Answer, ArtifactSummary, Score, TensorSummary
@@ -62,7 +63,7 @@ def inspect(file: Source, *, example_inputs: Examples = None) -> ModelSummary | 
 def run(
     artifact: str | Path, inputs: Given = None, *, image: str | Path | None = None, threads: int = 1
 ) -> dict[str, np.ndarray]:
-    """Run an artifact once on this machine; returns its outputs by name.
+    """Run an artifact once on this machine, or emulated where it is for another; returns its outputs by name.
 
     Args:
         inputs: arrays by name or in order; seeded random ones by default.
@@ -80,17 +81,18 @@ def classify(
 ) -> Answer:
     """As `run`, and the largest `top` elements of the output that the artifact's labels name, or of the first."""
     from edgesparse import measure
+    from edgesparse.devices.here import device_of
     from edgesparse.pipeline.pictures import load_picture, takes_picture
 
-    told = None
-    with measure.open_artifact(artifact, threads) as model:
+    device, told = device_of(artifact), None
+    with device.open(artifact, threads) as model:
         if image is not None:
             tensor = takes_picture(model.inputs, str(artifact))
             frame, told = load_picture(Path(image), tensor)
             inputs = {**_named(inputs), tensor.name: frame}
         outputs = model.run(measure.feeds_for(model.inputs, inputs))
         best = model.top(outputs, top) if top and outputs else []
-        return Answer(outputs, tuple(Score(label, score) for label, score in best), told)
+        return Answer(outputs, tuple(Score(label, score) for label, score in best), told, device.note)
 
 
 def _named(inputs: Given) -> dict[str, np.ndarray]:
@@ -145,7 +147,7 @@ def _onnx_file(model: Source | None, examples: Examples, artifact: Path) -> Iter
     if model is None:
         yield None
         return
-    with measure.open_artifact(artifact) as opened:
+    with LOCAL.open(artifact) as opened:
         feeds, manifest = measure.feeds_for(opened.inputs, None), opened.manifest
     as_it_is = not (manifest.get("bind") or manifest.get("preprocess"))
     if as_it_is and isinstance(model, str | Path) and not frontend.is_pytorch(model):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgesparse.devices import costs, targets
 from edgesparse.devices.costs import CostTable
+from edgesparse.devices.local import LOCAL
 from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import content
@@ -106,9 +107,8 @@ def tune(
 
 
 def _require_here(device: Target) -> None:
-    from edgesparse.devices import host
 
-    why = host.detect().why_not(device.isa, device.requires)
+    why = LOCAL.why_not(device.isa, device.requires)
     if why:
         raise MeasureError(
             f"{device.name} cannot be measured here: code is {why}; write what is measured there with -o tune.esp, "

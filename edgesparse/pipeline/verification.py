@@ -54,10 +54,12 @@ def verify(
     Raises: EdgesparseError: something cannot be opened or run here.
     """
     from edgesparse import measure, reference
+    from edgesparse.devices.here import device_of
 
     given = samples(calibration)
     progress("running the artifact")
-    with measure.open_artifact(artifact) as opened:
+    device = device_of(artifact)
+    with device.open(artifact) as opened:
         manifest = opened.manifest
         shapes = {spec.name: spec.shape for spec in opened.inputs}
         feeds = measure.feeds_for(opened.inputs, inputs or first_of(given, shapes))
@@ -75,6 +77,7 @@ def verify(
         layers=compared,
         first_divergence=next((difference.name for difference in compared if not difference.agrees), None),
         note=None if same else "the artifact was compiled from another file than this model",
+        emulated=device.note,
     )
 
 
@@ -112,7 +115,7 @@ def _compare_layers(
     program, _ = lowered(normal, device, progress, expose=True)
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "layers.esp"
-        write(program, {}, path)
+        write(program, {"target_facts": targets.facts(device)}, path)
         progress("comparing layer by layer")
         actual = run(path, feeds)
     known = {value.name for node in model.graph for value in node.outputs}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgesparse.devices import host
+from edgesparse.devices.local import LOCAL
 from edgesparse.errors import MeasureError, OnnxRuntimeError, WitnessError
 from edgesparse.nodes import called, dtype_of, shape_of
 from edgesparse.pipeline.reports import WitnessReport
@@ -66,7 +66,7 @@ def witness(judged: Judged, program: Program) -> WitnessReport:
     found = _Witness(judged, f"its values take {size} bytes, at most {MOST_BYTES} are run" if size > MOST_BYTES else "")
     imported, first = found.judge("import", found.run_normal)
     code, second = found.judge(
-        "code", lambda feeds: _run(program, feeds), host.detect().why_not(program.isa, program.cpu_features)
+        "code", lambda feeds: _run(program, feeds), LOCAL.why_not(program.isa, program.cpu_features)
     )
     return WitnessReport(imported, code, max(first, second), time.perf_counter() - started)
 
@@ -232,12 +232,11 @@ def _random(model: ir.Model) -> str:
 
 
 def _run(program: Program, feeds: Arrays) -> Arrays:
-    from edgesparse import measure
     from edgesparse.package.writer import write
 
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.esp"
         write(program, {}, path)
-        with measure.open_artifact(path) as opened:
+        with LOCAL.open(path) as opened:
             outputs: Arrays = opened.run(dict(feeds))
             return outputs

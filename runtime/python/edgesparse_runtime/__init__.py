@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from edgesparse_runtime._library import EdgesparseRuntimeError, library
-from edgesparse_runtime._model import Model, StepTiming, Tensor
+from edgesparse_runtime._model import Model, StepTiming, Tensor, arrange, largest
 
-__all__ = ["EdgesparseRuntimeError", "Model", "StepTiming", "Tensor"]
+__all__ = ["EdgesparseRuntimeError", "Model", "StepTiming", "Tensor", "arrange", "largest"]
 
 
 __version__: str

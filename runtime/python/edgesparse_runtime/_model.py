@@ -154,14 +154,7 @@ class Model:
         Raises:
             EdgesparseRuntimeError: that output is not there.
         """
-        name = self._outputs[self._info.labels_output].name
-        if not isinstance(outputs, Mapping) or name not in outputs:
-            got = f"the names {list(outputs)}" if isinstance(outputs, Mapping) else type(outputs).__name__
-            raise _misfit(f"outputs: got {got}, expected what run returns, with {name!r}")
-        scores = outputs[name].ravel()
-        order = np.argsort(-scores.astype(np.float64), kind="stable")[: max(count, 0)]  # NaN comes last
-        labels = self.labels
-        return [(labels[at] if labels else str(at), float(scores[at])) for at in order]
+        return largest(outputs, self._outputs[self._info.labels_output].name, self.labels, count)
 
     def run(self, *arrays: Arrays) -> dict[str, np.ndarray]:
         """Run the model once.
@@ -173,7 +166,7 @@ class Model:
         Raises:
             EdgesparseRuntimeError: a name, dtype or shape is not the model's.
         """
-        return self._run(self._arrange(arrays), None)
+        return self._run(arrange(arrays, self._inputs), None)
 
     def profile(self, *arrays: Arrays, repeat: int = 10) -> list[StepTiming]:
         """Run the model once unmeasured and then `repeat` times, and time every step.
@@ -186,7 +179,7 @@ class Model:
         """
         if repeat < 1:
             raise EdgesparseRuntimeError(f"repeat: got {repeat}, expected 1 or more", "ES_ERR_ARGUMENT")
-        arranged = self._arrange(arrays)
+        arranged = arrange(arrays, self._inputs)
         self._run(arranged, None)
         times_ns = np.zeros((repeat, self._info.step_count), np.uint64)
         for row in times_ns:
@@ -200,19 +193,6 @@ class Model:
                 )
                 for step, column in zip(steps, times_ns.T / 1e3, strict=True)
             ]
-
-    def _arrange(self, arrays: tuple[Any, ...]) -> list[np.ndarray]:
-        names = [tensor.name for tensor in self._inputs]
-        if len(arrays) == 1 and isinstance(arrays[0], Mapping):
-            given = arrays[0]
-            if set(given) != set(names):
-                raise _misfit(f"inputs: got the names {sorted(given)}, expected {names}")
-            arrays = tuple(given[name] for name in names)
-        elif len(arrays) == 1 and isinstance(arrays[0], list | tuple):
-            arrays = tuple(arrays[0])
-        if len(arrays) != len(names):
-            raise _misfit(f"inputs: got {len(arrays)} arrays, expected {len(names)}: {', '.join(names)}")
-        return [_fit(array, tensor) for array, tensor in zip(arrays, self._inputs, strict=True)]
 
     def _run(self, inputs: list[np.ndarray], times_ns: np.ndarray | None) -> dict[str, np.ndarray]:
         outputs = {tensor.name: np.empty(tensor.shape, tensor.dtype) for tensor in self._outputs}
@@ -259,6 +239,39 @@ class Model:
 PREPROCESS = "--preprocess NAME=uint8,from=WIDTHxHEIGHT"
 
 _models: weakref.WeakSet[Model] = weakref.WeakSet()
+
+
+def arrange(arrays: tuple[Any, ...], inputs: Sequence[Tensor]) -> list[np.ndarray]:
+    """The arrays that `Model.run` was given, in the order of the inputs; `inputs` say what fits.
+
+    Raises:
+        EdgesparseRuntimeError: a name, dtype or shape is not the model's.
+    """
+    names = [tensor.name for tensor in inputs]
+    if len(arrays) == 1 and isinstance(arrays[0], Mapping):
+        given = arrays[0]
+        if set(given) != set(names):
+            raise _misfit(f"inputs: got the names {sorted(given)}, expected {names}")
+        arrays = tuple(given[name] for name in names)
+    elif len(arrays) == 1 and isinstance(arrays[0], list | tuple):
+        arrays = tuple(arrays[0])
+    if len(arrays) != len(names):
+        raise _misfit(f"inputs: got {len(arrays)} arrays, expected {len(names)}: {', '.join(names)}")
+    return [_fit(array, tensor) for array, tensor in zip(arrays, inputs, strict=True)]
+
+
+def largest(outputs: Mapping[str, np.ndarray], name: str, labels: Sequence[str], count: int) -> list[tuple[str, float]]:
+    """The largest elements of the output of that name, with their labels or numbers, the largest first.
+
+    Raises:
+        EdgesparseRuntimeError: that output is not there.
+    """
+    if not isinstance(outputs, Mapping) or name not in outputs:
+        got = f"the names {list(outputs)}" if isinstance(outputs, Mapping) else type(outputs).__name__
+        raise _misfit(f"outputs: got {got}, expected what run returns, with {name!r}")
+    scores = outputs[name].ravel()
+    order = np.argsort(-scores.astype(np.float64), kind="stable")[: max(count, 0)]  # NaN comes last
+    return [(labels[at] if labels else str(at), float(scores[at])) for at in order]
 
 
 def _renew_locks() -> None:

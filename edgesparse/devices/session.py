@@ -1,0 +1,58 @@
+"""Devices that run artifacts, and sessions: everything that runs or times an artifact goes through one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from edgesparse_runtime import StepTiming, Tensor
+
+
+class Session(Protocol):
+    """An artifact that is open on a device; `edgesparse_runtime.Model` is one."""
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What it takes."""
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What it gives."""
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Where it came from."""
+
+    def run(self, *arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One inference: outputs by name."""
+
+    def top(self, outputs: Mapping[str, np.ndarray], count: int = 5) -> Sequence[tuple[str, float]]:
+        """The largest elements of the output that the artifact's labels name, with their labels."""
+
+    def profile(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[StepTiming]:
+        """The time of every kernel call, of so many runs.
+
+        Raises: MeasureError: times of this device say nothing.
+        """
+
+
+class Device(Protocol):
+    """Something that runs artifacts."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+
+    @property
+    def note(self) -> str:
+        """What must be said of results; empty where there is nothing."""
+
+    def open(self, artifact: Path | str, threads: int = 1) -> AbstractContextManager[Session]:
+        """Open an artifact for the length of a `with` block.
+
+        Raises: MeasureError: it cannot be opened there, or the block hands it inputs that do not fit.
+        """
