@@ -1,4 +1,4 @@
-"""What `schedule` hands to `lower`: how every op of the graph is computed, and why."""
+"""What `schedule` hands to a back end: how every op of the graph is computed, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `lower` hands to `package`: code, weights and a straight line of kernel calls over one arena."""
+"""What a back end hands to `package`: code, weights and a straight line of kernel calls over one arena."""
 
 from __future__ import annotations
 

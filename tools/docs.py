@@ -1,7 +1,7 @@
-"""Write the tables of the docs that come from lists in the code.
+"""Write the tables and pictures of the docs that come from the code.
 
 python -m tools.docs            # after a change of such a list
-python -m tools.docs --check    # 1 where a table is not what the code says
+python -m tools.docs --check    # 1 where one is not what the code says
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgesparse.pipeline.options import fields
+from tools import rooms
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -33,6 +34,10 @@ TABLES: dict[str, Callable[[], str]] = {"options of pruning": options_of_pruning
 """What stands between `<!-- NAME: ... -->` and `<!-- end -->`."""
 
 
+PICTURES: dict[str, Callable[[], str]] = {"rooms.svg": rooms.picture}
+"""Files beside the pages."""
+
+
 def filled(text: str) -> str:
     """A page with its tables as the code says."""
 
@@ -45,12 +50,13 @@ def filled(text: str) -> str:
 
 
 def main() -> int:
-    """1 where a table was to be checked and differs."""
+    """1 where something was to be checked and differs."""
     parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing")
     options = parser.parse_args()
-    pages = {page: page.read_text() for page in sorted(DOCS.glob("*.md"))}
-    stale = {page: new for page, text in pages.items() if (new := filled(text)) != text}
+    wanted = {page: filled(page.read_text()) for page in sorted(DOCS.glob("*.md"))}
+    wanted |= {DOCS / name: draw() for name, draw in PICTURES.items()}
+    stale = {page: new for page, new in wanted.items() if not page.exists() or page.read_text() != new}
     for page, new in stale.items():
         print(f"{page}: {'differs from the code' if options.check else 'written'}")
         if not options.check:

@@ -1,1 +1,1 @@
-"""Devices: what is known of them (targets, cost tables), and what this machine says of itself."""
+"""Devices: what is known of them (targets, cost tables), and sessions that run artifacts on them."""

@@ -1,1 +1,1 @@
-"""What the stages see of a model in normal form: how its values lie in memory, where its weights came from."""
+"""A read-only view of a model in normal form: its ops, how its values lie in memory, where its weights came from."""

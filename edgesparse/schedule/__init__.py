@@ -1,4 +1,4 @@
-"""Choice of kernel and tile for every weighted layer."""
+"""How every op of a graph runs: form and tile of its kernel, what shares one, and what that takes."""
 
 from edgesparse.schedule.arrange import arrange
 from edgesparse.schedule.choose import cost_table, plan, why_fixed
