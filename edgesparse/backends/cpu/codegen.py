@@ -53,7 +53,7 @@ uint64_t __fixunsdfdi(double x) { return (uint64_t)x; }
 """What TVM's LLVM calls to convert 64-bit integers; the compiler-rt of Arm has the names of its ABI alone."""
 
 
-_PIPELINE = "edgesparse"
+PIPELINE = "edgesparse"
 
 
 @tvm.transform.module_pass(opt_level=0)  # type: ignore[untyped-decorator]
@@ -75,7 +75,7 @@ def _lower(module: tvm.IRModule, _context: object) -> tvm.IRModule:
 
 
 tirx.register_tir_pipeline(
-    _PIPELINE,
+    PIPELINE,
     lambda: (
         _lower,
         tirx.compilation_pipeline.finalize_host_passes,
@@ -121,7 +121,7 @@ def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         kernels_o, shims_c, image = (Path(folder) / name for name in ("kernels.o", "shims.c", "image.elf"))
         try:
-            built = tirx.build(tvm.IRModule(functions), llvm_target(target), pipeline=_PIPELINE)
+            built = tirx.build(tvm.IRModule(functions), llvm_target(target), pipeline=PIPELINE)
         except Exception as err:  # TVM raises whatever it meets
             raise LowerError(f"TVM cannot generate code for {target.name}: {cause(err)}") from err
         built.write_to_file(str(kernels_o))
