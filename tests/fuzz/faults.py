@@ -16,7 +16,7 @@ import onnx_ir as ir
 from tvm import te, tirx
 from tvm.ir import Call, Expr
 
-from edgesparse.backends.cpu import graph
+from edgesparse.backends.cpu import walk
 from edgesparse.backends.cpu.kernels import norm
 from edgesparse.backends.cpu.nodes import tensor
 from edgesparse.backends.cpu.relax import (
@@ -199,7 +199,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "a gain of another axis": _fault(["LayerNormalization"], (norms, "_factor", _any_gain)),
     "the bias of the first channel": _fault(
-        ["InstanceNormalization"], (graph.LOWERINGS, "InstanceNormalization", _bias_of_the_first)
+        ["InstanceNormalization"], (walk.LOWERINGS, "InstanceNormalization", _bias_of_the_first)
     ),
     "corners aligned over a fraction": _fault(["Resize"], (resize, "_coordinates", _whole_length)),
     "extremes counted from a number": _fault(

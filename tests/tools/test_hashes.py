@@ -22,10 +22,10 @@ def test_the_same_model_gives_the_same_hashes_and_another_does_not(tmp_path):
 
 
 def test_the_plan_has_no_symbols(tmp_path, monkeypatch):
-    from edgesparse.backends.cpu.kernels import vector
+    from edgesparse.backends.cpu.kernels import column
 
-    before, named = hashes(tmp_path), vector.kernel_symbol
-    monkeypatch.setattr(vector, "kernel_symbol", lambda *facts: f"{named(*facts)}_renamed")
+    before, named = hashes(tmp_path), column.kernel_symbol
+    monkeypatch.setattr(column, "kernel_symbol", lambda *facts: f"{named(*facts)}_renamed")
 
     assert differences({"a": before}, {"a": hashes(tmp_path)}) == {}
 

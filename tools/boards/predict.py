@@ -36,7 +36,7 @@ from edgesparse.graph.ops import graph_of
 from edgesparse.plan import Plan
 from edgesparse.prune import prune
 from models import zoo
-from tools.boards.emulate import core_of, emulate
+from tools.boards.emulate import Ran, core_of, emulate
 from tools.boards.ports import kernel_cycles
 
 MODELS = "mobilenetv1,resnet50"
@@ -93,17 +93,27 @@ def predict(path: Path, density: float, target: Target) -> list[StepCost]:
 
 def costs_of(plan: Plan, target: Target) -> list[StepCost]:
     """The cost of every kernel call of a plan."""
-    calls = lower_ops(plan, target).calls
-    kernels = {call.kernel.symbol: call.kernel for call in calls}
-    image = compile_kernels(list(kernels.values()), target)
 
-    def cost(call: Call) -> StepCost:
-        ran, _ = emulate(image, call, _feeds(call), target)
+    def cost(call: Call, ran: Sequence[Ran]) -> StepCost:
         cycles = kernel_cycles(ran, core_of(target))
         return step_cost(call, cycles, sum(r.l1_misses for r in ran), sum(r.l2_misses for r in ran), target)
 
+    return [cost(call, ran) for call, ran in emulated(plan, target)]
+
+
+def emulated(plan: Plan, target: Target) -> list[tuple[Call, list[Ran]]]:
+    """Every kernel call of a plan, and what its instructions did; on one thread, from cold caches."""
+    calls = lower_ops(plan, target).calls
+    kernels = {call.kernel.symbol: call.kernel for call in calls}
+    image = compile_kernels(list(kernels.values()), target)
     with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(cost, calls))
+        ran = pool.map(lambda call: emulate(image, call, _feeds(call), target)[0], calls)
+        return list(zip(calls, ran, strict=True))
+
+
+def instructions(plan: Plan, target: Target) -> int:
+    """Instructions that an inference executes in the kernels."""
+    return sum(each.runs for _, ran in emulated(plan, target) for each in ran)
 
 
 def _feeds(call: Call) -> dict[Memory, np.ndarray]:
