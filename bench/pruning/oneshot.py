@@ -24,7 +24,7 @@ import onnx_ir as ir
 from bench.pruning.cifar import DATA, DENSE, say
 from bench.pruning.results import Results, points_lost, some_of
 from edgesparse import frontend, reference
-from edgesparse.pipeline.samples import parted
+from edgesparse.pipeline.sample_files import parted
 from edgesparse.prune import prune, shrink, synthetic
 from models import cifar
 from models.cifar import Images

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgesparse import pipeline
-from edgesparse.cli import options
+from edgesparse.cli import parameters
 from edgesparse.cli.command import Command
 from edgesparse.cli.output import show
 from edgesparse.cli.progress import progress
@@ -20,14 +20,14 @@ from edgesparse.cli.progress import progress
     short="Set weights of a model to zero, or take them out.",
     example="edgesparse prune model.onnx -o sparse.onnx --sparsity 0.8 --calibration samples.npz",
 )
-@click.argument("model", type=options.FILE)
-@click.option("-o", "--output", required=True, type=options.FILE, help="The ONNX file to write.")
-@options.target
-@options.input_shapes
-@options.bind
-@options.pruning
-@options.threads
-@options.as_json
+@click.argument("model", type=parameters.FILE)
+@click.option("-o", "--output", required=True, type=parameters.FILE, help="The ONNX file to write.")
+@parameters.target
+@parameters.input_shapes
+@parameters.bind
+@parameters.pruning
+@parameters.threads
+@parameters.as_json
 def prune_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> None:
     """Write a copy of MODEL with weights set to zero or taken out; it stays an ordinary ONNX file."""
     with progress() as stage:
@@ -41,16 +41,16 @@ def prune_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> No
     short="Fit what pruning left to the dense model.",
     example="edgesparse recover sparse.onnx --teacher model.onnx --calibration samples.npz -o better.onnx",
 )
-@click.argument("model", type=options.FILE)
-@click.option("--teacher", required=True, type=options.FILE, help="The model before pruning.")
+@click.argument("model", type=parameters.FILE)
+@click.option("--teacher", required=True, type=parameters.FILE, help="The model before pruning.")
 @click.option(
-    "--calibration", required=True, type=options.FILE, help="An .npz with samples of every input, by its name."
+    "--calibration", required=True, type=parameters.FILE, help="An .npz with samples of every input, by its name."
 )
-@click.option("-o", "--output", required=True, type=options.FILE, help="The ONNX file to write.")
+@click.option("-o", "--output", required=True, type=parameters.FILE, help="The ONNX file to write.")
 @click.option("--time", default="2m", show_default=True, help="How long it may take.")
-@options.of_pruning("augment")
+@parameters.of_pruning("augment")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order of samples.")
-@options.as_json
+@parameters.as_json
 def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> None:
     """Fit the weights and biases of MODEL, which was pruned, to what it computed before; its zeros stay."""
     with progress() as stage:
@@ -64,17 +64,17 @@ def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> 
     short="Compile a model into one file for a device.",
     example="edgesparse compile model.onnx --target rpi4 --sparsity 0.8 --calibration samples.npz",
 )
-@click.argument("model", type=options.FILE)
-@options.target
-@click.option("-o", "--output", type=options.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
-@options.input_shapes
-@options.bind
-@options.preprocess
-@options.labels
-@options.pruning
-@options.threads
-@options.witness
-@options.as_json
+@click.argument("model", type=parameters.FILE)
+@parameters.target
+@click.option("-o", "--output", type=parameters.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
+@parameters.input_shapes
+@parameters.bind
+@parameters.preprocess
+@parameters.labels
+@parameters.pruning
+@parameters.threads
+@parameters.witness
+@parameters.as_json
 def compile_command(model: Path, target: str, output: Path | None, as_json: bool, **chosen: Any) -> None:
     """Compile MODEL into one file that the runtime executes; zeros in it become speed."""
     with progress() as stage:
@@ -88,16 +88,18 @@ def compile_command(model: Path, target: str, output: Path | None, as_json: bool
     short="Measure what kernels cost on a device.",
     example="edgesparse tune --target rpi4 -o tune.esp",
 )
-@options.target
+@parameters.target
 @click.option(
     "-o",
     "--output",
-    type=options.FILE,
-    help="The calibration's .toml, kept for this user by default; or an .esp to measure on a device with esrun --tune.",
+    type=parameters.FILE,
+    help="The cost table's .toml, kept for this user by default; or an .esp to measure on a device.",
 )
-@click.option("--measured", type=options.FILE, help="What esrun --tune printed; measured on this machine by default.")
+@click.option(
+    "--measured", type=parameters.FILE, help="What esrun --tune printed; measured on this machine by default."
+)
 @click.option("--seconds", type=click.FloatRange(0.0), default=30.0, show_default=True, help="How long to measure.")
-@options.as_json
+@parameters.as_json
 def tune_command(target: str, output: Path | None, measured: Path | None, seconds: float, as_json: bool) -> None:
     """Measure what kernels cost on a device: what the choice between dense and sparse is made by."""
     with progress() as stage:
@@ -111,15 +113,15 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
     short="Say what runs dense or sparse, and why.",
     example="edgesparse explain model.onnx --target rpi4 --sparsity 0.8",
 )
-@click.argument("model", type=options.FILE)
-@options.target
-@options.input_shapes
-@options.bind
-@options.preprocess
-@options.pruning
-@options.threads
-@click.option("--html", type=options.FILE, help="Also write the report to this file, as one page.")
-@options.as_json
+@click.argument("model", type=parameters.FILE)
+@parameters.target
+@parameters.input_shapes
+@parameters.bind
+@parameters.preprocess
+@parameters.pruning
+@parameters.threads
+@click.option("--html", type=parameters.FILE, help="Also write the report to this file, as one page.")
+@parameters.as_json
 def explain_command(model: Path, target: str, as_json: bool, **chosen: Any) -> None:
     """Say how each layer of MODEL would run, what dense and sparse would take, and why."""
     with progress() as stage:

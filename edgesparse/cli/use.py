@@ -8,25 +8,25 @@ from typing import Any
 import click
 
 from edgesparse import pipeline
-from edgesparse.cli import options
+from edgesparse.cli import parameters
 from edgesparse.cli.command import Command
 from edgesparse.cli.output import print_json, say, show
 from edgesparse.cli.progress import progress
 from edgesparse.devices import targets
 from edgesparse.tables import Table
 
-MODEL = click.option("--model", type=options.FILE, help="The model that the artifact was compiled from.")
+MODEL = click.option("--model", type=parameters.FILE, help="The model that the artifact was compiled from.")
 INPUTS = click.option(
     "--input",
     "inputs",
-    type=options.InputArrays(),
+    type=parameters.InputArrays(),
     multiple=True,
     help="An .npz with all inputs, or an .npy an input; seeded random values by default.",
 )
 
 
 @click.group("targets", invoke_without_command=True)
-@options.as_json
+@parameters.as_json
 @click.pass_context
 def targets_command(context: click.Context, as_json: bool) -> None:
     """List the devices that models can be compiled for."""
@@ -44,7 +44,7 @@ def targets_command(context: click.Context, as_json: bool) -> None:
     "show", cls=Command, short="Say what is known of a device.", example="edgesparse targets show rpi4"
 )
 @click.argument("name")
-@options.as_json
+@parameters.as_json
 def show_command(name: str, as_json: bool) -> None:
     """Print what is known of the target NAME (or of a TOML file), and where from."""
     target = targets.load(name)
@@ -64,8 +64,8 @@ def show_command(name: str, as_json: bool) -> None:
     short="Describe a model or an artifact.",
     example="edgesparse inspect model.onnx",
 )
-@click.argument("file", type=options.FILE)
-@options.as_json
+@click.argument("file", type=parameters.FILE)
+@parameters.as_json
 def inspect_command(file: Path, as_json: bool) -> None:
     """Describe FILE, a model or an artifact: operators, shapes, parameters, density a layer."""
     show(pipeline.inspect(file), as_json)
@@ -77,21 +77,21 @@ def inspect_command(file: Path, as_json: bool) -> None:
     short="Run an artifact once.",
     example="edgesparse run model.esp --image cat.jpg",
 )
-@click.argument("artifact", type=options.FILE)
+@click.argument("artifact", type=parameters.FILE)
 @INPUTS
-@click.option("--image", type=options.FILE, help="A picture for the input that takes frames; needs Pillow.")
+@click.option("--image", type=parameters.FILE, help="A picture for the input that takes frames; needs Pillow.")
 @click.option(
     "--top", type=click.IntRange(0), help="Print so many of the largest elements, with labels; 5 with --image."
 )
-@click.option("--output", type=options.FILE, help="An .npz for all outputs, or an .npy for the only one.")
-@options.threads
-@options.as_json
+@click.option("--output", type=parameters.FILE, help="An .npz for all outputs, or an .npy for the only one.")
+@parameters.threads
+@parameters.as_json
 def run_command(
     artifact: Path, inputs: Any, image: Path | None, top: int | None, output: Path | None, threads: int, as_json: bool
 ) -> None:
     """Run ARTIFACT once on this machine; one for another is emulated, where QEMU is installed."""
     count = (5 if image and not output else 0) if top is None else top
-    answer = pipeline.classify(artifact, options.merged(inputs), image=image, top=count, threads=threads)
+    answer = pipeline.classify(artifact, parameters.merged(inputs), image=image, top=count, threads=threads)
     if output:
         read = (artifact, image, *(file.path for file in inputs))
         pipeline.save_arrays(output, answer.outputs, read)
@@ -115,19 +115,19 @@ def run_command(
     short="Measure latency and memory of an artifact.",
     example="edgesparse bench model.esp --against onnxruntime --model model.onnx",
 )
-@click.argument("artifact", type=options.FILE)
-@options.threads
+@click.argument("artifact", type=parameters.FILE)
+@parameters.threads
 @click.option("--against", default="", help="Runtimes to measure in turns with it, such as onnxruntime.")
 @MODEL
 @click.option("--seconds", type=click.FloatRange(0.1, 1e6), default=3.0, show_default=True, help="How long to measure.")
 @click.option("--steps", is_flag=True, help="Also time every kernel call.")
 @click.option(
     "--baseline",
-    type=options.FILE,
+    type=parameters.FILE,
     metavar="ENVIRONMENT",
     help="Measure against the edgesparse installed there.",
 )
-@options.as_json
+@parameters.as_json
 def bench_command(
     artifact: Path,
     threads: int,
@@ -163,19 +163,19 @@ def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, sec
     short="Compare an artifact with ONNX Runtime.",
     example="edgesparse verify model.esp --model model.onnx",
 )
-@click.argument("artifact", type=options.FILE)
-@click.option("--model", type=options.FILE, required=True, help="The model that the artifact was compiled from.")
+@click.argument("artifact", type=parameters.FILE)
+@click.option("--model", type=parameters.FILE, required=True, help="The model that the artifact was compiled from.")
 @INPUTS
-@click.option("--calibration", type=options.FILE, help="The .npz that the model was pruned with; an input, too.")
+@click.option("--calibration", type=parameters.FILE, help="The .npz that the model was pruned with; an input, too.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Also compare layer by layer.")
-@options.as_json
+@parameters.as_json
 def verify_command(
     artifact: Path, model: Path, inputs: Any, calibration: Path | None, layers: bool, as_json: bool
 ) -> None:
     """Compare ARTIFACT with ONNX Runtime on the model it was compiled from; exit code 1 if they disagree."""
     with progress() as stage:
         report = pipeline.verify(
-            artifact, model, inputs=options.merged(inputs), calibration=calibration, layers=layers, progress=stage
+            artifact, model, inputs=parameters.merged(inputs), calibration=calibration, layers=layers, progress=stage
         )
     show(report, as_json)
     if not report.agrees:
@@ -188,9 +188,9 @@ def verify_command(
     short="Put what a board needs into a folder.",
     example="edgesparse runtime --target rpi4 -o board",
 )
-@options.target
-@click.option("-o", "--output", type=options.FILE, required=True, help="The folder to make.")
-@options.as_json
+@parameters.target
+@click.option("-o", "--output", type=parameters.FILE, required=True, help="The folder to make.")
+@parameters.as_json
 def runtime_command(target: str, output: Path, as_json: bool) -> None:
     """Put all that a board needs to run artifacts into a folder: the program esrun, the Python package, libraries."""
     with progress() as stage:

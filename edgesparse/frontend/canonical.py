@@ -9,8 +9,8 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgesparse.frontend.fold import add_constant, constant
+from edgesparse.frontend.padding import WINDOWED, explicit_window, global_pool
 from edgesparse.frontend.shapes import static_shape
-from edgesparse.frontend.windows import WINDOWED, explicit_window, global_pool
 from edgesparse.graph.provenance import derived
 from edgesparse.nodes import padding
 

@@ -19,6 +19,7 @@ from edgesparse.frontend.fold import require_room
 from edgesparse.frontend.functions import inline_functions
 from edgesparse.frontend.fuse import fuse_patterns
 from edgesparse.frontend.opset import convert_opset
+from edgesparse.frontend.padding import resolve_padding
 from edgesparse.frontend.read import read
 from edgesparse.frontend.recurrent import expand_recurrent
 from edgesparse.frontend.shapes import (
@@ -34,7 +35,6 @@ from edgesparse.frontend.source import Source
 from edgesparse.frontend.support import Supports, expand_functions, name_nodes
 from edgesparse.frontend.transposes import join_transposes, place_transposes
 from edgesparse.frontend.types import require_types
-from edgesparse.frontend.windows import resolve_padding
 from edgesparse.graph.provenance import joined, keep, origins
 
 IR_VERSION = 9

@@ -15,7 +15,7 @@ from onnx.external_data_helper import load_external_data_for_model
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.repair import repaired
 from edgesparse.frontend.source import Examples, Source, is_pytorch
-from edgesparse.frontend.sparse import densified
+from edgesparse.frontend.sparse_constants import densified
 from edgesparse.frontend.wellformed import require_wellformed
 from edgesparse.inputs import content, said
 from edgesparse.signatures import ONNX

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgesparse.errors import PackageError
 from edgesparse.isa import FEATURE_BITS, ISAS
-from edgesparse.package import layout
+from edgesparse.package import records
 from edgesparse.program import MAX_ARENA_BYTES, MAX_STEP_ARGS, Arg, Bound, IndexKind, Program, Space, Step, TensorSpec
 
 _CHUNK = 1 << 16  # elements that are compared at a time
@@ -63,12 +63,12 @@ def _check_header(program: Program) -> None:
     )
     for what, count, limit in (
         ("bytes of arena", program.arena_bytes, MAX_ARENA_BYTES),
-        ("bytes of scratch", program.scratch_bytes, layout.MAX_SCRATCH_BYTES),
-        ("bytes of code", len(program.code), layout.MAX_CODE_BYTES),
-        ("inputs", len(program.inputs), layout.MAX_TENSORS),
-        ("outputs", len(program.outputs), layout.MAX_TENSORS),
-        ("steps", len(program.steps), layout.MAX_STEPS),
-        ("index arrays", len(program.arrays), layout.MAX_ARRAYS),
+        ("bytes of scratch", program.scratch_bytes, records.MAX_SCRATCH_BYTES),
+        ("bytes of code", len(program.code), records.MAX_CODE_BYTES),
+        ("inputs", len(program.inputs), records.MAX_TENSORS),
+        ("outputs", len(program.outputs), records.MAX_TENSORS),
+        ("steps", len(program.steps), records.MAX_STEPS),
+        ("index arrays", len(program.arrays), records.MAX_ARRAYS),
     ):
         _require(0 <= count <= limit, f"the program has {count} {what}, expected at most {limit}")
     _require(len(program.code) > 0, "the program has no code")
@@ -80,8 +80,8 @@ def _check_name(where: str, name: str) -> None:
         size = len(name.encode())
     except UnicodeEncodeError:
         raise PackageError(f"{where}: the name {name!r} is not valid Unicode") from None
-    if size > layout.MAX_STRING_BYTES:
-        raise PackageError(f"{where}: a name has {size} bytes, expected at most {layout.MAX_STRING_BYTES}")
+    if size > records.MAX_STRING_BYTES:
+        raise PackageError(f"{where}: a name has {size} bytes, expected at most {records.MAX_STRING_BYTES}")
 
 
 def _check_tensors(owner: str, tensors: Sequence[TensorSpec], arena_bytes: int) -> None:
@@ -92,12 +92,12 @@ def _check_tensors(owner: str, tensors: Sequence[TensorSpec], arena_bytes: int) 
         _require(tensor.name not in names, f"{where}: another {owner} has the same name")
         names.add(tensor.name)
         _require(
-            tensor.dtype in layout.DTYPES,
-            f"{where}: has element type {tensor.dtype!r}, expected one of {', '.join(layout.DTYPES)}",
+            tensor.dtype in records.DTYPES,
+            f"{where}: has element type {tensor.dtype!r}, expected one of {', '.join(records.DTYPES)}",
         )
         _require(
-            len(tensor.shape) <= layout.MAX_RANK,
-            f"{where}: has {len(tensor.shape)} dimensions, expected at most {layout.MAX_RANK}",
+            len(tensor.shape) <= records.MAX_RANK,
+            f"{where}: has {len(tensor.shape)} dimensions, expected at most {records.MAX_RANK}",
         )
         _require(all(0 <= dim < 2**32 for dim in tensor.shape), f"{where}: has the shape {tensor.shape}")
         _check_picture(where, tensor)
@@ -106,7 +106,7 @@ def _check_tensors(owner: str, tensors: Sequence[TensorSpec], arena_bytes: int) 
 
 def _check_picture(where: str, tensor: TensorSpec) -> None:
     kind, shape = tensor.picture, tensor.shape
-    _require(kind in layout.PICTURES, f"{where}: is a picture of the unknown kind {kind!r}")
+    _require(kind in records.PICTURES, f"{where}: is a picture of the unknown kind {kind!r}")
     fits = len(shape) == 2 if kind == "grey" else len(shape) == 3 and shape[0 if kind.endswith("planes") else 2] == 3
     _require(
         not kind or (fits and tensor.dtype == "uint8"), f"{where}: has neither the shape nor the type of a picture"
@@ -122,10 +122,10 @@ def check_labels(labels: Sequence[str], elements: Sequence[int]) -> None:
     for number, label in enumerate(labels):
         size = len(label.encode(errors="surrogatepass"))
         total += size + 1
-        _require(size <= layout.MAX_LABEL_BYTES, f"label {number}: has {size} bytes, expected at most 1024")
+        _require(size <= records.MAX_LABEL_BYTES, f"label {number}: has {size} bytes, expected at most 1024")
         plain = not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in label)
         _require(plain, f"label {number}: {label!r} holds what is no text")
-    limit = layout.MAX_LABELS_BYTES
+    limit = records.MAX_LABELS_BYTES
     _require(total <= limit, f"labels: have {total} bytes, expected at most {limit}")
     listed = ", ".join(map(str, elements)) or "none"
     _require(
@@ -136,8 +136,8 @@ def check_labels(labels: Sequence[str], elements: Sequence[int]) -> None:
 
 def _check_range(where: str, offset: int, size: int, space: str, space_bytes: int) -> None:
     _require(
-        offset >= 0 and offset % layout.DATA_ALIGN == 0,
-        f"{where}: starts at byte {offset}, which is not a multiple of {layout.DATA_ALIGN}",
+        offset >= 0 and offset % records.DATA_ALIGN == 0,
+        f"{where}: starts at byte {offset}, which is not a multiple of {records.DATA_ALIGN}",
     )
     _require(
         size >= 0 and offset + size <= space_bytes,
@@ -172,7 +172,7 @@ def _check_arg(site: tuple[int, Step, int], arg: Arg, program: Program, names: s
         return f"step {index} {step.name!r}: argument {number}"
 
     space_bytes = _space_bytes(program, arg.space)
-    sound = arg.offset_bytes >= 0 and arg.offset_bytes % layout.DATA_ALIGN == 0 and arg.size_bytes >= 0
+    sound = arg.offset_bytes >= 0 and arg.offset_bytes % records.DATA_ALIGN == 0 and arg.size_bytes >= 0
     if not sound or arg.offset_bytes + arg.size_bytes > space_bytes:
         _check_range(where(), arg.offset_bytes, arg.size_bytes, _SPACE_NAMES[arg.space], space_bytes)
     if arg.name not in names:

@@ -13,9 +13,9 @@ from typing import Any
 from edgesparse.errors import PackageError
 from edgesparse.inputs import content
 from edgesparse.isa import FEATURE_BITS, ISAS
-from edgesparse.package import layout
+from edgesparse.package import records
 from edgesparse.package.check import check, tensor_bytes
-from edgesparse.package.layout import SectionFlag, SectionKind
+from edgesparse.package.records import SectionFlag, SectionKind
 from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Program, Space, Step, TensorSpec
 from edgesparse.signatures import ARTIFACT
 
@@ -77,30 +77,30 @@ class _Section:
 
 
 def _read_container(data: bytes) -> tuple[tuple[int, int], dict[SectionKind, _Section]]:
-    _require(data.startswith(layout.MAGIC), "is not an edgesparse artifact")
-    _require(len(data) >= layout.PREAMBLE.size, f"has {len(data)} bytes, expected at least {layout.PREAMBLE.size}")
-    _, major, minor, count, file_bytes, reserved, digest = layout.PREAMBLE.unpack_from(data)
+    _require(data.startswith(records.MAGIC), "is not an edgesparse artifact")
+    _require(len(data) >= records.PREAMBLE.size, f"has {len(data)} bytes, expected at least {records.PREAMBLE.size}")
+    _, major, minor, count, file_bytes, reserved, digest = records.PREAMBLE.unpack_from(data)
     _require(
-        major == layout.MAJOR,
-        f"has version {major}.{minor}, expected {layout.MAJOR}.x; compile the model again",
+        major == records.MAJOR,
+        f"has version {major}.{minor}, expected {records.MAJOR}.x; compile the model again",
     )
     _require(file_bytes == len(data), f"has {len(data)} bytes, expected {file_bytes}; copy it again")
-    _require(count <= layout.MAX_SECTIONS, f"has {count} sections, expected at most {layout.MAX_SECTIONS}")
+    _require(count <= records.MAX_SECTIONS, f"has {count} sections, expected at most {records.MAX_SECTIONS}")
     _require(not any(reserved), "a reserved byte of the preamble is not zero")
-    table = data[layout.PREAMBLE.size : layout.PREAMBLE.size + count * layout.SECTION.size]
-    _require(len(table) == count * layout.SECTION.size, "the section table reaches past the end of the file")
-    hashed = data[: layout.PREAMBLE_HASHED_BYTES] + table
+    table = data[records.PREAMBLE.size : records.PREAMBLE.size + count * records.SECTION.size]
+    _require(len(table) == count * records.SECTION.size, "the section table reaches past the end of the file")
+    hashed = data[: records.PREAMBLE_HASHED_BYTES] + table
     _require(hashlib.sha256(hashed).digest() == digest, "the section table is damaged; copy the file again")
     return (major, minor), dict(_read_sections(data, table))
 
 
 def _read_sections(data: bytes, table: bytes) -> Iterator[tuple[SectionKind, _Section]]:
-    end = layout.PREAMBLE.size + len(table)
+    end = records.PREAMBLE.size + len(table)
     seen = set()
-    for number, (kind, flags, offset, size, reserved, digest) in enumerate(layout.SECTION.iter_unpack(table)):
+    for number, (kind, flags, offset, size, reserved, digest) in enumerate(records.SECTION.iter_unpack(table)):
         where = f"section kind {kind} at byte {offset}"
         _require(
-            offset % layout.SECTION_ALIGN == 0 and offset >= end and offset + size <= len(data),
+            offset % records.SECTION_ALIGN == 0 and offset >= end and offset + size <= len(data),
             f"{where}: {size} bytes do not fit there",
         )
         _require(not any(reserved), f"{where}: a reserved byte is not zero")
@@ -117,7 +117,7 @@ def _read_sections(data: bytes, table: bytes) -> Iterator[tuple[SectionKind, _Se
 
 
 def _read_manifest(content: bytes) -> dict[str, Any]:
-    _require(len(content) <= layout.MAX_MANIFEST_BYTES, f"the manifest has {len(content)} bytes")
+    _require(len(content) <= records.MAX_MANIFEST_BYTES, f"the manifest has {len(content)} bytes")
     try:
         manifest: Any = json.loads(content)
     except (ValueError, RecursionError) as err:
@@ -148,8 +148,8 @@ class _Tables:
 
 def _read_plan(sections: Mapping[SectionKind, _Section]) -> Program:
     plan = sections[SectionKind.PLAN].content
-    _require(layout.PLAN.size <= len(plan) <= layout.MAX_PLAN_BYTES, f"plan: has {len(plan)} bytes")
-    counts = layout.PLAN.unpack_from(plan)
+    _require(records.PLAN.size <= len(plan) <= records.MAX_PLAN_BYTES, f"plan: has {len(plan)} bytes")
+    counts = records.PLAN.unpack_from(plan)
     input_count = counts[2]
     tables = _split_tables(plan, counts)
     arena_bytes, scratch_bytes = _read_engine(tables.engines)
@@ -175,16 +175,14 @@ def _read_plan(sections: Mapping[SectionKind, _Section]) -> Program:
 def _split_tables(plan: bytes, header: tuple[Any, ...]) -> _Tables:
     engines, images, inputs, outputs, steps, args, arrays, strings, string_bytes, reserved = header
     _require(not any(reserved), "plan: a reserved byte is not zero")
-    records = (layout.ENGINE, layout.IMAGE, layout.TENSOR, layout.STEP, layout.ARG, layout.ARRAY, layout.STRING)
+    kinds = (records.ENGINE, records.IMAGE, records.TENSOR, records.STEP, records.ARG, records.ARRAY, records.STRING)
     counts = (engines, images, inputs + outputs, steps, args, arrays, strings)
-    ends = list(
-        accumulate((r.size * count for r, count in zip(records, counts, strict=True)), initial=layout.PLAN.size)
-    )
+    ends = list(accumulate((r.size * count for r, count in zip(kinds, counts, strict=True)), initial=records.PLAN.size))
     _require(
         ends[-1] + string_bytes == len(plan), f"plan: has {len(plan)} bytes, its tables need {ends[-1] + string_bytes}"
     )
     found: list[Any] = [
-        list(r.iter_unpack(plan[begin:end])) for r, (begin, end) in zip(records, pairwise(ends), strict=True)
+        list(r.iter_unpack(plan[begin:end])) for r, (begin, end) in zip(kinds, pairwise(ends), strict=True)
     ]
     found[-1] = _read_strings([start for (start,) in found[-1]], plan[ends[-1] :])
     return _Tables(*found)
@@ -197,8 +195,8 @@ def _read_strings(starts: list[int], blob: bytes) -> list[str]:
     found = []
     for number, (begin, end) in enumerate(pairwise(bounds)):
         encoded = blob[begin : end - 1]
-        if not begin < end <= begin + 1 + layout.MAX_STRING_BYTES or blob[end - 1 : end] != b"\0":
-            raise PackageError(f"plan: string {number} is not {layout.MAX_STRING_BYTES} bytes or less, then NUL")
+        if not begin < end <= begin + 1 + records.MAX_STRING_BYTES or blob[end - 1 : end] != b"\0":
+            raise PackageError(f"plan: string {number} is not {records.MAX_STRING_BYTES} bytes or less, then NUL")
         found.append(encoded)
     for number, (left, right) in enumerate(pairwise(found), 1):
         if left >= right:
@@ -221,7 +219,7 @@ def _read_engine(engines: list[tuple[Any, ...]]) -> tuple[int, int]:
     """Bytes of arena and of scratch."""
     _require(len(engines) == 1, f"plan: needs {len(engines)} engines, expected the CPU alone; update edgesparse")
     kind, reserved, arena_bytes, scratch_bytes, tail = engines[0]
-    _require(kind == layout.ENGINE_CPU, f"plan: needs an engine of the unknown kind {kind}; update edgesparse")
+    _require(kind == records.ENGINE_CPU, f"plan: needs an engine of the unknown kind {kind}; update edgesparse")
     _require(reserved == 0 and not any(tail), "plan: a reserved byte of an engine is not zero")
     return arena_bytes, scratch_bytes
 
@@ -251,9 +249,9 @@ def _read_features(mask: int) -> tuple[str, ...]:
 def _read_tensor(record: tuple[Any, ...], tables: _Tables) -> TensorSpec:
     number, dtype, rank, engine, offset, size, *dims, picture, reserved = record
     name = tables.text(number)
-    _require(rank <= layout.MAX_RANK and not any(dims[rank:]), f"tensor {name!r}: has an invalid rank {rank}")
+    _require(rank <= records.MAX_RANK and not any(dims[rank:]), f"tensor {name!r}: has an invalid rank {rank}")
     _require(engine == 0 and not any(reserved), f"tensor {name!r}: a reserved byte is not zero")
-    kind, meaning = _name_of(layout.DTYPES, dtype, "element type"), _name_of(layout.PICTURES, picture, "picture")
+    kind, meaning = _name_of(records.DTYPES, dtype, "element type"), _name_of(records.PICTURES, picture, "picture")
     tensor = TensorSpec(name, kind, tuple(dims[:rank]), offset, meaning)
     _require(tensor_bytes(tensor) == size, f"tensor {name!r}: has {size} bytes, expected {tensor_bytes(tensor)}")
     return tensor
@@ -263,7 +261,7 @@ def _read_steps(tables: _Tables) -> Iterator[Step]:
     used = 0
     for *names, kind, image, tiles, first_arg, arg_count, code_offset, reserved in tables.steps:
         name, op, kernel = map(tables.text, names)
-        if kind != layout.STEP_CALL:  # messages are worded only if they are needed: names may be long
+        if kind != records.STEP_CALL:  # messages are worded only if they are needed: names may be long
             raise PackageError(f"step {name!r}: is of the unknown kind {kind}; update edgesparse")
         if first_arg != used or used + arg_count > len(tables.args) or image or any(reserved):
             raise PackageError(f"step {name!r}: has {arg_count} arguments from {first_arg}, expected them from {used}")
@@ -293,5 +291,5 @@ def _read_array(record: tuple[Any, ...]) -> IndexArray:
         known = IndexKind(kind)
     except ValueError as err:
         raise PackageError(f"plan: an index array is of an unknown kind: {err}") from err
-    bound = Bound(known, _name_of(layout.DTYPES, dtype, "element type"), limit, lowest, part, part_limit)
+    bound = Bound(known, _name_of(records.DTYPES, dtype, "element type"), limit, lowest, part, part_limit)
     return IndexArray(offset, size, bound)

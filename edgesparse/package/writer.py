@@ -12,9 +12,9 @@ from typing import Any
 from edgesparse.errors import PackageError
 from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.outputs import written
-from edgesparse.package import layout
+from edgesparse.package import records
 from edgesparse.package.check import check, tensor_bytes
-from edgesparse.package.layout import SectionKind
+from edgesparse.package.records import SectionKind
 from edgesparse.program import Arg, IndexArray, Program, TensorSpec
 
 
@@ -63,8 +63,8 @@ def _encode_manifest(manifest: Mapping[str, Any]) -> bytes:
         encoded = text.encode()
     except (TypeError, ValueError) as err:
         raise PackageError(f"manifest: is not JSON: {err}") from err
-    if len(encoded) > layout.MAX_MANIFEST_BYTES:
-        raise PackageError(f"manifest: has {len(encoded)} bytes, expected at most {layout.MAX_MANIFEST_BYTES}")
+    if len(encoded) > records.MAX_MANIFEST_BYTES:
+        raise PackageError(f"manifest: has {len(encoded)} bytes, expected at most {records.MAX_MANIFEST_BYTES}")
     return encoded
 
 
@@ -76,7 +76,7 @@ class _Strings:
         self._numbers = {text.decode(): number for number, text in enumerate(encoded)}
         self.blob = b"".join(text + b"\0" for text in encoded)
         starts = itertools.accumulate((len(text) + 1 for text in encoded[:-1]), initial=0)
-        self.table = [layout.STRING.pack(start) for start in starts] if encoded else []
+        self.table = [records.STRING.pack(start) for start in starts] if encoded else []
 
     def __getitem__(self, text: str) -> int:
         return self._numbers[text]
@@ -96,52 +96,52 @@ def _encode_plan(program: Program, code_section: int) -> bytes:
     args: list[bytes] = []
     for step in program.steps:
         names = (strings[text] for text in (step.name, step.op, step.kernel))
-        call = (layout.STEP_CALL, 0, step.tiles, len(args), len(step.args), step.code_offset)
-        steps.append(layout.STEP.pack(*names, *call, bytes(24)))
+        call = (records.STEP_CALL, 0, step.tiles, len(args), len(step.args), step.code_offset)
+        steps.append(records.STEP.pack(*names, *call, bytes(24)))
         args += [_encode_arg(arg, strings) for arg in step.args]
-    engine = layout.ENGINE.pack(layout.ENGINE_CPU, 0, program.arena_bytes, program.scratch_bytes, bytes(40))
+    engine = records.ENGINE.pack(records.ENGINE_CPU, 0, program.arena_bytes, program.scratch_bytes, bytes(40))
     features = sum(1 << FEATURE_BITS[name] for name in set(program.cpu_features))
-    image = layout.IMAGE.pack(0, ISAS[program.isa].number, features, code_section, bytes(44))
+    image = records.IMAGE.pack(0, ISAS[program.isa].number, features, code_section, bytes(44))
     tables = [[engine], [image], tensors, steps, args, [*map(_encode_array, program.arrays)], strings.table]
     counts = (1, 1, len(program.inputs), len(program.outputs), *map(len, tables[3:]))
-    header = layout.PLAN.pack(*counts, len(strings.blob), bytes(92))
+    header = records.PLAN.pack(*counts, len(strings.blob), bytes(92))
     encoded = b"".join([header, *itertools.chain(*tables), strings.blob])
-    if len(encoded) > layout.MAX_PLAN_BYTES:
-        raise PackageError(f"plan: has {len(encoded)} bytes, expected at most {layout.MAX_PLAN_BYTES}")
+    if len(encoded) > records.MAX_PLAN_BYTES:
+        raise PackageError(f"plan: has {len(encoded)} bytes, expected at most {records.MAX_PLAN_BYTES}")
     return encoded
 
 
 def _encode_tensor(tensor: TensorSpec, strings: _Strings) -> bytes:
     rank = len(tensor.shape)
-    dims = (*tensor.shape, *([0] * (layout.MAX_RANK - rank)))
-    facts = (layout.DTYPES[tensor.dtype], rank, 0, tensor.offset_bytes, tensor_bytes(tensor))
-    return layout.TENSOR.pack(strings[tensor.name], *facts, *dims, layout.PICTURES[tensor.picture], bytes(28))
+    dims = (*tensor.shape, *([0] * (records.MAX_RANK - rank)))
+    facts = (records.DTYPES[tensor.dtype], rank, 0, tensor.offset_bytes, tensor_bytes(tensor))
+    return records.TENSOR.pack(strings[tensor.name], *facts, *dims, records.PICTURES[tensor.picture], bytes(28))
 
 
 def _encode_arg(arg: Arg, strings: _Strings) -> bytes:
-    return layout.ARG.pack(arg.space, arg.array, arg.offset_bytes, arg.size_bytes, strings[arg.name], bytes(36))
+    return records.ARG.pack(arg.space, arg.array, arg.offset_bytes, arg.size_bytes, strings[arg.name], bytes(36))
 
 
 def _encode_array(array: IndexArray) -> bytes:
     bound = array.bound
-    where = (bound.kind, layout.DTYPES[bound.dtype], array.offset_bytes, array.size_bytes)
-    return layout.ARRAY.pack(*where, bound.lowest, bound.limit, bound.part, bound.part_limit, bytes(8))
+    where = (bound.kind, records.DTYPES[bound.dtype], array.offset_bytes, array.size_bytes)
+    return records.ARRAY.pack(*where, bound.lowest, bound.limit, bound.part, bound.part_limit, bytes(8))
 
 
 def _container(contents: Mapping[SectionKind, bytes]) -> Iterator[bytes]:
     table = bytearray()
-    end = layout.PREAMBLE.size + layout.SECTION.size * len(contents)
+    end = records.PREAMBLE.size + records.SECTION.size * len(contents)
     offsets = []
     for kind, content in contents.items():
-        offsets.append(layout.align_up(end, layout.SECTION_ALIGN))
+        offsets.append(records.align_up(end, records.SECTION_ALIGN))
         end = offsets[-1] + len(content)
         digest = hashlib.sha256(content).digest()
-        table += layout.SECTION.pack(kind, 0, offsets[-1], len(content), bytes(8), digest)
-    head = (layout.MAGIC, layout.MAJOR, layout.MINOR, len(contents), end, bytes(8))
-    hashed = layout.PREAMBLE.pack(*head, bytes(32))[: layout.PREAMBLE_HASHED_BYTES]
-    yield layout.PREAMBLE.pack(*head, hashlib.sha256(hashed + table).digest())
+        table += records.SECTION.pack(kind, 0, offsets[-1], len(content), bytes(8), digest)
+    head = (records.MAGIC, records.MAJOR, records.MINOR, len(contents), end, bytes(8))
+    hashed = records.PREAMBLE.pack(*head, bytes(32))[: records.PREAMBLE_HASHED_BYTES]
+    yield records.PREAMBLE.pack(*head, hashlib.sha256(hashed + table).digest())
     yield bytes(table)
-    position = layout.PREAMBLE.size + len(table)
+    position = records.PREAMBLE.size + len(table)
     for offset, content in zip(offsets, contents.values(), strict=True):
         yield bytes(offset - position)
         yield content

@@ -18,7 +18,7 @@ from edgesparse.errors import SearchError
 from edgesparse.pipeline.arguments import InputShapes, Progress, silent
 from edgesparse.pipeline.options import LayerOptions, those_that
 from edgesparse.pipeline.overrides import by_node
-from edgesparse.pipeline.samples import parted, samples
+from edgesparse.pipeline.sample_files import parted, samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import apply_pruning, lowered, normalised, serialized, without_units
 from edgesparse.tables import Part, Report, time_text

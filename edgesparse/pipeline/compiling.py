@@ -19,7 +19,7 @@ from edgesparse.pipeline.labels import Labels, read_labels
 from edgesparse.pipeline.options import PruningOptions
 from edgesparse.pipeline.preparing import Prepared, Request, prepared
 from edgesparse.pipeline.reports import CompileReport, WitnessReport
-from edgesparse.pipeline.samples import samples
+from edgesparse.pipeline.sample_files import samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import lowered, producer, serialized
 from edgesparse.plan import LayerPlan

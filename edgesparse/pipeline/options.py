@@ -8,7 +8,7 @@ from functools import cache
 from typing import Annotated, Any, NamedTuple, TypedDict, get_args, get_type_hints
 
 from edgesparse.pipeline import values
-from edgesparse.pipeline.samples import Calibration
+from edgesparse.pipeline.sample_files import Calibration
 
 HOW_MUCH, HOW, SEARCH = "How much to prune", "How to prune", "How to search"
 

@@ -11,7 +11,7 @@ from edgesparse.outputs import written
 from edgesparse.pipeline import values
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.pipeline.files import require_writable
-from edgesparse.pipeline.samples import MADE_UP, TOO_FEW, Calibration, is_synthetic, parted, samples
+from edgesparse.pipeline.sample_files import MADE_UP, TOO_FEW, Calibration, is_synthetic, parted, samples
 from edgesparse.pipeline.settings import checked
 from edgesparse.pipeline.stages import recovered
 from edgesparse.signatures import ONNX

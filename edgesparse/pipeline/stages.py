@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.errors import FrontendError, InternalError, PruneError
 from edgesparse.pipeline.arguments import InputShapes, Progress
 from edgesparse.pipeline.overrides import passes, patterns
-from edgesparse.pipeline.samples import MADE_UP, TOO_FEW, is_synthetic, parted, samples
+from edgesparse.pipeline.sample_files import MADE_UP, TOO_FEW, is_synthetic, parted, samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.values import parse_time
 

@@ -16,7 +16,7 @@ from edgesparse.pipeline.arguments import InputShapes, Progress, near_names, rea
 from edgesparse.pipeline.compiling import digest
 from edgesparse.pipeline.reports import VerifyReport
 from edgesparse.pipeline.running import run
-from edgesparse.pipeline.samples import Calibration, first_of, samples
+from edgesparse.pipeline.sample_files import Calibration, first_of, samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import apply_pruning, lowered, normalised
 

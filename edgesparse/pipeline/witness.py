@@ -17,7 +17,7 @@ from edgesparse.devices.local import LOCAL
 from edgesparse.errors import MeasureError, OnnxRuntimeError, WitnessError
 from edgesparse.nodes import called, dtype_of, shape_of
 from edgesparse.pipeline.reports import WitnessReport
-from edgesparse.pipeline.samples import first_of
+from edgesparse.pipeline.sample_files import first_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,14 +2,14 @@
 
 from edgesparse.prune.agreement import Agreement, compare_outputs
 from edgesparse.prune.allocation import ALLOCATIONS
-from edgesparse.prune.choose import prunable
 from edgesparse.prune.methods import METHODS
 from edgesparse.prune.permutation import Permuted, check_permute, permute
-from edgesparse.prune.pruning import MATCHES, Pruned, named, pattern_called, prune, prune_alone
+from edgesparse.prune.prunable import prunable
 from edgesparse.prune.report import GroupReport, LayerReport, PruneReport, ShrunkReport, merged, with_gains
 from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured import IMPORTANCE, KINDS, Shrunk, check_shrink, shrink
 from edgesparse.prune.synthetic import synthetic
+from edgesparse.prune.zeros import MATCHES, Pruned, named, pattern_called, prune, prune_alone
 
 __all__ = [
     "ALLOCATIONS",

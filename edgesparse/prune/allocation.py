@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgesparse.sparsity.select import apportion, keep_largest
+from edgesparse.sparsity.ranking import apportion, keep_largest
 
 
 @dataclass(frozen=True)

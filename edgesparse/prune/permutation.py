@@ -13,14 +13,14 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import PruneError
-from edgesparse.prune.choose import prunable
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.prune.order import best_order, kept
-from edgesparse.prune.pruning import pattern_called
+from edgesparse.prune.prunable import prunable
 from edgesparse.prune.structured.atoms import Labels
 from edgesparse.prune.structured.constants import take_constants
 from edgesparse.prune.structured.flow import Flow, Layer
 from edgesparse.prune.structured.follow import follow
+from edgesparse.prune.zeros import pattern_called
 from edgesparse.sparsity.patterns import Block, NofM, Pattern
 from edgesparse.sparsity.weights import WeightRef, find_weights
 

@@ -13,7 +13,7 @@ from scipy.linalg import lapack
 
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.moments import damped
-from edgesparse.sparsity.select import apportion
+from edgesparse.sparsity.ranking import apportion
 
 BLOCK_COLUMNS = 128
 """Columns whose mask is chosen at once, from the weights as earlier columns left them."""

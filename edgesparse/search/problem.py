@@ -12,8 +12,8 @@ import onnx_ir as ir
 from edgesparse.devices.targets import Target
 from edgesparse.errors import SearchError
 from edgesparse.prune import pattern_called, prunable
-from edgesparse.search.choose import Choice, choose, search_coefficients
 from edgesparse.search.cluster import over_ray
+from edgesparse.search.knapsack import Choice, choose, search_coefficients
 from edgesparse.search.sensitivity import Feeds, Loss, OutputLoss, WeightLoss, exchangeable, here, sensitivities
 from edgesparse.search.state import State
 from edgesparse.search.timing import LatencyTable, Measured, Normalise, Run, latency_table

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edgesparse.sparsity.select import apportion, keep_largest
+from edgesparse.sparsity.ranking import apportion, keep_largest
 
 LARGEST_GROUP = 64
 

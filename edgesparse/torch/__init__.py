@@ -7,9 +7,9 @@ from edgesparse.torch.dynamic import SET, RigL
 from edgesparse.torch.gradual import GradualPruning, cubic_density
 from edgesparse.torch.iterative import Rewind, iterative_pruning
 from edgesparse.torch.masks import Masks
+from edgesparse.torch.matrices import ModuleWeight, find_weights
 from edgesparse.torch.oneshot import OneShot, oneshot
 from edgesparse.torch.recover import Recovered, recover
-from edgesparse.torch.weights import ModuleWeight, find_weights
 
 __all__ = [
     "AUGMENTATIONS",

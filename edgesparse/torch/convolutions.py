@@ -9,7 +9,7 @@ import onnx_ir as ir
 import torch
 from torch.nn import functional as F
 
-from edgesparse.torch.operands import attribute, optional
+from edgesparse.torch.node_args import attribute, optional
 
 
 def _padded(node: ir.Node, x: torch.Tensor, kernel: Sequence[int], value: float = 0.0) -> torch.Tensor:

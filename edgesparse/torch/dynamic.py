@@ -17,7 +17,7 @@ import torch
 
 from edgesparse.errors import PruneError
 from edgesparse.sparsity.patterns import Block
-from edgesparse.sparsity.select import keep_largest
+from edgesparse.sparsity.ranking import keep_largest
 from edgesparse.torch.masks import Masks
 
 

@@ -13,7 +13,7 @@ from edgesparse import reference
 from edgesparse.errors import OnnxRuntimeError, PruneError
 from edgesparse.torch.batches import Batches, Feeds
 from edgesparse.torch.channels import Left, left
-from edgesparse.torch.functions import Network, Values
+from edgesparse.torch.network import Network, Values
 
 WEIGHTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (0, 1), "LSTM": (1, 2), "GRU": (1, 2)}
 """Inputs of operators that are fitted where they are constant, but for their zeros."""

@@ -14,11 +14,11 @@ from torch import nn
 
 from edgesparse.errors import PruneError
 from edgesparse.prune.allocation import ALLOCATIONS, Layer
-from edgesparse.prune.choose import checked_density
 from edgesparse.prune.magnitude import magnitude
+from edgesparse.prune.prunable import checked_density
 from edgesparse.sparsity.patterns import parse_pattern
 from edgesparse.tables import Part, Report, Table, shape_text
-from edgesparse.torch.weights import NAMES_SHOWN, find_weights
+from edgesparse.torch.matrices import NAMES_SHOWN, find_weights
 
 
 class Masks(Report):

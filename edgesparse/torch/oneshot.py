@@ -16,15 +16,15 @@ from torch import nn
 
 from edgesparse.errors import PruneError
 from edgesparse.prune.allocation import ALLOCATIONS, Layer, uniform, unit_counts
-from edgesparse.prune.choose import checked_density
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.methods import METHODS, by_magnitude, prune_matrix
 from edgesparse.prune.moments import Moments, MomentSum
 from edgesparse.prune.observe import check_finite
-from edgesparse.prune.pruning import named
+from edgesparse.prune.prunable import checked_density
 from edgesparse.prune.unfold import Convolution, Geometry, Product, Sampling
+from edgesparse.prune.zeros import named
 from edgesparse.torch.masks import Masks
-from edgesparse.torch.weights import CONVOLUTIONS, ModuleWeight
+from edgesparse.torch.matrices import CONVOLUTIONS, ModuleWeight
 
 Batch: TypeAlias = torch.Tensor | Sequence[Any] | Mapping[str, Any]
 """What the module is called with: one tensor, arguments in order, or arguments by name."""

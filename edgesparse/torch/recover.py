@@ -15,13 +15,13 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from edgesparse.prune.pruning import named
 from edgesparse.prune.samples import check_samples
 from edgesparse.prune.seen import store
+from edgesparse.prune.zeros import named
 from edgesparse.torch.augment import AUGMENTATIONS
 from edgesparse.torch.batches import Batches, parted
 from edgesparse.torch.fit import Fit, fitted
-from edgesparse.torch.functions import Values
+from edgesparse.torch.network import Values
 
 WARM_UP = 10
 RATE = 0.01  # of a tensor, over the root of the mean square of its nonzeros

@@ -7,8 +7,8 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from edgesparse.package import layout
-from edgesparse.package.layout import SectionKind
+from edgesparse.package import records
+from edgesparse.package.records import SectionKind
 
 _U64_MAX = 2**64 - 1
 _INPUTS, _OUTPUTS, _STEPS, _ARGS, _ARRAYS = 1, 2, 3, 12, 3  # what samples.sparse_model has
@@ -27,7 +27,8 @@ class Editor:
     def section(self, kind: int) -> int:
         """Offset of a section's entry in the table."""
         (count,) = struct.unpack_from("<I", self.data, 12)
-        entries = range(layout.PREAMBLE.size, layout.PREAMBLE.size + count * layout.SECTION.size, layout.SECTION.size)
+        start, step = records.PREAMBLE.size, records.SECTION.size
+        entries = range(start, start + count * step, step)
         return next(at for at in entries if struct.unpack_from("<I", self.data, at) == (kind,))
 
     def content(self, kind: int) -> int:
@@ -42,32 +43,32 @@ class Editor:
     @property
     def engine(self) -> int:
         """Offset of the engine's record."""
-        return self.plan + layout.PLAN.size
+        return self.plan + records.PLAN.size
 
     @property
     def image(self) -> int:
         """Offset of the image's record."""
-        return self.engine + layout.ENGINE.size
+        return self.engine + records.ENGINE.size
 
     def tensor(self, index: int) -> int:
         """Offset of a tensor's record."""
-        return self.image + layout.IMAGE.size + index * layout.TENSOR.size
+        return self.image + records.IMAGE.size + index * records.TENSOR.size
 
     def step(self, index: int) -> int:
         """Offset of a step's record."""
-        return self.tensor(_INPUTS + _OUTPUTS) + index * layout.STEP.size
+        return self.tensor(_INPUTS + _OUTPUTS) + index * records.STEP.size
 
     def arg(self, index: int) -> int:
         """Offset of an argument's record; the arguments of all steps count."""
-        return self.step(_STEPS) + index * layout.ARG.size
+        return self.step(_STEPS) + index * records.ARG.size
 
     def array(self, index: int) -> int:
         """Offset of an index array's record."""
-        return self.arg(_ARGS) + index * layout.ARRAY.size
+        return self.arg(_ARGS) + index * records.ARRAY.size
 
     def start(self, index: int) -> int:
         """Offset of where the start of a string is stored."""
-        return self.array(_ARRAYS) + index * layout.STRING.size
+        return self.array(_ARRAYS) + index * records.STRING.size
 
     @property
     def strings(self) -> int:
@@ -83,12 +84,12 @@ class Editor:
     def rehash(self) -> None:
         """Make all checksums match again."""
         (count,) = struct.unpack_from("<I", self.data, 12)
-        end = layout.PREAMBLE.size + min(count, layout.MAX_SECTIONS) * layout.SECTION.size
-        for at in range(layout.PREAMBLE.size, end, layout.SECTION.size):
+        end = records.PREAMBLE.size + min(count, records.MAX_SECTIONS) * records.SECTION.size
+        for at in range(records.PREAMBLE.size, end, records.SECTION.size):
             offset, size = struct.unpack_from("<QQ", self.data, at + 8)
             if offset + size <= len(self.data):
                 self.put(at + 32, "32s", hashlib.sha256(self.data[offset : offset + size]).digest())
-        hashed = self.data[: layout.PREAMBLE_HASHED_BYTES] + self.data[layout.PREAMBLE.size : end]
+        hashed = self.data[: records.PREAMBLE_HASHED_BYTES] + self.data[records.PREAMBLE.size : end]
         self.put(32, "32s", hashlib.sha256(hashed).digest())
 
 
@@ -172,9 +173,9 @@ def _overlap(editor: Editor) -> None:
 
 def _grow_manifest(editor: Editor) -> None:
     """Let the manifest reach over all that follows; the size alone must be refused."""
-    editor.data += bytes(layout.MAX_MANIFEST_BYTES + 1)
+    editor.data += bytes(records.MAX_MANIFEST_BYTES + 1)
     editor.put(16, "Q", len(editor.data))
-    editor.put(editor.section(SectionKind.MANIFEST) + 16, "Q", layout.MAX_MANIFEST_BYTES + 1)
+    editor.put(editor.section(SectionKind.MANIFEST) + 16, "Q", records.MAX_MANIFEST_BYTES + 1)
 
 
 def container_cases() -> Iterator[Case]:
@@ -362,7 +363,7 @@ def _labels(at: int, form: str, *values: int | bytes) -> Callable[[Editor], None
 def _long_label(editor: Editor) -> None:
     """Let a label be longer than one may be; the section is the last."""
     end = editor.content(SectionKind.LABELS)
-    editor.data[end:] = b"x" * (layout.MAX_LABEL_BYTES + 1) + b"\0"
+    editor.data[end:] = b"x" * (records.MAX_LABEL_BYTES + 1) + b"\0"
     editor.put(16, "Q", len(editor.data))
     editor.put(editor.section(SectionKind.LABELS) + 16, "Q", len(editor.data) - end)
 

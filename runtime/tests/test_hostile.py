@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from edgesparse.package import layout
-from edgesparse.package.layout import SectionKind
+from edgesparse.package import records
+from edgesparse.package.records import SectionKind
 from edgesparse.package.writer import serialize
 from runtime.tests import hostile, samples
 from runtime.tests.conftest import run_program
@@ -84,7 +84,7 @@ def test_every_bit_flip_is_survived(probe, artifact, tmp_path, part, mode):
     path.write_bytes(artifact)
     editor = Editor(artifact)
     begin = 0 if part == "tables" else editor.content(SectionKind[part.upper()])
-    size = layout.PREAMBLE.size + len(SectionKind) * layout.SECTION.size
+    size = records.PREAMBLE.size + len(SectionKind) * records.SECTION.size
     if part != "tables":
         size = int.from_bytes(editor.data[(at := editor.section(SectionKind[part.upper()]) + 16) : at + 8], "little")
 
@@ -98,7 +98,7 @@ def test_every_truncation_is_refused(probe, artifact, tmp_path):
     path = tmp_path / "model.esp"
     path.write_bytes(artifact)
     editor = Editor(artifact)
-    edges = {layout.PREAMBLE.size, layout.PREAMBLE.size + len(SectionKind) * layout.SECTION.size, len(artifact)}
+    edges = {records.PREAMBLE.size, records.PREAMBLE.size + len(SectionKind) * records.SECTION.size, len(artifact)}
     for kind in SectionKind:
         offset, size = (int.from_bytes(editor.data[editor.section(kind) + at :][:8], "little") for at in (8, 16))
         edges |= {offset, offset + size}

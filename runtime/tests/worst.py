@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgesparse.isa import ISAS
-from edgesparse.package import layout
-from edgesparse.package.layout import SectionKind
+from edgesparse.package import records
+from edgesparse.package.records import SectionKind
 from edgesparse.package.writer import _container
 from edgesparse.program import IndexKind, Space
 from runtime.build import host_platform
 
 _CODE = bytes(64)
-_SHARED_NAME = b"n" * layout.MAX_STRING_BYTES
+_SHARED_NAME = b"n" * records.MAX_STRING_BYTES
 
 
 @dataclass
@@ -35,21 +35,21 @@ class Draft:
         """The file."""
         starts = np.cumsum([0, *(len(text) + 1 for text in self.strings)])[:-1].astype("<u4").tobytes()
         blob = b"\0".join([*self.strings, b""])
-        sizes = (len(self.inputs), len(self.outputs), len(self.steps) // layout.STEP.size)
-        sizes += (len(self.args) // layout.ARG.size, len(self.arrays) // layout.ARRAY.size, len(self.strings))
-        header = layout.PLAN.pack(1, 1, *sizes, len(blob), bytes(92))
-        engine = layout.ENGINE.pack(layout.ENGINE_CPU, 0, 64, 0, bytes(40))
-        image = layout.IMAGE.pack(0, ISAS[host_platform()].number, 0, 1, bytes(44))
+        sizes = (len(self.inputs), len(self.outputs), len(self.steps) // records.STEP.size)
+        sizes += (len(self.args) // records.ARG.size, len(self.arrays) // records.ARRAY.size, len(self.strings))
+        header = records.PLAN.pack(1, 1, *sizes, len(blob), bytes(92))
+        engine = records.ENGINE.pack(records.ENGINE_CPU, 0, 64, 0, bytes(40))
+        image = records.IMAGE.pack(0, ISAS[host_platform()].number, 0, 1, bytes(44))
         tables = [header, engine, image, *self.inputs, *self.outputs, self.steps, self.args, self.arrays, starts, blob]
         plan = b"".join(tables)
-        assert len(plan) <= layout.MAX_PLAN_BYTES
+        assert len(plan) <= records.MAX_PLAN_BYTES
         contents = {SectionKind.PLAN: plan, SectionKind.CODE: _CODE, SectionKind.INDICES: self.indices}
         contents[SectionKind.WEIGHTS] = self.weights
         return b"".join(_container({kind: content for kind, content in contents.items() if content}))
 
 
 def _steps(count: int, args_each: int) -> bytes:
-    table = np.zeros((count, layout.STEP.size // 4), "<u4")
+    table = np.zeros((count, records.STEP.size // 4), "<u4")
     table[:, 5] = 1  # tiles
     table[:, 6] = np.arange(count) * args_each
     table[:, 7] = args_each
@@ -57,24 +57,24 @@ def _steps(count: int, args_each: int) -> bytes:
 
 
 def _arg(space: Space, size: int) -> bytes:
-    return layout.ARG.pack(space, 0, 0, size, 0, bytes(36))
+    return records.ARG.pack(space, 0, 0, size, 0, bytes(36))
 
 
 def _array(kind: IndexKind, dtype: str, offset: int, size: int, limit: int, part: int = 0) -> bytes:
-    return layout.ARRAY.pack(kind, layout.DTYPES[dtype], offset, size, 0, limit, part, 0, bytes(8))
+    return records.ARRAY.pack(kind, records.DTYPES[dtype], offset, size, 0, limit, part, 0, bytes(8))
 
 
 def shared_name(scale: float) -> bytes:
     """Every step, and every argument, has the same long name."""
-    steps = int(layout.MAX_STEPS * scale)
+    steps = int(records.MAX_STEPS * scale)
     return Draft(steps=_steps(steps, 2), args=_arg(Space.ARENA, 64) * (2 * steps)).artifact()
 
 
 def like_names(scale: float) -> bytes:
     """Names of tensors differ in their last bytes alone."""
-    count = int(layout.MAX_TENSORS * scale)
+    count = int(records.MAX_TENSORS * scale)
     names = [b"n" * 1700 + b"%05d" % number for number in range(2 * count)]
-    tensors = [layout.TENSOR.pack(number, 4, 0, 0, 0, 1, *[0] * 9, bytes(28)) for number in range(2 * count)]
+    tensors = [records.TENSOR.pack(number, 4, 0, 0, 0, 1, *[0] * 9, bytes(28)) for number in range(2 * count)]
     return Draft(inputs=tensors[:count], outputs=tensors[count:], strings=names).artifact()
 
 
@@ -85,7 +85,7 @@ def shared_array(kind: IndexKind, dtype: str) -> Callable[[float], bytes]:
         elements = int(80e6 * scale) // np.dtype(dtype).itemsize
         limit, part = {IndexKind.INDPTR: (0, 0), IndexKind.INDEX: (1, 0), IndexKind.ORDER: (7, 7)}[kind]
         indices = np.zeros(elements, np.dtype(dtype)).tobytes()
-        steps = int(layout.MAX_STEPS * scale)
+        steps = int(records.MAX_STEPS * scale)
         array = _array(kind, dtype, 0, len(indices), limit, part)
         args = _arg(Space.INDICES, len(indices)) * (2 * steps)
         return Draft(steps=_steps(steps, 2), args=args, arrays=array, indices=indices).artifact()
@@ -95,7 +95,7 @@ def shared_array(kind: IndexKind, dtype: str) -> Callable[[float], bytes]:
 
 def many_arrays(scale: float) -> bytes:
     """As many arrays as a plan holds."""
-    count = int(layout.MAX_ARRAYS * scale)
+    count = int(records.MAX_ARRAYS * scale)
     arrays = b"".join(_array(IndexKind.INDPTR, "int32", 64 * number, 4, 0) for number in range(count))
     return Draft(arrays=arrays, indices=bytes(64 * count)).artifact()
 
@@ -109,7 +109,7 @@ def many_args(scale: float) -> bytes:
 def many_strings(scale: float) -> bytes:
     """As many strings as a plan holds."""
     letters = bytes(range(1, 128))
-    count = int(layout.MAX_STRINGS * scale)
+    count = int(records.MAX_STRINGS * scale)
     names = sorted(bytes([a, b, c]) for a in letters for b in letters for c in letters)[:count]
     return Draft(strings=names).artifact()
 

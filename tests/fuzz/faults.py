@@ -18,7 +18,6 @@ from tvm.ir import Call, Expr
 
 from edgesparse.backends.cpu import walk
 from edgesparse.backends.cpu.kernels import norm
-from edgesparse.backends.cpu.nodes import tensor
 from edgesparse.backends.cpu.relax import (
     checks,
     compute,
@@ -33,6 +32,7 @@ from edgesparse.backends.cpu.relax import (
 )
 from edgesparse.backends.cpu.relax.builder import Builder
 from edgesparse.backends.cpu.relax.operators import OWN
+from edgesparse.backends.cpu.tensors import tensor
 from edgesparse.frontend import fold, norms, opset, repair, shapes
 
 # The package gives functions of these names.

@@ -9,7 +9,7 @@ import pytest
 
 from edgesparse import program
 from edgesparse.isa import FEATURE_BITS, ISAS
-from edgesparse.package import layout
+from edgesparse.package import records
 from edgesparse.program import FAULT_FIELDS, FaultKind, IndexKind, Space
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
@@ -37,10 +37,10 @@ def test_cpu_features_are_equal():
 def test_element_types_are_equal():
     pairs = re.findall(r'X\(\w+, (\d+), "(\w+)", \d+\)', x_macro(API_H, "ES_DTYPE_LIST"))
 
-    assert {name: int(value) for value, name in pairs} == layout.DTYPES
+    assert {name: int(value) for value, name in pairs} == records.DTYPES
 
 
-@pytest.mark.parametrize("kind", list(layout.SectionKind))
+@pytest.mark.parametrize("kind", list(records.SectionKind))
 def test_section_kinds_are_equal(kind):
     assert f"ES_SECTION_{kind.name} = {kind.value}," in FORMAT_H
 
@@ -65,16 +65,16 @@ def test_limits_are_equal(name):
     text = re.search(rf"ES_MAX_{name} = ([\d <]+)", FORMAT_H).group(1)
     base, _, shift = text.partition("<<")
 
-    assert int(base) << int(shift or 0) == (vars(layout) | vars(program))[f"MAX_{name}"]
+    assert int(base) << int(shift or 0) == (vars(records) | vars(program))[f"MAX_{name}"]
 
 
 def test_alignments_and_version_are_equal():
     found = dict(re.findall(r"ES_(FORMAT_MAJOR|SECTION_ALIGN|DATA_ALIGN) = (\d+)", FORMAT_H))
 
     assert found == {
-        "FORMAT_MAJOR": str(layout.MAJOR),
-        "SECTION_ALIGN": str(layout.SECTION_ALIGN),
-        "DATA_ALIGN": str(layout.DATA_ALIGN),
+        "FORMAT_MAJOR": str(records.MAJOR),
+        "SECTION_ALIGN": str(records.SECTION_ALIGN),
+        "DATA_ALIGN": str(records.DATA_ALIGN),
     }
 
 
@@ -82,7 +82,7 @@ def test_alignments_and_version_are_equal():
 def test_records_have_equal_sizes(record):
     size = re.search(rf"sizeof\(es_file_{record.lower()}\) == (\d+)", FORMAT_H).group(1)
 
-    assert getattr(layout, record).size == int(size)
+    assert getattr(records, record).size == int(size)
 
 
 def test_faults_are_equal():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgesparse.errors import PackageError
-from edgesparse.package import layout
+from edgesparse.package import records
 from edgesparse.package.reader import parse, read
 from edgesparse.package.writer import serialize, write
 from runtime.build import host_platform
@@ -58,7 +58,7 @@ def test_any_changed_byte_is_refused(program):
     gaps = [at for at in range(len(data)) if data[at]]
     rng = np.random.default_rng(0)
 
-    for at in [*range(layout.PREAMBLE.size), *rng.choice(gaps, 200)]:
+    for at in [*range(records.PREAMBLE.size), *rng.choice(gaps, 200)]:
         damaged = bytearray(data)
         damaged[at] ^= 1 << int(rng.integers(8))
 
@@ -70,7 +70,7 @@ def test_random_damage_with_matching_checksums_never_crashes(sample):
     """The reader either returns a program that passes every check, or raises PackageError."""
     rng = np.random.default_rng(0)
     editor = hostile.Editor(sample)
-    tables = [*range(layout.PREAMBLE.size + 6 * layout.SECTION.size), *range(editor.plan, editor.strings + 64)]
+    tables = [*range(records.PREAMBLE.size + 6 * records.SECTION.size), *range(editor.plan, editor.strings + 64)]
 
     outcomes = set()
     for at in rng.choice(tables, 1500):
@@ -93,7 +93,7 @@ def test_random_damage_with_matching_checksums_never_crashes(sample):
 )
 def test_manifest_that_is_no_json_object_is_refused(program, manifest, message):
     from edgesparse.package import writer
-    from edgesparse.package.layout import SectionKind
+    from edgesparse.package.records import SectionKind
 
     contents = {SectionKind.MANIFEST: manifest, SectionKind.PLAN: writer._encode_plan(program, code_section=2)}
     contents |= {SectionKind.CODE: program.code, SectionKind.INDICES: program.indices}

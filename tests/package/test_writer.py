@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgesparse.errors import PackageError
-from edgesparse.package import layout, writer
+from edgesparse.package import records, writer
 from edgesparse.package.writer import serialize, write
 from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Space, Step, TensorSpec
 
@@ -35,10 +35,10 @@ def test_sections_are_page_aligned_and_the_gaps_are_zero(program):
     data = serialize(program, {"name": "m"}, report=b"why")
     count = int.from_bytes(data[12:16], "little")
 
-    end = layout.PREAMBLE.size + count * layout.SECTION.size
-    for record in layout.SECTION.iter_unpack(data[layout.PREAMBLE.size : end]):
+    end = records.PREAMBLE.size + count * records.SECTION.size
+    for record in records.SECTION.iter_unpack(data[records.PREAMBLE.size : end]):
         offset, size = record[2:4]
-        assert offset % layout.SECTION_ALIGN == 0
+        assert offset % records.SECTION_ALIGN == 0
         assert not any(data[end:offset])
         end = offset + size
     assert (count, end) == (6, len(data))

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import edgesparse
-from edgesparse.backends.cpu import memory
+from edgesparse.backends.cpu import arena
 from edgesparse.backends.cpu.kernels import epilogue, pool, reduce, softmax
 from edgesparse.backends.cpu.kernels import math as kernel_math
 from edgesparse.backends.cpu.kernels import norm as norm_kernels
 from edgesparse.errors import WitnessError
 from edgesparse.forms import sparse
-from edgesparse.frontend import affine, canonical, cleanup, fold, fuse, norms, recurrent, transposes, windows
+from edgesparse.frontend import affine, canonical, cleanup, fold, fuse, norms, padding, recurrent, transposes
 from edgesparse.sparsity import formats
 from tests.frontend.graphs import floats, model
 
@@ -105,9 +105,9 @@ Fault = tuple[Callable, object, str, object]
 FAULTS: dict[str, Fault] = {
     "padding on the wrong side": (
         picture,
-        windows,
+        padding,
         "_split_pads",
-        lambda totals, more_first, split=windows._split_pads: split(totals, more_first=not more_first),
+        lambda totals, more_first, split=padding._split_pads: split(totals, more_first=not more_first),
     ),
     "a weight that is not transposed": (picture, canonical, "_transposed", lambda graph, value, name, steps: value),
     "channels in the wrong order": (
@@ -161,9 +161,9 @@ FAULTS: dict[str, Fault] = {
     "another function": (layer, kernel_math, "erf", kernel_math.tanh),
     "memory that is given away too early": (
         picture,
-        memory,
+        arena,
         "_last_reads",
-        lambda calls, outputs: {tensor.memory: 0 for call in calls for tensor in memory._tensors(call)},
+        lambda calls, outputs: {tensor.memory: 0 for call in calls for tensor in arena._tensors(call)},
     ),
     "an index that is off by one": (layer, sparse, "pack_groups", rigged(formats.pack_groups, shuffled)),
     "a mean that is a sum": (text, reduce, "_scaled", lambda reduction, value, count, lanes: value),

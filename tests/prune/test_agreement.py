@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgesparse.errors import PruneError
-from edgesparse.pipeline.samples import parted
+from edgesparse.pipeline.sample_files import parted
 from edgesparse.prune import compare_outputs, prune
 from tests.frontend.graphs import floats, model
 from tests.models import ort_run

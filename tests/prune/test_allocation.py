@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgesparse.prune.allocation import ALLOCATIONS, Layer, erk, global_threshold, lamp, uniform
-from edgesparse.sparsity.select import apportion, keep_largest
+from edgesparse.sparsity.ranking import apportion, keep_largest
 
 
 def layer(*shape, scale=1.0, seed=0):

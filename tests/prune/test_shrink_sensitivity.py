@@ -9,7 +9,7 @@ from edgesparse.prune import shrink
 from edgesparse.prune.structured.follow import follow
 from edgesparse.prune.structured.groups import KINDS, find_groups
 from edgesparse.prune.structured.importance import Evidence
-from edgesparse.prune.structured.sensitivity import LEFT, sensitivities
+from edgesparse.prune.structured.losses import LEFT, sensitivities
 from tests.frontend.graphs import floats, model
 from tests.prune.test_match import weights
 

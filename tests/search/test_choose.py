@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from edgesparse.search.choose import BUCKETS, choose, search_coefficients
+from edgesparse.search.knapsack import BUCKETS, choose, search_coefficients
 
 LAYERS, LEVELS = 5, 4
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed; the extra t
 
 from edgesparse.errors import PruneError  # noqa: E402
 from edgesparse.frontend import read  # noqa: E402
-from edgesparse.torch.functions import Network  # noqa: E402
+from edgesparse.torch.network import Network  # noqa: E402
 from tests.frontend.graphs import floats, model  # noqa: E402
 from tests.models import ort_run, real_model  # noqa: E402
 

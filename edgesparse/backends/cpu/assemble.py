@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from edgesparse.backends.cpu.arena import ArenaPlan, align, plan_arena
 from edgesparse.backends.cpu.codegen import CodeImage, compile_kernels
 from edgesparse.backends.cpu.kernel import OVERREAD_BYTES, Call, Kernel, Tensor
-from edgesparse.backends.cpu.memory import ArenaPlan, align, plan_arena
 from edgesparse.backends.cpu.walk import Lowered
 from edgesparse.devices.targets import Target
 from edgesparse.program import Arg, Bound, Constant, IndexArray, Program, Space, Step, TensorSpec

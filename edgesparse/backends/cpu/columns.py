@@ -7,8 +7,8 @@ import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Call
 from edgesparse.backends.cpu.kernels.norm_columns import layer_norm_columns
-from edgesparse.backends.cpu.nodes import constant, tensor
 from edgesparse.backends.cpu.scope import Scope
+from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.numerics import TAKEN
 from edgesparse.program import Constant
 

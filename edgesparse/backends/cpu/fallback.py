@@ -8,12 +8,12 @@ import onnx_ir as ir
 
 from edgesparse.backends.cpu.causes import cause
 from edgesparse.backends.cpu.kernel import Call
-from edgesparse.backends.cpu.nodes import tensor
 from edgesparse.backends.cpu.relax.checks import checks, follows
 from edgesparse.backends.cpu.relax.emit import emit_calls
 from edgesparse.backends.cpu.relax.importer import import_group
 from edgesparse.backends.cpu.relax.operators import own_lowering
 from edgesparse.backends.cpu.relax.schedule import schedule
+from edgesparse.backends.cpu.tensors import tensor
 from edgesparse.devices.targets import Target
 from edgesparse.errors import LowerError
 from edgesparse.nodes import told

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from edgesparse.backends.cpu.kernel import Call, Memory, Tensor
 from edgesparse.backends.cpu.kernels.copy import transpose_copy
 from edgesparse.backends.cpu.kernels.transpose import transpose
-from edgesparse.backends.cpu.nodes import constant, tensor
+from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError
 from edgesparse.graph.layout import ROWS, Layout, Ordered, Within

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.backends.cpu.attention import lower_attention
 from edgesparse.backends.cpu.columns import lower_columns
 from edgesparse.backends.cpu.fallback import lower_group
+from edgesparse.backends.cpu.fused import lower_attention, lower_depthwise, lower_layer
 from edgesparse.backends.cpu.kernel import Call, Tensor
 from edgesparse.backends.cpu.kernels import matmul, norm, pool, softmax
 from edgesparse.backends.cpu.kernels.copy import copy_constant, untile
-from edgesparse.backends.cpu.nodes import constant, ints, tensor
 from edgesparse.backends.cpu.scope import Scope
-from edgesparse.backends.cpu.weighted import lower_depthwise, lower_layer
+from edgesparse.backends.cpu.tensors import constant, ints, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.graph.attention import Attention
 from edgesparse.graph.layout import Tiles

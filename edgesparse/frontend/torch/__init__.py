@@ -1,6 +1,6 @@
 """Bring PyTorch models to ONNX; the only part of the compiler that imports torch."""
 
-from edgesparse.frontend.torch.masks import load_masked
-from edgesparse.frontend.torch.source import read
+from edgesparse.frontend.torch.find import read
+from edgesparse.frontend.torch.kept_zeros import load_masked
 
 __all__ = ["load_masked", "read"]

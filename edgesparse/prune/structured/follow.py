@@ -8,12 +8,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.prune.samples import check_samples
-from edgesparse.prune.structured import pointwise, rearrange, reshape, weighted
+from edgesparse.prune.structured import pointwise, products, rearrange, reshape
 from edgesparse.prune.structured.extents import follow_extents
 from edgesparse.prune.structured.flow import Flow
 from edgesparse.prune.structured.probe import probe
 
-RULES = {**weighted.RULES, **pointwise.RULES, **rearrange.RULES, **reshape.RULES}
+RULES = {**products.RULES, **pointwise.RULES, **rearrange.RULES, **reshape.RULES}
 """How atoms pass each operator; what is read by any other stays as it is."""
 
 

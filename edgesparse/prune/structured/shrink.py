@@ -16,9 +16,9 @@ from edgesparse.prune.structured.flow import Flow
 from edgesparse.prune.structured.follow import follow
 from edgesparse.prune.structured.groups import KINDS, Group, Sizes, find_groups
 from edgesparse.prune.structured.importance import IMPORTANCE, Evidence
+from edgesparse.prune.structured.losses import sensitivities
 from edgesparse.prune.structured.refit import refit as fit
 from edgesparse.prune.structured.select import rise, select, share_of_rest
-from edgesparse.prune.structured.sensitivity import sensitivities
 
 
 @dataclass(frozen=True)

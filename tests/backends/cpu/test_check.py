@@ -7,8 +7,8 @@ import pytest
 
 from edgesparse.backends.cpu.assemble import assemble
 from edgesparse.backends.cpu.kernel import Call, Param, Tensor
-from edgesparse.backends.cpu.kernels.check import bounded
 from edgesparse.backends.cpu.kernels.copy import transpose_copy
+from edgesparse.backends.cpu.kernels.refusal import bounded
 from edgesparse.backends.cpu.walk import Lowered
 from edgesparse.numerics import I64, element
 from edgesparse.package.writer import write

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
+from edgesparse.backends.cpu.arena import plan_arena
 from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Kernel, Tensor
-from edgesparse.backends.cpu.memory import plan_arena
 from edgesparse.errors import InternalError
 from edgesparse.graph.layout import ROWS
 from edgesparse.numerics import F32

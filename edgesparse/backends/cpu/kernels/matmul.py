@@ -28,7 +28,7 @@ from edgesparse.backends.cpu.kernels.vectors import (
     reduce_run,
     store_first,
 )
-from edgesparse.backends.cpu.nodes import tensor
+from edgesparse.backends.cpu.tensors import tensor
 from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import SHARED
 from edgesparse.numerics import TAKEN, Element

@@ -13,7 +13,7 @@ from edgesparse.backends.cpu.kernel import Call, Kernel, Lanes, Param, build_ker
 from edgesparse.backends.cpu.kernels.math import hold
 from edgesparse.backends.cpu.kernels.operands import operand, output_count, padded
 from edgesparse.backends.cpu.kernels.vectors import add, each_vector, fold_lanes, reduce_run, store_first
-from edgesparse.backends.cpu.nodes import tensor
+from edgesparse.backends.cpu.tensors import tensor
 from edgesparse.devices.targets import Target
 from edgesparse.numerics import TAKEN, Element
 

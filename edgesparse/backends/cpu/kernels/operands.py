@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Tensor
-from edgesparse.backends.cpu.nodes import constant, tensor
+from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError
 from edgesparse.numerics import element

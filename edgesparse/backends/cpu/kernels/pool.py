@@ -12,7 +12,7 @@ from edgesparse.backends.cpu.kernels.operands import operand, output_count
 from edgesparse.backends.cpu.kernels.reduce import LOWEST, lower_reduce
 from edgesparse.backends.cpu.kernels.stencil import Fold, Stencil
 from edgesparse.backends.cpu.kernels.vectors import add, maximum
-from edgesparse.backends.cpu.nodes import ints, tensor
+from edgesparse.backends.cpu.tensors import ints, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.graph.geometry import Window
 from edgesparse.graph.windows import unrolls, window_of

@@ -15,7 +15,7 @@ from edgesparse.backends.cpu.kernel import Call, Kernel, Lanes, Param, build_ker
 from edgesparse.backends.cpu.kernels import math
 from edgesparse.backends.cpu.kernels.operands import operand
 from edgesparse.backends.cpu.kernels.vectors import fold_lanes, reduce_run, store_first
-from edgesparse.backends.cpu.nodes import constant, tensor
+from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32, TAKEN, Element
 

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import ArrayLike, DTypeLike
 
-from edgesparse.backends.cpu.nodes import tensor
+from edgesparse.backends.cpu.tensors import tensor
 
 
 class Builder:

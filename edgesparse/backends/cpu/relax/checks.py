@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Call, Kernel, Param, Tensor
-from edgesparse.backends.cpu.kernels import check
-from edgesparse.backends.cpu.nodes import constant, tensor
+from edgesparse.backends.cpu.kernels import refusal
+from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.errors import LowerError
 from edgesparse.program import Bound, Constant, IndexKind
 
@@ -35,7 +35,7 @@ class Integers:
 
     def kernel(self, values: Param) -> Kernel:
         """The check of `values`."""
-        return check.bounded(values, self.lowest, self.highest)
+        return refusal.bounded(values, self.lowest, self.highest)
 
     def wrong(self, array: np.ndarray) -> np.ndarray:
         """Which elements of a constant are not allowed, flat."""
@@ -65,7 +65,7 @@ class Floats:
 
     def kernel(self, values: Param) -> Kernel:
         """The check of `values`."""
-        return check.within(values, self.lowest, self.highest)
+        return refusal.within(values, self.lowest, self.highest)
 
     def wrong(self, array: np.ndarray) -> np.ndarray:
         """Which elements of a constant are not allowed, flat."""
@@ -84,7 +84,7 @@ class Divisors:
 
     def kernel(self, values: Param) -> Kernel:
         """The check of `values`."""
-        return check.nonzero(values)
+        return refusal.nonzero(values)
 
     def wrong(self, array: np.ndarray) -> np.ndarray:
         """Which elements of a constant are not allowed, flat."""

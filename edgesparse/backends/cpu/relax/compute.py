@@ -11,11 +11,11 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from edgesparse.backends.cpu.kernel import Call, Tensor
-from edgesparse.backends.cpu.nodes import ints, tensor
 from edgesparse.backends.cpu.relax.checks import operand
 from edgesparse.backends.cpu.relax.emit import emit_calls
 from edgesparse.backends.cpu.relax.importer import TirCall
 from edgesparse.backends.cpu.relax.schedule import schedule
+from edgesparse.backends.cpu.tensors import ints, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.nodes import padding
 from edgesparse.numerics import element

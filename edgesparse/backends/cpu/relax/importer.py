@@ -19,11 +19,11 @@ import tvm
 from tvm import relax
 
 from edgesparse.backends.cpu.kernel import Tensor
-from edgesparse.backends.cpu.nodes import constant, tensor
 from edgesparse.backends.cpu.relax.builder import Builder, names
 from edgesparse.backends.cpu.relax.checks import proved
 from edgesparse.backends.cpu.relax.converters import import_model
 from edgesparse.backends.cpu.relax.rewrites import REWRITES
+from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.errors import LowerError
 from edgesparse.nodes import told
 from edgesparse.numerics import element

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgesparse.backends.cpu.nodes import constant, tensor
 from edgesparse.backends.cpu.relax.compute import (
     DEFINITIONS,
     EMPTY_REDUCTIONS,
@@ -18,6 +17,7 @@ from edgesparse.backends.cpu.relax.ordered import cumulate, scatter_elements, to
 from edgesparse.backends.cpu.relax.regions import roi_align
 from edgesparse.backends.cpu.relax.resize import resize
 from edgesparse.backends.cpu.relax.sample import grid_sample
+from edgesparse.backends.cpu.tensors import constant, tensor
 
 OWN: dict[str, Lowering] = {
     **{operator: lowering(definition) for operator, definition in DEFINITIONS.items()},

@@ -12,9 +12,9 @@ from tvm.tirx import Buffer
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Call, Kernel, Param, Tensor, build_kernel, kernel_symbol
-from edgesparse.backends.cpu.nodes import constant, tensor
 from edgesparse.backends.cpu.relax.checks import operand
 from edgesparse.backends.cpu.relax.defined import define_value, wrap
+from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.errors import LowerError
 from edgesparse.numerics import I64, Element

@@ -14,8 +14,8 @@ from tvm.tirx import Buffer
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Call, Kernel, Param, Tensor, build_kernel, kernel_symbol
-from edgesparse.backends.cpu.nodes import tensor
 from edgesparse.backends.cpu.relax.checks import operand
+from edgesparse.backends.cpu.tensors import tensor
 from edgesparse.devices.targets import Target
 
 

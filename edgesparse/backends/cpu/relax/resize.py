@@ -16,8 +16,8 @@ import onnx_ir as ir
 from tvm import te, tirx
 from tvm.ir import Expr
 
-from edgesparse.backends.cpu.nodes import constant, tensor
 from edgesparse.backends.cpu.relax.compute import Expression
+from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.numerics import F32
 from edgesparse.program import Bound, IndexKind
 

@@ -13,8 +13,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.backends.cpu.nodes import constant
 from edgesparse.backends.cpu.relax.builder import Builder, dtype_of, names, shape_of
+from edgesparse.backends.cpu.tensors import constant
 
 Rewrite = Callable[[ir.Node, Sequence[str], Builder], list[str]]
 """Emits what `node` computes from the named inputs ("" where one is absent); returns its outputs' names."""

@@ -18,8 +18,8 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from edgesparse import numerics
-from edgesparse.backends.cpu.nodes import tensor
 from edgesparse.backends.cpu.relax.compute import Expression
+from edgesparse.backends.cpu.tensors import tensor
 
 _MODES = {"bilinear": "linear", "bicubic": "cubic"}  # as opset 16 calls them
 _CUBIC = -0.75

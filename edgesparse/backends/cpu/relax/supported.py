@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.backends.cpu.nodes import constant
 from edgesparse.backends.cpu.relax.builder import names
 from edgesparse.backends.cpu.relax.compute import EMPTY_REDUCTIONS
 from edgesparse.backends.cpu.relax.operators import OWN
 from edgesparse.backends.cpu.relax.rewrites import REWRITES
+from edgesparse.backends.cpu.tensors import constant
 from edgesparse.numerics import ELEMENTS
 
 IMPORTED = names(

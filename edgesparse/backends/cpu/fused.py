@@ -1,4 +1,4 @@
-"""Lower a weighted layer: pack its weight for the planned kernel and call it."""
+"""Call the kernels of ops that absorb nodes: weighted layers, depthwise convolutions, attention."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Call, Tensor
+from edgesparse.backends.cpu.kernels.attention import attention
 from edgesparse.backends.cpu.kernels.depthwise import DepthwiseKernel, depthwise
 from edgesparse.backends.cpu.kernels.epilogue import Epilogue
 from edgesparse.backends.cpu.kernels.layer import LayerCall, Tiled, kernel_of
@@ -15,10 +16,12 @@ from edgesparse.backends.cpu.kernels.planes import planes
 from edgesparse.backends.cpu.scope import Scope
 from edgesparse.devices.targets import Target
 from edgesparse.forms.cut import tile_count, tile_width
+from edgesparse.graph.attention import Attention
 from edgesparse.graph.geometry import Window
 from edgesparse.graph.layers import Layer
 from edgesparse.graph.layout import Planes, Tiles
 from edgesparse.graph.ops import Depthwise, Weighted
+from edgesparse.nodes import shape_of
 from edgesparse.plan import LayerPlan
 from edgesparse.program import Bound, Constant, IndexKind
 
@@ -96,3 +99,22 @@ def _constants(op: Depthwise) -> tuple[Constant, Constant]:
 
 def _kernel_of(op: Depthwise, target: Target) -> DepthwiseKernel:
     return DepthwiseKernel(op.window, op.multiplier, op.numerics, Epilogue.of(op.fusion), target)
+
+
+def lower_attention(fusion: Attention, scope: Scope) -> None:
+    """Emit the call; heads and features go before batch and tokens, as linear layers store them."""
+    rank = len(shape_of(fusion.output))
+    heads, batch, row, column = rank - 3, tuple(range(rank - 3)), rank - 2, rank - 1
+    q, k, v, *mask = fusion.inputs
+    reads = [
+        scope.ordered(q, (heads, column, *batch, row)),
+        scope.ordered(k, (heads, row, *batch, column)),
+        scope.ordered(v, (heads, column, *batch, row)),
+    ]
+    for value in mask:
+        axes = list(range(len(shape_of(value))))
+        reads.append(scope.ordered(value, (*axes[:-2], *reversed(axes[-2:]))))
+    y = scope.write_ordered(fusion.output, (heads, column, *batch, row))
+    op = "+".join(node.op_type for node in fusion.nodes)
+    name = str(fusion.nodes[-1].name)
+    scope.emit_stored(Call(name, op, attention(fusion.shape, scope.target), tuple(reads), (y,)))

@@ -11,11 +11,11 @@ import onnx_ir as ir
 
 from edgesparse.errors import PruneError
 from edgesparse.prune.allocation import ALLOCATIONS, Allocation, Layer, uniform, unit_counts
-from edgesparse.prune.choose import Density, checked_density, density_by_tensor, never_pruned, reasons_to_stay
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.prune.methods import METHODS, Method, by_magnitude, prune_matrix
 from edgesparse.prune.moments import Moments
+from edgesparse.prune.prunable import Density, checked_density, density_by_tensor, never_pruned, reasons_to_stay
 from edgesparse.prune.report import LayerReport, PruneReport
 from edgesparse.prune.samples import Samples, check_samples
 from edgesparse.prune.seen import Seen, seen, unique

@@ -20,8 +20,8 @@ from edgesparse.inputs import said
 from edgesparse.nodes import called
 from edgesparse.sparsity.weights import stored_array
 from edgesparse.torch.convolutions import average_pool, conv, conv_transpose, max_pool
-from edgesparse.torch.operands import attribute, ints, optional
-from edgesparse.torch.recurrent import gru, lstm
+from edgesparse.torch.node_args import attribute, ints, optional
+from edgesparse.torch.recurrence import gru, lstm
 
 Values = dict[str, torch.Tensor]
 Rule = Callable[[ir.Node, list[Any]], Any]

@@ -17,7 +17,7 @@ from edgesparse.errors import FrontendError, in_words
 from edgesparse.frontend.source import Examples
 from edgesparse.frontend.torch import archive
 from edgesparse.frontend.torch.export import to_onnx, trace
-from edgesparse.frontend.torch.masks import prepared
+from edgesparse.frontend.torch.kept_zeros import prepared
 from edgesparse.imports import function, importable
 
 _REMEDY = "pass example_inputs, let the factory return (module, example_inputs), or compile with --input-shape"
