@@ -10,7 +10,7 @@ from edgesparse.frontend.preprocess import preprocessed
 from edgesparse.frontend.read import blank, read
 from edgesparse.frontend.remarks import remarks
 from edgesparse.frontend.shapes import infer_shapes
-from edgesparse.frontend.source import Examples, Source, is_pytorch
+from edgesparse.frontend.source import Examples, Source, is_onnx
 from edgesparse.frontend.support import expand_functions, unsupported
 from edgesparse.frontend.wellformed import require_wellformed
 
@@ -28,7 +28,7 @@ __all__ = [
     "expand_functions",
     "in_recent_opset",
     "infer_shapes",
-    "is_pytorch",
+    "is_onnx",
     "is_random",
     "load",
     "normalise",

@@ -1,10 +1,10 @@
-"""Read a model as it is: checked, with its external data, and not changed. What is PyTorch's becomes ONNX first."""
+"""Read a model as it is: checked, with its external data, and not changed. What is no ONNX becomes that first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -14,14 +14,11 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.repair import repaired
-from edgesparse.frontend.source import Examples, Source, is_pytorch
+from edgesparse.frontend.source import Examples, Importer, Source, importer_of, is_onnx
 from edgesparse.frontend.sparse_constants import densified
 from edgesparse.frontend.wellformed import require_wellformed
 from edgesparse.inputs import content, said
 from edgesparse.signatures import ONNX
-
-if TYPE_CHECKING:
-    pass
 
 MOST_SAID = 400
 """Characters of what a library says: a location can be of any length."""
@@ -39,8 +36,9 @@ def read(source: Source, examples: Examples = None, fallback: Mapping[str, np.nd
     Raises: FrontendError: the file cannot be read, is not a valid ONNX model, or has an unknown opset; the PyTorch
         model cannot be found, traced or exported, or PyTorch is not installed.
     """
-    if is_pytorch(source):
-        return _from_checked(_exported(source, examples, fallback), _named(source))
+    importer = importer_of(source)
+    if importer is not None:
+        return _from_checked(_imported(importer, source, examples, fallback), _named(source))
     if examples is not None:
         raise FrontendError(f"{_named(source)}: is ONNX; example inputs are for PyTorch modules only")
     if isinstance(source, ir.Model):
@@ -56,7 +54,7 @@ def blank(source: Source, shapes: Mapping[str, Sequence[int]] | None) -> dict[st
 
     Raises: FrontendError: one is larger than memory.
     """
-    if not shapes or not is_pytorch(source):
+    if not shapes or is_onnx(source):
         return None
     try:
         return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
@@ -68,15 +66,18 @@ def _named(source: Source) -> str:
     return str(source) if isinstance(source, str | Path) else type(source).__name__
 
 
-def _exported(source: Source, examples: Examples, fallback: Mapping[str, np.ndarray] | None) -> onnx.ModelProto:
+def _imported(
+    importer: Importer, source: Source, examples: Examples, fallback: Mapping[str, np.ndarray] | None
+) -> onnx.ModelProto:
     try:
-        from edgesparse.frontend import torch as pytorch
+        package = import_module(f"edgesparse.frontend.{importer.package}")
     except ModuleNotFoundError as err:
-        if err.name != "torch":
+        if err.name != importer.needs:
             raise
-        remedy = "pip install 'edgesparse[torch]'"
-        raise FrontendError(f"{_named(source)}: needs PyTorch, which is not installed; remedy: {remedy}") from err
-    return ir.to_proto(pytorch.read(source, examples, fallback))
+        remedy = f"pip install 'edgesparse[{importer.needs}]'"
+        missing = f"needs {importer.title}, which is not installed; remedy: {remedy}"
+        raise FrontendError(f"{_named(source)}: {missing}") from err
+    return ir.to_proto(package.read(source, examples, fallback))
 
 
 def _parse(path: Path) -> onnx.ModelProto:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,8 +24,36 @@ Examples: TypeAlias = "torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, 
 """Inputs to trace a PyTorch module with: the only one, all in order, or all by the names that `forward` gives them."""
 
 
-def is_pytorch(source: Source) -> bool:
-    """Whether `source` is PyTorch's: a .pt2 file, the name of a factory, or anything in memory that is not ONNX."""
+@dataclass(frozen=True)
+class Importer:
+    """What brings models of another kind to ONNX: a package of this room with `read(source, examples, fallback)`.
+
+    `needs` is what it imports, and the extra that installs it; `suffixes` are those of its files. It may take the names
+    of functions that make models (`factories`), and whatever is in memory (`objects`).
+    """
+
+    package: str
+    title: str
+    needs: str
+    suffixes: tuple[str, ...]
+    factories: bool = False
+    objects: bool = False
+
+
+IMPORTERS = (Importer("torch", "PyTorch", "torch", (".pt2",), factories=True, objects=True),)
+"""To add one: a folder here, and a line."""
+
+
+def importer_of(source: Source) -> Importer | None:
+    """What reads a model that is not ONNX; None for ONNX, and for what nobody takes."""
     if not isinstance(source, str | Path):
-        return not isinstance(source, ir.Model | onnx.ModelProto)
-    return Path(source).suffix == ".pt2" or bool(FACTORY.fullmatch(str(source)) and not Path(source).exists())
+        in_memory = not isinstance(source, ir.Model | onnx.ModelProto)
+        return next((each for each in IMPORTERS if in_memory and each.objects), None)
+    path = Path(source)
+    by_name = bool(FACTORY.fullmatch(str(source))) and not path.exists()
+    return next((each for each in IMPORTERS if path.suffix in each.suffixes or (by_name and each.factories)), None)
+
+
+def is_onnx(source: Source) -> bool:
+    """Whether `source` is read as ONNX."""
+    return importer_of(source) is None

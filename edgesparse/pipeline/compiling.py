@@ -126,7 +126,7 @@ def _witnessed(ready: Prepared, program: Program, progress: Progress) -> Witness
     progress("comparing with ONNX Runtime")
     model = ready.asked.model
     as_it_is = ready.pruning is None and not (ready.asked.bind or ready.asked.preprocess)
-    as_it_is = as_it_is and isinstance(model, str | Path) and not frontend.is_pytorch(model)
+    as_it_is = as_it_is and isinstance(model, str | Path) and frontend.is_onnx(model)
     users: Path | ir.Model = Path(model) if as_it_is else ready.pruned  # type: ignore[arg-type]
     given = samples(ready.pruning.options["calibration"]) if ready.pruning is not None else None
     return witness(Judged(users, ready.normal, given), program)

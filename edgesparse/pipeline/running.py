@@ -150,7 +150,7 @@ def _onnx_file(model: Source | None, examples: Examples, artifact: Path) -> Iter
     with LOCAL.open(artifact) as opened:
         feeds, manifest = measure.feeds_for(opened.inputs, None), opened.manifest
     as_it_is = not (manifest.get("bind") or manifest.get("preprocess"))
-    if as_it_is and isinstance(model, str | Path) and not frontend.is_pytorch(model):
+    if as_it_is and isinstance(model, str | Path) and frontend.is_onnx(model):
         yield Path(model)
         return
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
