@@ -1,9 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,3 +32,20 @@ def written(path: Path, error: type[EdgesparseError] = PackageError) -> Iterator
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path, option: str, error: type[EdgesparseError] = PackageError) -> Iterator[Path]:
+    """Yield the path of a folder to make beside `folder`; it becomes `folder` when the block ends.
+
+    Raises: `error`: the folder holds something, or the system refuses to write; the remedy names the option.
+    """
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise error(f"{folder}: holds something, expected a new or an empty folder; name another with {option}")
+        with tempfile.TemporaryDirectory(prefix=".edgesparse-", dir=folder.absolute().parent) as staged:
+            made = Path(staged) / "made"
+            yield made
+            os.replace(made, folder)
+    except OSError as err:
+        raise error(f"{folder}: cannot be written: {err.strerror or err}") from err

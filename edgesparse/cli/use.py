@@ -65,10 +65,13 @@ def show_command(name: str, as_json: bool) -> None:
     example="edgesparse inspect model.onnx",
 )
 @click.argument("file", type=parameters.FILE)
+@click.option(
+    "--code", type=parameters.FILE, help="A folder to make, for an artifact's machine code and a list of its symbols."
+)
 @parameters.as_json
-def inspect_command(file: Path, as_json: bool) -> None:
+def inspect_command(file: Path, code: Path | None, as_json: bool) -> None:
     """Describe FILE, a model or an artifact: operators, shapes, parameters, density a layer."""
-    show(pipeline.inspect(file), as_json)
+    show(pipeline.inspect(file, code=code), as_json)
 
 
 @click.command(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgesparse.devices import programs, targets
 from edgesparse.devices.targets import Target
-from edgesparse.errors import PackageError
+from edgesparse.outputs import new_folder
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.tables import Part, Report, Table, bytes_text
 
@@ -62,14 +60,9 @@ def runtime(target: str | Target, output: str | Path, *, progress: Progress = si
     """
     device = target if isinstance(target, Target) else targets.load(target)
     folder = Path(output)
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise PackageError(f"{folder}: holds something, expected a new or an empty folder; name another with -o")
-        with tempfile.TemporaryDirectory(prefix=".edgesparse-", dir=folder.absolute().parent) as staged:
-            progress(f"the runtime for {device.isa}")
-            os.replace(programs.board(device.isa, Path(staged) / "board"), folder)
-    except OSError as err:
-        raise PackageError(f"{folder}: cannot be written: {err.strerror or err}") from err
+    with new_folder(folder, "-o") as made:
+        progress(f"the runtime for {device.isa}")
+        programs.board(device.isa, made)
     files = (BoardFile(file.name, file.stat().st_size, _purpose(file)) for file in sorted(folder.iterdir()))
     return RuntimeReport(device.name, device.isa, folder, tuple(files))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgesparse.devices.local import LOCAL
 from edgesparse.errors import MeasureError
+from edgesparse.outputs import new_folder
 from edgesparse.pipeline.arguments import name_of, near_names, read_as_compiled
 from edgesparse.pipeline.reports import Answer, ArtifactSummary, Score, TensorSummary
 from edgesparse.signatures import ARTIFACT, kind_of
@@ -21,27 +22,34 @@ if TYPE_CHECKING:
 
     from edgesparse.frontend import Examples, ModelSummary, Source
     from edgesparse.measure import BenchReport, Given
-    from edgesparse.program import TensorSpec
+    from edgesparse.program import Program, TensorSpec
 
 
 @near_names
-def inspect(file: Source, *, example_inputs: Examples = None) -> ModelSummary | ArtifactSummary:
+def inspect(
+    file: Source, *, example_inputs: Examples = None, code: str | Path | None = None
+) -> ModelSummary | ArtifactSummary:
     """Describe a model or an artifact, whichever `file` is.
 
     Args:
         example_inputs: as for `compile`.
+        code: a folder to make, for the machine code of an artifact and a list of its symbols.
 
-    Raises: EdgesparseError: the file cannot be read or is neither.
+    Raises: EdgesparseError: the file cannot be read or is neither, or it is no artifact and code is asked for.
     """
     from edgesparse import frontend
 
     if not isinstance(file, str | Path) or not _is_artifact(Path(file)):
+        if code is not None:
+            raise MeasureError(f"{name_of(file)}: is no artifact, and only artifacts hold code; compile it first")
         return replace(frontend.describe(frontend.read(file, example_inputs)), model=name_of(file))
 
     from edgesparse.package.reader import read
 
     artifact = read(Path(file))
     program = artifact.program
+    if code is not None:
+        _write_code(program, Path(code))
     return ArtifactSummary(
         file=str(file),
         version=artifact.version,
@@ -57,6 +65,16 @@ def inspect(file: Source, *, example_inputs: Examples = None) -> ModelSummary | 
         manifest=artifact.manifest,
         labels=program.labels,
     )
+
+
+def _write_code(program: Program, folder: Path) -> None:
+    """The machine code as a flat image, and where each kernel begins in it."""
+    places = sorted({(step.code_offset, step.kernel) for step in program.steps})
+    with new_folder(folder, "--code") as made:
+        made.mkdir()
+        (made / f"{program.isa}.bin").write_bytes(program.code)
+        lines = (f"{offset:#010x} {kernel}\n" for offset, kernel in places)
+        (made / f"{program.isa}.txt").write_text("".join(lines), encoding="utf-8")
 
 
 @near_names

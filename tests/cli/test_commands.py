@@ -186,6 +186,21 @@ def test_inspect_describes_an_artifact(command, artifact):
     assert "kernel calls" in command("inspect", artifact).stdout
 
 
+def test_inspect_writes_the_code_and_where_each_kernel_begins(command, artifact, tmp_path):
+    done = command("inspect", artifact, "--code", "code")
+
+    assert done.returncode == 0, done.stderr
+    program = reader.read(artifact).program
+    image = (tmp_path / f"code/{program.isa}.bin").read_bytes()
+    lines = (tmp_path / f"code/{program.isa}.txt").read_text().splitlines()
+    assert image == program.code
+    assert {(int(offset, 16), name) for offset, name in map(str.split, lines)} == {
+        (step.code_offset, step.kernel) for step in program.steps
+    }
+    assert "code: holds something" in command("inspect", artifact, "--code", "code").stderr
+    assert (tmp_path / f"code/{program.isa}.bin").read_bytes() == image
+
+
 def test_input_shape_fixes_the_batch(command, model):
     done = command("compile", model, "--input-shape", "image=2,3,8,8", "-o", "two.esp")
 
@@ -251,6 +266,7 @@ def test_verify_exits_with_1_if_the_model_is_another(command, artifact, model, t
 BAD_INPUT = [
     (["prune", "model.onnx", "-o", "out.onnx"], "nothing says how much to prune"),
     (["inspect", "none.onnx"], "none.onnx: cannot be read: No such file or directory"),
+    (["inspect", "model.onnx", "--code", "code"], "model.onnx: is no artifact, and only artifacts hold code"),
     (["inspect", "text.onnx"], "text.onnx: not an ONNX model"),
     (["compile", "none.onnx"], "none.onnx: cannot be read"),
     (["compile", "empty.onnx"], "empty.onnx: the file is empty"),

@@ -10,7 +10,7 @@ import edgesparse
 from edgesparse.errors import WitnessError
 from edgesparse.frontend import load
 from edgesparse.frontend.shapes import infer_shapes
-from edgesparse.pipeline import compiling, witness
+from edgesparse.pipeline import preparing, witness
 from edgesparse.pipeline.ranges import seeded_inputs
 from edgesparse.pipeline.unsteady import is_rounding
 from tests.frontend.graphs import floats, model
@@ -158,7 +158,7 @@ def test_no_witness_looks_when_none_is_wanted(tmp_path, command):
 def lossy(scale):
     """`normalised` with an output that is wrong by a share of itself."""
 
-    def wrong(source, input_shapes, progress, normalised=compiling.normalised):
+    def wrong(source, input_shapes, progress, normalised=preparing.normalised):
         normal = normalised(source, input_shapes, progress)
         last = normal.graph.outputs[0].producer()
         last.inputs[1].const_value.numpy()
@@ -173,7 +173,7 @@ def lossy(scale):
 
 def test_errors_beyond_the_tolerance_of_verify_end_the_compilation(tmp_path, monkeypatch):
     source = model("g (float[8, 4] x) => (float[8, 4] y) { y = MatMul (x, w) }", w=floats(4, 4))
-    monkeypatch.setattr(compiling, "normalised", lossy(0.01))
+    monkeypatch.setattr(preparing, "normalised", lossy(0.01))
 
     with pytest.raises(WitnessError, match=r"import changed output 'y' \(max error 0.01.*\): this is our fault"):
         edgesparse.compile(source, output=tmp_path / "out.esp")
