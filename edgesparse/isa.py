@@ -1,6 +1,7 @@
 """Instruction sets that artifacts hold code for. What is to be known of one is in its row; `format.h` mirrors numbers.
 
-Features are those that the runtime asks the CPU for. To add an instruction set: a row, and a target that names it.
+Features are those that the runtime asks the CPU for. To add an instruction set: a row, the same numbers in
+`runtime/src/format.h`, how `runtime/src/cpu.c` detects its features, and a target that names it.
 """
 
 from __future__ import annotations

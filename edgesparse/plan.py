@@ -78,11 +78,11 @@ class LayerPlan:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What runs: the ops of a graph, and how.
+    """The ops of a graph, and how each of them runs.
 
     `layers` are the plans of its weighted layers by node name; `joined` the depthwise convolutions that the kernel of a
     layer computes too, by that layer's name; `tiled` the values that only ever lie in tiles; `op_us` the predicted time
-    of every op on one thread, but for weighted layers.
+    of every op but the weighted layers, on one thread.
     """
 
     graph: Graph

@@ -21,7 +21,7 @@ class Backend(Protocol):
         """Why a node in normal form cannot be lowered, or None where it can."""
 
     def require_known(self, target: Target) -> None:
-        """Check that a target can be generated code for.
+        """Check that code can be generated for a target.
 
         Raises: TargetError: it cannot; with near names.
         """

@@ -1,4 +1,4 @@
-"""Commands that make something: prune, compile and tune; and explain, which says what compile would make."""
+"""Commands that make something: prune, recover, compile, tune; and explain, which says what compile would make."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def prune_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> No
 @click.option("-o", "--output", required=True, type=parameters.FILE, help="The ONNX file to write.")
 @click.option("--time", default="2m", show_default=True, help="How long it may take.")
 @parameters.of_pruning("augment")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the order of samples.")
 @parameters.as_json
 def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> None:
     """Fit the weights and biases of MODEL, which was pruned, to what it computed before; its zeros stay."""
@@ -101,7 +101,7 @@ def compile_command(model: Path, target: str, output: Path | None, as_json: bool
 @click.option("--seconds", type=click.FloatRange(0.0), default=30.0, show_default=True, help="How long to measure.")
 @parameters.as_json
 def tune_command(target: str, output: Path | None, measured: Path | None, seconds: float, as_json: bool) -> None:
-    """Measure what kernels cost on a device: what the choice between dense and sparse is made by."""
+    """Measure what kernels cost on a device; the choice between dense and sparse is based on it."""
     with progress() as stage:
         report = pipeline.tune(target, output, measured=measured, seconds=seconds, progress=stage)
     show(report, as_json)

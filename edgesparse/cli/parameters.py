@@ -35,7 +35,7 @@ class TargetName(click.ParamType[Any]):
     name = "NAME"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The names that begin so, with what they are."""
+        """The target names that begin with `incomplete`, with their summaries."""
         known = [targets.load(name) for name in targets.names() if name.startswith(incomplete)]
         return [CompletionItem(target.name, help=target.summary) for target in known]
 
@@ -51,7 +51,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the result
 threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads that share the work.")
 
 witness = click.option(
-    "--witness/--no-witness", default=True, help="Compare the model before and after on made-up inputs; on by default."
+    "--witness/--no-witness", default=True, help="Compare what was compiled with MODEL on samples or made-up inputs."
 )
 
 
@@ -104,7 +104,7 @@ def pruning(command: Command) -> Command:
     wrapped = _with_recipe(command)
     for name in reversed(names):
         wrapped = of_pruning(name)(wrapped)
-    recipe = click.option("--recipe", type=FILE, help="A YAML file with options; those given here go before its own.")
+    recipe = click.option("--recipe", type=FILE, help="A YAML file with options; those given here override it.")
     return recipe(wrapped)
 
 
@@ -172,7 +172,7 @@ def merged(files: tuple[InputFile, ...]) -> dict[str, np.ndarray] | list[np.ndar
     if all(name is None for name in names):
         return [array for _, array in pairs]
     if None in names or len(set(names)) < len(names):
-        raise click.UsageError("give every --input a NAME= of its own, or none of them")
+        raise click.UsageError("give every --input a NAME= of its own, or give no --input one")
     return {str(name): array for name, array in pairs}
 
 
@@ -212,7 +212,7 @@ preprocess = click.option(
     metavar="NAME=PART,...",
     help="Take frames of a camera: image=uint8,nhwc,rgb,from=640x480,size=224x224,mean=123.7:116.3:103.5,std=58.4.",
 )
-labels = click.option("--labels", type=FILE, help="A text file with the name of a class a line, for the artifact.")
+labels = click.option("--labels", type=FILE, help="A text file with one class name per line, to go into the artifact.")
 input_shapes = click.option(
     "--input-shape",
     "input_shapes",

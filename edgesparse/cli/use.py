@@ -21,7 +21,7 @@ INPUTS = click.option(
     "inputs",
     type=parameters.InputArrays(),
     multiple=True,
-    help="An .npz with all inputs, or an .npy an input; seeded random values by default.",
+    help="An .npz with all inputs, or one .npy per input; seeded random values by default.",
 )
 
 
@@ -66,11 +66,11 @@ def show_command(name: str, as_json: bool) -> None:
 )
 @click.argument("file", type=parameters.FILE)
 @click.option(
-    "--code", type=parameters.FILE, help="A folder to make, for an artifact's machine code and a list of its symbols."
+    "--code", type=parameters.FILE, help="A new folder for an artifact's machine code and a list of its symbols."
 )
 @parameters.as_json
 def inspect_command(file: Path, code: Path | None, as_json: bool) -> None:
-    """Describe FILE, a model or an artifact: operators, shapes, parameters, density a layer."""
+    """Describe FILE, a model or an artifact: operators, shapes, parameters, density per layer."""
     show(pipeline.inspect(file, code=code), as_json)
 
 
@@ -84,7 +84,7 @@ def inspect_command(file: Path, code: Path | None, as_json: bool) -> None:
 @INPUTS
 @click.option("--image", type=parameters.FILE, help="A picture for the input that takes frames; needs Pillow.")
 @click.option(
-    "--top", type=click.IntRange(0), help="Print so many of the largest elements, with labels; 5 with --image."
+    "--top", type=click.IntRange(0), help="Print this many of the largest elements, with labels; 5 with --image."
 )
 @click.option("--output", type=parameters.FILE, help="An .npz for all outputs, or an .npy for the only one.")
 @parameters.threads
@@ -92,7 +92,7 @@ def inspect_command(file: Path, code: Path | None, as_json: bool) -> None:
 def run_command(
     artifact: Path, inputs: Any, image: Path | None, top: int | None, output: Path | None, threads: int, as_json: bool
 ) -> None:
-    """Run ARTIFACT once on this machine; one for another is emulated, where QEMU is installed."""
+    """Run ARTIFACT once on this machine; one built for another CPU is emulated if QEMU is installed."""
     count = (5 if image and not output else 0) if top is None else top
     answer = pipeline.classify(artifact, parameters.merged(inputs), image=image, top=count, threads=threads)
     if output:
@@ -169,7 +169,7 @@ def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, sec
 @click.argument("artifact", type=parameters.FILE)
 @click.option("--model", type=parameters.FILE, required=True, help="The model that the artifact was compiled from.")
 @INPUTS
-@click.option("--calibration", type=parameters.FILE, help="The .npz that the model was pruned with; an input, too.")
+@click.option("--calibration", type=parameters.FILE, help="The .npz it was pruned with; its first sample is the input.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Also compare layer by layer.")
 @parameters.as_json
 def verify_command(

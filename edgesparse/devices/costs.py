@@ -29,7 +29,7 @@ _LOOP = re.compile(r"([a-z]+(?:_[a-z]+)??)(?:_([a-z]+\d+\w*?))?_(\d+)x(\d+)_u(\d
 class Loop:
     """An inner loop over `chunk` weights at a time, each a `block` of RxQ, of `rows` rows by `vectors` registers."""
 
-    form: str  # "dense", "sparse", "vector_dense" or "vector_sparse"
+    form: str  # "dense", "sparse", or of the column forms "vector_dense" and "vector_sparse"
     block: tuple[int, int]
     vectors: int
     rows: int

@@ -1,4 +1,4 @@
-"""A board emulated by qemu-user: it computes what the board computes. Its times say nothing, and none is told."""
+"""A board emulated by qemu-user: it computes what the board computes. Its times mean nothing and are not reported."""
 
 from __future__ import annotations
 

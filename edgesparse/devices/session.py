@@ -49,7 +49,7 @@ class Device(Protocol):
 
     @property
     def note(self) -> str:
-        """What must be said of results; empty where there is nothing."""
+        """A note that belongs with every result; empty if there is none."""
 
     def open(self, artifact: Path | str, threads: int = 1) -> AbstractContextManager[Session]:
         """Open an artifact for the length of a `with` block.

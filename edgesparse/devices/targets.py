@@ -119,7 +119,7 @@ def of_facts(table: Any, where: str) -> Target:
     Raises: TargetError: the table breaks the schema.
     """
     if not isinstance(table, Mapping) or table.get("schema") != SCHEMA:
-        raise TargetError(f"{where}: got no facts of a target in schema {SCHEMA}; remedy: compile the model again")
+        raise TargetError(f"{where}: got no target facts in schema {SCHEMA}; remedy: compile the model again")
     target = _parse(table, where)
     if target.name in names():
         with contextlib.suppress(TargetError):
@@ -164,7 +164,7 @@ def fit_host(table: Mapping[str, Any], where: str, host: Host) -> Target:
             )
     if not same_isa:
         raise TargetError(
-            f"{where}: this machine is {host.isa}, which no target has; name another target to compile for"
+            f"{where}: this machine is {host.isa}, which no target describes; name the target to compile for"
         )
     least = same_isa[-1]
     missing = ", ".join(sorted(set(least.requires) - host.features))

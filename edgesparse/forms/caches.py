@@ -1,10 +1,10 @@
 """How much of a cache may be taken: shares of its bytes, by what happens to the rest."""
 
 HELD = 0.8
-"""By what is to be found there again, when little else passes."""
+"""For data that must stay until it is read again, when little else passes through."""
 
 SHARED = 0.5
-"""By what is to be found there again, between all else that passes."""
+"""For data that must stay until it is read again, while everything else passes through."""
 
 FITS = 0.75
-"""By all data of a call, before some of them are fetched from beyond it."""
+"""For all data of a call together: more than this, and some is fetched from beyond the cache."""

@@ -40,16 +40,16 @@ class Tile:
     """Its kernel reads x through offsets, behind a window from phase planes; else as it lies."""
 
     needs_measured: ClassVar[bool] = False
-    """It lives from what caches hold, which estimated costs do not tell."""
+    """Its gain depends on what caches hold, which estimated costs do not model."""
 
     margin: ClassVar[float] = 0.0
     """Share of the time of other dense forms that it must be predicted to save, since it is predicted roughly."""
 
     method: ClassVar[str] = ""
-    """What a form with a margin is called where it is declined."""
+    """What reports call a form with a margin when it is declined."""
 
     note: ClassVar[str] = ""
-    """What is to be told of a layer that runs so."""
+    """What `explain` adds for a layer that runs in this form."""
 
     @classmethod
     def loops(cls, target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
@@ -58,7 +58,7 @@ class Tile:
 
     @classmethod
     def slots(cls, loop: Loop) -> tuple[float, float]:
-        """Of a step of its loop, and of its start: slots in the units of a core that nobody has measured."""
+        """Slots that a step of the loop and its start take on a core that nobody has measured; a slot is a cycle."""
         raise NotImplementedError
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Counts of what the packed forms of a weight hold, without packing it."""
+"""Counts of what the packed formats of a weight hold, without packing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user may call a model."""
+"""What may be given as a model, and the importers that bring what is not ONNX to ONNX."""
 
 from __future__ import annotations
 

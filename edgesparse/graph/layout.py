@@ -1,4 +1,4 @@
-"""How a value lies in memory. A layout is one class here; what reads it asks for it by that class."""
+"""How a value lies in memory. Each layout is one class here, and kernels ask for a value in a layout by its class."""
 
 from __future__ import annotations
 

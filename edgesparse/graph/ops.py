@@ -24,7 +24,7 @@ VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Un
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    """A layer whose form and tile are chosen, and what it absorbs."""
+    """A layer that the schedule chooses a form and a tile for, and what it absorbs."""
 
     layer: Layer
     fusion: Fusion

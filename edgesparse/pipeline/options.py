@@ -80,7 +80,7 @@ class PruningOptions(TypedDict, total=False):
     structured: Annotated[
         float | None,
         Option(
-            "Share of the multiply-accumulates to take away before, as whole channels, attention heads and neurons.",
+            "Share of the multiply-accumulates to remove first, as whole channels, attention heads and neurons.",
             "What is left is a smaller dense model. What an operator that is not understood reads stays, and so do the"
             " outputs; `prune` lists every group and why it stays. With `--calibration` the layers are then fitted anew"
             " to what the whole network gives",
@@ -92,7 +92,7 @@ class PruningOptions(TypedDict, total=False):
     latency: Annotated[
         str | None,
         Option(
-            "Choose densities by layer so that the compiled model takes so long, such as 8ms.",
+            "Choose each layer's density so that the compiled model takes at most this long, such as 8ms.",
             "See [budgets](recipes.md#budgets)",
             value="TIME",
             example="8ms",
@@ -106,7 +106,7 @@ class PruningOptions(TypedDict, total=False):
     speedup: Annotated[
         float | None,
         Option(
-            "Choose densities by layer so that the compiled model is so many times as fast as the dense one.",
+            "Choose each layer's density so that the compiled model is this many times as fast as the dense one.",
             "See [budgets](recipes.md#budgets)",
             example="3",
             check=values.speedup,
@@ -133,8 +133,8 @@ class PruningOptions(TypedDict, total=False):
     calibration: Annotated[
         Calibration,
         Option(
-            "An .npz file with some hundred samples of every input, by its name, without labels; or synthetic: pictures"
-            " that are made up.",
+            "An .npz file with a few hundred samples of every input, by name, without labels; or synthetic: made-up"
+            " pictures.",
             "A fifth (32 at least, half at most) is [held out](#what-pruning-did). [Made-up pictures]"
             "(pruning.md#without-any-samples) are for networks that begin with a convolution or take frames",
             example="FILE.npz",
@@ -143,7 +143,7 @@ class PruningOptions(TypedDict, total=False):
     method: Annotated[
         str,
         Option(
-            "How weights are chosen: magnitude, wanda, sparsegpt or admm; admm where samples are, else magnitude.",
+            "How weights are chosen: magnitude, wanda, sparsegpt or admm; admm if there are samples, else magnitude.",
             "The smallest go (`magnitude`), those that matter least for strong inputs (`wanda`), or those whose"
             " loss the others can make up for, which then change: chosen column by column (`sparsegpt`), or all"
             " together (`admm`)",
@@ -164,7 +164,7 @@ class PruningOptions(TypedDict, total=False):
     pattern: Annotated[
         str,
         Option(
-            "Block of weights that go together, such as 4x1, or N:M: so many of neighbouring input channels that stay.",
+            "Block of weights that are pruned together, such as 4x1; or N:M: N of every M input channels stay.",
             "`2:4` keeps 2 of every 4, which fixes the sparsity",
             default="1x1",
             example="4x1",
@@ -202,7 +202,7 @@ class PruningOptions(TypedDict, total=False):
     permute: Annotated[
         bool,
         Option(
-            "With N:M, reorder channels before, so that larger weights can stay.",
+            "With N:M, reorder channels first, so that larger weights can stay.",
             "In all layers that they couple ([Pool and Yu](https://proceedings.neurips.cc/paper/2021/hash/"
             "6e8404c3b93a9527c8db241a1846599a-Abstract.html)). Outputs do not change by it, and no layer keeps less",
             default=False,
@@ -211,7 +211,7 @@ class PruningOptions(TypedDict, total=False):
     importance: Annotated[
         str,
         Option(
-            "What channels go by: l1, l2, bn, activation or output; output where samples are, else l2.",
+            "How channels are ranked: l1, l2, bn, activation or output; output if there are samples, else l2.",
             "By the sum of magnitudes (`l1`) or the norm (`l2`) of all weights that go with them, by the scales of"
             " BatchNormalization (`bn`), by the energy of what the next layers read (`activation`), or by what the"
             " outputs of those layers lose (`output`). `taylor` needs gradients, from Python. With samples, how many go"
@@ -244,7 +244,7 @@ class PruningOptions(TypedDict, total=False):
     recover: Annotated[
         str | None,
         Option(
-            "Last of all, fit what is left to the dense network's outputs for so long, such as 2m; needs PyTorch.",
+            "Last of all, fit what is left to the dense network's outputs for this long, such as 2m; needs PyTorch.",
             "All weights that are left and all biases, to what the blocks of the dense network give on the samples, by "
             "gradients; zeros stay. Needs the extra `torch`",
             value="TIME",
@@ -255,7 +255,7 @@ class PruningOptions(TypedDict, total=False):
     augment: Annotated[
         Sequence[str],
         Option(
-            "What is done to images while the network recovers, so that few go further: flip, shift, or flip,shift.",
+            "How images are varied during recovery, so that a few go further: flip, shift, or flip,shift.",
             "Before both networks see them: mirrored left for right, moved by up to 4 pixels. Nothing by default:"
             " digits are not to be mirrored",
             default=(),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What is given to `compile` and `explain`, as they say; `pruning` may have a budget, which is settled first."""
+    """The arguments of `compile` and `explain` (see there); `pruning` may hold a budget, which is settled first."""
 
     model: Source
     target: Target

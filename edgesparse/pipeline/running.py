@@ -85,8 +85,8 @@ def run(
 
     Args:
         inputs: arrays by name or in order; seeded random ones by default.
-        image: a picture for the input that takes frames; others are in `inputs`, by name. Needs Pillow. One of another
-            size is scaled until it covers the frame, and cut around its centre.
+        image: a picture for the input that takes frames; others are in `inputs`, by name. Needs Pillow. A picture
+            of another size is scaled until it covers the frame, and cropped around its centre.
 
     Raises: EdgesparseError: the artifact, the inputs or the picture cannot be used.
     """

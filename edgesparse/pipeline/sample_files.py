@@ -16,10 +16,10 @@ EXPECTED = "an .npz file with calibration samples by input name"
 SHARE_HELD_OUT, LEAST_HELD_OUT = 5, 32
 SYNTHETIC = "synthetic"
 MADE_UP = """fitted to pictures that were made up: nobody has seen what the outputs have become for yours
-give some hundred inputs, without labels (--calibration samples.npz): they lose less, and show what is left"""
+give a few hundred inputs, without labels (--calibration samples.npz): they lose less, and show what is left"""
 
 TOO_FEW = """none of the samples could be held out: nobody has seen what the outputs have become
-give more inputs, some hundred, without labels (--calibration samples.npz)"""
+give more inputs, a few hundred, without labels (--calibration samples.npz)"""
 
 Calibration: TypeAlias = str | Path | Mapping[str, Any] | None
 """Samples by input name, the .npz file that holds them, SYNTHETIC for pictures that are made up, or none."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgesparse.torch import Recovered
 
 UNSEEN = """pruned without samples: nobody has seen what the outputs have become, and little may be left of the accuracy
-give some hundred inputs, without labels (--calibration samples.npz), or for pictures have some made up (synthetic)"""
+give a few hundred inputs, without labels (--calibration samples.npz), or for pictures --calibration synthetic"""
 
 
 def apply_pruning(model: ir.Model, pruning: Pruning | None, progress: Progress) -> tuple[ir.Model, PruneReport | None]:

@@ -1,4 +1,4 @@
-"""Calibrate a target: build the experiments as one artifact, measure its steps, fit the unit costs."""
+"""Tune: build the experiments as one artifact, measure its steps, fit the unit costs of a cost table."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _require_here(device: Target) -> None:
     why = LOCAL.why_not(device.isa, device.requires)
     if why:
         raise MeasureError(
-            f"{device.name} cannot be measured here: code is {why}; write what is measured there with -o tune.esp, "
+            f"{device.name} cannot be measured here: code is {why}; write the artifact to measure with -o tune.esp, "
             f"run esrun tune.esp --tune > times.json on the device, and give --measured times.json"
         )
 

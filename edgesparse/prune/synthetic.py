@@ -30,7 +30,7 @@ _SIDE = 8  # pixels of a side
 _SHOWN = 32  # pictures that scale the others
 _GREY, _COLOUR, _GRAIN = 0.3, 0.12, 0.03  # what leaves differ by: in brightness, in colour, from pixel to pixel
 _BRIGHTNESS, _CONTRAST = 115.0, 58.0  # mean and standard deviation of the pixels of ImageNet
-_REMEDY = "give samples of every input, some hundred, without labels (--calibration samples.npz)"
+_REMEDY = "give a few hundred samples of every input, without labels (--calibration samples.npz)"
 
 
 def synthetic(normal: ir.Model) -> dict[str, np.ndarray]:

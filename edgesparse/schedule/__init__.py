@@ -1,4 +1,4 @@
-"""How every op of a graph runs: form and tile of its kernel, what shares one, and what that takes."""
+"""How every op of a graph runs: the form and tile of its kernel, which ops share a kernel, and how long that takes."""
 
 from edgesparse.schedule.arrange import arrange
 from edgesparse.schedule.choose import cost_table, plan, why_fixed

@@ -60,7 +60,7 @@ def _joined(op: Weighted, planned: LayerPlan, target: Target, table: CostTable, 
     units = handed_over(op.layer, work(op, weight, tile, target, table.l1_share), target)
     us = time_us(units, table, tile.busiest_share(op.layer, target, threads))
     assert us is not None  # it was predicted with other ranges
-    told = f"in one kernel with {planned.joined!r}: its output stays in the cache, range by range of channels"
+    told = f"in one kernel with {planned.joined!r}: its output stays in the cache, one range of channels at a time"
     return replace(planned, reason=f"{planned.reason}; {told}", joined_us=us)
 
 
@@ -76,9 +76,9 @@ def why_fixed(node: ir.Node) -> str:
         constants = " or ".join(numerics.w.name for numerics in COMPUTED)
         if _has_constant(node) and len(node.inputs) > 2 and constant(node.inputs[2]) is None:
             return "its bias is computed at run time"
-        return "depthwise: a kernel of its own" if groups > 1 else f"its weight is no {constants} constant"
+        return "depthwise: a kernel of its own" if groups > 1 else f"its weight is not a constant of type {constants}"
     if node.op_type in ("MatMul", "Gemm"):
-        return "a product of two computed values" if not _has_constant(node) else "its weight is no single matrix"
+        return "a product of two computed values" if not _has_constant(node) else "its weight is not a single matrix"
     return "no sparse kernel computes it" if node.op_type == "ConvTranspose" else ""
 
 

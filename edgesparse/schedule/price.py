@@ -1,4 +1,4 @@
-"""What ops take that are no weighted layers: roughly, by unit costs of the kernels that are known."""
+"""What ops other than weighted layers take: a rough price, by unit costs of the kernels that are known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def op_us(op: Op, table: CostTable, target: Target) -> float:
 
 
 def _work_ns(node: ir.Node, table: CostTable, target: Target) -> float:
-    """What a node computes takes; one that no kernel of ours is known for passes over its result once."""
+    """What a node's work takes; a node without a known kernel is priced as one pass over its result."""
     costs, x_vectors, y_vectors = table.costs, _vectors(node.inputs[:1], target), _vectors(node.outputs, target)
     if node.op_type in ("Conv", "ConvTranspose"):  # a load and a multiply-add for each weight that an element meets
         vectors = y_vectors if node.op_type == "Conv" else x_vectors

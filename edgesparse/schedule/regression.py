@@ -49,7 +49,7 @@ def fit_experiments(
     source: str,
     machine: str,
 ) -> Fit:
-    """Calibrate a target by what the layers of the experiments' model took, by name.
+    """Fit a target's cost table to what the layers of the experiments' model took, by name.
 
     Raises: MeasureError: a time is missing or is none.
     """

@@ -1,4 +1,4 @@
-"""`explain` tells every layer's times and reason, as text, JSON and one page; `tune` calibrates."""
+"""`explain` tells every layer's times and reason, as text, JSON and one page; `tune` writes a cost table."""
 
 from __future__ import annotations
 

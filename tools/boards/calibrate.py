@@ -1,4 +1,4 @@
-"""Calibrate a target nobody has measured: the experiments of `edgesparse tune`, timed by the port model.
+"""Estimate the cost table of a target nobody has measured: `tune`'s experiments, timed by the port model.
 
     python -m tools.boards.calibrate rpi3 rpi4 rpi5 android-arm64
 

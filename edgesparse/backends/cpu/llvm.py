@@ -1,4 +1,4 @@
-"""What LLVM knows of CPUs: a name that it does not know it would only warn of, and generate other code."""
+"""Which CPUs and features LLVM knows: of an unknown name it would only warn, and generate code for another CPU."""
 
 from __future__ import annotations
 
