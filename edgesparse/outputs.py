@@ -42,7 +42,7 @@ def new_folder(folder: Path, option: str, error: type[EdgesparseError] = Package
     """
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise error(f"{folder}: holds something, expected a new or an empty folder; name another with {option}")
+            raise error(f"{folder}: is not empty, expected a new or an empty folder; name another with {option}")
         with tempfile.TemporaryDirectory(prefix=".edgesparse-", dir=folder.absolute().parent) as staged:
             made = Path(staged) / "made"
             yield made

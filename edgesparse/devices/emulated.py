@@ -119,7 +119,7 @@ class EmulatedSession:
 
     def profile(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> NoReturn:
         """Raises: MeasureError: always."""
-        raise MeasureError("times of an emulator say nothing; measure on the device itself")
+        raise MeasureError("an emulator's times mean nothing; measure on the device itself")
 
 
 def _size(tensor: Tensor) -> int:

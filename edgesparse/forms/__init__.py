@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgesparse.devices.costs import Loop
 from edgesparse.devices.targets import Target
 from edgesparse.forms.column import ColumnTile
 from edgesparse.forms.dense import DenseTile
@@ -31,8 +30,3 @@ def candidates(layer: Layer, weight: WeightCounts, target: Target) -> Iterator[T
     """Every tile of every form that a layer may run with."""
     for form in FORMS:
         yield from form.candidates(layer, weight, target)
-
-
-def loops(target: Target) -> list[Loop]:
-    """The inner loops that a cost table has to know: it interpolates between their numbers of vectors."""
-    return [loop for form in FORMS for loop in form.loops(target)]

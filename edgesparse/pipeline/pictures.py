@@ -52,7 +52,7 @@ def load_picture(path: Path, tensor: Tensor) -> tuple[np.ndarray, str | None]:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened)
     except UnidentifiedImageError as err:
-        raise MeasureError(f"{path}: is no picture that Pillow reads; {REMEDY}") from err
+        raise MeasureError(f"{path}: is not a picture that Pillow reads; {REMEDY}") from err
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
         raise MeasureError(f"{path}: cannot be read: {said(err)}; {REMEDY}") from err
     if picture.mode.startswith(DEEP):

@@ -41,7 +41,7 @@ def inspect(
 
     if not isinstance(file, str | Path) or not _is_artifact(Path(file)):
         if code is not None:
-            raise MeasureError(f"{name_of(file)}: is no artifact, and only artifacts hold code; compile it first")
+            raise MeasureError(f"{name_of(file)}: is not an artifact, and only artifacts hold code; compile it first")
         return replace(frontend.describe(frontend.read(file, example_inputs)), model=name_of(file))
 
     from edgesparse.package.reader import read

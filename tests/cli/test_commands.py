@@ -197,7 +197,7 @@ def test_inspect_writes_the_code_and_where_each_kernel_begins(command, artifact,
     assert {(int(offset, 16), name) for offset, name in map(str.split, lines)} == {
         (step.code_offset, step.kernel) for step in program.steps
     }
-    assert "code: holds something" in command("inspect", artifact, "--code", "code").stderr
+    assert "code: is not empty" in command("inspect", artifact, "--code", "code").stderr
     assert (tmp_path / f"code/{program.isa}.bin").read_bytes() == image
 
 
@@ -266,7 +266,7 @@ def test_verify_exits_with_1_if_the_model_is_another(command, artifact, model, t
 BAD_INPUT = [
     (["prune", "model.onnx", "-o", "out.onnx"], "nothing says how much to prune"),
     (["inspect", "none.onnx"], "none.onnx: cannot be read: No such file or directory"),
-    (["inspect", "model.onnx", "--code", "code"], "model.onnx: is no artifact, and only artifacts hold code"),
+    (["inspect", "model.onnx", "--code", "code"], "model.onnx: is not an artifact, and only artifacts hold code"),
     (["inspect", "text.onnx"], "text.onnx: not an ONNX model"),
     (["compile", "none.onnx"], "none.onnx: cannot be read"),
     (["compile", "empty.onnx"], "empty.onnx: the file is empty"),

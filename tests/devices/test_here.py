@@ -74,7 +74,7 @@ def test_what_runs_here_is_not_emulated(model, tmp_path):
 def test_an_emulator_tells_no_time(foreign):
     device = here.device_of(foreign)
 
-    with device.open(foreign) as session, pytest.raises(MeasureError, match="times of an emulator say nothing"):
+    with device.open(foreign) as session, pytest.raises(MeasureError, match="an emulator's times mean nothing"):
         session.profile(feeds(foreign))
     with pytest.raises(EdgesparseError, match="compiled for"):
         edgesparse.bench(foreign, seconds=0.1)

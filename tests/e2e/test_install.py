@@ -107,7 +107,7 @@ def test_runtime_command_makes_what_a_board_needs(command, tmp_path):
 def test_runtime_command_leaves_what_is_there(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
 
-    with pytest.raises(PackageError, match=rf"^{re.escape(str(tmp_path))}: holds something, expected a new"):
+    with pytest.raises(PackageError, match=rf"^{re.escape(str(tmp_path))}: is not empty, expected a new"):
         edgesparse.runtime("host", tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgesparse.devices import targets
-from edgesparse.forms import FORMS, candidates, loops
+from edgesparse.forms import FORMS, candidates
 from edgesparse.forms.tile import Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.graph.ops import Weighted, graph_of
@@ -109,4 +109,4 @@ def test_cost_tables_that_ship_know_every_loop():
     for board in TARGETS:
         target = targets.load(board)
         known = cost_table(target)
-        assert all(known.loop(loop) is not None for loop in loops(target)), board
+        assert all(known.loop(loop) is not None for form in FORMS for loop in form.loops(target)), board

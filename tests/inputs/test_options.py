@@ -108,7 +108,7 @@ def board(tmp_path, name, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cpu": "x86-64-v33"}, "codegen.cpu: LLVM knows no 'x86-64-v33'; near are x86-64-v3"),
+        ({"cpu": "x86-64-v33"}, "codegen.cpu: LLVM does not know 'x86-64-v33'; similar are x86-64-v3"),
         ({"triple": "aarch64-linux-gnu"}, "codegen.triple: got 'aarch64-linux-gnu', expected x86_64-linux-gnu"),
     ],
 )
@@ -123,7 +123,7 @@ def test_cpu_that_llvm_does_not_know_is_refused(tmp_path, model, changes, messag
 def test_feature_that_llvm_does_not_know_is_refused():
     target = replace(targets.load("rpi4"), features=("+noen",))
 
-    with pytest.raises(TargetError, match=r"codegen.features: LLVM knows no '\+noen'; near are neon"):
+    with pytest.raises(TargetError, match=r"codegen.features: LLVM does not know '\+noen'; similar are neon"):
         cpu.require_known(target)
 
 

@@ -96,7 +96,7 @@ def test_the_command_prints_labels_and_says_what_it_did_to_the_picture(command, 
     ("name", "content", "message"),
     [
         ("missing.png", None, "missing.png: cannot be read: No such file"),
-        ("text.png", b"no picture", "text.png: is no picture that Pillow reads; give a picture such as cat.jpg"),
+        ("text.png", b"no picture", "text.png: is not a picture that Pillow reads; give a picture such as cat.jpg"),
         ("cut.png", "frame.png", "cut.png: cannot be read: .*; give a picture"),
         ("m.esp", None, "m.esp: is an edgesparse artifact, expected a picture; remedy: give a picture such as cat.jpg"),
     ],

@@ -19,11 +19,13 @@ def require_known(target: Target) -> None:
     where = f"target {target.name!r}"
     cpus = _cpus(target.triple)
     if target.cpu not in cpus:
-        raise TargetError(f"{where}: codegen.cpu: LLVM knows no {target.cpu!r}{_near(target.cpu, cpus)}")
+        raise TargetError(f"{where}: codegen.cpu: LLVM does not know {target.cpu!r}{_near(target.cpu, cpus)}")
     features = _features(target.triple)
     for feature in target.features:
         if feature[1:] not in features:
-            raise TargetError(f"{where}: codegen.features: LLVM knows no {feature!r}{_near(feature[1:], features)}")
+            raise TargetError(
+                f"{where}: codegen.features: LLVM does not know {feature!r}{_near(feature[1:], features)}"
+            )
 
 
 @cache
@@ -49,4 +51,4 @@ def fuses(target: tvm.target.Target) -> bool:
 
 def _near(word: str, known: tuple[str, ...] | frozenset[str]) -> str:
     near = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.5)
-    return f"; near are {', '.join(near)}" if near else f"; known are {', '.join(sorted(known)[:10])}, ..."
+    return f"; similar are {', '.join(near)}" if near else f"; known are {', '.join(sorted(known)[:10])}, ..."

@@ -9,7 +9,7 @@ from edgesparse.devices import costs, targets
 from edgesparse.devices.costs import ESTIMATED, Loop
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.schedule.experiments import Experiment
-from tools.boards.calibrate import calibrate
+from tools.boards.cost_table import estimated
 from tools.boards.emulate import EmulatorError, tools
 
 ARM = ("rpi3", "rpi4", "rpi5", "android-arm64")
@@ -29,7 +29,7 @@ def test_a_board_nobody_has_measured_says_so_and_knows_every_loop_that_is_tried(
 
 
 @pytest.mark.slow(part="boards")
-def test_a_calibration_predicts_what_the_port_model_says(monkeypatch):
+def test_an_estimated_table_predicts_what_the_port_model_says(monkeypatch):
     """Few experiments, each with a loop of its own: the fit can meet all of them."""
     try:
         tools()
@@ -41,7 +41,7 @@ def test_a_calibration_predicts_what_the_port_model_says(monkeypatch):
     assert some
     monkeypatch.setattr(schedule, "experiments", lambda _: some)
 
-    found = calibrate(target)
+    found = estimated(target)
 
     assert found.cost_table.origin == ESTIMATED
     assert set(found.ratios) == {e.name for e in some}

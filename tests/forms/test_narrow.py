@@ -14,7 +14,7 @@ from edgesparse.forms.work import START, STEP
 from edgesparse.numerics import F32
 from edgesparse.schedule.choose import cost_table, plan_layer
 from edgesparse.schedule.cost import work
-from tests.schedule.test_squares import layer
+from tests.forms.test_squares import layer
 
 TARGET = targets.load("x86-64-v4")  # sixteen lanes
 

@@ -1,6 +1,6 @@
 """Estimate the cost table of a target nobody has measured: `tune`'s experiments, timed by the port model.
 
-    python -m tools.boards.calibrate rpi3 rpi4 rpi5 android-arm64
+    python -m tools.boards.cost_table rpi3 rpi4 rpi5 android-arm64
 
 Writes `targets/costs/NAME.toml`, which says of itself that it is estimated; `edgesparse tune` on the board
 measures one that takes its place.
@@ -24,7 +24,7 @@ from tools.boards.predict import costs_of
 SOURCE = "port model of tools/boards: instructions and cache misses counted under QEMU"
 
 
-def calibrate(target: Target) -> Fit:
+def estimated(target: Target) -> Fit:
     """Unit costs fitted to the modelled times of the experiments.
 
     Raises: EmulatorError: QEMU, or its support of plugins, is missing. TargetError: facts of the target are.
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = targets.folder() / "costs"
     folder.mkdir(exist_ok=True)
     for name in options.targets:
-        found = calibrate(targets.load(name))
+        found = estimated(targets.load(name))
         path = folder / f"{name}.toml"
         path.write_text(costs.dump(found.cost_table))
         print(f"{path}: {found.within_20_percent:.0%} of the experiments within 20 %")
