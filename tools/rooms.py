@@ -35,7 +35,7 @@ def claim(room: str) -> str:
 
 
 def picture() -> str:
-    """The SVG: a row a layer, a box a room."""
+    """The SVG: one row per layer, one box per room."""
     parts, y = list[str](), float(MARGIN)
     for row in layers():
         wide = (WIDTH - 2 * MARGIN - (len(row) - 1) * GAP) / len(row)

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write(results: Results) -> None:
-    """Write the table of all runs next to the JSON: points of correlation lost, a row a method."""
+    """Write the table of all runs next to the JSON: points of correlation lost, one row per method."""
     dense = results.runs[DENSE]
     lines = points_lost(dense, results.runs, METHODS, [*DENSITIES], lambda run: run["score"])
     seen = results.settings["calibration"]

@@ -90,7 +90,7 @@ def _raise_to_broadcasting(model: ir.Model) -> None:
 
 
 def _align_slopes(model: ir.Model) -> None:
-    """PRelu's slope of one value a channel: [C] becomes [C, 1, ...], as broadcasting wants it."""
+    """PRelu's slope of one value per channel: [C] becomes [C, 1, ...], as broadcasting wants it."""
     for node in list(model.graph):
         if node.op_type != "PRelu" or node.domain:
             continue

@@ -22,7 +22,7 @@ class Fusion:
 
     nodes: tuple[ir.Node, ...]
     output: ir.Value
-    bias: np.ndarray  # one number a channel, of the type that sums are kept in
+    bias: np.ndarray  # one number per channel, of the type that sums are kept in
     residual: ir.Value | None
     activation: Activation | None
 
@@ -99,7 +99,7 @@ def _activation(value: ir.Value) -> tuple[Activation, list[ir.Node]] | None:
 
 
 def _per_channel(array: np.ndarray | None, axis: int, channels: int) -> np.ndarray | None:
-    """The array as one number a channel, if it broadcasts along every other axis."""
+    """The array as one number per channel, if it broadcasts along every other axis."""
     if array is None:
         return None
     if array.size == 1:

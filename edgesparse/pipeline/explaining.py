@@ -70,7 +70,7 @@ class ExplainReport(Report):
         return sum(plan.predicted_us for plan in self.layers)
 
     def parts(self) -> Iterator[Part]:
-        """A row a layer, the sum of them, what pruning did, and what has no weights."""
+        """One row per layer, the sum of them, what pruning did, and what has no weights."""
         rows = [
             (
                 plan.layer,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from edgesparse.devices.targets import Target
 from edgesparse.graph.ops import Depthwise, Graph
 from edgesparse.plan import LayerPlan, Plan
-from edgesparse.schedule.joining import joins, splits_of
+from edgesparse.schedule.joining import joined_splits, joins
 from edgesparse.schedule.tiling import tiled_values
 
 
@@ -24,7 +24,7 @@ def arrange(
     planned, joined = dict(layers), dict[str, Depthwise]()
     for op, found in joins(graph).items() if join else ():
         name = op.layer.name
-        splits = splits_of(op, planned[name], found, target)
+        splits = joined_splits(op, planned[name], found, target)
         if splits is not None:
             planned[name] = replace(planned[name], tile=replace(planned[name].tile, splits=splits), joined=found.name)
             joined[name] = found

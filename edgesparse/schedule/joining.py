@@ -24,7 +24,7 @@ def joins(graph: Graph) -> dict[Weighted, Depthwise]:
     return {op: found for op, found in read if found is not None}
 
 
-def splits_of(op: Weighted, plan: LayerPlan, found: Depthwise, target: Target) -> int | None:
+def joined_splits(op: Weighted, plan: LayerPlan, found: Depthwise, target: Target) -> int | None:
     """Ranges of channels for the kernel of a layer with the depthwise convolution behind it; None where it does not
     pay."""
     residuals = op.fusion.residual, found.fusion.residual

@@ -1,6 +1,6 @@
 """Partial results of a search in a folder, so that it can go on after an interruption.
 
-`state.json` says what the results belong to; `NAME.jsonl` holds a key and its value a line, appended as they become
+`state.json` says what the results belong to; `NAME.jsonl` holds a key and its value per line, appended as they become
 known.
 """
 

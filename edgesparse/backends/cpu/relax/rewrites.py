@@ -290,7 +290,7 @@ def _scale(b: Builder, name: str, shape: Sequence[int]) -> str:
 
 def _qlinear_matmul(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
     a, a_scale, a_zero, w, w_scale, w_zero, scale, zero = inputs
-    rows, columns = [-1, 1], [1, -1]  # one value a row of a, a column of w
+    rows, columns = [-1, 1], [1, -1]  # one value per row of a, one per column of w
     sums = b("MatMul", _centred(b, a, a_zero, rows), _centred(b, w, w_zero, columns))
     factor = b("Div", b("Mul", _scale(b, a_scale, rows), _scale(b, w_scale, columns)), _scale(b, scale, [1]))
     return [_requantised(b, sums, factor, zero, dtype_of(node.outputs[0]))]
