@@ -1,4 +1,4 @@
-"""Sweeps over what is folded into weights: BatchNormalization, and constants that are one number per channel, or not."""
+"""Sweeps over what is folded into weights: BatchNormalization, and constants that are one number per channel or not."""
 
 from __future__ import annotations
 
