@@ -16,8 +16,8 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 import edgesparse
+from edgesparse.devices import programs
 from edgesparse.errors import PackageError
-from edgesparse.pipeline import board
 from runtime import build
 from tests.cli.models import classifier
 from tests.conftest import ROOT
@@ -119,7 +119,7 @@ def test_runtime_command_says_where_it_cannot_write(tmp_path):
 
 
 def test_checkout_that_cannot_build_says_why(tmp_path, monkeypatch):
-    monkeypatch.setattr(board, "BUILD", tmp_path / "build.py")
+    monkeypatch.setattr(programs, "BUILD", tmp_path / "build.py")
 
     with pytest.raises(PackageError, match="cannot build the runtime for aarch64: .*No such file"):
         edgesparse.runtime("rpi4", tmp_path / "out")
