@@ -11,15 +11,18 @@ import numpy as np
 from edgesparse.devices.costs import Loop
 from edgesparse.devices.targets import Target
 from edgesparse.forms.sparse import LOOP_EXIT
-from edgesparse.forms.tile import Tile
+from edgesparse.forms.tile import Experiment, Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP, Counts
 from edgesparse.graph.layers import Layer
-from edgesparse.numerics import PLAIN, Numerics
+from edgesparse.numerics import F32, PLAIN, Numerics
 from edgesparse.program import Constant
 from edgesparse.sparsity.formats import pack_panels
 
 MOST_VECTORS = 4  # registers of rows that are summed at once
+
+EXPERIMENT_SIZES = ((1000, 2048), (256, 512))
+"""M and K."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,14 @@ class ColumnTile(Tile):
     def slots(cls, loop: Loop) -> tuple[float, float]:
         """Bound by loads of weights."""
         return loop.vectors, LOOP_EXIT
+
+    @classmethod
+    def experiments(cls, target: Target) -> Iterator[Experiment]:
+        """Of fewer registers of rows than are summed at once, one panel."""
+        for loop in cls.loops(target):
+            for m, k in EXPERIMENT_SIZES:
+                m = min(m, target.lanes(F32) * loop.vectors) if loop.vectors < MOST_VECTORS else m
+                yield experiment(loop, cls(loop.vectors, k), m, 1.0)
 
     @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
@@ -67,6 +78,12 @@ class ColumnTile(Tile):
 def panel_vectors(m: int, lanes: int) -> int:
     """Registers of rows that one tile computes."""
     return min(MOST_VECTORS, -(-m // lanes))
+
+
+def experiment(loop: Loop, tile: Tile, m: int, density: float) -> Experiment:
+    """A loop alone."""
+    k = tile.k_block
+    return Experiment(f"{loop.name} m{m} k{k}", f"{loop.name} {k}", m, k, 1, 0, density, tile)
 
 
 def column_work(loop: Loop, steps: float, starts: float) -> Counts:

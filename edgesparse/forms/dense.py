@@ -14,7 +14,8 @@ import numpy as np
 from edgesparse.devices.costs import Loop
 from edgesparse.devices.targets import Target
 from edgesparse.forms.cut import tile_width
-from edgesparse.forms.tiled import Passes, TiledTile, splits_of
+from edgesparse.forms.tile import Experiment
+from edgesparse.forms.tiled import Passes, TiledTile, experiment, splits_of
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.graph.layers import Layer
 from edgesparse.numerics import PLAIN, Numerics
@@ -65,6 +66,13 @@ class DenseTile(TiledTile):
         """Bound by multiply-adds, or by their loads."""
         accumulators = loop.vectors * loop.rows
         return max(accumulators, loop.vectors + loop.rows, FMA_LATENCY), accumulators
+
+    @classmethod
+    def experiments(cls, target: Target) -> Iterator[Experiment]:
+        """Many steps to a start, and few."""
+        for loop in cls.loops(target):
+            for k_block in (64, 256):
+                yield experiment(loop, cls(loop.vectors, k_block, loop.rows), 1.0, target)
 
     @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:

@@ -16,8 +16,8 @@ from edgesparse.devices.costs import Loop
 from edgesparse.devices.targets import Target
 from edgesparse.forms.cut import tile_width
 from edgesparse.forms.dense import FMA_LATENCY, MOST_ROWS
-from edgesparse.forms.tile import counted
-from edgesparse.forms.tiled import Passes, TiledTile, splits_of
+from edgesparse.forms.tile import Experiment, counted
+from edgesparse.forms.tiled import Passes, TiledTile, experiment, splits_of
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.graph.layers import Layer
 from edgesparse.numerics import PLAIN, Numerics
@@ -72,6 +72,14 @@ class SparseTile(TiledTile):
         loads = entries * (depth * (loop.vectors + height) + 1)
         work = max(loads, accumulators * depth * loop.chunk, FMA_LATENCY * depth * loop.chunk / 2)
         return work * OVERHEAD, LOOP_EXIT + accumulators
+
+    @classmethod
+    def experiments(cls, target: Target) -> Iterator[Experiment]:
+        """Densities and blocks of K that differ in how many steps a start is followed by."""
+        for loop in cls.loops(target):
+            for density, k_block in ((0.5, 64), (0.1, 256), (0.1, 128), (0.1, 64)):
+                tile = cls(loop.vectors, k_block, loop.rows, 1, loop.block, loop.chunk)
+                yield experiment(loop, tile, density, target)
 
     @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:

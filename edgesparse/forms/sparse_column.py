@@ -10,9 +10,9 @@ import numpy as np
 
 from edgesparse.devices.costs import Loop
 from edgesparse.devices.targets import Target
-from edgesparse.forms.column import ColumnTile, column_work
+from edgesparse.forms.column import EXPERIMENT_SIZES, ColumnTile, column_work, experiment
 from edgesparse.forms.sparse import LOOP_EXIT
-from edgesparse.forms.tile import Tile, counted
+from edgesparse.forms.tile import Experiment, Tile, counted
 from edgesparse.forms.weight import CHAINS, WeightCounts
 from edgesparse.forms.work import Counts
 from edgesparse.graph.layers import Layer
@@ -39,6 +39,13 @@ class SparseColumnTile(Tile):
     def slots(cls, loop: Loop) -> tuple[float, float]:
         """A load and a multiply-add for each chain."""
         return float(CHAINS), LOOP_EXIT
+
+    @classmethod
+    def experiments(cls, target: Target) -> Iterator[Experiment]:
+        """With a tenth of the weights."""
+        for loop in cls.loops(target):
+            for m, k in EXPERIMENT_SIZES:
+                yield experiment(loop, cls(loop.vectors, k), m, 0.1)
 
     @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:

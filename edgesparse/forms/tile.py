@@ -62,6 +62,11 @@ class Tile:
         raise NotImplementedError
 
     @classmethod
+    def experiments(cls, target: Target) -> Iterator[Experiment]:
+        """The layers that `tune` measures the costs of the form's loops by: each of them in several regimes."""
+        return iter(())
+
+    @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
         """The tiles that a layer may run with; none where the form does not apply."""
         raise NotImplementedError
@@ -107,6 +112,25 @@ class Tile:
     def ends(self) -> str:
         """The end of `words`: how K is cut, and what runs in parallel."""
         return f", K {self.k_block}" + (f", {self.splits} splits" if self.splits > 1 else "")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A layer y[M, N] = w[M, K] @ x[K, N] and how to compute it.
+
+    `window` is 1 for a pointwise convolution, 3 for one over a square map of `size` columns, and 0 for a linear layer
+    of a single column. Experiments of one `chain` are computed one after the other, each on what the one before gave.
+    """
+
+    name: str
+    chain: str
+    m: int
+    channels: int
+    size: int
+    window: int
+    density: float
+    tile: Tile
+    activation: str = ""  # operator that follows
 
 
 def counted(vectors: int) -> str:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from edgesparse.devices.costs import Loop
 from edgesparse.devices.targets import Target
 from edgesparse.forms.cut import Run, runs, tile_count, tile_width
-from edgesparse.forms.tile import Tile
+from edgesparse.forms.tile import Experiment, Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP, Counts, busiest, count_memory, even_splits
 from edgesparse.graph.geometry import Plane
 from edgesparse.graph.layers import Layer
-from edgesparse.numerics import Numerics
+from edgesparse.numerics import F32, Numerics
+
+EXPERIMENT_CHANNELS = 512
+EXPERIMENT_COLUMNS = 224  # about as many as a 14x14 map has
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,14 @@ class TiledTile(Tile):
         """See `Tile`."""
         plane = layer.plane
         return (plane.n, self.vectors) if plane.batch * plane.groups == 1 else None
+
+
+def experiment(loop: Loop, tile: TiledTile, density: float, target: Target) -> Experiment:
+    """A loop alone: a square weight, and columns that whole tiles divide."""
+    width = loop.vectors * target.lanes(F32)
+    size = max(1, EXPERIMENT_COLUMNS // width) * width
+    name = f"{loop.name} k{tile.k_block} d{density:g}"
+    return Experiment(name, f"n{size}", EXPERIMENT_CHANNELS, EXPERIMENT_CHANNELS, size, 1, density, tile)
 
 
 def splits_of(plane: Plane, vectors: int, units: int, lanes: int, target: Target, uneven: float = math.inf) -> int:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx_ir as ir
 
-    from edgesparse.schedule import Experiment, Fit
+    from edgesparse.forms.tile import Experiment
+    from edgesparse.schedule import Fit
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,7 +2,7 @@
 
 from edgesparse.schedule.arrange import arrange
 from edgesparse.schedule.choose import cost_table, plan, why_fixed
-from edgesparse.schedule.experiments import Experiment, experiments
+from edgesparse.schedule.experiments import experiments
 from edgesparse.schedule.regression import Fit, fit_experiments
 
-__all__ = ["Experiment", "Fit", "arrange", "cost_table", "experiments", "fit_experiments", "plan", "why_fixed"]
+__all__ = ["Fit", "arrange", "cost_table", "experiments", "fit_experiments", "plan", "why_fixed"]

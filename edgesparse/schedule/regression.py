@@ -12,12 +12,12 @@ import onnx_ir as ir
 from edgesparse.devices.costs import MEASURED, Costs, CostTable, LoopCost
 from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
+from edgesparse.forms.tile import Experiment
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP, Key, Work
 from edgesparse.graph.ops import graph_of
 from edgesparse.schedule.cost import time_us, work
 from edgesparse.schedule.estimate import estimate
-from edgesparse.schedule.experiments import Experiment
 
 L1_SHARES = (0.75, 1.0, 1.5, 2.0)  # tried
 RIDGE = 0.02  # how strongly costs that the experiments leave open are drawn towards the estimate

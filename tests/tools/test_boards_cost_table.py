@@ -8,7 +8,7 @@ from edgesparse import schedule
 from edgesparse.devices import costs, targets
 from edgesparse.devices.costs import ESTIMATED, Loop
 from edgesparse.forms.sparse import SparseTile
-from edgesparse.schedule.experiments import Experiment
+from edgesparse.forms.tile import Experiment
 from tools.boards.cost_table import estimated
 from tools.boards.emulate import EmulatorError, tools
 
