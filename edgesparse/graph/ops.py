@@ -22,11 +22,9 @@ VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Un
 """Operators that only name the axes of the same elements anew."""
 
 
-@dataclass(frozen=True, eq=False)
-class Weighted:
-    """A layer that the schedule chooses a form and a tile for, and what it absorbs."""
+class _Fused:
+    """An op that absorbs others."""
 
-    layer: Layer
     fusion: Fusion
 
     @property
@@ -41,7 +39,15 @@ class Weighted:
 
 
 @dataclass(frozen=True, eq=False)
-class Depthwise:
+class Weighted(_Fused):
+    """A layer that the schedule chooses a form and a tile for, and what it absorbs."""
+
+    layer: Layer
+    fusion: Fusion
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise(_Fused):
     """A convolution whose every group is one input channel, and what it absorbs."""
 
     window: Window
@@ -51,16 +57,6 @@ class Depthwise:
     def name(self) -> str:
         """Name of the ONNX node."""
         return str(self.nodes[0].name)
-
-    @property
-    def nodes(self) -> tuple[ir.Node, ...]:
-        """The nodes that are computed."""
-        return self.fusion.nodes
-
-    @property
-    def output(self) -> ir.Value:
-        """What is left at run time."""
-        return self.fusion.output
 
     @property
     def multiplier(self) -> int:
