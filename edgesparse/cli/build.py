@@ -17,7 +17,7 @@ from edgesparse.cli.progress import progress
 @click.command(
     "prune",
     cls=Command,
-    short="Set weights of a model to zero, or take them out.",
+    short="Set weights of a model to zero, or remove them.",
     example="edgesparse prune model.onnx -o sparse.onnx --sparsity 0.8 --calibration samples.npz",
 )
 @click.argument("model", type=parameters.FILE)
@@ -29,7 +29,7 @@ from edgesparse.cli.progress import progress
 @parameters.threads
 @parameters.as_json
 def prune_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> None:
-    """Write a copy of MODEL with weights set to zero or taken out; it stays an ordinary ONNX file."""
+    """Write a copy of MODEL with weights set to zero or removed; the copy is an ordinary ONNX file."""
     with progress() as stage:
         report = pipeline.prune(model, output, progress=stage, **chosen)
     show(report, as_json)
@@ -38,21 +38,21 @@ def prune_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> No
 @click.command(
     "recover",
     cls=Command,
-    short="Fit what pruning left to the dense model.",
+    short="Fit the weights of a pruned model to its dense original.",
     example="edgesparse recover sparse.onnx --teacher model.onnx --calibration samples.npz -o better.onnx",
 )
 @click.argument("model", type=parameters.FILE)
 @click.option("--teacher", required=True, type=parameters.FILE, help="The model before pruning.")
 @click.option(
-    "--calibration", required=True, type=parameters.FILE, help="An .npz with samples of every input, by its name."
+    "--calibration", required=True, type=parameters.FILE, help="An .npz file with samples of every input, by name."
 )
 @click.option("-o", "--output", required=True, type=parameters.FILE, help="The ONNX file to write.")
-@click.option("--time", default="2m", show_default=True, help="How long it may take.")
+@click.option("--time", default="2m", show_default=True, help="How long to fit, such as 90s or 2m.")
 @parameters.of_pruning("augment")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the order of samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the order in which samples are used.")
 @parameters.as_json
 def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> None:
-    """Fit the weights and biases of MODEL, which was pruned, to what it computed before; its zeros stay."""
+    """Fit the weights and biases of MODEL, a pruned model, to what it computed before pruning; zeros stay zeros."""
     with progress() as stage:
         report = pipeline.recover(model, output, progress=stage, **chosen)
     show(report, as_json)
@@ -66,7 +66,7 @@ def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> 
 )
 @click.argument("model", type=parameters.FILE)
 @parameters.target
-@click.option("-o", "--output", type=parameters.FILE, help="The artifact to write; MODEL.TARGET.esp here by default.")
+@click.option("-o", "--output", type=parameters.FILE, help="The artifact to write; ./MODEL.TARGET.esp by default.")
 @parameters.input_shapes
 @parameters.bind
 @parameters.preprocess
@@ -76,7 +76,7 @@ def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> 
 @parameters.witness
 @parameters.as_json
 def compile_command(model: Path, target: str, output: Path | None, as_json: bool, **chosen: Any) -> None:
-    """Compile MODEL into one file that the runtime executes; zeros in it become speed."""
+    """Compile MODEL into one file that the runtime executes; zero weights make it faster."""
     with progress() as stage:
         report = pipeline.compile(model, target, output, progress=stage, **chosen)
     show(report, as_json)
@@ -93,15 +93,15 @@ def compile_command(model: Path, target: str, output: Path | None, as_json: bool
     "-o",
     "--output",
     type=parameters.FILE,
-    help="The cost table's .toml, kept for this user by default; or an .esp to measure on a device.",
+    help="The .toml file for the cost table (by default in your cache), or an .esp file to measure on a device.",
 )
 @click.option(
-    "--measured", type=parameters.FILE, help="What esrun --tune printed; measured on this machine by default."
+    "--measured", type=parameters.FILE, help="Output of esrun --tune on the device; else this machine is measured."
 )
 @click.option("--seconds", type=click.FloatRange(0.0), default=30.0, show_default=True, help="How long to measure.")
 @parameters.as_json
 def tune_command(target: str, output: Path | None, measured: Path | None, seconds: float, as_json: bool) -> None:
-    """Measure what kernels cost on a device; the choice between dense and sparse is based on it."""
+    """Measure what kernels cost on a device, which is how compile chooses between dense and sparse."""
     with progress() as stage:
         report = pipeline.tune(target, output, measured=measured, seconds=seconds, progress=stage)
     show(report, as_json)
@@ -110,7 +110,7 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
 @click.command(
     "explain",
     cls=Command,
-    short="Say what runs dense or sparse, and why.",
+    short="Show which layers run dense or sparse, and why.",
     example="edgesparse explain model.onnx --target rpi4 --sparsity 0.8",
 )
 @click.argument("model", type=parameters.FILE)
@@ -120,10 +120,10 @@ def tune_command(target: str, output: Path | None, measured: Path | None, second
 @parameters.preprocess
 @parameters.pruning
 @parameters.threads
-@click.option("--html", type=parameters.FILE, help="Also write the report to this file, as one page.")
+@click.option("--html", type=parameters.FILE, help="Also write the report to this file, as one HTML page.")
 @parameters.as_json
 def explain_command(model: Path, target: str, as_json: bool, **chosen: Any) -> None:
-    """Say how each layer of MODEL would run, what dense and sparse would take, and why."""
+    """Show how each layer of MODEL would run, dense or sparse, the predicted time of both, and why."""
     with progress() as stage:
         report = pipeline.explain(model, target, progress=stage, **chosen)
     show(report, as_json)

@@ -12,8 +12,8 @@ _PRUNING = {name: field.option.section for name, field in fields().items()} | {"
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     **{section: tuple(name for name in _PRUNING if _PRUNING[name] == section) for section in (HOW_MUCH, HOW, SEARCH)},
-    "What goes in": ("input_shapes", "bind", "preprocess", "labels"),
-    "What it says": ("as_json", "quiet", "verbose", "_click_default_help"),
+    "Inputs and labels": ("input_shapes", "bind", "preprocess", "labels"),
+    "Messages": ("as_json", "quiet", "verbose", "_click_default_help"),
 }
 """Headings of the help, and the options below them; others come first."""
 
@@ -32,8 +32,8 @@ class Command(click.Command):
         texts = {"short_help": short, "epilog": f"\b\nExample:\n  {example}"}
         super().__init__(*args, **{**kwargs, **texts})
         for name, words in (
-            ("quiet", "Say nothing but what was asked for: no progress, no notes."),
-            ("verbose", "Say when a stage begins, and how long it took."),
+            ("quiet", "Print only the result: no progress, no notes."),
+            ("verbose", "Print when each stage begins and how long it took."),
         ):
             said = click.Option([f"--{name}"], is_flag=True, expose_value=False, callback=_set_voice, help=words)
             self.params.append(said)

@@ -48,10 +48,10 @@ target = click.option(
     help="A name from `edgesparse targets`, or a TOML file.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads that share the work.")
+threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads to use or predict for.")
 
 witness = click.option(
-    "--witness/--no-witness", default=True, help="Compare what was compiled with MODEL on samples or made-up inputs."
+    "--witness/--no-witness", default=True, help="Check the compiled code against MODEL before writing; on by default."
 )
 
 
@@ -104,7 +104,7 @@ def pruning(command: Command) -> Command:
     wrapped = _with_recipe(command)
     for name in reversed(names):
         wrapped = of_pruning(name)(wrapped)
-    recipe = click.option("--recipe", type=FILE, help="A YAML file with options; those given here override it.")
+    recipe = click.option("--recipe", type=FILE, help="A YAML file with options; the command line overrides it.")
     return recipe(wrapped)
 
 
@@ -172,7 +172,7 @@ def merged(files: tuple[InputFile, ...]) -> dict[str, np.ndarray] | list[np.ndar
     if all(name is None for name in names):
         return [array for _, array in pairs]
     if None in names or len(set(names)) < len(names):
-        raise click.UsageError("give every --input a NAME= of its own, or give no --input one")
+        raise click.UsageError("give every --input its own NAME=, or leave NAME= out of all of them")
     return {str(name): array for name, array in pairs}
 
 
@@ -204,20 +204,20 @@ bind = click.option(
     type=Binding(),
     multiple=True,
     callback=_by_name,
-    help="Make an input a constant: a number, numbers with commas between them, true, false or an .npy file.",
+    help="Fix an input to a constant: a number, comma-separated numbers, true, false or an .npy file.",
 )
 preprocess = click.option(
     "--preprocess",
     multiple=True,
     metavar="NAME=PART,...",
-    help="Take frames of a camera: image=uint8,nhwc,rgb,from=640x480,size=224x224,mean=123.7:116.3:103.5,std=58.4.",
+    help="Take raw camera frames as input NAME, such as image=uint8,nhwc,rgb,from=640x480,size=224x224,std=255.",
 )
-labels = click.option("--labels", type=FILE, help="A text file with one class name per line, to go into the artifact.")
+labels = click.option("--labels", type=FILE, help="A text file with one class name per line, to store in the artifact.")
 input_shapes = click.option(
     "--input-shape",
     "input_shapes",
     type=InputShape(),
     multiple=True,
     callback=_by_name,
-    help="Fix an input's dynamic shape; the batch size is 1 by default.",
+    help="Set the shape of an input with dynamic sizes; the batch size is 1 by default.",
 )

@@ -41,12 +41,12 @@ def targets_command(context: click.Context, as_json: bool) -> None:
 
 
 @targets_command.command(
-    "show", cls=Command, short="Say what is known of a device.", example="edgesparse targets show rpi4"
+    "show", cls=Command, short="Show what is known about a device.", example="edgesparse targets show rpi4"
 )
 @click.argument("name")
 @parameters.as_json
 def show_command(name: str, as_json: bool) -> None:
-    """Print what is known of the target NAME (or of a TOML file), and where from."""
+    """Print what is known about a target (NAME, or a TOML file) and where each fact comes from."""
     target = targets.load(name)
     if as_json:
         print_json(target)
@@ -66,7 +66,7 @@ def show_command(name: str, as_json: bool) -> None:
 )
 @click.argument("file", type=parameters.FILE)
 @click.option(
-    "--code", type=parameters.FILE, help="A new folder for an artifact's machine code and a list of its symbols."
+    "--code", type=parameters.FILE, help="Write an artifact's machine code and its symbols to this new folder."
 )
 @parameters.as_json
 def inspect_command(file: Path, code: Path | None, as_json: bool) -> None:
@@ -82,11 +82,13 @@ def inspect_command(file: Path, code: Path | None, as_json: bool) -> None:
 )
 @click.argument("artifact", type=parameters.FILE)
 @INPUTS
-@click.option("--image", type=parameters.FILE, help="A picture for the input that takes frames; needs Pillow.")
+@click.option("--image", type=parameters.FILE, help="A picture, if compiled with --preprocess; needs Pillow.")
 @click.option(
-    "--top", type=click.IntRange(0), help="Print this many of the largest elements, with labels; 5 with --image."
+    "--top", type=click.IntRange(0), help="Print this many of the largest output elements, with labels; 5 with --image."
 )
-@click.option("--output", type=parameters.FILE, help="An .npz for all outputs, or an .npy for the only one.")
+@click.option(
+    "-o", "--output", type=parameters.FILE, help="An .npz file for all outputs, or an .npy file for a single one."
+)
 @parameters.threads
 @parameters.as_json
 def run_command(
@@ -120,7 +122,7 @@ def run_command(
 )
 @click.argument("artifact", type=parameters.FILE)
 @parameters.threads
-@click.option("--against", default="", help="Runtimes to measure in turns with it, such as onnxruntime.")
+@click.option("--against", default="", help="Other runtimes to measure, separated by commas, such as onnxruntime.")
 @MODEL
 @click.option("--seconds", type=click.FloatRange(0.1, 1e6), default=3.0, show_default=True, help="How long to measure.")
 @click.option("--steps", is_flag=True, help="Also time every kernel call.")
@@ -128,7 +130,7 @@ def run_command(
     "--baseline",
     type=parameters.FILE,
     metavar="ENVIRONMENT",
-    help="Measure against the edgesparse installed there.",
+    help="Compare with the build of edgesparse that this virtual environment holds.",
 )
 @parameters.as_json
 def bench_command(
@@ -169,7 +171,7 @@ def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, sec
 @click.argument("artifact", type=parameters.FILE)
 @click.option("--model", type=parameters.FILE, required=True, help="The model that the artifact was compiled from.")
 @INPUTS
-@click.option("--calibration", type=parameters.FILE, help="The .npz it was pruned with; its first sample is the input.")
+@click.option("--calibration", type=parameters.FILE, help="Samples used for pruning (.npz); the first is the input.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Also compare layer by layer.")
 @parameters.as_json
 def verify_command(
@@ -188,14 +190,14 @@ def verify_command(
 @click.command(
     "runtime",
     cls=Command,
-    short="Put what a board needs into a folder.",
+    short="Make a folder with all that a board needs.",
     example="edgesparse runtime --target rpi4 -o board",
 )
 @parameters.target
 @click.option("-o", "--output", type=parameters.FILE, required=True, help="The folder to make.")
 @parameters.as_json
 def runtime_command(target: str, output: Path, as_json: bool) -> None:
-    """Put all that a board needs to run artifacts into a folder: the program esrun, the Python package, libraries."""
+    """Make a folder with all a board needs to run artifacts: the program esrun, the Python package and libraries."""
     with progress() as stage:
         report = pipeline.runtime(target, output, progress=stage)
     show(report, as_json)

@@ -52,7 +52,7 @@ def bound(model: ir.Model, bind: Bindings) -> ir.Model:
 def _array(value: ir.Value, given: Any) -> np.ndarray:
     """What is given, in the type of the input and, if it is one number, in its shape."""
     if value.dtype is None:
-        raise FrontendError(f"input {value.name!r} is no tensor, and cannot be bound")
+        raise FrontendError(f"input {value.name!r} is not a tensor, and cannot be bound")
     try:
         array = _read(value, given) if isinstance(given, str) else np.asarray(given)
         array = array.astype(np.float64) if array.dtype.kind == "U" else array

@@ -115,7 +115,7 @@ def _prepare(model: ir.Model, input_shapes: InputShapes | None) -> ir.Model:
     try:
         model = model.clone()
     except (RuntimeError, ValueError) as err:
-        raise FrontendError("nodes read what only later ones compute; remedy: model.graph.sort()") from err
+        raise FrontendError("some nodes read what later nodes compute; remedy: model.graph.sort()") from err
     model.ir_version = max(model.ir_version, IR_VERSION)
     name_nodes(model)
     common.RemoveInitializersFromInputsPass()(model)

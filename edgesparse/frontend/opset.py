@@ -249,7 +249,7 @@ def _by_element(node: ir.Node) -> None:
 def _inference_only(node: ir.Node) -> None:
     """BatchNormalization below 14: more outputs than one are statistics of training."""
     if any(_is_used(value) for value in node.outputs[1:]):
-        raise FrontendError(f"{node.op_type} {node.name!r}: asks for statistics of training; export it for inference")
+        raise FrontendError(f"{node.op_type} {node.name!r}: is in training mode; export the model for inference")
     node.resize_outputs(1)
 
 

@@ -132,7 +132,7 @@ def _numbers(name: str, key: str, text: str) -> tuple[float, ...]:
     if not np.isfinite(held).all() or (key == "std" and not (held > 0).all()):
         wanted = "numbers above 0" if key == "std" else "numbers"
         raise FrontendError(
-            f"preprocess: {name}: {key}: got {text!r}, expected {wanted}, one or one a channel: 123.7:116.3:103.5"
+            f"preprocess: {name}: {key}: got {text!r}, expected {wanted}, one or one per channel: 123.7:116.3:103.5"
         )
     return numbers
 

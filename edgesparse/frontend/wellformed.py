@@ -184,7 +184,7 @@ def _require_producers(graph: GraphProto, outer: frozenset[str], where: str) -> 
             _require_producers(inner, known, where)
     for output in graph.output:
         if output.name not in known:
-            raise FrontendError(f"{where}: output {output.name!r} is computed by nothing")
+            raise FrontendError(f"{where}: no node computes output {output.name!r}")
     try:
         TopologicalSorter({name: reads(node) & makers.keys() for name, node in makers.items()}).prepare()
     except CycleError as err:

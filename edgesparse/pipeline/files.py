@@ -45,7 +45,7 @@ def _require_place(path: Path, kind: Kind, inputs: Iterable[object]) -> None:
         raise PackageError(f"{path}: is a device, a pipe or the like, expected the name of a file to write")
     for given in inputs:
         if isinstance(given, str | Path) and Path(given).exists() and path.samefile(given):
-            raise PackageError(f"{path}: is {given}, which is read; name another file to write")
+            raise PackageError(f"{path}: is {given}, which this command reads; name another file to write")
     if path.stat().st_size and (found := kind_of(path)) is not kind:
         held = found.name if found else "something else"
         raise PackageError(f"{path}: holds {held} and would become {kind.name}; remove it, or name another file")

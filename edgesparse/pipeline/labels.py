@@ -9,7 +9,7 @@ from typing import TypeAlias
 from edgesparse.errors import PackageError
 from edgesparse.inputs import content
 
-EXPECTED = "a text file with a label a line"
+EXPECTED = "a text file with one label per line"
 Labels: TypeAlias = str | Path | Sequence[str] | None
 """The labels in the order of the classes, or the text file that holds one a line."""
 
@@ -29,9 +29,9 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
             raise PackageError(f"labels: got {wrong!r}, expected texts, or the text file that holds one a line")
         return tuple(labels)
     try:
-        text = content(Path(labels), EXPECTED, PackageError, remedy="write one label a line").decode("utf-8-sig")
+        text = content(Path(labels), EXPECTED, PackageError, remedy="write one label per line").decode("utf-8-sig")
     except UnicodeDecodeError as err:
-        raise PackageError(f"{labels}: is no UTF-8 text, expected {EXPECTED}") from err
+        raise PackageError(f"{labels}: is not UTF-8 text, expected {EXPECTED}") from err
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
         raise PackageError(f"{labels}:{lines.index('') + 1}: is empty, expected a label")

@@ -69,7 +69,7 @@ class PruningOptions(TypedDict, total=False):
     sparsity: Annotated[
         float | None,
         Option(
-            "Share of the prunable weights to set to zero.",
+            "Share of the prunable weights to set to zero, such as 0.8.",
             "The first convolution and depthwise ones stay dense",
             example="0.9",
             check=values.share,
@@ -80,8 +80,9 @@ class PruningOptions(TypedDict, total=False):
     structured: Annotated[
         float | None,
         Option(
-            "Share of the multiply-accumulates to remove first, as whole channels, attention heads and neurons.",
-            "What is left is a smaller dense model. What an operator that is not understood reads stays, and so do the"
+            "Share of the multiply-accumulates to remove, before any zeros, as whole channels, attention heads and"
+            " neurons.",
+            "What is left is a smaller dense model. What feeds an operator that is not understood stays, and so do the"
             " outputs; `prune` lists every group and why it stays. With `--calibration` the layers are then fitted anew"
             " to what the whole network gives",
             example="0.5",
@@ -119,8 +120,8 @@ class PruningOptions(TypedDict, total=False):
     max_accuracy_drop: Annotated[
         str | float | None,
         Option(
-            "Choose densities by layer for the fastest model whose score drops by no more than this share, such as 1%.",
-            "It is a share of the dense model's score; needs `--eval`. See [accuracy](recipes.md#accuracy)",
+            "Find the fastest model whose score drops by at most this share, such as 1%; needs --eval.",
+            "It is a share of the dense model's score. See [accuracy](recipes.md#accuracy)",
             value="SHARE",
             example="1%",
             check=values.drop,
@@ -133,8 +134,8 @@ class PruningOptions(TypedDict, total=False):
     calibration: Annotated[
         Calibration,
         Option(
-            "An .npz file with a few hundred samples of every input, by name, without labels; or synthetic: made-up"
-            " pictures.",
+            "An .npz file with a few hundred samples of every input, by name, without labels; or the word synthetic,"
+            " for made-up pictures.",
             "A fifth (32 at least, half at most) is [held out](#what-pruning-did). [Made-up pictures]"
             "(pruning.md#without-any-samples) are for networks that begin with a convolution or take frames",
             example="FILE.npz",
@@ -143,9 +144,10 @@ class PruningOptions(TypedDict, total=False):
     method: Annotated[
         str,
         Option(
-            "How weights are chosen: magnitude, wanda, sparsegpt or admm; admm if there are samples, else magnitude.",
+            "How to choose the weights to remove: magnitude, wanda, sparsegpt or admm; by default admm if there are"
+            " samples, else magnitude.",
             "The smallest go (`magnitude`), those that matter least for strong inputs (`wanda`), or those whose"
-            " loss the others can make up for, which then change: chosen column by column (`sparsegpt`), or all"
+            " loss the others, which then change, can make up for: chosen column by column (`sparsegpt`), or all"
             " together (`admm`)",
             example="admm",
             check=values.method,
@@ -154,7 +156,7 @@ class PruningOptions(TypedDict, total=False):
     allocation: Annotated[
         str,
         Option(
-            "How layers share the sparsity: uniform, lamp, global or erk; uniform for admm, else lamp.",
+            "How layers share the sparsity: uniform, lamp, global or erk; by default uniform with admm, else lamp.",
             "The same for all (`uniform`), one threshold on magnitudes relative to each layer's (`lamp`), one threshold"
             " for all (`global`), or less for small layers (`erk`)",
             example="lamp",
@@ -164,7 +166,7 @@ class PruningOptions(TypedDict, total=False):
     pattern: Annotated[
         str,
         Option(
-            "Block of weights that are pruned together, such as 4x1; or N:M: N of every M input channels stay.",
+            "Shape of the blocks that are pruned as one, such as 4x1; or N:M, which keeps N of every M input channels.",
             "`2:4` keeps 2 of every 4, which fixes the sparsity",
             default="1x1",
             example="4x1",
@@ -174,7 +176,7 @@ class PruningOptions(TypedDict, total=False):
     skip: Annotated[
         Sequence[str],
         Option(
-            "Leave layers dense whose name, or whose weight's name, matches this shell pattern.",
+            "Keep dense the layers whose name, or weight's name, matches this shell pattern; may be repeated.",
             default=(),
             value="PATTERN",
             example="'head*'",
@@ -184,9 +186,10 @@ class PruningOptions(TypedDict, total=False):
     match: Annotated[
         str,
         Option(
-            "What the outputs of a layer are fitted to: those of the dense network, or its own.",
-            "The layer gets what the network pruned so far gives it; `dense` makes up for what residuals have lost,"
-            " too, with the bias; `own` is what its dense weights give there",
+            "What each layer's outputs are fitted to: those in the dense network (dense), or those of its dense weights"
+            " on the inputs that it gets once pruning has changed the layers before it (own).",
+            "Either way the layer is fed by the network as pruned so far; `dense` also makes up, with the bias, for"
+            " what residual branches have lost",
             default="dense",
             example="own",
             check=values.match,
@@ -195,27 +198,27 @@ class PruningOptions(TypedDict, total=False):
     reconstruct: Annotated[
         bool,
         Option(
-            "Fit the weights that stay so that each layer's outputs on the samples change least.",
+            "Refit the weights that remain so that each layer's outputs on the samples change least.",
             default=False,
         ),
     ]
     permute: Annotated[
         bool,
         Option(
-            "With N:M, reorder channels first, so that larger weights can stay.",
-            "In all layers that they couple ([Pool and Yu](https://proceedings.neurips.cc/paper/2021/hash/"
-            "6e8404c3b93a9527c8db241a1846599a-Abstract.html)). Outputs do not change by it, and no layer keeps less",
+            "With an N:M pattern, reorder channels before pruning, so that larger weights can stay.",
+            "All layers that they couple are reordered ([Pool and Yu](https://proceedings.neurips.cc/paper/2021/hash/"
+            "6e8404c3b93a9527c8db241a1846599a-Abstract.html)). Outputs do not change, and no layer keeps less",
             default=False,
         ),
     ]
     importance: Annotated[
         str,
         Option(
-            "How channels are ranked: l1, l2, bn, activation or output; output if there are samples, else l2.",
+            "How to rank channels: l1, l2, bn, activation or output; by default output if there are samples, else l2.",
             "By the sum of magnitudes (`l1`) or the norm (`l2`) of all weights that go with them, by the scales of"
             " BatchNormalization (`bn`), by the energy of what the next layers read (`activation`), or by what the"
-            " outputs of those layers lose (`output`). `taylor` needs gradients, from Python. With samples, how many go"
-            " from where is by what the outputs of the network lose",
+            " outputs of those layers lose (`output`). `taylor` needs gradients, from Python. With samples, how many"
+            " each layer gives up depends on what the outputs of the network lose",
             example="l2",
             check=values.importance,
             needs="structured",
@@ -224,7 +227,7 @@ class PruningOptions(TypedDict, total=False):
     kinds: Annotated[
         Sequence[str],
         Option(
-            "Which of channels, heads and neurons may be taken away.",
+            "What --structured may remove, separated by commas: channels, heads, neurons.",
             default=("channels", "heads", "neurons"),
             example="channels,heads",
             check=values.kinds,
@@ -234,8 +237,8 @@ class PruningOptions(TypedDict, total=False):
     multiple: Annotated[
         int,
         Option(
-            "What is left of a dimension is a multiple of this number; of the target's vector lanes by default.",
-            f"Of {MULTIPLE} for `prune`",
+            "Round what --structured leaves of a dimension to a multiple of this number; by default"
+            f" {MULTIPLE} in prune, else the target's vector lanes.",
             example="8",
             check=values.multiple,
             needs="structured",
@@ -244,9 +247,9 @@ class PruningOptions(TypedDict, total=False):
     recover: Annotated[
         str | None,
         Option(
-            "Last of all, fit what is left to the dense network's outputs for this long, such as 2m; needs PyTorch.",
-            "All weights that are left and all biases, to what the blocks of the dense network give on the samples, by "
-            "gradients; zeros stay. Needs the extra `torch`",
+            "After pruning, fit the remaining weights to the dense network for this long, such as 2m; needs PyTorch.",
+            "Gradients fit all remaining weights and all biases to what the blocks of the dense network give on the "
+            "samples; zeros stay zeros. Needs `--calibration` and the extra `torch`",
             value="TIME",
             example="2m",
             check=values.recover,
@@ -255,9 +258,9 @@ class PruningOptions(TypedDict, total=False):
     augment: Annotated[
         Sequence[str],
         Option(
-            "How images are varied during recovery, so that a few go further: flip, shift, or flip,shift.",
-            "Before both networks see them: mirrored left for right, moved by up to 4 pixels. Nothing by default:"
-            " digits are not to be mirrored",
+            "How to vary images during recovery, so that few samples go further: flip, shift, or flip,shift.",
+            "`flip` mirrors left and right, `shift` moves by up to 4 pixels; both networks see the same. Off by"
+            " default: digits, for one, must not be mirrored",
             default=(),
             example="flip,shift",
             check=values.augment,
@@ -267,7 +270,7 @@ class PruningOptions(TypedDict, total=False):
     eval: Annotated[
         str | None,
         Option(
-            "A function that returns the score of the ONNX file whose path it gets; higher is better.",
+            "A function that takes the path of an ONNX file and returns its score; higher is better.",
             value="PACKAGE.MODULE:FUNCTION",
             example="package.module:function",
             recorded=False,
@@ -277,7 +280,7 @@ class PruningOptions(TypedDict, total=False):
     ray: Annotated[
         str | None,
         Option(
-            "Share the search with the Ray cluster at this address; auto is the one that runs on this machine.",
+            "Share the search with the Ray cluster at this address; auto means the one running on this machine.",
             "It takes over [what single layers lose](recipes.md#accuracy)",
             value="ADDRESS",
             example="auto",
@@ -288,8 +291,8 @@ class PruningOptions(TypedDict, total=False):
     resume: Annotated[
         bool,
         Option(
-            "Go on with a search that was interrupted.",
-            "What it learned lies in `MODEL.search` beside the output",
+            "Continue a search that was interrupted.",
+            "What it found so far is in `MODEL.search` beside the output",
             default=False,
             recorded=False,
             section=SEARCH,

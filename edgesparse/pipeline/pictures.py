@@ -56,7 +56,7 @@ def load_picture(path: Path, tensor: Tensor) -> tuple[np.ndarray, str | None]:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
         raise MeasureError(f"{path}: cannot be read: {said(err)}; {REMEDY}") from err
     if picture.mode.startswith(DEEP):
-        raise MeasureError(f"{path}: has more than 8 bits a channel, expected 8; save it so")
+        raise MeasureError(f"{path}: has more than 8 bits a channel, expected 8; save it with 8")
     planes = tensor.picture.endswith("planes")
     height, width = tensor.shape[1:] if planes else tensor.shape[:2]
     told = None

@@ -44,7 +44,7 @@ class Pruning:
             needs = fields()[name].option.needs
             if needs and needs not in given:
                 example = fields()[needs].option.example
-                raise PruneError(f"{name} means nothing without {needs}; give that too, such as {example}")
+                raise PruneError(f"{name} means nothing without {needs}; give {needs} too, such as {example}")
         pruning = cls.recorded({"multiple": lanes} | given)
         _require_sense(pruning.options, said)
         if pruning.makes_zeros or pruning.options["structured"] is not None:
@@ -162,14 +162,14 @@ def _require_sense(options: PruningOptions, said: Sequence[str]) -> None:
 
     amounts = [name for name in those_that("says_how_much") if name in said]
     if len(amounts) > 1:
-        raise PruneError(f"{' and '.join(amounts)} each say how much to prune; give one of them")
+        raise PruneError(f"{' and '.join(amounts)} each say how much to prune; give only one of them")
     if (options["max_accuracy_drop"] is None) != (options["eval"] is None):
-        raise PruneError("max_accuracy_drop and eval need each other: how far the score may drop, and what gives it")
+        raise PruneError("max_accuracy_drop and eval go together: the drop allowed, and the function that scores")
     if options["permute"]:
         own = (layer["pattern"] for layer in options["layers"].values() if "pattern" in layer)
         check_permute([options["pattern"], *own])
     if options["recover"] is not None and options["calibration"] is None:
-        raise PruneError("recover needs calibration: samples of every input, such as five hundred, without labels")
+        raise PruneError("recover needs calibration: about five hundred samples of every input, without labels")
 
 
 def _require_known(options: Mapping[str, object]) -> None:
@@ -179,6 +179,6 @@ def _require_known(options: Mapping[str, object]) -> None:
     """
     for name in options:
         if name in OTHER_OPTIONS:
-            raise PruneError(f"{name!r} is no option here; it is one of compile or explain")
+            raise PruneError(f"{name!r} does not apply here; it is an option of other commands, such as compile")
         if name not in fields():
             raise PruneError(f"unknown option {name!r}{nearest(name, fields(), OTHER_OPTIONS)}")

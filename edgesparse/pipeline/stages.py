@@ -146,7 +146,7 @@ def recovered(
     from edgesparse.torch import recover as fitted
 
     if given is None:
-        raise PruneError("recover needs calibration: samples of every input, such as five hundred, without labels")
+        raise PruneError("recover needs calibration: about five hundred samples of every input, without labels")
     progress("recovering")
     seen, held_out = parted(given)
     assert seen is not None

@@ -82,7 +82,7 @@ def _typed(value: ir.Value, array: np.ndarray) -> np.ndarray:
     if lost.any():
         at = tuple(int(axis[0]) for axis in np.nonzero(lost))
         raise PruneError(
-            f"{where}: sample {at[0] if at else 0} holds {array[at]}, expected {dtype} numbers; leave it out or mend it"
+            f"{where}: sample {at[0] if at else 0} holds {array[at]}, expected {dtype} numbers; leave it out or fix it"
         )
     return typed
 

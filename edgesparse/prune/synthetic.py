@@ -71,7 +71,7 @@ def _frames(value: ir.Value) -> np.ndarray:
     sides = sizes if grey else sizes[:2] if channels_last else sizes[1:]
     if not (grey or channels_last or (len(sizes) == 3 and sizes[0] in (1, 3))) or min(sides) < _SIDE:
         raise PruneError(
-            f"synthetic samples are pictures, and input {value.name!r} of {list(shape)} is none; {_REMEDY}"
+            f"synthetic samples are pictures, and input {value.name!r} of {list(shape)} is not one; {_REMEDY}"
         )
     pictures = _like((1, *sizes) if grey else sizes, channels_last=channels_last)
     pixels = np.clip(np.rint(_BRIGHTNESS + _CONTRAST * pictures), 0, 255).astype(np.uint8)

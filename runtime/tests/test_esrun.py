@@ -65,12 +65,12 @@ def test_outputs_go_where_they_are_named(esrun, folder, host):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("model.esp", "model.esp: is read; name another file to write"),
-        ("./x.npy", "x.npy: is read; name another file to write"),
-        ("linked.npy", "linked.npy: is read; name another file to write"),
-        ("notes.npy", "notes.npy: holds something else than an .npy file; remove it, or name another file to write"),
-        ("notes.npz", "notes.npz: holds something else than an .npz file; remove it, or name another file to write"),
-        ("short.npy", "short.npy: holds something else than an .npy file"),
+        ("model.esp", "model.esp: is read by this run; name another file to write"),
+        ("./x.npy", "x.npy: is read by this run; name another file to write"),
+        ("linked.npy", "linked.npy: is read by this run; name another file to write"),
+        ("notes.npy", "notes.npy: holds something other than an .npy file; remove it, or name another file to write"),
+        ("notes.npz", "notes.npz: holds something other than an .npz file; remove it, or name another file to write"),
+        ("short.npy", "short.npy: holds something other than an .npy file"),
         ("empty.npy", None),
         ("old.npy", None),
     ],

@@ -66,8 +66,8 @@ def test_headers_may_have_spaces_and_comments(esrun, tmp_path, header):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no picture of the kind P6 or P5; make one: magick"),
-        (b"P3 7 5 255 1 2 3", "is no picture of the kind P6 or P5"),
+        (b"", "is not a picture of kind P6 or P5; make one: magick"),
+        (b"P3 7 5 255 1 2 3", "is not a picture of kind P6 or P5"),
         (ppm(header="P5 7 5 255\n"), "got P5, expected P6, since input 'frame' takes colours"),
         (ppm(header="P6 5 7 255\n"), "got 5x7 pixels, expected 7x5, the frame of input 'frame'; magick"),
         (ppm(header="P6 7 5 65535\n"), "got pixels from 0 to 65535, expected 0 to 255"),

@@ -28,9 +28,9 @@ static const char usage[] =
     "  --profile                  print the time of each layer\n"
     "  --check                    also verify the checksum of the weights\n"
     "  --tune                     run on made-up inputs and print the time of each layer as JSON,\n"
-    "                             for edgesparse tune --measured; 200 runs unless --repeat says else\n"
+    "                             for edgesparse tune --measured; 200 runs without --repeat\n"
     "  --version                  print the version\n"
-    "Without inputs, prints what the model takes and gives.\n";
+    "Without inputs, prints the inputs and outputs of the model.\n";
 
 enum {
     MAX_FILES = 64,
@@ -179,7 +179,7 @@ static const char *split_target(const char *text, const es_tensor_info *infos, s
         }
     }
     if (count == 0 || equals != NULL) {
-        fatal("'%s': the model has no such tensor; run esrun with the model alone to see them",
+        fatal("'%s': the model has no such tensor; run esrun with the model alone to list them",
               text);
     }
     return text;
@@ -310,7 +310,7 @@ static void require_writable(const char *path, const options *chosen, const job 
                                        &file);
     }
     if (is_read) {
-        fatal("%s: is read; name another file to write", path);
+        fatal("%s: is read by this run; name another file to write", path);
     }
     const bool zipped = ends_with(path, ".npz");
     const char *const magic = zipped ? "PK" : "\x93NUMPY";
@@ -321,7 +321,7 @@ static void require_writable(const char *path, const options *chosen, const job 
         fclose(held);
     }
     if (size > 0 && (size < strlen(magic) || memcmp(head, magic, size) != 0)) {
-        fatal("%s: holds something else than %s; remove it, or name another file to write", path,
+        fatal("%s: holds something other than %s; remove it, or name another file to write", path,
               zipped ? "an .npz file" : "an .npy file");
     }
 }

@@ -74,7 +74,7 @@ static void check_header(FILE *file, const char *path, const es_tensor_info *inf
     char magic[2];
     if (fread(magic, 1, sizeof magic, file) != sizeof magic || magic[0] != 'P' ||
         (magic[1] != '5' && magic[1] != '6')) {
-        fatal("%s: is no picture of the kind P6 or P5; make one: magick %s frame.ppm", path, path);
+        fatal("%s: is not a picture of kind P6 or P5; make one: magick %s frame.ppm", path, path);
     }
     const char *const kind = wanted->channels == 1 ? "P5" : "P6";
     if (magic[1] != kind[1]) {

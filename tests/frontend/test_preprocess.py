@@ -75,7 +75,7 @@ def test_the_model_itself_is_not_changed_and_names_that_it_has_are_left_to_it():
         ),
         ("x=rgb,bgr", r"x: got 'rgb' and 'bgr', expected one order"),
         ("x=std=1,std=2", r"x: got '1' and '2', expected one std"),
-        ("x=std=0", r"x: std: got '0', expected numbers above 0, one or one a channel"),
+        ("x=std=0", r"x: std: got '0', expected numbers above 0, one or one per channel"),
         ("x=std=1:-2:1", r"x: std: got '1:-2:1', expected numbers above 0"),
         ("x=std=1e-60", r"x: std: got '1e-60', expected numbers above 0"),
         ("x=mean=nan", r"x: mean: got 'nan', expected numbers"),

@@ -148,7 +148,7 @@ def test_prune_never_writes_over_its_model(tmp_path, model):
     source, paths = linked(tmp_path, model)
 
     for path in paths:
-        with pytest.raises(PackageError, match="which is read; name another file to write"):
+        with pytest.raises(PackageError, match="which this command reads; name another file to write"):
             edgesparse.prune(source, path, sparsity=0.5)
 
     assert source.read_bytes() == model.read_bytes()
@@ -214,7 +214,7 @@ def test_run_never_writes_over_its_inputs(tmp_path, command, artifact):
 
     done = command("run", artifact, "--input", "x.npz", "--output", "./x.npz")
 
-    assert done.returncode == 1 and "x.npz, which is read; name another file to write" in done.error
+    assert done.returncode == 1 and "x.npz, which this command reads; name another file to write" in done.error
     assert (tmp_path / "x.npz").read_bytes() == before
 
 

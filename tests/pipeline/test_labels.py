@@ -129,7 +129,7 @@ def test_an_artifact_that_takes_no_picture_says_how_it_would(folder):
         (b"ant\nbee\n", "labels: got 2, expected as many as an output has elements: 5"),
         (b"a\nb\n\nd\ne\n", r"l\.txt:3: is empty, expected a label"),
         (b"", r"l\.txt:1: is empty, expected a label"),
-        ("ä\nb\nc\nd\ne".encode("latin-1"), r"l\.txt: is no UTF-8 text, expected a text file with a label a line"),
+        ("ä\nb\nc\nd\ne".encode("latin-1"), r"l\.txt: is not UTF-8 text, expected a text file with one label per line"),
         (b"a\nb\nc\nd\ne\x1b[31m", r"label 4: 'e\\x1b\[31m' holds what is no text"),
         (b"a" * 1025 + b"\nb\nc\nd\ne", "label 0: has 1025 bytes, expected at most 1024"),
         (None, r"l\.txt: cannot be read: No such file"),

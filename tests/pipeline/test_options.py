@@ -39,7 +39,7 @@ WRONG_KINDS = {
     "bind": ("x=3", "bind: got 'x=3', expected values by the names of inputs"),
     "calibration": (np.zeros(3), "calibration: got ndarray, expected arrays by the names of inputs"),
     "skip": ("no such", "--skip 'no such' matches no layer"),
-    "kinds": ("channel", "kinds means nothing without structured; give that too, such as 0.5"),
+    "kinds": ("channel", "kinds means nothing without structured; give structured too, such as 0.5"),
     "augment": (3, "augment: got 3, expected a text or several"),
     "method": (3, "method: got 3, expected a text"),
     "match": ("", "match '' is unknown; expected one of"),
@@ -49,7 +49,7 @@ WRONG_KINDS = {
     "reconstruct": ("no", "reconstruct: got 'no', expected True or False"),
     "recover": (5.5, "recover: got 5.5, expected a text such as 2m"),
     "layers": (3, "layers: got 3, expected options by the names of layers"),
-    "labels": (3, "labels: got 3, expected a text file with a label a line"),
+    "labels": (3, "labels: got 3, expected a text file with one label per line"),
     "preprocess": (3, "preprocess: got 3, expected a text for each input"),
     "input_shapes": ({"x": 3}, "input_shapes: got {'x': 3}, expected sizes by the names of inputs"),
     "threads": ("2", "threads: got '2', expected 1 to 64"),
@@ -101,7 +101,7 @@ def test_inputs_that_are_no_arrays_are_refused(given, tmp_path):
         ({"kinds": "channel", "structured": 0.5}, "kinds channel; expected some of channels, heads, neurons"),
         ({"layers": {"head": None}}, "layers: head: got None, expected options such as sparsity"),
         ({"max_accuracy_drop": 0.5, "eval": ""}, "eval: got '', expected package.module:function"),
-        ({"importance": "l1"}, "importance means nothing without structured; give that too, such as 0.5"),
+        ({"importance": "l1"}, "importance means nothing without structured; give structured too, such as 0.5"),
     ],
 )
 def test_what_lies_inside_a_value_is_checked(options, message, tmp_path):

@@ -19,7 +19,7 @@ GIVEN = {"sparsity": 0.5, "recover": "2m", "calibration": SAMPLES}
     [
         ({"recover": "soon"}, "recover: got 'soon', expected a time such as 2m, 90s or 1h"),
         ({"recover": "0s"}, "recover: got '0s', expected a time such as 2m, 90s or 1h"),
-        ({"recover": None, "augment": ["flip"]}, "augment means nothing without recover; give that too, such as 2m"),
+        ({"recover": None, "augment": ["flip"]}, "augment means nothing without recover; give recover too, such as 2m"),
     ],
 )
 def test_what_recovery_needs_is_said(options, message, tmp_path):

@@ -135,8 +135,8 @@ def test_a_judge_that_fails_leaves_its_results(command, model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"max_accuracy_drop": "1%"}, "max_accuracy_drop and eval need each other"),
-        ({"speedup": 2.0, "eval": "judge:score"}, "max_accuracy_drop and eval need each other"),
+        ({"max_accuracy_drop": "1%"}, "max_accuracy_drop and eval go together"),
+        ({"speedup": 2.0, "eval": "judge:score"}, "max_accuracy_drop and eval go together"),
         ({"max_accuracy_drop": "lots", "eval": "judge:score"}, "max_accuracy_drop: got 'lots'"),
         ({"max_accuracy_drop": 0.01, "eval": "judge"}, "eval: got 'judge', expected package.module:function"),
         ({"speedup": 2.0, "calibration": {"picture": np.zeros((2, 3, 8, 8))}}, "calibration: no samples for image;"),
