@@ -63,7 +63,7 @@ class OnnxRuntimeError(EdgesparseError):
 
 
 class WitnessError(EdgesparseError):
-    """A model computes something else than before it was imported or compiled: a fault of ours, to be reported."""
+    """A model computes something different once imported or compiled: a fault of ours, to be reported."""
 
 
 class RecipeError(EdgesparseError):

@@ -27,7 +27,7 @@ def importable(folder: Path) -> Iterator[None]:
 def function(name: str, error: type[EdgesparseError], where: str) -> Any:
     """The function, or other thing that can be called, that "package.module:attribute" names.
 
-    Whoever wants modules of the working directory does it within `importable`.
+    To find modules in the working directory too, call it within `importable`.
 
     Raises: `error`: there is none, or importing its module fails; `where` is what the message begins with.
     """

@@ -21,7 +21,7 @@ def require_kind(
     Args:
         expected: what is wanted, in words.
         wanted: kinds that it may be; a file whose kind is not known always may.
-        remedy: what to do about any other kind; by default how one comes from it to a model.
+        remedy: what to do about any other kind; by default how to get a model from it.
 
     Raises: `error`: it cannot be read, or is of another kind.
     """

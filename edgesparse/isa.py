@@ -1,4 +1,4 @@
-"""Instruction sets that artifacts hold code for. What is to be known of one is in its row; `format.h` mirrors numbers.
+"""Instruction sets that artifacts hold code for. A row describes each of them; `format.h` mirrors the numbers.
 
 Features are those that the runtime asks the CPU for. To add an instruction set: a row, the same numbers in
 `runtime/src/format.h`, how `runtime/src/cpu.c` detects its features, and a target that names it.

@@ -106,7 +106,7 @@ class Numerics:
 
 
 PLAIN = Numerics.plain(F32)
-"""Those of a network as it was trained."""
+"""Float32 throughout, as networks are trained."""
 
 TAKEN = frozenset({F32})
 """Element types that kernels over activations compute with."""

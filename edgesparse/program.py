@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_STEP_ARGS = 64
-"""Of one kernel call; the runtime has room for no more."""
+"""The most arguments of one kernel call; the runtime has room for no more."""
 
 MAX_ARENA_BYTES = 1 << 34
-"""The memory of all values that a model computes; a larger artifact is not opened."""
+"""The largest arena; the runtime opens no artifact that needs a larger one."""
 
 
 class Space(IntEnum):

@@ -15,7 +15,7 @@ HEAD_BYTES = 512
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file in words, and how one comes from it to a model."""
+    """A kind of file, and how to get a model from it, in words."""
 
     name: str
     remedy: str

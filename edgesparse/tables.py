@@ -75,7 +75,7 @@ Part = str | Table | Note
 
 
 class Report:
-    """Something that tells itself: `print` shows its lines and tables, a notebook the same as HTML."""
+    """Something that can be shown: `print` gives its lines and tables, a notebook the same as HTML."""
 
     def parts(self) -> Iterator[Part]:
         """Lines, notes and tables, as they are read."""

@@ -24,12 +24,12 @@ from edgesparse.sparsity.formats import pack_panels
 
 K_BLOCK = 256
 MOST_ROWS = 8  # of w that are computed together
-UNEVEN = 1.1  # tiles of the busiest core over its even share, which layers are cut further for
+UNEVEN = 1.1  # tiles of the busiest core over an even share, from which on layers are cut further
 FMA_LATENCY = 8  # multiply-adds in flight that keep the units of a core busy
 
 
 def fitting_loops(target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
-    """For each number of vectors the most rows of which nothing leaves the registers.
+    """For each number of vectors, the most rows for which everything stays in registers.
 
     Besides accumulators and vectors of x, LLVM keeps the weights of a step there: of all rows, where each meets several
     vectors and rows are more than those.

@@ -75,7 +75,7 @@ class SparseTile(TiledTile):
 
     @classmethod
     def experiments(cls, target: Target) -> Iterator[Experiment]:
-        """Densities and blocks of K that differ in how many steps a start is followed by."""
+        """Densities and blocks of K that differ in how many steps follow each start."""
         for loop in cls.loops(target):
             for density, k_block in ((0.5, 64), (0.1, 256), (0.1, 128), (0.1, 64)):
                 tile = cls(loop.vectors, k_block, loop.rows, 1, loop.block, loop.chunk)

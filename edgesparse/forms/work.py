@@ -35,7 +35,7 @@ def count_memory(counts: Counts, layer: Layer, weight_bytes: float, places: int,
 
 
 def busiest(copies: int, places: int, first: int, last: int, threads: int) -> float:
-    """Share of a call that the busiest of some threads computes: who is done helps the others.
+    """Share of a call that the busiest of some threads computes, where those that are done help the others.
 
     Args:
         copies: of the places, that run after one another.

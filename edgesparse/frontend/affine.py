@@ -19,7 +19,7 @@ from edgesparse.graph.provenance import derived
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 
 CANCELS = float(1 << 16)
-"""A shift so many times as large as what is left when another is taken off, or as the weights, is there to round."""
+"""A shift this many times as large as what remains after another, or as the weights, leaves only rounding errors."""
 
 HOISTED_INTO = ("MatMul", "Conv", "Add", "Mul")
 """Where a hoisted factor stops: producers it can be folded into, or travel further through."""
@@ -106,7 +106,7 @@ def _move_factor(graph: ir.Graph, node: ir.Node, value: ir.Value, source: ir.Val
 
 
 def _rename_between(first: ir.Value, last: ir.Value, name: str | None) -> None:
-    """What lies between is another value now than the one that had its name; `last` is the one called `name`."""
+    """Rename the values between, which no longer are what their names say; `last` gets `name`."""
     value: ir.Value | None = last
     while value is not None and value is not first:
         value.name = name if value is last else f"{value.name}_hoisted"
@@ -139,14 +139,14 @@ def _chain_from(node: ir.Node) -> Chain | None:
 
 
 def _is_moderate(affine: Affine, dtype: np.dtype) -> bool:
-    """Whether what it gives can be multiplied again: else infinity, or 0, lies between two of the nodes."""
+    """Whether its numbers can be multiplied once more without overflow to infinity or underflow to 0."""
     most = float(np.sqrt(np.finfo(dtype).max))
     numbers = np.abs(np.concatenate([affine.scale.ravel(), affine.shift.ravel()]))
     return bool(((numbers == 0) | ((1 / most <= numbers) & (numbers <= most))).all())
 
 
 def _outweighs(shift: np.ndarray, *rest: np.ndarray) -> bool:
-    """Whether a shift leaves nothing but roundings of the rest."""
+    """Whether a shift is so large that the rest is lost to rounding beside it."""
     return bool(np.abs(shift).max(initial=0.0) > CANCELS * max(np.abs(each).max(initial=0.0) for each in rest))
 
 
@@ -155,7 +155,7 @@ def _holds(affine: Affine, dtype: np.dtype) -> bool:
 
 
 def _fits(array: np.ndarray, dtype: np.dtype) -> bool:
-    """Whether `dtype` holds the numbers to its precision: none is too large, and none of weight too small."""
+    """Whether `dtype` holds the numbers to its precision: none is too large, and none that matters too small."""
     with np.errstate(over="ignore", invalid="ignore"):
         off = np.abs(array.astype(dtype).astype(np.float64) - array).max(initial=0.0)
     return bool(off <= np.finfo(dtype).eps * np.abs(array).max(initial=0.0) < np.inf)  # false for NaN

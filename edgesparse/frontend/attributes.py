@@ -1,4 +1,4 @@
-"""Check that the attributes of operators have values that these are defined for: onnx takes any of the right type."""
+"""Check that attributes have values for which their operators are defined: onnx takes any of the right type."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def window_problems(node: ir.Node, kernel: tuple[int, ...]) -> Iterator[str]:
 
 
 def reach_problems(node: ir.Node, image: tuple[int, ...], kernel: tuple[int, ...]) -> Iterator[str]:
-    """Whether a window, spread by its dilations, fits into the padded image; with ceil_mode the last may stand out."""
+    """Where a dilated window does not fit into the padded image; with ceil_mode the last one may reach beyond it."""
     rank, get = len(kernel), node.attributes
     auto = get.get_string("auto_pad", "NOTSET")
     if auto.startswith("SAME"):

@@ -17,7 +17,7 @@ Bindings: TypeAlias = Mapping[str, Any]
 """Values by the names of inputs: arrays, numbers, or text as on the command line."""
 
 MOST_ELEMENTS = 1 << 16
-"""Of one value, since artifacts tell what was bound."""
+"""The most elements of one value, since artifacts record what was bound."""
 
 _RANKS = {"b": 0, "u": 1, "i": 1, "f": 2}
 """Kinds of elements: one may become another of no lower rank."""

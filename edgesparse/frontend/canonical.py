@@ -22,7 +22,7 @@ JOINING = ("Concat", "Max", "Mean", "Min")
 """Operators of any number of operands."""
 
 MOST_OPERANDS = 32
-"""Of an operator: a kernel takes few arguments."""
+"""The most operands of an operator: a kernel takes few arguments."""
 
 
 def canonicalise(model: ir.Model) -> None:
@@ -53,7 +53,7 @@ def canonicalise(model: ir.Model) -> None:
 
 
 def _plain_pad(graph: ir.Graph, node: ir.Node) -> None:
-    """Padding that repeats or mirrors the tensor reads no value, and what it crops is gone before it repeats."""
+    """Padding that repeats or mirrors the tensor takes no value; where it also crops, a Slice does that first."""
     if node.attributes.get_string("mode", "constant") == "constant":
         return
     if len(node.inputs) > 2:
@@ -161,7 +161,7 @@ def _split_sum(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _narrow(graph: ir.Graph, node: ir.Node) -> None:
-    """An operator of many operands as one of results of a few each; a mean is a sum, divided."""
+    """An operator of many operands as a tree of such with few operands each; a mean is a sum, divided."""
     values = [value for value in node.inputs if value is not None]
     if len(values) <= MOST_OPERANDS:
         return
@@ -182,7 +182,7 @@ def _narrow(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _plain_norm(graph: ir.Graph, node: ir.Node) -> None:
-    """A norm of one result, whose gain is one number for each normalised element and is followed by all else."""
+    """A norm with one output and a gain for each normalised element; operators of their own do the rest."""
     x = node.inputs[0]
     shape = static_shape(x)
     if x is None or x.dtype is None or shape is None:

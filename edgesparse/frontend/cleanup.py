@@ -1,4 +1,4 @@
-"""Bring a model to its computation: what constants and shapes decide is a constant, and what does nothing is gone."""
+"""Reduce a model to what it computes: fold what constants and shapes decide, and remove what does nothing."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def replace_by(graph: ir.Graph, node: ir.Node, *values: ir.Value) -> None:
 
 
 def _take_branches(graph: ir.Graph) -> bool:
-    """An If whose condition is a constant is its branch."""
+    """Replace an If whose condition is constant by the branch that it takes."""
     found = False
     for node in list(graph):
         condition = constant(node.inputs[0]) if node.op_type == "If" and not node.domain else None
@@ -132,7 +132,7 @@ def _stop_reading(branch: ir.Graph) -> None:
 
 
 def _remove_idle(graph: ir.Graph) -> bool:
-    """Nodes that give back their first input as it is."""
+    """Remove nodes whose output is their first input, unchanged."""
     found = False
     for node in list(graph):
         if not node.domain and node.op_type in _IDLE and _same(node) and _IDLE[node.op_type](node):
@@ -151,13 +151,13 @@ def _same(node: ir.Node) -> bool:
 
 
 def _whole(node: ir.Node) -> bool:
-    """A Slice of a whole tensor; steps below zero turn axes round."""
+    """Whether a Slice takes the whole tensor in order; negative steps reverse axes."""
     steps = constant(node.inputs[4]) if len(node.inputs) > 4 and node.inputs[4] is not None else np.ones(1)
     return steps is not None and bool((steps > 0).all())
 
 
 def _unpadded(node: ir.Node) -> bool:
-    """A Pad of nothing: pads that cancel each other move the tensor."""
+    """Whether a Pad adds nothing; pads that only cancel each other would shift the tensor."""
     attribute = node.attributes.get("pads")
     pads = np.array(attribute.as_ints()) if attribute is not None else constant(node.inputs[1])
     return pads is not None and not pads.any()
@@ -191,7 +191,7 @@ _IDLE: dict[str, Callable[[ir.Node], bool]] = {
     "Tile": _always,
     "Unsqueeze": _always,
 }
-"""When an operator whose output has the type and shape of its first input gives it back."""
+"""By operator: when an output with the type and shape of the first input is that input."""
 
 
 def _share_results(graph: ir.Graph) -> bool:

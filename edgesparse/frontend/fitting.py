@@ -67,7 +67,7 @@ def _window(node: ir.Node, image: Shape, window: Shape) -> Iterator[str]:
 
 
 def _channels(node: ir.Node, shapes: list[Shape | None]) -> str | None:
-    """One parameter a channel, as many as the input has."""
+    """One parameter for each channel of the input."""
     x = shapes[0]
     if x is None:
         return None
@@ -138,7 +138,7 @@ def _reshaped(node: ir.Node, shapes: list[Shape | None]) -> str | None:
 
 
 def _gathered(node: ir.Node, shapes: list[Shape | None]) -> str | None:
-    """GatherElements has no more indices than places beside the axis."""
+    """GatherElements: along every axis but its own, there are no more indices than data."""
     data, places = shapes[:2]
     if data is None or places is None or _lies_beside(places, data, node.attributes.get_int("axis", 0)):
         return None
@@ -152,7 +152,7 @@ def _lies_beside(places: Shape, data: Shape, axis: int) -> bool:
 
 
 def _scattered(node: ir.Node, shapes: list[Shape | None]) -> str | None:
-    """An update for every index, and no more of them than places beside the axis."""
+    """One update for every index, and along every axis but the operator's, no more of them than data."""
     data, places, updates = shapes[:3]
     if data is None or places is None or updates is None:
         return None
@@ -197,7 +197,7 @@ def _rotated(node: ir.Node, shapes: list[Shape | None]) -> str | None:
 
 
 def _quantized(node: ir.Node, shapes: list[Shape | None]) -> str | None:
-    """One scale, one an index of the axis, or one a block; and as many zero points."""
+    """One scale in all, one for each index of the axis, or one for each block; and as many zero points."""
     x, scale, zero = (*shapes, None)[:3]
     if x is None or scale is None:
         return None
@@ -249,7 +249,7 @@ def _split(node: ir.Node, shapes: list[Shape | None]) -> str | None:
 
 
 def _padded(node: ir.Node, shapes: list[Shape | None]) -> str | None:
-    """Padding that repeats or mirrors the tensor finds something to repeat; what is cropped is gone before."""
+    """Padding that repeats or mirrors the tensor has something to repeat, once negative pads have cropped it."""
     mode = node.attributes.get_string("mode", "constant")
     if mode == "constant" or shapes[0] is None or (found := padding(node, len(shapes[0]))) is None:
         return None

@@ -21,13 +21,13 @@ RANDOM_OPS = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUnifor
 """Operators whose result differs from run to run although their inputs are constant."""
 
 MOST_ALONE = 64
-"""Values that are computed each by itself, where ONNX Runtime lacks a kernel for one of all."""
+"""The most values that are computed one by one, where ONNX Runtime lacks a kernel for any of them."""
 
 GROWING = ("ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample")
-"""Operators that make much of little."""
+"""Operators whose result can be far larger than their operands."""
 
 MOST_COUNTED = 1 << 24
-"""Numbers of a Range."""
+"""The most numbers that a Range may count."""
 
 STEPS = {
     "Cast": "cast",

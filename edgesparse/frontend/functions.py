@@ -1,4 +1,4 @@
-"""Functions that a model defines itself: whether its calls fit, and the model with what they compute in their place."""
+"""Functions that a model defines itself: check the calls to them, and inline them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from edgesparse.frontend.scopes import all_graphs, all_nodes, inner_graphs
 from edgesparse.nodes import called
 
 MOST_NODES = 100_000
-"""Nodes of a model with its functions written out: a short file can ask for any number."""
+"""The most nodes of a model with its functions written out: a short file can ask for any number."""
 
 Key = tuple[str, str, str]
 
 
 def require_calls(proto: ModelProto, where: str) -> None:
-    """Check that functions compute their outputs, and are called with no more than they take and give.
+    """Check that functions compute their outputs, and that no call has more inputs or outputs than its function.
 
-    Raises: FrontendError: one does not, or is not.
+    Raises: FrontendError: a function or a call fails the check.
     """
     functions = _by_key(proto)
     for function in functions.values():

@@ -50,7 +50,7 @@ def _gelu(op, **values: ir.Value):  # type: ignore[no-untyped-def]
 
 
 def _close(value: ir.Value, expected: float) -> bool:
-    """Whether a constant is a number as its type has it, or as the formulas of exporters come to it."""
+    """Whether a constant is `expected`, as its type rounds it or as the formulas of exporters compute it."""
     array = constant(value)
     if array is None:
         return False
@@ -59,7 +59,7 @@ def _close(value: ir.Value, expected: float) -> bool:
 
 
 def _are(values: Mapping[str, ir.Value], **numbers: float) -> bool:
-    """Whether each value is that number, and has no more dimensions than x, which would give them to the result."""
+    """Whether each value is its number and has no more dimensions than x, which broadcasting would pass on."""
     rank = len(static_shape(values["x"]) or ())
     fits = (array is not None and array.ndim <= rank for array in (constant(values[name]) for name in numbers))
     return all(fits) and all(_close(values[name], number) for name, number in numbers.items())
@@ -127,7 +127,7 @@ def _is_hardswish(context, **values: ir.Value) -> bool:  # type: ignore[no-untyp
 
 @cache
 def _families() -> tuple[tuple[int, str, RewriteRuleSet], ...]:
-    """Rules, the first opset that has what they write, and the rarest operator of what they look for."""
+    """The first opset that has what rules write, the rarest operator that they look for, and the rules."""
     divided = [_gelu_divided, _gelu_half_erf_divided, _gelu_half_x_divided]
     multiplied = [_gelu_multiplied, _gelu_half_erf_multiplied, _gelu_half_x_multiplied]
     by_erf = [RewriteRule(source, _gelu, _is_gelu(math.sqrt(2))) for source in divided]
@@ -156,7 +156,7 @@ def fuse_patterns(model: ir.Model) -> None:
 
 
 def _apply(rules: RewriteRuleSet, model: ir.Model, operator: str) -> None:
-    """Apply rules to a model with that operator: in one without, to try them at every node takes long for nothing."""
+    """Apply rules if the model has that operator: otherwise, trying them at every node is slow and in vain."""
     if any(node.op_type == operator for node in model.graph.all_nodes()):
         rules.apply_to_model(model)
 

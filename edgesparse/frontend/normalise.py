@@ -41,7 +41,7 @@ IR_VERSION = 9
 """The file version that belongs to opset 20; from 4 on, initializers need not be inputs too."""
 
 NESTING = 3
-"""How deep definitions of operators by operators that are defined so are written out."""
+"""How many times operators are written out by ONNX's definitions, which may use such operators again."""
 
 PASSES: tuple[Callable[[ir.Model], None], ...] = (
     place_transposes,

@@ -141,7 +141,7 @@ def _is_used(value: ir.Value) -> bool:
 
 
 def _to_inputs(*names: str, first: int = 1) -> Apply:
-    """Lists of integers, attributes before, that are inputs from `first` on; one number is a list of one."""
+    """Attributes that hold lists of integers become inputs from `first` on; one number is a list of one."""
 
     def apply(node: ir.Node) -> None:
         for position, name in enumerate(names, start=first):

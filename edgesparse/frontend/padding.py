@@ -42,7 +42,7 @@ def _is_misread(node: ir.Node) -> bool:
 
 
 def _fits(node: ir.Node) -> bool:
-    """Whether the attributes are ones that a window has; what is wrong with others is told once shapes are known."""
+    """Whether the attributes make a valid window; what is wrong with others is reported once shapes are known."""
     data = static_shape(node.inputs[0])
     return data is not None and not any(window_problems(node, data[2:])) and not any(size_problems(node, data))
 

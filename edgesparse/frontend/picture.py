@@ -27,7 +27,7 @@ WORDS = {
 KEYS = ("from", "size", "mean", "std")
 
 MOST_PIXELS = 1 << 24
-"""Of a picture; kernels count its elements in 32 bits."""
+"""The most pixels of a picture; kernels count its elements in 32 bits."""
 
 EXAMPLE = "image=uint8,nhwc,rgb,from=640x480,size=224x224,mean=123.7:116.3:103.5,std=58.4:57.1:57.4"
 

@@ -1,4 +1,4 @@
-"""Put the way from a camera's frame to the tensor that a model takes before the model, as ONNX nodes.
+"""Prepend to a model the ONNX nodes that turn a camera's frame into the tensor that it takes.
 
 A frame becomes numbers, then is resized (bilinear, half-pixel, without antialiasing, edges repeated; as OpenCV's
 INTER_LINEAR, but not rounded to integers), then `(x - mean) / std` is taken by channel.
@@ -35,7 +35,7 @@ BORDER = 114.0
 def preprocessed(
     model: ir.Model, preprocess: Preprocessing, input_shapes: InputShapes | None = None
 ) -> tuple[ir.Model, dict[str, Frame]]:
-    """A copy of `model` that takes frames in the place of inputs, and what they are by the names of these.
+    """A copy of `model` that takes frames in place of inputs, and the frames by the names of these inputs.
 
     Shapes: a frame is [H, W, 3], or [3, H, W] for nchw; [H, W] where the model takes one channel.
 

@@ -1,4 +1,4 @@
-"""Read a model as it is: checked, with its external data, and not changed. What is no ONNX becomes that first."""
+"""Read a model as it is: checked, with its external data, and not changed. Other models become ONNX first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgesparse.inputs import content, said
 from edgesparse.signatures import ONNX
 
 MOST_SAID = 400
-"""Characters of what a library says: a location can be of any length."""
+"""The most characters quoted from a library's message: a location in it can be of any length."""
 
 
 def read(source: Source, examples: Examples = None, fallback: Mapping[str, np.ndarray] | None = None) -> ir.Model:

@@ -134,13 +134,13 @@ def _sort(graph: onnx.GraphProto) -> None:
 
 
 def lacks_shape(value: onnx.ValueInfoProto) -> bool:
-    """Whether the file does not tell the type of a value, or that it is a tensor of unknown rank."""
+    """Whether the file gives no type for a value, or only that of a tensor of unknown rank."""
     kind = value.type
     return not kind.WhichOneof("value") or (kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape"))
 
 
 def _add_types(model: onnx.ModelProto) -> None:
-    """Give outputs the types that the file does not tell: those that onnx infers, in a newer opset where it must."""
+    """Give outputs that lack a type the one that onnx infers, or else infers in a newer opset."""
     for infer in (_inferred, _inferred_in_recent_opset):
         missing = list(filter(lacks_shape, model.graph.output))
         types = infer(model) if missing else {}

@@ -126,7 +126,7 @@ def _is_unknown(size: int | ir.SymbolicDim, known: Mapping[str, int]) -> bool:
 
 
 def _require_sizes(values: Mapping[str, ir.Value], known: Mapping[str, int]) -> None:
-    """Every size but the first is known: what a network computes for images of one pixel, nobody asks for."""
+    """Require every size but the first: nobody wants what a network computes for images of one pixel."""
     missing: dict[str, str] = {}
     given: list[str] = []
     for name, value in values.items():

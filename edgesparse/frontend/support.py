@@ -95,7 +95,7 @@ def _without_others(model: ir.Model, operators: Collection[tuple[str, str]], nod
 
 
 def name_nodes(model: ir.Model) -> None:
-    """Call nodes without a name by what they compute, in place: a number that we give them says nothing to anybody."""
+    """Call nodes without a name by what they compute, in place: a generated number would tell nobody anything."""
     for node in model.graph.all_nodes():
         if not node.name:
             node.name = next((value.name for value in node.outputs if value.name), None)

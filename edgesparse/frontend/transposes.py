@@ -308,7 +308,7 @@ class _Layouts:
             self._edges[a, b] = min(self._edges.get((a, b), 0) + capacity, LARGEST >> 1)
 
     def _cut(self) -> tuple[int, set[int]]:
-        """Its size, and the side of "second"."""
+        """The size of the smallest cut, and the nodes on the side of "second", by number."""
         for node in self.nodes:
             self._numbers.setdefault(node, len(self._numbers))
         count = len(self._numbers)

@@ -50,7 +50,7 @@ def require_wellformed(proto: ModelProto, where: str) -> None:
 
 @contextmanager
 def _typed(outputs: Iterable[ValueInfoProto]) -> Iterator[None]:
-    """Outputs whose shape nobody knows yet have one while the checker looks, which wants one of each."""
+    """Give outputs without a shape a stand-in while the checker, which demands one, looks."""
     bare = [(value, TypeProto.FromString(value.type.SerializeToString())) for value in outputs if lacks_shape(value)]
     for value, _ in bare:
         value.type.tensor_type.elem_type = value.type.tensor_type.elem_type or TensorProto.FLOAT

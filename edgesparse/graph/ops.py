@@ -111,8 +111,8 @@ class Graph:
 
 
 def graph_of(model: ir.Model) -> Graph:
-    """See a model in normal form as ops; each stands where the last of its nodes does. Nodes that compute nothing of
-    any size have none."""
+    """See a model in normal form as ops; each stands where the last of its nodes does. Nodes whose
+    outputs have no elements are left out."""
     last = {op.nodes[-1]: op for op in _fused(model)}
     taken = {node for op in last.values() for node in op.nodes}
     ops: list[Op] = []

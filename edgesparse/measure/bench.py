@@ -43,14 +43,14 @@ class StepTime:
 
 @dataclass(frozen=True, repr=False)
 class BenchReport(Report):
-    """Contenders measured in turns in one process, edgesparse first; `steps` only if they were asked for."""
+    """Contenders measured in turns, edgesparse first; `steps` only if they were asked for."""
 
     threads: int
     contenders: tuple[Contender, ...]
     steps: tuple[StepTime, ...] = ()
 
     def parts(self) -> Iterator[Part]:
-        """A row a runtime, and what each is to edgesparse."""
+        """One row for each runtime, and how many times as fast as it edgesparse is."""
         rows = [
             (
                 each.runtime,

@@ -72,7 +72,7 @@ def timed(run: Run, times: int) -> list[int]:
 def main(path: str) -> None:
     """Serve the runtime that the file `path` describes; what libraries print goes to stderr."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # who is stopped does not see that its pipe ends
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped process does not see its pipe close
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     spec = importlib.util.spec_from_file_location("runtime", path)

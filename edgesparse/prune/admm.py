@@ -14,7 +14,7 @@ from edgesparse.prune.moments import damped
 
 STEPS = 60
 PENALTY, GROWTH = 0.1, 1.1
-"""Of moving away from the mask, at first and from one step to the next; a share of what an input's own square costs."""
+"""The penalty for leaving the mask, as a share of what an input's own square costs; and its growth with each step."""
 
 
 def admm(weight: np.ndarray, keep: Keep, second: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from edgesparse.prune.samples import BATCH, check_samples
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near an output of the pruned model is to the dense one's, on so many `samples`.
+    """How near an output of the pruned model is to the dense one's, over a number of `samples`.
 
     `top1` is the share of rows whose largest element is the same, for outputs [rows, classes]; of elements that are
     equal, for integers; 0 where the shape is another. `cosine` is the mean over samples, `relative_error` the norm of
@@ -71,7 +71,7 @@ def compare_outputs(
 
 @dataclass
 class OutputSums:
-    """What adds up over the samples."""
+    """Sums over the samples, from which an `Agreement` is made."""
 
     seen: bool = False
     same: list[np.ndarray] = field(default_factory=list)
@@ -114,7 +114,7 @@ class OutputSums:
         return self.off if np.isinf(self.off) else self.off / (self.energy or self.off or 1.0)
 
     def of(self, output: str, samples: int) -> Agreement:
-        """What they come to."""
+        """The agreement that the sums amount to."""
         top1 = float(np.concatenate(self.same).mean()) if self.same else None
         if not self.cosines:
             return Agreement(output, samples, top1, None, None)

@@ -12,9 +12,9 @@ import numpy as np
 from edgesparse.prune.rows import Rows
 
 ROUNDS = 2
-"""Of fitting again to what is seen of the outputs; more bring nothing."""
+"""How often to fit again to what is seen of the outputs; more gain nothing."""
 ROUNDING = 1e-12
-"""Of a mean square: a variance below is one of rounding, and none."""
+"""A variance below this share of the mean square is rounding, and counts as none."""
 
 
 @dataclass(frozen=True)

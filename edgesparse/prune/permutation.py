@@ -153,7 +153,7 @@ def _channels(flow: Flow, roots: Labels, patterns: Mapping[ir.Node, Pattern]) ->
 
 
 def _axes(flow: Flow, roots: Labels) -> dict[int, tuple[int, ...]]:
-    """The axes along which each channel lies that can change places with those that lie along the same: once on each.
+    """For each channel that may move and lies at most once on every axis: the axes along which it lies.
 
     Those of activations count, not only those of constants: half of the channels may be all that a sum adds up.
     """
@@ -177,7 +177,7 @@ def _magnitudes(flow: Flow, layer: Layer, read: Labels) -> np.ndarray:
 
 
 def _indices(labels: Labels, taken: Labels) -> np.ndarray:
-    """Indices of an axis along which `labels` lie, so that in place of each the one comes that is `taken` for it."""
+    """Indices that reorder an axis with these `labels`, so that each gives its place to the one `taken` for it."""
     index = np.arange(len(labels))
     places = np.zeros(len(taken), np.int64)
     places[labels] = index

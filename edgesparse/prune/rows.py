@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 ROOM = 1 << 26
-"""Elements of the inputs that are kept of a layer."""
+"""The most elements of a layer's inputs that are kept."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a layer reads [G, P, K], what it should give [G, P, M / G], and from where to where, of that shape, outputs
-    can be told apart there.
+    """What a layer reads [G, P, K], what it should give [G, P, M / G], and `low` and `high` of that shape, between
+    which its outputs can be told apart.
     """
 
     inputs: np.ndarray
@@ -34,7 +34,7 @@ class Rows:
             return Rows(*(array.astype(np.float32) for array in (inputs, outputs, *ends)))
 
     def thinned(self, share: float) -> Rows:
-        """As many of them as there is room for, `share` being that of all positions which they are."""
+        """As many of them as there is room for; they are a `share` of all positions."""
         step = int(np.ceil(self.inputs.size / (ROOM * share)))
         return Rows(*(array[:, :: max(step, 1)] for array in (self.inputs, self.outputs, self.low, self.high)))
 
@@ -50,12 +50,12 @@ class Rows:
         return given if bias is None else given + bias.reshape(len(weight), 1, -1).astype(np.float32)
 
     def error(self, given: np.ndarray) -> float:
-        """Squares of what is seen of the outputs `given` and is not what should be."""
+        """Squared error of the outputs `given`, as far as it can be seen."""
         off = np.clip(given, self.low, self.high) - np.clip(self.outputs, self.low, self.high)
         return float(np.square(off).sum(dtype=np.float64))
 
     def moves(self, given: np.ndarray) -> np.ndarray:
-        """What may be added to the outputs that should be without being seen, towards those `given`."""
+        """What can be added, unseen, to the outputs that should be, to bring them towards those `given`."""
         below, above = self.outputs <= self.low, self.outputs >= self.high
         nearest = np.where(
             below, np.minimum(given, self.low), np.where(above, np.maximum(given, self.high), self.outputs)

@@ -17,7 +17,7 @@ from edgesparse.sparsity.weights import WeightRef
 
 @dataclass(frozen=True)
 class Seen:
-    """A layer for each tensor, and what samples say of all layers with it; `note` says why nothing."""
+    """One layer for each tensor, and what samples say of all that share it; `note` says why they say nothing."""
 
     ref: WeightRef
     moments: Moments | None

@@ -28,7 +28,7 @@ class Bias:
 class Site:
     """The value that a layer computes, and what an Add adds to it before anything else reads it.
 
-    `slope` is the range in which all that read the sum tell one value from another: a ReLU does above 0.
+    `slope` is the range in which the readers of the sum can tell values apart: for a ReLU, above 0.
     """
 
     output: str

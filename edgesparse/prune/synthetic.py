@@ -18,7 +18,7 @@ from edgesparse.errors import PruneError
 from edgesparse.nodes import shape_of
 
 MOST, LEAST, PIXELS = 192, 32, 2_000_000
-"""At most, and at least so many pictures, and between them as many as have so many pixels."""
+"""The most pictures and the fewest; in between, as many as make up this number of pixels."""
 
 SPREAD = 1.5
 """Standard deviation of a first layer's outputs over what is left of its bias at the mean of its inputs.

@@ -112,7 +112,7 @@ class _Sessions:
 
 @contextmanager
 def _bounded(room_bytes: int) -> Iterator[None]:
-    """Let this process have a time, and no more than `room_bytes` beyond the memory that it has where that is told."""
+    """Limit this process in time, and to `room_bytes` beyond its present memory where the system tells that."""
     signal.alarm(INFERENCE_SECONDS)
     limits = resource.getrlimit(resource.RLIMIT_AS)
     held = Path("/proc/self/statm")

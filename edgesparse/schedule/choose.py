@@ -143,7 +143,7 @@ def _core_us(units: Work, table: CostTable, share: float, cores: int) -> float:
 
 
 def _grows(key: object) -> bool:
-    """Whether there is more of it with more nonzeros."""
+    """Whether the units of this kind of work grow with the nonzeros."""
     return key in ("far_vector_ns", "weight_kib_ns", "weight_again_kib_ns") or (
         isinstance(key, tuple) and key[1] == STEP
     )

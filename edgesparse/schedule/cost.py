@@ -12,7 +12,7 @@ from edgesparse.graph.layers import Layer
 from edgesparse.graph.ops import Weighted
 
 EXPONENTIAL = frozenset({"elu", "gelu", "gelu_tanh", "sigmoid", "swish", "tanh"})
-SHARED_KIB_NS = 6.0  # more for weights that all cores read again from a cache they share; measured on two cores, Zen 4
+SHARED_KIB_NS = 6.0  # extra, for weights that all cores read again from a shared cache; measured on two cores, Zen 4
 
 
 def work(op: Weighted, weight: WeightCounts, tile: Tile, target: Target, l1_share: float = L1_SHARE) -> Work:

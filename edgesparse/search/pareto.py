@@ -13,7 +13,7 @@ from edgesparse.search.accuracy import Candidate
 
 
 def front(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates that none is both as fast as and better than, the fastest first."""
+    """Candidates that no other equals or beats in both latency and score, the fastest first."""
     best: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: (c.latency_us, -c.score)):
         if not best or candidate.score > best[-1].score:

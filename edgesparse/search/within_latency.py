@@ -12,7 +12,7 @@ from edgesparse.search.problem import Found, Problem
 
 UNITS_US = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
 ROUNDS = 4  # in which measurements correct a choice
-OVER, UNDER = 0.01, 0.03  # of the budget, that a measured latency may be off to be near enough
+OVER, UNDER = 0.01, 0.03  # shares of the budget by which a measured latency may miss it and be near enough
 MOST_OVER = 0.1  # of the budget, that noise may hide
 
 
@@ -55,7 +55,7 @@ def within_latency(problem: Problem, budget_us: float) -> Found:
 
 
 def _settled(problem: Problem, budget_us: float) -> np.ndarray:
-    """Choose and measure in turns, until what is chosen takes what it may; the one of the least loss that does.
+    """Choose and measure in turns, until a choice takes the time it may; returns the one of least loss that does.
 
     Each measurement corrects the times that the next choice goes by; the first, before losses are weighed, where the
     search will look.

@@ -13,7 +13,7 @@ from edgesparse.torch.augment import Augment
 
 BATCH = 32
 SINGLES = 8  # inferences of a step where the model takes no batches
-HELD_OUT = 8  # every so many-th sample, where the caller holds none out
+HELD_OUT = 8  # one sample in this many is held out, where the caller holds none out
 
 Feeds = dict[str, torch.Tensor]
 

@@ -23,7 +23,7 @@ OFFSETS = {
     **dict.fromkeys(("BatchNormalization", "LayerNormalization"), (1, 2)),
     "Add": (0, 1),
 }
-"""Those of which every element is fitted; a single number that is added is none, such as the epsilon of a norm."""
+"""Inputs whose every element is fitted, zeros too; but no single number that is added, such as a norm's epsilon."""
 MOVES = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 """What may lie between a weight and its layer."""
 
@@ -125,7 +125,7 @@ def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
 
 
 def _blocks(network: Network, weights: Sequence[str]) -> list[str]:
-    """Values at which blocks end: sums of what layers give, or what each layer gives where there are less than two."""
+    """Values at which blocks end: sums of what layers give, or what each layer gives where there are fewer than two."""
     layers = {id(node) for name in weights for node, _ in _uses(network.graph.initializers[name])}
     behind: set[str] = set()
     sums, singles = [], []

@@ -31,7 +31,7 @@ CHECKS = 16  # how often the samples held out say which state is best
 
 @dataclass(frozen=True)
 class Recovered:
-    """A model, and the error of its outputs on the samples held out, before and after, in so many `steps`.
+    """A model, the error of its outputs on the samples held out, before and after, and the `steps` it took.
 
     The error is the mean square of what outputs differ by from the dense ones, over the variance of these.
     """
@@ -64,8 +64,8 @@ def recover(
     Args:
         sparse, dense: a model after and before pruning; what they share has the same names.
         calibration: samples by input name, as `check_samples` wants them.
-        held_out: samples that choose the best state; none that pruning fitted the weights to, or the state before wins
-            that it made. By default an eighth of `calibration`.
+        held_out: samples that choose the best state; none that pruning fitted the weights to, since these favour
+            the state that it made. By default an eighth of `calibration`.
         seconds: how long it may take, by `clock`.
         augment: names in AUGMENTATIONS: what is done to inputs of four axes before both networks see them.
         progress: called with the share of the time that is over.

@@ -3,7 +3,7 @@
  * A job is a row of a table that never changes while the pool lives. Each thread has a share of its
  * tiles, which are neighbours and the same in every run: what it wrote and read before may still be
  * in its core's caches. One 64-bit word of the thread holds both the current job and the next free
- * tile of the share; who is done takes tiles from the words of others. A thread owns the tiles that
+ * tile of the share; one that is done takes tiles from the words of others. A thread owns the tiles that
  * its compare-and-swap took, so one that slept through a job, or through many, cannot take wrong
  * ones. */
 #ifndef ES_POOL_H

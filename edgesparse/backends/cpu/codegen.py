@@ -50,7 +50,7 @@ int64_t __fixdfdi(double x) { return (int64_t)x; }
 uint64_t __fixunsdfdi(double x) { return (uint64_t)x; }
 #endif
 """
-"""What TVM's LLVM calls to convert 64-bit integers; the compiler-rt of Arm has the names of its ABI alone."""
+"""What TVM's LLVM calls to convert 64-bit integers; compiler-rt for Arm has them only under the names of its ABI."""
 
 
 PIPELINE = "edgesparse"

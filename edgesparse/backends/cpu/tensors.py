@@ -1,4 +1,4 @@
-"""The arena's view of ONNX values, and what reads nodes (`edgesparse/nodes.py`) under one roof."""
+"""ONNX values as tensors of the arena; functions of `edgesparse/nodes.py` can be had from here too."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def tidy(model: ir.Model, outputs: Sequence[str]) -> ir.Model:
 
 
 def _should_fold(node: ir.Node) -> bool:
-    """Fold all that is computed from constants, but do not store a weight twice because something reads it moved."""
+    """Fold all that is computed from constants, but do not store a weight twice because a reader moves its elements."""
     source = node.inputs[0] if node.inputs else None
     return node.op_type not in MOVERS or source is None or len(source.uses()) == 1
 

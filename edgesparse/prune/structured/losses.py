@@ -27,11 +27,11 @@ from edgesparse.prune.structured.reading import Reading
 LEVELS = (0.25, 0.5, 0.75, 1.0)
 """Shares of a group that are measured; what lies between is interpolated."""
 PASSES = 8
-"""How often as many samples as there are run through the network, for all groups together."""
+"""Inferences for all groups together, in multiples of the number of samples."""
 FEWEST = 32
 """Samples for each measurement, if there are as many."""
 LEFT = 1e-6
-"""Of what a group does, at least, so that losses are finite."""
+"""The least share of what a group does that counts as left, so that losses are finite."""
 
 
 def sensitivities(evidence: Evidence, groups: Sequence[Group], orders: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from edgesparse.prune.structured.groups import Group, Sizes
 
 LEVEL = 1e-9
-"""Of a share of a group, where a curve is level."""
+"""The weight of the other loss, which decides where a curve is level."""
 
 Loss = Callable[[int, int], float]
 """What is lost as the first of two numbers of units that are gone becomes the second."""

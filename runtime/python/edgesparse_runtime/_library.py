@@ -14,7 +14,7 @@ PICTURES = ("", "rgb", "bgr", "grey", "rgb-planes", "bgr-planes")
 OPEN_VERIFY_WEIGHTS = 1
 
 _OK = 0
-_LIBRARIES = "libedgesparse*.so"  # one, or in the compiler's wheel, which is for any machine, one a platform
+_LIBRARIES = "libedgesparse*.so"  # one; or, in the compiler's wheel, which is for any machine, one for each platform
 
 
 class EdgesparseRuntimeError(ValueError):

@@ -54,8 +54,8 @@ Arrays = np.ndarray | Mapping[str, np.ndarray] | Sequence[np.ndarray]
 class Model:
     """An artifact that is open and ready to run.
 
-    Calls from several threads run one after another; for concurrent runs open one Model a thread, which
-    costs an arena each while the weights stay shared. A process that is forked opens a Model of its own:
+    Calls from several threads run one after another; for concurrent runs open one Model per thread, each of
+    which costs an arena while the weights stay shared. A process that is forked opens a Model of its own:
     one that it inherits has no threads there, and can be closed but not run.
 
     Args:

@@ -26,7 +26,7 @@ class Epilogue:
 
     @classmethod
     def of(cls, fusion: Fusion) -> Epilogue:
-        """What is left to do of a layer that absorbed this."""
+        """The epilogue of a layer with this fusion."""
         return cls(fusion.activation, fusion.residual is not None)
 
     def apply(self, accumulator: Expr, residual: Expr | None = None) -> Expr:

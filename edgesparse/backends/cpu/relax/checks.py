@@ -21,7 +21,7 @@ _REFLECTIONS = 1 << 16  # coordinates of a grid that is reflected, in images
 
 @dataclass(frozen=True)
 class Integers:
-    """The columns of an operand lie in [lowest, highest], limits of their own each."""
+    """The columns of an operand lie in [lowest, highest], each column within limits of its own."""
 
     operand: int
     lowest: tuple[int, ...]

@@ -90,17 +90,17 @@ def _combine(node: Expr) -> Expr:
 
 
 def divides(statement: tirx.Stmt) -> bool:
-    """Whether integers that are data are divided: TVM's simplifier takes twice as long for each one inside another."""
+    """Whether integers that are data are divided: TVM's simplifier takes twice as long for each nested one."""
     return _holds(statement, _DIVIDED, lambda node: _is_integer(node) and _holds(node, TensorLoad))
 
 
 def _define_index(index: Expr) -> Expr:
-    """An index that data supply is checked before; only what it is cast from may be anything."""
+    """An index from data has been checked before; only the value that it is cast from may be anything."""
     return tvm_ffi.structural_map(index, (tirx.Cast, lambda cast: _cast(cast) if _holds(cast, TensorLoad) else cast))
 
 
 def _divide(node: Expr) -> Expr:
-    """Division by 0, which a check keeps from here, is by 1."""
+    """Define a division; a divisor of 0, which a check has ruled out, counts as 1."""
     if not _is_integer(node):
         return exact(node) if isinstance(node, tirx.Div) else node
     dtype, b = str(_dtype(node)), node.b

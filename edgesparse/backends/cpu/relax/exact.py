@@ -15,7 +15,7 @@ from tvm.ir import Call, Expr, Op
 
 ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div)
 COMPARISONS = (tirx.EQ, tirx.NE, tirx.LT, tirx.LE, tirx.GT, tirx.GE)
-"""Of NaN all but one are false: what is not less need not be greater or equal."""
+"""With a NaN operand all but NE are false: what is not less need not be greater or equal."""
 
 _PURE = 1  # CallEffectKind.Pure
 _NODES: dict[str, Any] = {f"tirx.exact_{node.__name__.lower()}": node for node in (*ARITHMETIC, *COMPARISONS)}

@@ -22,7 +22,7 @@ from edgesparse.numerics import F32
 from edgesparse.program import Bound, IndexKind
 
 FIXED = 1 << 10
-"""One, as ONNX Runtime weighs 8-bit pixels whose channels are last."""
+"""The weight 1 in the fixed point of ONNX Runtime, for 8-bit pixels whose channels are last."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def _space_to_depth(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[st
 
 
 def _slice(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    """Steps as TVM can count with: one as long as the axis takes one element, as longer ones do."""
+    """Steps that TVM can count with: one as long as the axis takes a single element, as any longer one does."""
     steps = constant(node.inputs[4]) if len(inputs) > 4 else None
     if steps is None:
         return [b("Slice", *inputs)]
@@ -163,7 +163,7 @@ def _log_sum_exp(value: str, dtype: np.dtype, axes: Sequence[int], result: Seque
 
 
 def _acosh(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    """No number below 1, where TVM's formula has some."""
+    """NaN below 1, where TVM's formula gives numbers."""
     x, work = _at_least_float32(node, inputs, b)
     one, none = (b.constant(np.array(number, work)) for number in (1, np.nan))
     return _as_result(node, b("Where", b("Less", x, one), none, b("Acosh", x)), work, b)
@@ -247,7 +247,7 @@ def _lp_normalization(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[
 
 
 def _dynamic_quantize(node: ir.Node, inputs: Sequence[str], b: Builder) -> list[str]:
-    """As ONNX defines it, but that what is 0 throughout has the scale 1."""
+    """As ONNX defines it, except that a tensor of zeros has the scale 1."""
     zero, one, steps = (b.constant(np.array(number, np.float32)) for number in (0, 1, 255))
     highest = b("Max", b("ReduceMax", inputs[0], keepdims=0), zero)
     lowest = b("Min", b("ReduceMin", inputs[0], keepdims=0), zero)

@@ -27,7 +27,7 @@ _TILE_ELEMENTS = 4096
 _SHORTEST = 8  # iterations worth a vector loop
 _LARGEST = 400  # nodes of an expression that inlining may make: chains of neighbours that read a value twice double it
 _DEEPEST = {tirx.Select: 2, tirx.Cast: 12}
-"""Conditions and casts of which one depends on the other: TVM simplifies each several times for the one around it."""
+"""The most conditions or casts inside one another: TVM simplifies each several times for the one around it."""
 _CHUNK = 256  # elements of a row that stay in registers or L1 while a reduction runs over it
 _COSTLY = names(
     """

@@ -119,7 +119,7 @@ def _group_normalization(node: ir.Node) -> str | None:
 
 
 def _layer_normalization(node: ir.Node) -> str | None:
-    """TVM has none of float64, which the definition of the operator in simpler ones gives."""
+    """TVM has none for float64; the definition of the operator in simpler ones takes its place."""
     kind = node.inputs[0].dtype if node.inputs[0] is not None else None
     return "of float64" if kind == ir.DataType.DOUBLE else _single_output(node)
 
@@ -157,7 +157,7 @@ def _of_floats(node: ir.Node) -> str | None:
 
 
 def _grid_sample(node: ir.Node) -> str | None:
-    """Of cubic interpolation in three dimensions ONNX Runtime has none to compare with."""
+    """ONNX Runtime has no cubic interpolation in three dimensions to compare with."""
     if node.attributes.get_string("mode", "linear") in ("cubic", "bicubic") and _rank(node.inputs[0]) > 4:
         return "cubic interpolation in three dimensions"
     return None if _is_real(node) else "interpolation of integers"
