@@ -17,7 +17,7 @@ from edgesparse.measure.turns import take_turns
 from edgesparse.measure.worker import Unavailable, Worker
 from edgesparse.tables import Part, Report, Table, time_text
 
-BUILD = Path(__file__).with_name("build.py")
+BUILD = Path(__file__).with_name("build_server.py")
 
 
 @dataclass(frozen=True)

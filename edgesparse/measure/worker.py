@@ -78,7 +78,8 @@ class Worker:
             if not ready:
                 raise Unavailable(f"no answer to {request['do']!r} within {LIMIT_S} s")
             line = self._process.stdout.readline()
-            self._stop()
+            if line:  # a process that closes its pipe is ending: stopped, it would never
+                self._stop()
         except OSError:
             line = ""
         if not line:

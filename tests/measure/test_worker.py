@@ -72,6 +72,13 @@ def test_process_is_stopped_between_calls(start):
     assert state == "T"
 
 
+def test_a_process_that_takes_its_time_to_end_is_not_stopped_for_ever(start):
+    source = "import atexit, time\natexit.register(time.sleep, 0.5)\nraise RuntimeError('gone')"
+
+    with pytest.raises(Unavailable, match="its process died with exit code 1: RuntimeError: gone"):
+        start(source).load(Path("model"), 1, X)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
 def test_stopped_process_ends_with_the_one_that_started_it(tmp_path):
     runtime = fakes.runtime(tmp_path, "fake", fakes.DOUBLE)
