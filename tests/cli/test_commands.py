@@ -304,7 +304,7 @@ BAD_USAGE = [
     (["compile", "model.onnx", "--input-shape", "image=1,x"], "expected a name and positive sizes"),
     (["prune", "model.onnx", "--sparsity", "0.5"], "Missing option"),
     (["run", "a.esp", "--threads", "0"], "--threads"),
-    (["run", "a.esp", "--input", "x.npy", "--input", "x=x.npy"], "give every --input a NAME="),
+    (["run", "a.esp", "--input", "x.npy", "--input", "x=x.npy"], "give every --input its own NAME="),
     (["bench", "a.esp", "--against", "onnxruntime"], "--against needs --model"),
 ]
 
