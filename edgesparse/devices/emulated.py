@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -114,18 +115,12 @@ class EmulatedSession:
         from edgesparse_runtime import largest
 
         labels = self._artifact.program.labels
-        named = next((o for o in self.outputs if _size(o) == len(labels)), self.outputs[0])
+        named = next((o for o in self.outputs if prod(o.shape) == len(labels)), self.outputs[0])
         return largest(outputs, named.name, labels, count)
 
     def profile(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> NoReturn:
         """Raises: MeasureError: always."""
         raise MeasureError("an emulator's times mean nothing; measure on the device itself")
-
-
-def _size(tensor: Tensor) -> int:
-    from math import prod
-
-    return prod(tensor.shape)
 
 
 def _tensors(specs: Sequence[Any]) -> tuple[Tensor, ...]:

@@ -10,9 +10,8 @@ from edgesparse.forms import FORMS
 from edgesparse.forms.dense import DenseTile, fitting_loops
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Experiment
+from edgesparse.forms.tiled import EXPERIMENT_COLUMNS
 from edgesparse.numerics import F32
-
-COLUMNS = 224  # about as many as a 14x14 map has
 
 BOTTLENECK_TILES = ((7, 96, 2), (6, 64, 2), (4, 192, 2), (4, 96, 4), (2, 128, 4))
 """Vectors, rows of a K block and rows of w of the tiles that whole blocks are measured with."""
@@ -44,7 +43,7 @@ def _packing(target: Target) -> Iterator[Experiment]:
         yield Experiment(name, "pack", m, channels, size, 1, 0.1, tile)
     for m, channels in ((64, 256), (256, 64)):
         gelu = SparseTile(some, 64)
-        yield Experiment(f"gelu {m}", "gelu", m, channels, COLUMNS, 1, 0.1, gelu, "Gelu")
+        yield Experiment(f"gelu {m}", "gelu", m, channels, EXPERIMENT_COLUMNS, 1, 0.1, gelu, "Gelu")
     for size in (7, 14, 28, 56):
         channels = max(32, 1792 // size)
         for k_block in (128, 512, 1152):
