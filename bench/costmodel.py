@@ -83,7 +83,7 @@ def step_times(model: ir.Model, plans: dict[str, LayerPlan], target: Target, sec
     """The p10 of each step of a model compiled with given plans, in microseconds; every layer is a step of its own."""
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.esp"
-        write(cpu.lower(schedule.arrange(graph_of(model), plans, target, join=False), target), {}, path)
+        write(cpu.lower(schedule.arrange(graph_of(model), plans, target.cpu, join=False), target), {}, path)
         return measure.step_times_us(path, seconds)
 
 
@@ -93,7 +93,7 @@ def check_predictions(
     """Predicted and measured time of every weighted layer, as the model runs."""
     graph = graph_of(model)
     table = schedule.cost_table(target)
-    plans = {op.layer.name: plan_layer(op, target, table) for op in graph.weighted}
+    plans = {op.layer.name: plan_layer(op, target.cpu, table) for op in graph.weighted}
     times_us = step_times(model, plans, target, seconds)
     for plan in plans.values():
         yield Predicted(name, density, plan.layer, plan.choice, plan.predicted_us, times_us[plan.layer])
@@ -116,9 +116,9 @@ def check_choices(
 def _candidates(op: Weighted, target: Target, count: int) -> list[LayerPlan]:
     """The plan of a layer, and then others of which most is expected: each inner loop with its best block of K."""
     table = schedule.cost_table(target)
-    chosen = plan_layer(op, target, table)
+    chosen = plan_layer(op, target.cpu, table)
     firsts = {dataclasses.replace(chosen.tile, k_block=0): chosen}
-    for prediction in sorted(predictions(op, target, table), key=lambda p: p.core_us):
+    for prediction in sorted(predictions(op, target.cpu, table), key=lambda p: p.core_us):
         plan = dataclasses.replace(chosen, tile=prediction.tile)
         firsts.setdefault(dataclasses.replace(prediction.tile, k_block=0), plan)
     return list(firsts.values())[:count]

@@ -61,18 +61,18 @@ class Limit:
 
 def peak_library(folder: Path) -> Path:
     """Compile `rivals/peak.c` for this machine."""
-    target, output = edgesparse.load_target("host"), folder / "peak.so"
+    cpu, output = edgesparse.load_target("host").cpu, folder / "peak.so"
     flags = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-sanitize=all", "-shared", "-fPIC"]
-    if target.isa == "x86_64":
-        flags.append(f"-mprefer-vector-width={target.vector_bits}")  # compilers may halve vectors on their own
-    command = [sys.executable, "-m", "ziglang", "cc", *flags, f"-DLANES={target.lanes(F32)}"]
+    if cpu.isa == "x86_64":
+        flags.append(f"-mprefer-vector-width={cpu.vector_bits}")  # compilers may halve vectors on their own
+    command = [sys.executable, "-m", "ziglang", "cc", *flags, f"-DLANES={cpu.lanes(F32)}"]
     subprocess.run([*command, str(HERE / "peak.c"), "-o", str(output)], check=True)
     return output
 
 
 def peak_gflops(latency: Latency) -> float:
     """What the multiply-adds of `rivals/peak.py` reached, in 1e9 operations a second."""
-    lanes = edgesparse.load_target("host").lanes(F32)
+    lanes = edgesparse.load_target("host").cpu.lanes(F32)
     return 2 * lanes * peak.VECTORS * peak.REPEATS / latency.p10_us / 1e3
 
 

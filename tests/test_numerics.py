@@ -43,7 +43,7 @@ def test_floats_alone_are_compared_with_a_tolerance():
 def test_a_register_holds_as_many_lanes_as_fit():
     target = targets.load("rpi4")
 
-    assert [target.lanes(element(name)) for name in ("float64", "float32", "float16", "int8")] == [2, 4, 8, 16]
+    assert [target.cpu.lanes(element(name)) for name in ("float64", "float32", "float16", "int8")] == [2, 4, 8, 16]
 
 
 def test_numerics_are_named_by_their_operands():

@@ -82,10 +82,10 @@ def mixes(target: Target) -> dict[str, Mix]:
 
 def tiles(target: Target) -> Iterator[tuple[Tile, Graph]]:
     """Tiles of every form, each with a layer that it cuts into equal parts."""
-    lanes = target.lanes(F32)
-    for loop in fitting_loops(target):
+    lanes = target.cpu.lanes(F32)
+    for loop in fitting_loops(target.cpu):
         yield DenseTile(loop.vectors, 256, loop.rows), _layer(loop.vectors * lanes * RUNS)
-    largest = {(loop.block, loop.rows, loop.chunk): loop for loop in SparseTile.loops(target)}
+    largest = {(loop.block, loop.rows, loop.chunk): loop for loop in SparseTile.loops(target.cpu)}
     for (block, rows, chunk), loop in largest.items():
         yield SparseTile(loop.vectors, 256, rows, block=block, chunk=chunk), _layer(loop.vectors * lanes * RUNS)
     for vectors in (1, 2, 4):
@@ -94,7 +94,8 @@ def tiles(target: Target) -> Iterator[tuple[Tile, Graph]]:
     for form in others:
         for graph in (_layer(1), _layer(49, side=7, window=3)):
             layer = graph.weighted[0].layer
-            found = [each for each in candidates(layer, WeightCounts(layer.weight, 1), target) if type(each) is form]
+            known = candidates(layer, WeightCounts(layer.weight, 1), target.cpu)
+            found = [each for each in known if type(each) is form]
             yield from ((tile, graph) for tile in found[-1:])
 
 
@@ -114,7 +115,7 @@ def _layer(n: int, *, m: int = M, side: int = 0, window: int = 1) -> Graph:
 def _kernel(graph: Graph, tile: Tile, target: Target) -> Kernel:
     layer = graph.weighted[0].layer
     plan = LayerPlan("conv", "Conv", 0, 0, 0, layer.numerics, layer.density, tile, 1.0, "given")
-    calls = lower_ops(schedule.arrange(graph, {"conv": plan}, target), target).calls
+    calls = lower_ops(schedule.arrange(graph, {"conv": plan}, target.cpu), target).calls
     return next(call.kernel for call in calls if call.name == "conv")
 
 
@@ -122,7 +123,7 @@ def _assembly(kernels: Sequence[Kernel], target: Target) -> list[list[str]]:
     """The lines of each kernel as LLVM writes them, without comments and directives."""
     functions = {f"body_{at:06}": kernel.func for at, kernel in enumerate(kernels)}
     named = {name: func.with_attr("global_symbol", name) for name, func in functions.items()}
-    text = tirx.build(tvm.IRModule(named), llvm_target(target), pipeline=PIPELINE).inspect_source("asm")
+    text = tirx.build(tvm.IRModule(named), llvm_target(target.cpu), pipeline=PIPELINE).inspect_source("asm")
     found: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in text.splitlines():
@@ -146,8 +147,8 @@ def micro_kernel(lines: Sequence[str], target: Target) -> Mix:
 
 
 def _mix(lines: Sequence[str], target: Target) -> Mix:
-    isa = target.isa
-    wide = _WIDE[isa][target.vector_bits]
+    isa = target.cpu.isa
+    wide = _WIDE[isa][target.cpu.vector_bits]
     code = [line for line in lines if not _LABEL.match(line)]
     fmas = [line for line in code if _FMA[isa].match(line)]
     touching = [(line, base) for line in code if not line.startswith("lea") for base in _MEMORY[isa].findall(line)]

@@ -34,9 +34,9 @@ def targets_command(context: click.Context, as_json: bool) -> None:
         return
     known = [targets.load(name) for name in targets.names()]
     if as_json:
-        print_json({"targets": known})
+        print_json({"targets": [targets.flat(target) for target in known]})
         return
-    rows = [(target.name, target.isa, target.vector_bits, target.cores, target.summary) for target in known]
+    rows = [(each.name, each.cpu.isa, each.cpu.vector_bits, each.cpu.cores, each.summary) for each in known]
     say(Table(("name", "isa", "vector bits", "cores", "device"), rows))
 
 
@@ -49,11 +49,11 @@ def show_command(name: str, as_json: bool) -> None:
     """Print what is known about a target (NAME, or a TOML file) and where each fact comes from."""
     target = targets.load(name)
     if as_json:
-        print_json(target)
+        print_json(targets.flat(target))
         return
-    known = {key: "unknown" if value is None else value for key, value in vars(target).items()}
-    if target.cost_table:
-        known["cost_table"] = f"{target.cost_table.origin}: {target.cost_table.source}"
+    table = target.cost_table
+    told = {**targets.flat(target), "cost_table": f"{table.origin}: {table.source}" if table else None}
+    known = {key: "unknown" if value is None else value for key, value in told.items()}
     rows = [(key, ", ".join(value) if isinstance(value, tuple) else value) for key, value in known.items()]
     say(Table(("fact", "value"), rows))
 

@@ -41,12 +41,13 @@ class Emulated:
     @property
     def emulator(self) -> str:
         """The program."""
-        return ISAS[self.target.isa].emulator
+        return ISAS[self.target.cpu.isa].emulator
 
     @property
     def cpu(self) -> str:
         """What is emulated, as QEMU calls it."""
-        return self.target.cpu if self.target.cpu in _known_cpus(self.emulator) else ANY
+        name = self.target.cpu.llvm_name
+        return name if name in _known_cpus(self.emulator) else ANY
 
     @property
     def note(self) -> str:
@@ -62,7 +63,8 @@ class Emulated:
         """See `Device`."""
         from edgesparse_runtime import EdgesparseRuntimeError
 
-        words = [self.emulator, "-cpu", self.cpu, str(esrun(self.target.isa)), str(artifact), "--threads", str(threads)]
+        program = str(esrun(self.target.cpu.isa))
+        words = [self.emulator, "-cpu", self.cpu, program, str(artifact), "--threads", str(threads)]
         try:
             yield EmulatedSession(read(Path(artifact)), words)
         except EdgesparseRuntimeError as err:

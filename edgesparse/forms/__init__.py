@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.column import ColumnTile
 from edgesparse.forms.dense import DenseTile
 from edgesparse.forms.narrow import NarrowTile
@@ -26,7 +26,7 @@ FORMS: tuple[type[Tile], ...] = (
 """Of tiles that are predicted equally fast, one of the first form is chosen."""
 
 
-def candidates(layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Tile]:
+def candidates(layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Tile]:
     """Every tile of every form that a layer may run with."""
     for form in FORMS:
-        yield from form.candidates(layer, weight, target)
+        yield from form.candidates(layer, weight, cpu)

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from edgesparse.devices.costs import Loop
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.sparse import LOOP_EXIT
 from edgesparse.forms.tile import Experiment, Tile
 from edgesparse.forms.weight import WeightCounts
@@ -34,7 +34,7 @@ class ColumnTile(Tile):
     note: ClassVar[str] = "a single column: every weight is read for one multiply-add"
 
     @classmethod
-    def loops(cls, target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
+    def loops(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
         """For each number of vectors."""
         for vectors in range(1, MOST_VECTORS + 1):
             yield _loop(vectors, numerics)
@@ -45,31 +45,31 @@ class ColumnTile(Tile):
         return loop.vectors, LOOP_EXIT
 
     @classmethod
-    def experiments(cls, target: Target) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
         """Of fewer registers of rows than are summed at once, one panel."""
-        for loop in cls.loops(target):
+        for loop in cls.loops(cpu):
             for m, k in EXPERIMENT_SIZES:
-                m = min(m, target.lanes(F32) * loop.vectors) if loop.vectors < MOST_VECTORS else m
+                m = min(m, cpu.lanes(F32) * loop.vectors) if loop.vectors < MOST_VECTORS else m
                 yield experiment(loop, cls(loop.vectors, k), m, 1.0)
 
     @classmethod
-    def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
+    def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:
         """One for a single column."""
         if layer.is_vector:
-            yield cls(panel_vectors(layer.plane.m, target.lanes(layer.numerics.x)), layer.plane.k)
+            yield cls(panel_vectors(layer.plane.m, cpu.lanes(layer.numerics.x)), layer.plane.k)
 
-    def work(self, layer: Layer, weight: WeightCounts, target: Target, l1_share: float) -> Counts:
+    def work(self, layer: Layer, weight: WeightCounts, cpu: Cpu, l1_share: float) -> Counts:
         """A step's cost has the reading of its weights in it."""
-        starts = -(-layer.plane.m // (self.vectors * target.lanes(layer.numerics.x)))
+        starts = -(-layer.plane.m // (self.vectors * cpu.lanes(layer.numerics.x)))
         return column_work(_loop(self.vectors, layer.numerics), layer.plane.k * starts, starts)
 
-    def busiest_share(self, layer: Layer, target: Target, threads: int) -> float:
+    def busiest_share(self, layer: Layer, cpu: Cpu, threads: int) -> float:
         """One thread computes it all."""
         return 1.0
 
-    def pack(self, layer: Layer, bias: np.ndarray, target: Target) -> tuple[Constant, ...]:
+    def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """Panels [panels, K, rows of a panel], bias padded likewise."""
-        lanes = target.lanes(layer.numerics.x)
+        lanes = cpu.lanes(layer.numerics.x)
         rows = lanes * panel_vectors(layer.plane.m, lanes)
         panels = pack_panels(layer.weight, layer.plane.k, rows).values
         return Constant(panels), Constant(np.pad(bias, (0, -layer.plane.m % rows)))

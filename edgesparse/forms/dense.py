@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from edgesparse.devices.costs import Loop
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.cut import tile_width
 from edgesparse.forms.tile import Experiment
 from edgesparse.forms.tiled import Passes, TiledTile, experiment, splits_of
@@ -28,17 +28,17 @@ UNEVEN = 1.1  # tiles of the busiest core over an even share, from which on laye
 FMA_LATENCY = 8  # multiply-adds in flight that keep the units of a core busy
 
 
-def fitting_loops(target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
+def fitting_loops(cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
     """For each number of vectors, the most rows for which everything stays in registers.
 
     Besides accumulators and vectors of x, LLVM keeps the weights of a step there: of all rows, where each meets several
     vectors and rows are more than those.
     """
-    for vectors in range(1, (7 if target.registers >= 32 else 4) + 1):
+    for vectors in range(1, (7 if cpu.registers >= 32 else 4) + 1):
         fitting = [
             rows
             for rows in range(1, MOST_ROWS + 1)
-            if rows * vectors + vectors + (rows if rows > vectors > 1 else 1) <= target.registers
+            if rows * vectors + vectors + (rows if rows > vectors > 1 else 1) <= cpu.registers
         ]
         yield dense_loop(vectors, fitting[-1], numerics)
 
@@ -55,9 +55,9 @@ class DenseTile(TiledTile):
     form: ClassVar[str] = "dense"
 
     @classmethod
-    def loops(cls, target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
+    def loops(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
         """Costs are interpolated between numbers of vectors: the most rows of each, and fewer vectors of as many."""
-        fitting = list(fitting_loops(target, numerics))
+        fitting = list(fitting_loops(cpu, numerics))
         ends = {replace(loop, vectors=vectors) for loop in fitting for vectors in (1, -(-loop.vectors // 2))}
         yield from sorted({*fitting, *ends})
 
@@ -68,24 +68,24 @@ class DenseTile(TiledTile):
         return max(accumulators, loop.vectors + loop.rows, FMA_LATENCY), accumulators
 
     @classmethod
-    def experiments(cls, target: Target) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
         """Many steps to a start, and few."""
-        for loop in cls.loops(target):
+        for loop in cls.loops(cpu):
             for k_block in (64, 256):
-                yield experiment(loop, cls(loop.vectors, k_block, loop.rows), 1.0, target)
+                yield experiment(loop, cls(loop.vectors, k_block, loop.rows), 1.0, cpu)
 
     @classmethod
-    def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
+    def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:
         """One for each number of vectors; the busiest core has hardly more than its share."""
         if layer.is_vector:
             return
-        plane, lanes = layer.plane, target.lanes(layer.numerics.x)
-        most_rows = {loop.vectors: loop.rows for loop in fitting_loops(target, layer.numerics)}
+        plane, lanes = layer.plane, cpu.lanes(layer.numerics.x)
+        most_rows = {loop.vectors: loop.rows for loop in fitting_loops(cpu, layer.numerics)}
         for vectors in most_rows:
             widest = tile_width(plane, vectors, lanes) // lanes
             if widest in most_rows:
                 rows = min(most_rows[widest], plane.m)
-                splits = splits_of(plane, vectors, -(-plane.m // rows), lanes, target, UNEVEN)
+                splits = splits_of(plane, vectors, -(-plane.m // rows), lanes, cpu, UNEVEN)
                 yield cls(vectors, min(plane.k, K_BLOCK), rows, splits)
 
     def loop(self, vectors: int, numerics: Numerics) -> Loop:
@@ -98,7 +98,7 @@ class DenseTile(TiledTile):
         size = plane.groups * plane.k * units * self.rows
         return Passes(float(plane.k * units), layer.numerics.w.size_bytes * size, 0.0)
 
-    def pack(self, layer: Layer, bias: np.ndarray, target: Target) -> tuple[Constant, ...]:
+    def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """Panels [groups, blocks, panels, k_block, rows], bias [groups * M]."""
         panels = [pack_panels(w, self.k_block, self.rows).values for w in layer.matrices]
         return Constant(np.stack(panels)), Constant(bias)

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.caches import HELD, SHARED
 from edgesparse.forms.dense import UNEVEN, dense_loop, fitting_loops
 from edgesparse.forms.tile import Tile, counted
@@ -39,31 +39,31 @@ class NarrowTile(Tile):
     form: ClassVar[str] = "narrow"
 
     @classmethod
-    def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
+    def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:
         """Where wide vectors over N have empty lanes, and where x and a panel of w stay in the L2 cache.
 
         Columns take the place of rows in the loop. Each weight is to meet several columns, each column several vectors.
         """
         plane, numerics = layer.plane, layer.numerics
-        lanes = target.lanes(numerics.x)
+        lanes = cpu.lanes(numerics.x)
         if layer.is_vector or lanes < WIDE or plane.n % lanes == 0:
             return
-        for loop in fitting_loops(target, numerics):
+        for loop in fitting_loops(cpu, numerics):
             rows = loop.vectors * lanes
-            k_block = min(plane.k, int(SHARED * target.l1d_bytes) // (numerics.w.size_bytes * rows))
+            k_block = min(plane.k, int(SHARED * cpu.l1d_bytes) // (numerics.w.size_bytes * rows))
             cached_bytes = numerics.x.size_bytes * (plane.x_size // plane.batch)
             cached_bytes += numerics.w.size_bytes * plane.k * rows
-            if loop.vectors == 1 or loop.vectors > -(-plane.m // lanes) or cached_bytes > HELD * target.l2_bytes:
+            if loop.vectors == 1 or loop.vectors > -(-plane.m // lanes) or cached_bytes > HELD * cpu.l2_bytes:
                 continue
             for columns in (c for c in range(2, loop.rows + 1) if plane.width % c == 0):
                 cut = Narrow(plane, cls(loop.vectors, k_block, columns=columns), lanes)
-                splits = even_splits(cut.tiles, target.cores, UNEVEN)
+                splits = even_splits(cut.tiles, cpu.cores, UNEVEN)
                 yield cls(loop.vectors, k_block, splits=min(splits, cut.steps), columns=columns)
 
-    def work(self, layer: Layer, weight: WeightCounts, target: Target, l1_share: float) -> Counts:
+    def work(self, layer: Layer, weight: WeightCounts, cpu: Cpu, l1_share: float) -> Counts:
         """The dense loop with columns for rows."""
         plane, numerics = layer.plane, layer.numerics
-        cut = Narrow(plane, self, target.lanes(numerics.x))
+        cut = Narrow(plane, self, cpu.lanes(numerics.x))
         images = plane.batch * plane.groups
         starts = images * cut.panels * cut.steps
         loop = dense_loop(self.vectors, self.columns, numerics)
@@ -73,18 +73,18 @@ class NarrowTile(Tile):
         counts["store_piece_ns"] = images * cut.steps * plane.m * TRANSPOSED_ROW
         counts["tile_ns"] = cut.tiles
         weight_bytes = numerics.w.size_bytes * plane.groups * cut.panels * cut.rows * plane.k
-        count_memory(counts, layer, weight_bytes, self.splits, target)
+        count_memory(counts, layer, weight_bytes, self.splits, cpu)
         return counts
 
-    def busiest_share(self, layer: Layer, target: Target, threads: int) -> float:
+    def busiest_share(self, layer: Layer, cpu: Cpu, threads: int) -> float:
         """See `Tile`."""
-        plane, cut = layer.plane, Narrow(layer.plane, self, target.lanes(layer.numerics.x))
+        plane, cut = layer.plane, Narrow(layer.plane, self, cpu.lanes(layer.numerics.x))
         last = max(0, cut.steps - (self.splits - 1) * cut.share)
         return busiest(plane.batch * plane.groups * cut.panels, self.splits, cut.share, last, threads)
 
-    def pack(self, layer: Layer, bias: np.ndarray, target: Target) -> tuple[Constant, ...]:
+    def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """Panels [groups, panels, K, vectors * lanes], bias [groups, panels * vectors * lanes]."""
-        plane, cut = layer.plane, Narrow(layer.plane, self, target.lanes(layer.numerics.x))
+        plane, cut = layer.plane, Narrow(layer.plane, self, cpu.lanes(layer.numerics.x))
         panels = np.stack([pack_panels(w, plane.k, cut.rows).values for w in layer.matrices])
         filled = np.pad(bias.reshape(plane.groups, plane.m), ((0, 0), (0, cut.panels * cut.rows - plane.m)))
         return Constant(panels), Constant(filled)

@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from edgesparse.devices.costs import Loop
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.cut import tile_width
 from edgesparse.forms.dense import FMA_LATENCY, MOST_ROWS
 from edgesparse.forms.tile import Experiment, counted
@@ -33,11 +33,11 @@ OVERHEAD = 1.3  # of a step over its counted slots
 LOOP_EXIT = 12  # slots lost where a loop ends whose length varies
 
 
-def fitting_loops(target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
+def fitting_loops(cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
     """Groups of rows whose accumulators fit the register file, besides weights and an x vector."""
     for block, rows, chunk in product(BLOCKS, (1, 2, 4, MOST_ROWS), CHUNKS):
         if rows % block[0] == 0 and (chunk == 1 or block[1] * rows <= 2):
-            most = min(13 if target.registers >= 32 else 7, (target.registers - 4) // rows)
+            most = min(13 if cpu.registers >= 32 else 7, (cpu.registers - 4) // rows)
             for vectors in range(1, most + 1):
                 yield Loop("sparse", block, vectors, rows, chunk, str(numerics))
 
@@ -56,9 +56,9 @@ class SparseTile(TiledTile):
     is_sparse: ClassVar[bool] = True
 
     @classmethod
-    def loops(cls, target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
+    def loops(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
         """Of many numbers of vectors, the small ones, where costs are least regular, and then every third."""
-        every = list(fitting_loops(target, numerics))
+        every = list(fitting_loops(cpu, numerics))
         for loop in every:
             largest = max(other.vectors for other in every if replace(other, vectors=loop.vectors) == loop)
             if loop.vectors <= 4 or loop.vectors % 3 == 1 or loop.vectors == largest:
@@ -74,25 +74,25 @@ class SparseTile(TiledTile):
         return work * OVERHEAD, LOOP_EXIT + accumulators
 
     @classmethod
-    def experiments(cls, target: Target) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
         """Densities and blocks of K that differ in how many steps follow each start."""
-        for loop in cls.loops(target):
+        for loop in cls.loops(cpu):
             for density, k_block in ((0.5, 64), (0.1, 256), (0.1, 128), (0.1, 64)):
                 tile = cls(loop.vectors, k_block, loop.rows, 1, loop.block, loop.chunk)
-                yield experiment(loop, tile, density, target)
+                yield experiment(loop, tile, density, cpu)
 
     @classmethod
-    def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
+    def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:
         """Every loop with every block of K, where blocks of weights hold few zeros."""
-        plane, lanes = layer.plane, target.lanes(layer.numerics.x)
-        for loop in () if layer.is_vector else fitting_loops(target, layer.numerics):
+        plane, lanes = layer.plane, cpu.lanes(layer.numerics.x)
+        for loop in () if layer.is_vector else fitting_loops(cpu, layer.numerics):
             depth = loop.block[1]
             if plane.k % depth or loop.rows >= 2 * plane.m or loop.vectors > -(-plane.n // lanes):
                 continue
             if weight.stored(loop.block) > MOST_FILL * weight.nonzeros:
                 continue
             reach = SHORT_INDICES // tile_width(plane, loop.vectors, lanes) // depth * depth
-            splits = splits_of(plane, loop.vectors, -(-plane.m // loop.rows), lanes, target)
+            splits = splits_of(plane, loop.vectors, -(-plane.m // loop.rows), lanes, cpu)
             for k_block in sorted({min(size, plane.k, reach) for size in (*K_BLOCKS, plane.k)}):
                 yield cls(loop.vectors, k_block, loop.rows, splits, loop.block, loop.chunk)
 
@@ -118,9 +118,9 @@ class SparseTile(TiledTile):
         """How the weight is packed."""
         return Grouping(self.rows, self.block, self.splits, self.k_block, self.chunk)
 
-    def pack(self, layer: Layer, bias: np.ndarray, target: Target) -> tuple[Constant, ...]:
+    def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """Grouped rows, and what their kernel relies on: where the last block of K begins, which may be shorter."""
-        scale = tile_width(layer.plane, self.vectors, target.lanes(layer.numerics.x))
+        scale = tile_width(layer.plane, self.vectors, cpu.lanes(layer.numerics.x))
         packed = pack_groups(layer.matrices, self.grouping, scale)
         last = len(packed.indptr) - 1 - packed.last_groups
         step = int(packed.indptr[last])

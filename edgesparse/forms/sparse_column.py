@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from edgesparse.devices.costs import Loop
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.column import EXPERIMENT_SIZES, ColumnTile, column_work, experiment
 from edgesparse.forms.sparse import LOOP_EXIT
 from edgesparse.forms.tile import Experiment, Tile, counted
@@ -31,7 +31,7 @@ class SparseColumnTile(Tile):
     note: ClassVar[str] = ColumnTile.note
 
     @classmethod
-    def loops(cls, target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
+    def loops(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
         """One."""
         yield _loop(numerics)
 
@@ -41,27 +41,27 @@ class SparseColumnTile(Tile):
         return float(CHAINS), LOOP_EXIT
 
     @classmethod
-    def experiments(cls, target: Target) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
         """With a tenth of the weights."""
-        for loop in cls.loops(target):
+        for loop in cls.loops(cpu):
             for m, k in EXPERIMENT_SIZES:
                 yield experiment(loop, cls(loop.vectors, k), m, 0.1)
 
     @classmethod
-    def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
+    def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:
         """One for a single column."""
         if layer.is_vector:
             yield cls(1, layer.plane.k)
 
-    def work(self, layer: Layer, weight: WeightCounts, target: Target, l1_share: float) -> Counts:
+    def work(self, layer: Layer, weight: WeightCounts, cpu: Cpu, l1_share: float) -> Counts:
         """A step's cost has the reading of its weights in it."""
         return column_work(_loop(layer.numerics), weight.chains, layer.plane.m)
 
-    def busiest_share(self, layer: Layer, target: Target, threads: int) -> float:
+    def busiest_share(self, layer: Layer, cpu: Cpu, threads: int) -> float:
         """One thread computes it all."""
         return 1.0
 
-    def pack(self, layer: Layer, bias: np.ndarray, target: Target) -> tuple[Constant, ...]:
+    def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """CSR with rows padded to whole groups of chains; bias [M]."""
         packed = pack_chained(layer.weight, CHAINS)
         kind = packed.indices.dtype.name

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from edgesparse.devices.costs import Loop
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import Counts
 from edgesparse.graph.layers import Layer
@@ -52,7 +52,7 @@ class Tile:
     """What `explain` adds for a layer that runs in this form."""
 
     @classmethod
-    def loops(cls, target: Target, numerics: Numerics = PLAIN) -> Iterator[Loop]:
+    def loops(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
         """The inner loops that a cost table has to know; none where the form runs in those of another."""
         return iter(())
 
@@ -62,16 +62,16 @@ class Tile:
         raise NotImplementedError
 
     @classmethod
-    def experiments(cls, target: Target) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
         """The layers that `tune` measures the costs of the form's loops by: each of them in several regimes."""
         return iter(())
 
     @classmethod
-    def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
+    def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:
         """The tiles that a layer may run with; none where the form does not apply."""
         raise NotImplementedError
 
-    def work(self, layer: Layer, weight: WeightCounts, target: Target, l1_share: float) -> Counts:
+    def work(self, layer: Layer, weight: WeightCounts, cpu: Cpu, l1_share: float) -> Counts:
         """The units of work of one call, over all its tiles, on one thread.
 
         Args:
@@ -79,7 +79,7 @@ class Tile:
         """
         raise NotImplementedError
 
-    def busiest_share(self, layer: Layer, target: Target, threads: int) -> float:
+    def busiest_share(self, layer: Layer, cpu: Cpu, threads: int) -> float:
         """Share of the outputs of a call that the busiest of some threads computes."""
         raise NotImplementedError
 
@@ -87,7 +87,7 @@ class Tile:
         """How N is cut: its size, and vectors of a tile; None where values of the layer cannot lie in tiles."""
         return None
 
-    def pack(self, layer: Layer, bias: np.ndarray, target: Target) -> tuple[Constant, ...]:
+    def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """The weight in the format of the kernel, and the bias."""
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from edgesparse.devices.costs import Loop
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.cut import Run, runs, tile_count, tile_width
 from edgesparse.forms.tile import Experiment, Tile
 from edgesparse.forms.weight import WeightCounts
@@ -41,9 +41,9 @@ class TiledTile(Tile):
     def passes(self, layer: Layer, weight: WeightCounts) -> Passes:
         """What a run has to do."""
 
-    def work(self, layer: Layer, weight: WeightCounts, target: Target, l1_share: float) -> Counts:
+    def work(self, layer: Layer, weight: WeightCounts, cpu: Cpu, l1_share: float) -> Counts:
         """See `Tile`."""
-        plane, lanes = layer.plane, target.lanes(layer.numerics.x)
+        plane, lanes = layer.plane, cpu.lanes(layer.numerics.x)
         blocks, units, images = -(-plane.k // self.k_block), -(-plane.m // self.rows), plane.batch * plane.groups
         each = self.passes(layer, weight)
         first, *last = runs(plane, self.vectors, lanes)
@@ -59,20 +59,20 @@ class TiledTile(Tile):
             counts["partial_vector_ns"] += copies * (blocks - 1) * plane.m * vectors
             counts["store_piece_ns"] += copies * plane.m * (run.size % lanes).bit_count()
             counts["far_vector_ns"] += copies * each.reads * vectors
-        counts["far_vector_ns"] *= self._far_share(layer, target, l1_share)
+        counts["far_vector_ns"] *= self._far_share(layer, cpu, l1_share)
         counts["tile_ns"] = images * places * self.splits
-        count_memory(counts, layer, each.weight_bytes, places, target)
+        count_memory(counts, layer, each.weight_bytes, places, cpu)
         return counts
 
-    def _far_share(self, layer: Layer, target: Target, l1_share: float) -> float:
+    def _far_share(self, layer: Layer, cpu: Cpu, l1_share: float) -> float:
         """Share of the packed x block that does not stay in the L1 cache."""
-        width = tile_width(layer.plane, self.vectors, target.lanes(layer.numerics.x))
+        width = tile_width(layer.plane, self.vectors, cpu.lanes(layer.numerics.x))
         block_bytes = layer.numerics.x.size_bytes * min(layer.plane.k, self.k_block) * width
-        return max(0.0, 1.0 - l1_share * target.l1d_bytes / block_bytes)
+        return max(0.0, 1.0 - l1_share * cpu.l1d_bytes / block_bytes)
 
-    def busiest_share(self, layer: Layer, target: Target, threads: int) -> float:
+    def busiest_share(self, layer: Layer, cpu: Cpu, threads: int) -> float:
         """See `Tile`."""
-        plane, lanes = layer.plane, target.lanes(layer.numerics.x)
+        plane, lanes = layer.plane, cpu.lanes(layer.numerics.x)
         sizes = [run.size for run in runs(plane, self.vectors, lanes)]
         copies = plane.batch * plane.groups * self.splits
         return busiest(copies, tile_count(plane, self.vectors, lanes), sizes[0], sizes[-1], threads)
@@ -83,18 +83,18 @@ class TiledTile(Tile):
         return (plane.n, self.vectors) if plane.batch * plane.groups == 1 else None
 
 
-def experiment(loop: Loop, tile: TiledTile, density: float, target: Target) -> Experiment:
+def experiment(loop: Loop, tile: TiledTile, density: float, cpu: Cpu) -> Experiment:
     """A loop alone: a square weight, and columns that whole tiles divide."""
-    width = loop.vectors * target.lanes(F32)
+    width = loop.vectors * cpu.lanes(F32)
     size = max(1, EXPERIMENT_COLUMNS // width) * width
     name = f"{loop.name} k{tile.k_block} d{density:g}"
     return Experiment(name, f"n{size}", EXPERIMENT_CHANNELS, EXPERIMENT_CHANNELS, size, 1, density, tile)
 
 
-def splits_of(plane: Plane, vectors: int, units: int, lanes: int, target: Target, uneven: float = math.inf) -> int:
+def splits_of(plane: Plane, vectors: int, units: int, lanes: int, cpu: Cpu, uneven: float = math.inf) -> int:
     """Ranges of M, so that each core has a tile where M can be cut for that."""
     tiles = plane.batch * plane.groups * tile_count(plane, vectors, lanes)
-    return min(even_splits(tiles, target.cores, uneven), units)
+    return min(even_splits(tiles, cpu.cores, uneven), units)
 
 
 def _pack_vectors(run: Run, lanes: int) -> int:

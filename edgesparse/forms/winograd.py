@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.caches import HELD
 from edgesparse.forms.dense import MOST_ROWS, dense_loop, fitting_loops
 from edgesparse.forms.tile import Tile, counted
@@ -99,7 +99,7 @@ class WinogradTile(Tile):
     note: ClassVar[str] = f"{method} takes 16 multiplications for 36"
 
     @classmethod
-    def candidates(cls, layer: Layer, weight: WeightCounts, target: Target) -> Iterator[Self]:
+    def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:
         """One, if any, for a window of 3x3 at unit stride.
 
         Its block is the largest whose transformed x stays in the L2 cache, so that weights are seldom read again, and
@@ -111,28 +111,28 @@ class WinogradTile(Tile):
         steps = window and (window.kernel, window.strides, window.dilations)
         if window is None or plane.groups > 1 or steps != ((3, 3), (1, 1), (1, 1)):
             return
-        known = list(fitting_loops(target, layer.numerics))
+        known = list(fitting_loops(cpu, layer.numerics))
         for loop in reversed(known):
-            cut = Squares(plane, loop.vectors, target.lanes(layer.numerics.x))
+            cut = Squares(plane, loop.vectors, cpu.lanes(layer.numerics.x))
             first, *others = cut.chunks(cut.rows)
             transformed_bytes = PRODUCTS * window.channels * cut.rows * cut.width * layer.numerics.acc.size_bytes
-            if first < loop.vectors or (others and loop != known[-1]) or transformed_bytes > HELD * target.l2_bytes:
+            if first < loop.vectors or (others and loop != known[-1]) or transformed_bytes > HELD * cpu.l2_bytes:
                 continue
-            if cut.blocks > 1 and -(-cut.blocks // target.cores) * cut.rows * target.cores > MOST_IDLE * cut.height:
+            if cut.blocks > 1 and -(-cut.blocks // cpu.cores) * cut.rows * cpu.cores > MOST_IDLE * cut.height:
                 continue
-            most = target.registers - 4 if loop.vectors == 1 else loop.rows
+            most = cpu.registers - 4 if loop.vectors == 1 else loop.rows
             panels = -(-plane.m // most)
-            splits = max(1, min(-(-target.cores // (plane.batch * cut.blocks)), panels))
+            splits = max(1, min(-(-cpu.cores // (plane.batch * cut.blocks)), panels))
             yield cls(loop.vectors, plane.k, -(-plane.m // panels), splits)
             return
 
-    def work(self, layer: Layer, weight: WeightCounts, target: Target, l1_share: float) -> Counts:
+    def work(self, layer: Layer, weight: WeightCounts, cpu: Cpu, l1_share: float) -> Counts:
         """The steps of the dense loop for each product, and transforms that cost as much as some steps.
 
         Vectors of half the lanes or fewer take half the time: cores of many lanes have units of half as many.
         Loops of more rows than cost tables know cost as much a row as those of the most that they know.
         """
-        plane, lanes = layer.plane, target.lanes(layer.numerics.x)
+        plane, lanes = layer.plane, cpu.lanes(layer.numerics.x)
         squares = Squares(plane, self.vectors, lanes)
         channels, panels = plane.k // 9, -(-plane.m // self.rows)
         rows = min(self.rows, MOST_ROWS)
@@ -152,16 +152,16 @@ class WinogradTile(Tile):
             counts[loop(chunks[0]), STEP] += transforms * transform / (chunks[0] * rows)
         counts["tile_ns"] = plane.batch * squares.blocks * self.splits
         weight_bytes = layer.numerics.w.size_bytes * PRODUCTS * channels * panels * self.rows
-        count_memory(counts, layer, weight_bytes, squares.blocks, target)
+        count_memory(counts, layer, weight_bytes, squares.blocks, cpu)
         return counts
 
-    def busiest_share(self, layer: Layer, target: Target, threads: int) -> float:
+    def busiest_share(self, layer: Layer, cpu: Cpu, threads: int) -> float:
         """See `Tile`."""
-        plane, cut = layer.plane, Squares(layer.plane, self.vectors, target.lanes(layer.numerics.x))
+        plane, cut = layer.plane, Squares(layer.plane, self.vectors, cpu.lanes(layer.numerics.x))
         copies = plane.batch * plane.groups * self.splits
         return busiest(copies, cut.blocks, cut.rows, cut.last_rows, threads)
 
-    def pack(self, layer: Layer, bias: np.ndarray, target: Target) -> tuple[Constant, ...]:
+    def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """The panels of `transform_weight`, bias [M]."""
         weight = layer.weight.reshape(layer.plane.m, -1, 3, 3)
         return Constant(transform_weight(weight, self.rows)), Constant(bias)

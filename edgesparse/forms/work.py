@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from edgesparse.devices.costs import Loop
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.caches import FITS
 from edgesparse.graph.layers import Layer
 
@@ -21,16 +21,16 @@ Work = Mapping[Key, float]
 Counts = defaultdict[Key, float]
 
 
-def count_memory(counts: Counts, layer: Layer, weight_bytes: float, places: int, target: Target) -> None:
+def count_memory(counts: Counts, layer: Layer, weight_bytes: float, places: int, cpu: Cpu) -> None:
     """What a call moves between its kernel and far caches: x, y, and the weights for each of `places` of an image."""
     plane, numerics = layer.plane, layer.numerics
     counts["call_ns"] = 1
     y_size = plane.batch * plane.groups * plane.m * plane.n
     values_bytes = numerics.x.size_bytes * plane.x_size + numerics.y.size_bytes * y_size
-    if values_bytes > target.l2_bytes * FITS:
+    if values_bytes > cpu.l2_bytes * FITS:
         counts["far_kib_ns"] = values_bytes / 1024
     counts["weight_kib_ns"] = weight_bytes / 1024
-    if weight_bytes > target.l2_bytes * FITS:
+    if weight_bytes > cpu.l2_bytes * FITS:
         counts["weight_again_kib_ns"] = (places * plane.batch - 1) * weight_bytes / 1024
 
 

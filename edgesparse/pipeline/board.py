@@ -61,10 +61,10 @@ def runtime(target: str | Target, output: str | Path, *, progress: Progress = si
     device = target if isinstance(target, Target) else targets.load(target)
     folder = Path(output)
     with new_folder(folder, "-o") as made:
-        progress(f"the runtime for {device.isa}")
-        programs.board(device.isa, made)
+        progress(f"the runtime for {device.cpu.isa}")
+        programs.board(device.cpu.isa, made)
     files = (BoardFile(file.name, file.stat().st_size, _purpose(file)) for file in sorted(folder.iterdir()))
-    return RuntimeReport(device.name, device.isa, folder, tuple(files))
+    return RuntimeReport(device.name, device.cpu.isa, folder, tuple(files))
 
 
 def _purpose(file: Path) -> str:

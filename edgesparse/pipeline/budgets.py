@@ -183,7 +183,7 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
     def prune(densities: Mapping[str, float]) -> ir.Model:
         return apply_pruning(model, _with_densities(pruning, densities), silent)[0]
 
-    runs_here = not LOCAL.why_not(goal.target.isa, goal.target.requires)
+    runs_here = not LOCAL.why_not(goal.target.cpu.isa, goal.target.cpu.requires)
     return search.Setting(
         model=model,
         layers=layers,

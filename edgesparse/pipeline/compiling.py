@@ -75,7 +75,7 @@ def compile(
     path = Path(output) if output else default_output(model, device)
     require_writable(path, ARTIFACT, (model, target, labels, pruning.get("calibration")))
     names = read_labels(labels)
-    wanted = Pruning.of(pruning, device.lanes(F32))
+    wanted = Pruning.of(pruning, device.cpu.lanes(F32))
     asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads)
     ready = prepared(asked, path.parent, progress)
     check_labels(names, [math.prod(shape_of(value)) for value in ready.normal.graph.outputs])

@@ -144,7 +144,7 @@ def explain(
     device = target if isinstance(target, Target) else targets.load(target)
     if html:
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
-    wanted = Pruning.of(pruning, device.lanes(F32))
+    wanted = Pruning.of(pruning, device.cpu.lanes(F32))
     asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads)
     ready = prepared(asked, Path(), progress)
     progress("predicting times")

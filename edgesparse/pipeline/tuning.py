@@ -90,7 +90,7 @@ def tune(
         _require_here(device)
     require_writable(path, ARTIFACT if to_measure else COSTS, (target, measured))
     given = read_times(Path(measured)) if measured and not to_measure else None
-    tried = schedule.experiments(device)
+    tried = schedule.experiments(device.cpu)
     model = experiment_model(tried)
     if to_measure:
         _write_artifact(model, tried, device, path, progress)
@@ -109,7 +109,7 @@ def tune(
 
 def _require_here(device: Target) -> None:
 
-    why = LOCAL.why_not(device.isa, device.requires)
+    why = LOCAL.why_not(device.cpu.isa, device.cpu.requires)
     if why:
         raise MeasureError(
             f"{device.name} cannot be measured here: code is {why}; write the artifact to measure with -o tune.esp, "
@@ -156,7 +156,7 @@ def _write_artifact(
     from edgesparse.package.writer import write
 
     progress(f"generating code for {device.name}")
-    plan = schedule.arrange(graph_of(model), experiment_plans(tried), device, tile=False)  # packing is measured too
+    plan = schedule.arrange(graph_of(model), experiment_plans(tried), device.cpu, tile=False)  # packing is measured too
     program = backend().lower(plan, device)
     write(program, {"producer": producer(), "model": "experiments of tune", "target": device.name}, path)
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.graph.ops import Depthwise, Graph
 from edgesparse.plan import LayerPlan, Plan
 from edgesparse.schedule.joining import joined_splits, joins
 from edgesparse.schedule.tiling import tiled_values
 
 
-def arrange(
-    graph: Graph, layers: Mapping[str, LayerPlan], target: Target, *, join: bool = True, tile: bool = True
-) -> Plan:
+def arrange(graph: Graph, layers: Mapping[str, LayerPlan], cpu: Cpu, *, join: bool = True, tile: bool = True) -> Plan:
     """The plan of a graph whose weighted layers run by these, by node name.
 
     Args:
@@ -24,8 +22,8 @@ def arrange(
     planned, joined = dict(layers), dict[str, Depthwise]()
     for op, found in joins(graph).items() if join else ():
         name = op.layer.name
-        splits = joined_splits(op, planned[name], found, target)
+        splits = joined_splits(op, planned[name], found, cpu)
         if splits is not None:
             planned[name] = replace(planned[name], tile=replace(planned[name].tile, splits=splits), joined=found.name)
             joined[name] = found
-    return Plan(graph, planned, joined, tiled_values(graph, planned, target) if tile else {})
+    return Plan(graph, planned, joined, tiled_values(graph, planned, cpu) if tile else {})

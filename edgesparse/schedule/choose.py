@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from edgesparse.devices.costs import ESTIMATED, MEASURED, CostTable
+from edgesparse.devices.cpu import Cpu
 from edgesparse.devices.targets import Target
 from edgesparse.forms import candidates
 from edgesparse.forms.tile import Tile
@@ -43,22 +44,22 @@ class Prediction:
 
 def plan(graph: Graph, target: Target, threads: int = 1) -> Plan:
     """Choose how every op of a graph runs; times of weighted layers are predicted for `threads`."""
-    table = cost_table(target)
+    table, cpu = cost_table(target), target.cpu
     ops = {op.layer.name: op for op in graph.weighted}
-    chosen = {name: plan_layer(op, target, table, threads) for name, op in ops.items()}
-    arranged = arrange(graph, chosen, target)
-    joined = {name: _joined(ops[name], arranged.layers[name], target, table, threads) for name in arranged.joined}
-    others: dict[Op, float] = {op: op_us(op, table, target) for op in graph.ops if not isinstance(op, Weighted)}
+    chosen = {name: plan_layer(op, cpu, table, threads) for name, op in ops.items()}
+    arranged = arrange(graph, chosen, cpu)
+    joined = {name: _joined(ops[name], arranged.layers[name], cpu, table, threads) for name in arranged.joined}
+    others: dict[Op, float] = {op: op_us(op, table, cpu) for op in graph.ops if not isinstance(op, Weighted)}
     for within in arranged.joined.values():
         others[within] -= table.costs.call_ns / 1e3
     return replace(arranged, layers={**arranged.layers, **joined}, op_us=others)
 
 
-def _joined(op: Weighted, planned: LayerPlan, target: Target, table: CostTable, threads: int) -> LayerPlan:
+def _joined(op: Weighted, planned: LayerPlan, cpu: Cpu, table: CostTable, threads: int) -> LayerPlan:
     """The plan of a layer whose kernel hands range after range of its channels over, with the time that takes."""
     tile, weight = planned.tile, WeightCounts(op.layer.weight, op.layer.plane.groups)
-    units = handed_over(op.layer, work(op, weight, tile, target, table.l1_share), target)
-    us = time_us(units, table, tile.busiest_share(op.layer, target, threads))
+    units = handed_over(op.layer, work(op, weight, tile, cpu, table.l1_share), cpu)
+    us = time_us(units, table, tile.busiest_share(op.layer, cpu, threads))
     assert us is not None  # it was predicted with other ranges
     told = f"in one kernel with {planned.joined!r}: its output stays in the cache, one range of channels at a time"
     return replace(planned, reason=f"{planned.reason}; {told}", joined_us=us)
@@ -86,9 +87,9 @@ def _has_constant(node: ir.Node) -> bool:
     return any(value is not None and value.const_value is not None for value in node.inputs[:2])
 
 
-def plan_layer(op: Weighted, target: Target, table: CostTable, threads: int = 1) -> LayerPlan:
+def plan_layer(op: Weighted, cpu: Cpu, table: CostTable, threads: int = 1) -> LayerPlan:
     """Compare the best dense and the best sparse candidate of a layer."""
-    layer, known = op.layer, list(predictions(op, target, table, threads))
+    layer, known = op.layer, list(predictions(op, cpu, table, threads))
     skipping = [p for p in known if p.tile.is_sparse]
     dense, declined = _best_dense([p for p in known if not p.tile.is_sparse])
     sparse = _best(skipping)
@@ -121,15 +122,15 @@ def plan_layer(op: Weighted, target: Target, table: CostTable, threads: int = 1)
     )
 
 
-def predictions(op: Weighted, target: Target, table: CostTable, threads: int = 1) -> Iterator[Prediction]:
+def predictions(op: Weighted, cpu: Cpu, table: CostTable, threads: int = 1) -> Iterator[Prediction]:
     """Every candidate whose loops the cost table knows, with its predicted time."""
-    layer, cores = op.layer, target.cores
+    layer, cores = op.layer, cpu.cores
     weight = WeightCounts(layer.weight, layer.plane.groups)
-    for tile in candidates(layer, weight, target):
+    for tile in candidates(layer, weight, cpu):
         if tile.needs_measured and table.origin != MEASURED:
             continue
-        units = work(op, weight, tile, target, table.l1_share)
-        share, share_of_all = (tile.busiest_share(layer, target, of) for of in (threads, cores))
+        units = work(op, weight, tile, cpu, table.l1_share)
+        share, share_of_all = (tile.busiest_share(layer, cpu, of) for of in (threads, cores))
         us = time_us(units, table, share)
         if us is not None:
             fixed = {key: n for key, n in units.items() if not _grows(key)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgesparse.devices.costs import L1_SHARE, CostTable
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.caches import FITS
 from edgesparse.forms.tile import Tile
 from edgesparse.forms.weight import WeightCounts
@@ -15,17 +15,17 @@ EXPONENTIAL = frozenset({"elu", "gelu", "gelu_tanh", "sigmoid", "swish", "tanh"}
 SHARED_KIB_NS = 6.0  # extra, for weights that all cores read again from a shared cache; measured on two cores, Zen 4
 
 
-def work(op: Weighted, weight: WeightCounts, tile: Tile, target: Target, l1_share: float = L1_SHARE) -> Work:
+def work(op: Weighted, weight: WeightCounts, tile: Tile, cpu: Cpu, l1_share: float = L1_SHARE) -> Work:
     """The units of work of one call, over all its tiles, on one thread, with the activation that the layer absorbs.
 
     Args:
         l1_share: how large a packed block of x may be over the L1 cache; the rest of it is fetched from beyond.
     """
     layer, activation = op.layer, op.fusion.activation
-    counts = tile.work(layer, weight, target, l1_share)
+    counts = tile.work(layer, weight, cpu, l1_share)
     if activation is not None and activation.name in EXPONENTIAL:
         plane = layer.plane
-        vectors = plane.batch * plane.groups * plane.m * plane.n / target.lanes(layer.numerics.x)
+        vectors = plane.batch * plane.groups * plane.m * plane.n / cpu.lanes(layer.numerics.x)
         counts["activation_vector_ns"] = vectors
     return counts
 
@@ -50,8 +50,8 @@ def time_us(units: Work, table: CostTable, share: float = 1.0) -> float | None:
     return (call + (total - call) * share) / 1e3
 
 
-def handed_over(layer: Layer, units: Work, target: Target) -> Work:
+def handed_over(layer: Layer, units: Work, cpu: Cpu) -> Work:
     """The work of a call whose output is read, range by range, from the cache that it is written to."""
     x_bytes = layer.numerics.x.size_bytes * layer.plane.x_size
-    far = x_bytes / 1024 if x_bytes > target.l2_bytes * FITS else 0.0
+    far = x_bytes / 1024 if x_bytes > cpu.l2_bytes * FITS else 0.0
     return {**units, "far_kib_ns": far}

@@ -16,8 +16,8 @@ BYTES_PER_SLOT = 8  # of weights from beyond the L2 cache
 
 def estimate(target: Target) -> CostTable:
     """Unit costs by the rule of thumb above."""
-    slot_ns = 1e9 / (target.clock_hz or CLOCK_HZ)
-    slots = {loop: form.slots(loop) for form in FORMS for loop in form.loops(target)}
+    slot_ns = 1e9 / (target.cpu.clock_hz or CLOCK_HZ)
+    slots = {loop: form.slots(loop) for form in FORMS for loop in form.loops(target.cpu)}
     kib = 1024 / BYTES_PER_SLOT
     costs = Costs(500.0, *(slot_ns * count for count in (50, 4, 2, 2, 4, 0.3, kib / 2, kib, kib / 2, 30)))
     timed = {loop: LoopCost(step * slot_ns, start * slot_ns) for loop, (step, start) in slots.items()}

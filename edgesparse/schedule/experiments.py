@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgesparse.devices.costs import Loop
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms import FORMS
 from edgesparse.forms.dense import DenseTile, fitting_loops
 from edgesparse.forms.sparse import SparseTile
@@ -17,19 +17,19 @@ BOTTLENECK_TILES = ((7, 96, 2), (6, 64, 2), (4, 192, 2), (4, 96, 4), (2, 128, 4)
 """Vectors, rows of a K block and rows of w of the tiles that whole blocks are measured with."""
 
 
-def experiments(target: Target) -> list[Experiment]:
+def experiments(cpu: Cpu) -> list[Experiment]:
     """Every loop of every form in several regimes, then layers that stress what all kernels do alike."""
     return [
-        *(experiment for form in FORMS for experiment in form.experiments(target)),
-        *_packing(target),
-        *_bottlenecks(target),
-        *_streaming(target),
+        *(experiment for form in FORMS for experiment in form.experiments(cpu)),
+        *_packing(cpu),
+        *_bottlenecks(cpu),
+        *_streaming(cpu),
     ]
 
 
-def _packing(target: Target) -> Iterator[Experiment]:
+def _packing(cpu: Cpu) -> Iterator[Experiment]:
     """Few and many output channels; windows over small maps; blocks of x that exceed the L1 cache."""
-    some = min(4, max(loop.vectors for loop in fitting_loops(target)))
+    some = min(4, max(loop.vectors for loop in fitting_loops(cpu)))
     for name, m, channels, size, k_block in (
         ("first", 16, 16, 784, 64),
         ("wide", 512, 16, 784, 128),
@@ -57,9 +57,9 @@ def _packing(target: Target) -> Iterator[Experiment]:
             yield Experiment(name, "far", 1024, 1024, 256, 1, 0.1, tile)
 
 
-def _bottlenecks(target: Target) -> Iterator[Experiment]:
+def _bottlenecks(cpu: Cpu) -> Iterator[Experiment]:
     """Residual blocks as networks have them, by tiles of several shapes: here all costs come together."""
-    most = max(loop.vectors for loop in fitting_loops(target))
+    most = max(loop.vectors for loop in fitting_loops(cpu))
     tiles = [(min(most, vectors), k_block, rows) for vectors, k_block, rows in BOTTLENECK_TILES]
     for size, channels in ((56, 64), (28, 128), (14, 256), (7, 512)):
         for vectors, k_block, rows in dict.fromkeys(tiles):
@@ -75,12 +75,12 @@ def _bottlenecks(target: Target) -> Iterator[Experiment]:
                 yield Experiment(name, chain, m, inputs, columns, window, 0.1, tile)
 
 
-def _streaming(target: Target) -> Iterator[Experiment]:
+def _streaming(cpu: Cpu) -> Iterator[Experiment]:
     """Weights larger than the caches, read once and again."""
-    loop = max(fitting_loops(target), key=_accumulators)
+    loop = max(fitting_loops(cpu), key=_accumulators)
     for size in (loop.vectors, 4 * loop.vectors):
         tile = DenseTile(loop.vectors, 256, loop.rows)
-        columns = size * target.lanes(F32)
+        columns = size * cpu.lanes(F32)
         for i in range(2):
             name = f"stream dense {size} {i}"
             yield Experiment(name, f"s{size}", 1024, 1024, columns, 1, 1.0, tile)

@@ -9,7 +9,7 @@ Source: Sandler et al. 2018, "MobileNetV2", arXiv:1801.04381, section 5.1, for t
 
 from __future__ import annotations
 
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.caches import HELD, SHARED
 from edgesparse.graph.absorb import only_reader
 from edgesparse.graph.ops import Depthwise, Graph, Weighted
@@ -24,19 +24,19 @@ def joins(graph: Graph) -> dict[Weighted, Depthwise]:
     return {op: found for op, found in read if found is not None}
 
 
-def joined_splits(op: Weighted, plan: LayerPlan, found: Depthwise, target: Target) -> int | None:
+def joined_splits(op: Weighted, plan: LayerPlan, found: Depthwise, cpu: Cpu) -> int | None:
     """Ranges of channels for the kernel of a layer with the depthwise convolution behind it; None where it does not
     pay."""
     residuals = op.fusion.residual, found.fusion.residual
     if plan.tile.cut(op.layer) is None or residuals != (None, None) or found.multiplier > 1:
         return None
-    if bytes_of(op.output) <= HELD * target.l2_bytes:
+    if bytes_of(op.output) <= HELD * cpu.l2_bytes:
         return None
     plane, tile = op.layer.plane, plan.tile
     units = -(-plane.m // tile.rows)
     unit_bytes = plan.numerics.y.size_bytes * tile.rows * plane.n
-    most_units = int(SHARED * target.l2_bytes) // unit_bytes
-    for splits in range(target.cores, units + target.cores, target.cores):
+    most_units = int(SHARED * cpu.l2_bytes) // unit_bytes
+    for splits in range(cpu.cores, units + cpu.cores, cpu.cores):
         if -(-units // splits) <= most_units:
             return splits if splits * plane.k <= plane.m else None
     return None

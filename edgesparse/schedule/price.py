@@ -8,7 +8,7 @@ from math import prod
 import onnx_ir as ir
 
 from edgesparse.devices.costs import CostTable
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.graph.ops import Depthwise, Op, Other
 from edgesparse.nodes import dtype_of, shape_of
 from edgesparse.numerics import element
@@ -18,17 +18,17 @@ PASSES = {"LayerNormalization": 3, "GroupNormalization": 3, "InstanceNormalizati
 EXPONENTIALS = ("Softmax", "LogSoftmax")
 
 
-def op_us(op: Op, table: CostTable, target: Target) -> float:
+def op_us(op: Op, table: CostTable, cpu: Cpu) -> float:
     """Microseconds on one thread of an op that is no weighted layer; what it absorbs costs nothing more."""
     if isinstance(op, Other) and op.is_view:
         return 0.0
     nodes = op.nodes[:1] if isinstance(op, Depthwise) else op.nodes
-    return (table.costs.call_ns + sum(_work_ns(node, table, target) for node in nodes)) / 1e3
+    return (table.costs.call_ns + sum(_work_ns(node, table, cpu) for node in nodes)) / 1e3
 
 
-def _work_ns(node: ir.Node, table: CostTable, target: Target) -> float:
+def _work_ns(node: ir.Node, table: CostTable, cpu: Cpu) -> float:
     """What a node's work takes; a node without a known kernel is priced as one pass over its result."""
-    costs, x_vectors, y_vectors = table.costs, _vectors(node.inputs[:1], target), _vectors(node.outputs, target)
+    costs, x_vectors, y_vectors = table.costs, _vectors(node.inputs[:1], cpu), _vectors(node.outputs, cpu)
     if node.op_type in ("Conv", "ConvTranspose"):  # a load and a multiply-add for each weight that an element meets
         vectors = y_vectors if node.op_type == "Conv" else x_vectors
         return vectors * prod(shape_of(node.inputs[1])[1:]) * _multiply_ns(table, "sparse")
@@ -45,10 +45,10 @@ def _work_ns(node: ir.Node, table: CostTable, target: Target) -> float:
     return y_vectors * costs.pack_vector_ns
 
 
-def _vectors(values: Sequence[ir.Value | None], target: Target) -> float:
+def _vectors(values: Sequence[ir.Value | None], cpu: Cpu) -> float:
     """Registers that hold the values."""
     there = [value for value in values if value is not None and value.name]
-    return sum(prod(shape_of(value)) / target.lanes(element(dtype_of(value))) for value in there)
+    return sum(prod(shape_of(value)) / cpu.lanes(element(dtype_of(value))) for value in there)
 
 
 def _multiply_ns(table: CostTable, form: str) -> float:

@@ -65,7 +65,7 @@ def fit_experiments(
     times = [times_us[experiment.name] for experiment in tried]
     best: Fit | None = None
     for l1_share in L1_SHARES:
-        works = [work(op, weight, tile, target, l1_share) for op, weight, tile in counted]
+        works = [work(op, weight, tile, target.cpu, l1_share) for op, weight, tile in counted]
         table = replace(fit(works, times, target, source, machine), l1_share=l1_share)
         predicted = (time_us(units, table) or 0.0 for units in works)
         tested = Fit(table, {e.name: p / t for e, p, t in zip(tried, predicted, times, strict=True)})

@@ -7,7 +7,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.graph.layout import Tiles
 from edgesparse.graph.ops import Graph, Weighted
 from edgesparse.nodes import dtype_of, shape_of
@@ -15,7 +15,7 @@ from edgesparse.numerics import element
 from edgesparse.plan import LayerPlan
 
 
-def tiled_values(graph: Graph, layers: Mapping[str, LayerPlan], target: Target) -> dict[ir.Value, Tiles]:
+def tiled_values(graph: Graph, layers: Mapping[str, LayerPlan], cpu: Cpu) -> dict[ir.Value, Tiles]:
     """The values that only layers read which cut N as the layer that writes them does, each at its own position.
 
     A residual is overwritten in place if it lies as the output does. Where it does not, the output is memory that no
@@ -37,11 +37,11 @@ def tiled_values(graph: Graph, layers: Mapping[str, LayerPlan], target: Target) 
 
     def fits_residual(op: Weighted) -> bool:
         output, residual = op.output, op.fusion.residual
-        return residual is None or (residual in tiled) == (output in tiled) or bytes_of(output) <= target.l2_bytes
+        return residual is None or (residual in tiled) == (output in tiled) or bytes_of(output) <= cpu.l2_bytes
 
     while not all(map(stays, tiled)):
         tiled = {value for value in tiled if stays(value)}
-    return {value: _layout(writers[value], layers, target) for value in tiled}
+    return {value: _layout(writers[value], layers, cpu) for value in tiled}
 
 
 def _cut(op: Weighted, plan: LayerPlan) -> tuple[int, int, bool] | None:
@@ -50,9 +50,9 @@ def _cut(op: Weighted, plan: LayerPlan) -> tuple[int, int, bool] | None:
     return None if cut is None else (*cut, op.layer.is_linear)
 
 
-def _layout(op: Weighted, layers: Mapping[str, LayerPlan], target: Target) -> Tiles:
+def _layout(op: Weighted, layers: Mapping[str, LayerPlan], cpu: Cpu) -> Tiles:
     plan = layers[op.layer.name]
-    return Tiles(op.layer.plane.n, plan.tile.vectors * target.lanes(plan.numerics.x), op.layer.is_linear)
+    return Tiles(op.layer.plane.n, plan.tile.vectors * cpu.lanes(plan.numerics.x), op.layer.is_linear)
 
 
 def bytes_of(value: ir.Value) -> int:

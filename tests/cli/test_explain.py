@@ -109,10 +109,10 @@ def test_tune_writes_an_artifact_and_fits_what_was_measured_elsewhere(command, t
     """Times made from the estimate of a faster clock come back as a cost table that predicts them."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     target = targets.load("rpi3")
-    tried = experiments(target)
+    tried = experiments(target.cpu)
     found = {op.layer.name: op for op in graph_of(experiment_model(tried)).weighted}
-    truth = estimate(replace(target, clock_hz=2_400_000_000))
-    works = [work(found[e.name], WeightCounts(found[e.name].layer.weight, 1), e.tile, target) for e in tried]
+    truth = estimate(replace(target, cpu=replace(target.cpu, clock_hz=2_400_000_000)))
+    works = [work(found[e.name], WeightCounts(found[e.name].layer.weight, 1), e.tile, target.cpu) for e in tried]
     steps = [{"name": e.name, "p10_us": time_us(units, truth)} for e, units in zip(tried, works, strict=True)]
     (tmp_path / "times.json").write_text(json.dumps({"steps": steps}))
 

@@ -83,7 +83,7 @@ def test_an_emulator_tells_no_time(foreign):
 def test_the_targets_own_cpu_is_emulated_where_it_is_known(foreign):
     target = targets.load(FOREIGN)
 
-    known, unknown = Emulated(target), Emulated(replace(target, cpu="cortex-x999"))
+    known, unknown = Emulated(target), Emulated(replace(target, cpu=replace(target.cpu, llvm_name="cortex-x999")))
 
     assert known.cpu == ("cortex-a72" if FOREIGN == "rpi4" else ANY)
     assert unknown.cpu == ANY and f"{unknown.emulator} -cpu {ANY}" in unknown.note
@@ -111,7 +111,7 @@ def test_without_an_emulator_the_error_says_what_helps(foreign, monkeypatch):
         edgesparse.run(foreign)
 
     assert "remedy: run it on the device, or install qemu-user" in str(err.value)
-    assert ISAS[targets.load(FOREIGN).isa].emulator in str(err.value)
+    assert ISAS[targets.load(FOREIGN).cpu.isa].emulator in str(err.value)
 
 
 @pytest.mark.parametrize("facts", [{}, {"target_facts": None}, {"target_facts": {"schema": 99}}, {"target_facts": 7}])

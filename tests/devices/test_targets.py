@@ -28,16 +28,16 @@ def test_target_states_its_name_source_and_what_its_cpu_must_have(name):
 
     assert target.name == name
     assert target.source and target.summary
-    assert target.requires and set(target.requires) <= set(ISAS[target.isa].bits)
-    assert target.triple.startswith(target.isa)
-    assert all(feature[0] in "+-" for feature in target.features)
+    assert target.cpu.requires and set(target.cpu.requires) <= set(ISAS[target.cpu.isa].bits)
+    assert target.cpu.triple.startswith(target.cpu.isa)
+    assert all(feature[0] in "+-" for feature in target.cpu.features)
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_llvm_knows_the_cpu_and_features(name, capfd):
     from edgesparse.backends.cpu.codegen import llvm_target
 
-    llvm_target(targets.load(name))
+    llvm_target(targets.load(name).cpu)
 
     assert capfd.readouterr().err == ""
 
@@ -65,8 +65,8 @@ def test_host_is_this_machine():
     host = targets.load("host")
 
     assert host.name == "host"
-    assert set(host.requires) <= detect().features
-    assert host.cores >= 1 and host.l1d_bytes >= 8192
+    assert set(host.cpu.requires) <= detect().features
+    assert host.cpu.cores >= 1 and host.cpu.l1d_bytes >= 8192
 
 
 def test_caches_of_the_host_are_read_from_the_system(tmp_path):
@@ -78,15 +78,15 @@ def test_caches_of_the_host_are_read_from_the_system(tmp_path):
 
     host = host_target(machine(tmp_path, X86_FLAGS, caches), "x86_64")
 
-    assert (host.l1d_bytes, host.l2_bytes, host.source) == (48 * 1024, 2048 * 1024, "detected")
-    assert host.cpu == "x86-64-v4"
+    assert (host.cpu.l1d_bytes, host.cpu.l2_bytes, host.source) == (48 * 1024, 2048 * 1024, "detected")
+    assert host.cpu.llvm_name == "x86-64-v4"
 
 
 def test_host_without_cache_files_assumes_what_its_level_has(tmp_path):
     host = host_target(machine(tmp_path, "avx2 fma f16c"), "x86_64")
     level = targets.load("x86-64-v3")
 
-    assert (host.l1d_bytes, host.l2_bytes) == (level.l1d_bytes, level.l2_bytes)
+    assert (host.cpu.l1d_bytes, host.cpu.l2_bytes) == (level.cpu.l1d_bytes, level.cpu.l2_bytes)
     assert "assumed" in host.source
 
 
@@ -100,7 +100,7 @@ def test_host_without_cache_files_assumes_what_its_level_has(tmp_path):
     ],
 )
 def test_arm_hosts_get_the_best_core_they_can_run(tmp_path, arch, flags, cpu):
-    assert host_target(machine(tmp_path, flags), arch).cpu == cpu
+    assert host_target(machine(tmp_path, flags), arch).cpu.llvm_name == cpu
 
 
 @pytest.mark.parametrize(

@@ -133,4 +133,4 @@ def test_architecture_from_pytorch_computes_the_same_on_a_board(tmp_path):
 
     report = edgesparse.compile(module, target, tmp_path / "model.esp", example_inputs=architecture.feeds(seed=1))
 
-    assert_agrees(module, feeds, esrun(report.artifact, target.isa, arrays(feeds), tmp_path))
+    assert_agrees(module, feeds, esrun(report.artifact, target.cpu.isa, arrays(feeds), tmp_path))

@@ -18,7 +18,7 @@ def check_on_board(board, model, folder):
     artifact = compiled(model, folder, board)
     feeds = feeds_of(artifact)
 
-    actual = esrun(artifact, load_target(board).isa, feeds, folder, "--threads", "2")
+    actual = esrun(artifact, load_target(board).cpu.isa, feeds, folder, "--threads", "2")
 
     expect_agreement(model, actual, feeds)
     return artifact
@@ -26,7 +26,7 @@ def check_on_board(board, model, folder):
 
 def check_operands_on_board(board, model, folder):
     """As `check_on_board`, and kernels keep to their operands."""
-    steer(check_on_board(board, model, folder), load_target(board).isa)
+    steer(check_on_board(board, model, folder), load_target(board).cpu.isa)
 
 
 @pytest.mark.parametrize(("board", "sparsity"), [("rpi4", None), ("rpi5", 0.8), ("rpi3", 0.8), ("rpi4-32bit", None)])
@@ -56,7 +56,7 @@ def test_a_product_is_rounded_before_something_is_added(tmp_path, target, kind):
     a, b = np.random.default_rng(0).random((2, 33)).astype("float32" if kind == "float" else "float64")
     feeds = {"a": a, "b": b, "minus": -b, "c": a * b}
 
-    results = esrun(compiled(source, tmp_path, target), load_target(target).isa, feeds, tmp_path)
+    results = esrun(compiled(source, tmp_path, target), load_target(target).cpu.isa, feeds, tmp_path)
 
     assert not any(results[name].any() for name in ("y", "z", "w"))
 

@@ -45,7 +45,7 @@ def layer(name: str, density: float) -> Weighted:
 
 
 def tiles(op: Weighted, target: targets.Target) -> list[Tile]:
-    return list(candidates(op.layer, WeightCounts(op.layer.weight, op.layer.plane.groups), target))
+    return list(candidates(op.layer, WeightCounts(op.layer.weight, op.layer.plane.groups), target.cpu))
 
 
 def test_forms_have_names_of_their_own_and_a_kernel_each():
@@ -75,11 +75,11 @@ def test_every_candidate_can_be_priced_and_told(name, density, board):
 
     assert {tile.is_sparse for tile in found} == {False, True}
     assert len({(tile.form, tile.name) for tile in found}) == len({tile.words for tile in found}) == len(set(found))
-    times = {tile: time_us(work(op, weight, tile, target), table) for tile in found}  # None beyond what is known
+    times = {tile: time_us(work(op, weight, tile, target.cpu), table) for tile in found}  # None beyond what is known
     assert {tile.is_sparse for tile, us in times.items() if us is not None} == {False, True}
     for tile in found:
         us = times[tile]
-        shares = [tile.busiest_share(op.layer, target, threads) for threads in (1, 2, 4)]
+        shares = [tile.busiest_share(op.layer, target.cpu, threads) for threads in (1, 2, 4)]
         assert us is None or us > 0
         assert shares[0] == pytest.approx(1) and shares == sorted(shares, reverse=True) and shares[2] >= 0.25 - 1e-9
         assert tile.words.startswith("sparse" if tile.is_sparse else "dense")
@@ -98,7 +98,7 @@ def test_a_call_takes_what_its_tile_packs(name):
             for call in lowered_by(ir.from_proto(model(*SHAPES[name], 0.5)), lambda _, tile=tile: tile, target).calls
             if call.name == "conv"
         ]
-        packed = tile.pack(op.layer, op.fusion.bias, target)
+        packed = tile.pack(op.layer, op.fusion.bias, target.cpu)
         assert len(call.kernel.func.params) - 2 - bool(call.kernel.scratch_bytes) == len(call.reads) + len(call.writes)
         assert sum(constant.data.nbytes for constant in packed) <= sum(
             read.data.nbytes for read in call.reads if hasattr(read, "data")
@@ -109,4 +109,4 @@ def test_cost_tables_that_ship_know_every_loop():
     for board in TARGETS:
         target = targets.load(board)
         known = cost_table(target)
-        assert all(known.loop(loop) is not None for form in FORMS for loop in form.loops(target)), board
+        assert all(known.loop(loop) is not None for form in FORMS for loop in form.loops(target.cpu)), board

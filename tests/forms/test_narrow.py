@@ -8,6 +8,7 @@ import pytest
 
 from edgesparse.devices import targets
 from edgesparse.devices.costs import Loop
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.narrow import TRANSPOSED_ROW, Narrow, NarrowTile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP
@@ -19,14 +20,14 @@ from tests.forms.test_squares import layer
 TARGET = targets.load("x86-64-v4")  # sixteen lanes
 
 
-def narrow(target: targets.Target, m: int, c: int, size: int, window: int = 1) -> list[NarrowTile]:
+def narrow(cpu: Cpu, m: int, c: int, size: int, window: int = 1) -> list[NarrowTile]:
     found = layer(m, c, size, window).layer
-    return list(NarrowTile.candidates(found, WeightCounts(found.weight, 1), target))
+    return list(NarrowTile.candidates(found, WeightCounts(found.weight, 1), cpu))
 
 
 @pytest.mark.parametrize(("m", "c"), [(512, 512), (1024, 1024), (2048, 512)])
 def test_lanes_lie_over_channels_where_maps_leave_them_empty(m, c):
-    chosen = plan_layer(layer(m, c, 7, window=1), TARGET, cost_table(TARGET))
+    chosen = plan_layer(layer(m, c, 7, window=1), TARGET.cpu, cost_table(TARGET))
 
     assert (chosen.form, chosen.tile.columns) == ("narrow", 7)
     assert chosen.choice.startswith("dense, 7 columns x ")
@@ -34,10 +35,10 @@ def test_lanes_lie_over_channels_where_maps_leave_them_empty(m, c):
 
 
 def test_full_lanes_and_narrow_machines_have_no_use_for_it():
-    assert not narrow(TARGET, 64, 64, 28)  # 784 columns are 49 vectors
-    assert not narrow(targets.load("rpi4"), 512, 512, 7)  # four lanes: one column of 49 is left
-    assert not narrow(TARGET, 16, 512, 7)  # a single vector of rows
-    assert not narrow(replace(TARGET, l2_bytes=1 << 16), 512, 512, 7)  # x in no near cache
+    assert not narrow(TARGET.cpu, 64, 64, 28)  # 784 columns are 49 vectors
+    assert not narrow(targets.load("rpi4").cpu, 512, 512, 7)  # four lanes: one column of 49 is left
+    assert not narrow(TARGET.cpu, 16, 512, 7)  # a single vector of rows
+    assert not narrow(replace(TARGET.cpu, l2_bytes=1 << 16), 512, 512, 7)  # x in no near cache
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_full_lanes_and_narrow_machines_have_no_use_for_it():
 )
 def test_tiles_fit_the_machine(target, m, c, size, window):
     """Accumulators and weights fit the registers, a block of a panel the L1 cache; every core has a tile."""
-    machine = targets.load(target)
+    machine = targets.load(target).cpu
     found = narrow(machine, m, c, size, window)
 
     assert found
@@ -69,7 +70,7 @@ def test_work_is_what_a_hand_counts():
     found = layer(40, 5, 7)
     tile = NarrowTile(2, 20, columns=7)
 
-    units = dict(work(found, WeightCounts(found.layer.weight, 1), tile, replace(TARGET, l2_bytes=1 << 20)))
+    units = dict(work(found, WeightCounts(found.layer.weight, 1), tile, replace(TARGET.cpu, l2_bytes=1 << 20)))
 
     loop = Loop("dense", (1, 1), 2, 7)
     expected = {
@@ -98,4 +99,4 @@ def test_the_busiest_thread_has_what_a_hand_deals_out(m, splits, threads, share)
     found = layer(m, 8, 7, window=1).layer
     tile = NarrowTile(2, 8, splits=splits, columns=7)
 
-    assert tile.busiest_share(found, TARGET, threads) == pytest.approx(share)
+    assert tile.busiest_share(found, TARGET.cpu, threads) == pytest.approx(share)

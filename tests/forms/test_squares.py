@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 
 from edgesparse.devices import targets
 from edgesparse.devices.costs import Loop
+from edgesparse.devices.cpu import Cpu
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.winograd import TRANSFORM_FMAS, Squares, WinogradTile
 from edgesparse.forms.work import START, STEP
@@ -41,13 +42,13 @@ def layer(m: int, c: int, size: int, window: int = 3, density: float = 1.0, **at
     return found
 
 
-def squares(found: Layer, target: targets.Target) -> WinogradTile | None:
-    return next(WinogradTile.candidates(found, WeightCounts(found.weight, 1), target), None)
+def squares(found: Layer, cpu: Cpu) -> WinogradTile | None:
+    return next(WinogradTile.candidates(found, WeightCounts(found.weight, 1), cpu), None)
 
 
 @pytest.mark.parametrize(("m", "c", "size"), [(64, 64, 56), (128, 128, 28), (256, 256, 14), (512, 512, 7)])
 def test_squares_are_chosen_where_they_pay(m, c, size):
-    chosen = plan_layer(layer(m, c, size), TARGET, cost_table(TARGET))
+    chosen = plan_layer(layer(m, c, size), TARGET.cpu, cost_table(TARGET))
 
     assert (chosen.kernel, chosen.form) == ("dense", "winograd")
     assert chosen.choice.startswith("dense in squares of 2x2, ")
@@ -59,11 +60,11 @@ def test_squares_are_chosen_where_they_pay(m, c, size):
     [(1, {}), (5, {}), (3, {"strides": [2, 2]}), (3, {"dilations": [2, 2]}), (3, {"group": 2})],
 )
 def test_other_windows_have_no_squares(window, attributes):
-    assert squares(layer(64, 64, 28, window, **attributes).layer, TARGET) is None
+    assert squares(layer(64, 64, 28, window, **attributes).layer, TARGET.cpu) is None
 
 
 def test_a_transformed_x_that_no_cache_holds_has_no_squares():
-    small = replace(TARGET, l2_bytes=65536)
+    small = replace(TARGET.cpu, l2_bytes=65536)
 
     assert squares(layer(8, 512, 7).layer, small) is None
 
@@ -72,16 +73,16 @@ def test_squares_are_declined_where_the_transforms_cost_more():
     """Two channels on one side: as many transforms as on the other, but few multiplications."""
     found = layer(512, 2, 7)
 
-    assert squares(found.layer, TARGET)
-    assert plan_layer(found, TARGET, cost_table(TARGET)).form != "winograd"
+    assert squares(found.layer, TARGET.cpu)
+    assert plan_layer(found, TARGET.cpu, cost_table(TARGET)).form != "winograd"
 
 
 def test_squares_need_a_measured_calibration():
-    assert plan_layer(layer(64, 64, 56), TARGET, estimate(TARGET)).form != "winograd"
+    assert plan_layer(layer(64, 64, 56), TARGET.cpu, estimate(TARGET)).form != "winograd"
 
 
 def test_few_zeros_leave_squares_and_many_do_not():
-    chosen = [plan_layer(layer(128, 128, 28, density=d), TARGET, cost_table(TARGET)) for d in (0.1, 0.9)]
+    chosen = [plan_layer(layer(128, 128, 28, density=d), TARGET.cpu, cost_table(TARGET)) for d in (0.1, 0.9)]
 
     assert [plan.form for plan in chosen] == ["sparse", "winograd"]
 
@@ -90,7 +91,7 @@ def test_few_zeros_leave_squares_and_many_do_not():
 @pytest.mark.parametrize(("m", "c", "size"), [(1, 3, 1), (7, 3, 9), (64, 64, 56), (512, 512, 7), (16, 8, 224)])
 def test_a_tile_of_squares_fits_the_machine(target, m, c, size):
     """Accumulators fit the registers, V the L2 cache; blocks cover the map; every core has a tile where it can."""
-    machine = targets.load(target)
+    machine = targets.load(target).cpu
     found = layer(m, c, size)
 
     tile = squares(found.layer, machine)
@@ -113,7 +114,7 @@ def test_work_of_squares_is_what_a_hand_counts():
     found = layer(6, 5, 14)
     tile = WinogradTile(2, 45, 4)
 
-    units = dict(work(found, WeightCounts(found.layer.weight, 1), tile, replace(TARGET, l2_bytes=1 << 20)))
+    units = dict(work(found, WeightCounts(found.layer.weight, 1), tile, replace(TARGET.cpu, l2_bytes=1 << 20)))
 
     loop, narrow = Loop("dense", (1, 1), 2, 4), Loop("dense", (1, 1), 1, 4)
     transforms = 7 * (5 + 6)

@@ -186,7 +186,7 @@ def _emulated(artifact: Path, job: Job, folder: Path) -> Arrays:
     from edgesparse import load_target
     from runtime import build
 
-    isa = load_target(job.target).isa
+    isa = load_target(job.target).cpu.isa
     emulator = shutil.which(EMULATORS[isa])
     assert emulator is not None
     command = [emulator, str(build.esrun(isa)), str(artifact), "--output", str(folder / "out.npz")]

@@ -54,13 +54,13 @@ def test_a_tile_fits_the_machine(target, m, k, size):
         if not isinstance(tile, TiledTile):
             continue
 
-        first, *last = runs(layer.plane, tile.vectors, machine.lanes(F32))
-        tiles = tile_count(layer.plane, tile.vectors, machine.lanes(F32))
+        first, *last = runs(layer.plane, tile.vectors, machine.cpu.lanes(F32))
+        tiles = tile_count(layer.plane, tile.vectors, machine.cpu.lanes(F32))
         covered = first.size * (tiles - len(last)) + sum(run.size for run in last)
 
         assert covered == layer.plane.n
-        assert first.vectors(machine.lanes(F32)) * tile.rows < machine.registers
-        assert tile.k_block * tile_width(layer.plane, tile.vectors, machine.lanes(F32)) <= 1 << 16 or density == 1.0
+        assert first.vectors(machine.cpu.lanes(F32)) * tile.rows < machine.cpu.registers
+        assert tile.k_block * tile_width(layer.plane, tile.vectors, machine.cpu.lanes(F32)) <= 1 << 16 or density == 1.0
         assert 1 <= tile.splits <= max(m, 1)
 
 
@@ -72,4 +72,4 @@ def test_every_core_gets_a_tile():
 
     tile = plan(graph_of(model), machine).layers["conv"].tile
 
-    assert tile_count(layer.plane, tile.vectors, machine.lanes(F32)) * tile.splits >= machine.cores
+    assert tile_count(layer.plane, tile.vectors, machine.cpu.lanes(F32)) * tile.splits >= machine.cpu.cores

@@ -46,7 +46,7 @@ def layer(w: np.ndarray, n: int, follower: str = "") -> Weighted:
 
 
 def count(found: Weighted, tile: Tile):
-    return dict(work(found, WeightCounts(found.layer.weight, 1), tile, TARGET))
+    return dict(work(found, WeightCounts(found.layer.weight, 1), tile, TARGET.cpu))
 
 
 def test_work_of_a_sparse_candidate_is_what_a_hand_counts():
@@ -114,9 +114,9 @@ def test_predicted_times_and_the_break_even_belong_together(origin, share):
     w = rng.standard_normal((64, 64))
     w[rng.random(w.shape) >= 0.3] = 0
 
-    first = plan_layer(layer(w, 196), TARGET, known)
+    first = plan_layer(layer(w, 196), TARGET.cpu, known)
     dense = np.where(rng.random(w.shape) < first.break_even, 1.0, 0.0)
-    at_break_even = plan_layer(layer(dense, 196), TARGET, known)
+    at_break_even = plan_layer(layer(dense, 196), TARGET.cpu, known)
 
     assert first.kernel == "sparse" and first.sparse_us < first.dense_us
     assert at_break_even.sparse_us == pytest.approx(share * at_break_even.dense_us, rel=0.05)
@@ -127,7 +127,7 @@ def test_the_kernel_predicted_to_be_clearly_faster_is_chosen(density):
     rng = np.random.default_rng(0)
     w = np.where(rng.random((32, 96)) < density, rng.standard_normal((32, 96)), 0.0)
 
-    chosen = plan_layer(layer(w, 100), TARGET, estimate(TARGET))
+    chosen = plan_layer(layer(w, 100), TARGET.cpu, estimate(TARGET))
 
     wins = chosen.sparse_us < 0.8 * chosen.dense_us and density < 1
     assert chosen.kernel == ("sparse" if wins else "dense")
@@ -139,9 +139,9 @@ def test_every_core_has_a_tile_where_rows_allow():
     machine = targets.load("rpi4")
     found = layer(np.ones((64, 64)), 16)
 
-    tile = plan_layer(found, machine, estimate(machine)).tile
+    tile = plan_layer(found, machine.cpu, estimate(machine)).tile
 
-    assert tile.busiest_share(found.layer, machine, machine.cores) <= 0.3
+    assert tile.busiest_share(found.layer, machine.cpu, machine.cpu.cores) <= 0.3
 
 
 @pytest.mark.parametrize(
@@ -158,38 +158,38 @@ def test_every_core_has_a_tile_where_rows_allow():
     ],
 )
 def test_the_busiest_thread_has_what_a_hand_deals_out(n, vectors, splits, threads, share):
-    machine = targets.load("x86-64-v4")
+    cpu = targets.load("x86-64-v4").cpu
     tile = DenseTile(vectors, 8, rows=2, splits=splits)
 
     found = layer(np.ones((64, 8)), n).layer
 
-    assert tile.busiest_share(found, machine, threads) == pytest.approx(share)
+    assert tile.busiest_share(found, cpu, threads) == pytest.approx(share)
 
 
 def test_fit_finds_the_costs_that_times_were_made_with():
     """Times made from known costs, with 2 % of noise: what is predicted then is as near."""
-    tried = experiments(TARGET)
+    tried = experiments(TARGET.cpu)
     model = experiment_model(tried)
     known = {found.layer.name: found for found in graph_of(model).weighted}
-    truth = estimate(replace(TARGET, clock_hz=3_000_000_000))
+    truth = estimate(replace(TARGET, cpu=replace(TARGET.cpu, clock_hz=3_000_000_000)))
     rng = np.random.default_rng(0)
     times_us = {}
     for experiment in tried:
         found = known[experiment.name]
-        units = work(found, WeightCounts(found.layer.weight, 1), experiment.tile, TARGET)
+        units = work(found, WeightCounts(found.layer.weight, 1), experiment.tile, TARGET.cpu)
         times_us[experiment.name] = time_us(units, truth) * rng.uniform(0.98, 1.02)
 
     fitted = fit_experiments(model, tried, times_us, TARGET, "a test", "a CPU")
 
     assert fitted.within_20_percent == 1.0
     assert all(0.93 < ratio < 1.07 for ratio in fitted.ratios.values())
-    assert set(fitted.cost_table.loops) >= {loop for form in FORMS for loop in form.loops(TARGET)}
+    assert set(fitted.cost_table.loops) >= {loop for form in FORMS for loop in form.loops(TARGET.cpu)}
     assert (fitted.cost_table.origin, fitted.cost_table.machine) == ("measured", "a CPU")
 
 
 @pytest.mark.parametrize("got", [None, 0.0, -1.0, float("nan")])
 def test_a_measurement_that_is_missing_or_none_is_refused(got):
-    tried = experiments(TARGET)[:2]
+    tried = experiments(TARGET.cpu)[:2]
     times_us = {tried[0].name: 1.0} | ({} if got is None else {tried[1].name: got})
 
     with pytest.raises(MeasureError, match=r"times.json: step 'dense_.*expected microseconds; remedy:"):

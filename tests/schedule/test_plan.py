@@ -71,7 +71,7 @@ def test_a_joined_layer_says_so_and_its_ranges_cost_what_they_cost(tmp_path):
     assert joined.joined == plan.joined[name].name
     assert f"in one kernel with {joined.joined!r}" in joined.reason and "12 splits" in joined.choice
     assert joined.predicted_us == joined.joined_us < joined.dense_us
-    near = replace(target, l2_bytes=1 << 26)  # which holds all values
+    near = replace(target, cpu=replace(target.cpu, l2_bytes=1 << 26))  # which holds all values
     alone = schedule.plan(graph, near).layers[name]
     assert not alone.joined and alone.predicted_us == alone.dense_us < joined.joined_us
 
@@ -80,6 +80,6 @@ def test_values_stay_in_tiles_only_where_asked(tmp_path):
     graph, target = graph_of(normal("separable", tmp_path)), targets.load("x86-64-v3")
     layers = schedule.plan(graph, target).layers
 
-    apart = schedule.arrange(graph, layers, target, tile=False, join=False)
+    apart = schedule.arrange(graph, layers, target.cpu, tile=False, join=False)
 
-    assert schedule.arrange(graph, layers, target).tiled and not apart.tiled and not apart.joined
+    assert schedule.arrange(graph, layers, target.cpu).tiled and not apart.tiled and not apart.joined

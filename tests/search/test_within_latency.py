@@ -176,7 +176,8 @@ def test_a_resumed_search_asks_for_no_loss_again(tmp_path):
     kept = {path.name: path.read_text() for path in first.state.folder.iterdir()}
 
     resumed = State(first.state.folder, {}, resume=True)
-    again = prepare(replace(first, target=replace(first.target, cores=1), state=resumed))
+    one_core = replace(first.target, cpu=replace(first.target.cpu, cores=1))
+    again = prepare(replace(first, target=one_core, state=resumed))
 
     assert (again.losses == problem.losses).all()
     assert (again.table.us == problem.table.us).all()

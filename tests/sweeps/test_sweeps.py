@@ -52,10 +52,10 @@ def test_nothing_is_wrong(sweep: str, part: str) -> None:
 
 
 @pytest.mark.slow(part="sweeps")
-@pytest.mark.parametrize("target", ARM, ids=lambda target: target.isa)
+@pytest.mark.parametrize("target", ARM, ids=lambda target: target.cpu.isa)
 def test_every_type_is_right_on_emulated_targets(target: Target, tmp_path: Path) -> None:
     def run(artifact: bytes, feeds: Arrays) -> Arrays:
         (tmp_path / "model.esp").write_bytes(artifact)
-        return esrun(tmp_path / "model.esp", target.isa, feeds, tmp_path)
+        return esrun(tmp_path / "model.esp", target.cpu.isa, feeds, tmp_path)
 
     assert not wrong(cases_of("types")[::4], Machine(target, run))

@@ -23,7 +23,7 @@ def test_a_board_nobody_has_measured_says_so_and_knows_every_loop_that_is_tried(
 
     assert (found.target, found.origin) == (board, ESTIMATED)
     assert "port model" in found.source
-    tried = {e.tile for e in schedule.experiments(targets.load(board))}
+    tried = {e.tile for e in schedule.experiments(targets.load(board).cpu)}
     for tile in (tile for tile in tried if isinstance(tile, SparseTile)):
         assert found.loop(Loop("sparse", tile.block, tile.vectors, tile.rows, tile.chunk)) is not None
 
@@ -36,7 +36,7 @@ def test_an_estimated_table_predicts_what_the_port_model_says(monkeypatch):
     except EmulatorError as err:
         pytest.skip(str(err))
     target = targets.load("rpi4")
-    every = schedule.experiments(target)
+    every = schedule.experiments(target.cpu)
     some: list[Experiment] = [e for e in every if e.name.startswith(("sparse_f32_1x1_u4_r1 ", "dense_f32_1x1_u4_r6 "))]
     assert some
     monkeypatch.setattr(schedule, "experiments", lambda _: some)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from edgesparse.devices import targets
-from edgesparse.devices.targets import Core
+from edgesparse.devices.cpu import Core
 from tools.boards.counts import Mix, classes, mix_of, split_loops
 from tools.boards.emulate import Ran
 from tools.boards.ports import bounds, kernel_cycles, loop_bounds
 
 
 def core(board: str) -> Core:
-    found = targets.load(board).core
+    found = targets.load(board).cpu.core
     assert found is not None
     return found
 

@@ -34,7 +34,8 @@ def test_misses_and_cycles_become_time():
 
 
 def test_a_board_without_a_clock_is_refused():
-    target = replace(targets.load("rpi4"), clock_hz=None)
+    board = targets.load("rpi4")
+    target = replace(board, cpu=replace(board.cpu, clock_hz=None))
 
     with pytest.raises(TargetError, match="rpi4: cpu.clock_hz or memory.bandwidth_bytes_per_s: missing"):
         step_cost(call_of(1), 1.0, 0, 0, target)

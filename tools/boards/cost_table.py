@@ -29,9 +29,9 @@ def estimated(target: Target) -> Fit:
 
     Raises: EmulatorError: QEMU, or its support of plugins, is missing. TargetError: facts of the target are.
     """
-    tried = schedule.experiments(target)
+    tried = schedule.experiments(target.cpu)
     model = experiment_model(tried)
-    costs = costs_of(schedule.arrange(graph_of(model), experiment_plans(tried), target, tile=False), target)
+    costs = costs_of(schedule.arrange(graph_of(model), experiment_plans(tried), target.cpu, tile=False), target)
     times_us = {step.name: step.time_us(1) for step in costs}
     found = schedule.fit_experiments(model, tried, times_us, target, SOURCE, "")
     return replace(found, cost_table=replace(found.cost_table, origin=ESTIMATED))

@@ -19,7 +19,8 @@ import numpy as np
 
 from edgesparse.backends.cpu.codegen import CodeImage
 from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Memory
-from edgesparse.devices.targets import Core, Target
+from edgesparse.devices.cpu import Core
+from edgesparse.devices.targets import Target
 from edgesparse.errors import EdgesparseError, TargetError
 from edgesparse.program import Constant
 
@@ -82,9 +83,9 @@ def core_of(target: Target) -> Core:
 
     Raises: TargetError: nothing is.
     """
-    if target.core is None:
+    if target.cpu.core is None:
         raise TargetError(f"{target.name}: core: missing; the port model needs what targets/rpi4.toml says of its core")
-    return target.core
+    return target.cpu.core
 
 
 def emulate(
@@ -108,9 +109,9 @@ def emulate(
         options = {
             "begin": BASE,
             "end": BASE + len(image.data),
-            "l1": target.l1d_bytes,
+            "l1": target.cpu.l1d_bytes,
             "l1ways": core.l1d_ways,
-            "l2": target.l2_bytes,
+            "l2": target.cpu.l2_bytes,
             "l2ways": core.l2_ways,
             "out": counts,
         }

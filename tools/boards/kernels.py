@@ -128,7 +128,7 @@ def measure(board: str, form: Form) -> Row:
     shape = Shape(M, K, form.side, DENSITY if tile.is_sparse else 1.0, form.block)
     ran = run_layer(shape, tile, target)
     loop = inner_loop(ran)
-    inner, total = mix_of(loop.body), shape.needed_fmas(target.lanes(F32))
+    inner, total = mix_of(loop.body), shape.needed_fmas(target.cpu.lanes(F32))
     limits = loop_bounds(loop, core)
     return Row(
         board=board,

@@ -76,7 +76,7 @@ def run_layer(shape: Shape, tile: Tile, target: Target) -> list[Ran]:
     layer = graph.weighted[0].layer
     sizes = (shape.m, shape.k, shape.side**2)
     plan = LayerPlan(layer.name, "Conv", *sizes, layer.numerics, layer.density, tile, 1.0, "given")
-    (call,) = lower_ops(schedule.arrange(graph, {layer.name: plan}, target), target).calls
+    (call,) = lower_ops(schedule.arrange(graph, {layer.name: plan}, target.cpu), target).calls
     x = np.random.default_rng(1).standard_normal((1, shape.k, shape.side, shape.side)).astype(np.float32)
     ran, (y,) = emulate(compile_kernels([call.kernel], target), call, {("x", ROWS): x}, target)
     w, bias = shape.weight().astype(np.float64), np.linspace(-1.0, 1.0, shape.m, dtype=np.float32)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgesparse.devices.targets import Core
+from edgesparse.devices.cpu import Core
 from tools.boards.counts import Loop, Mix, mix_of, split_loops
 from tools.boards.emulate import Ran
 

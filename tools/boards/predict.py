@@ -68,8 +68,8 @@ class StepCost:
 
 def step_cost(call: Call, ran_core_cycles: float, l1_misses: int, l2_misses: int, target: Target) -> StepCost:
     """Turn the counts of one call into microseconds."""
-    core = core_of(target)
-    if target.clock_hz is None or target.bandwidth_bytes_per_s is None:
+    core, cpu = core_of(target), target.cpu
+    if cpu.clock_hz is None or cpu.bandwidth_bytes_per_s is None:
         raise TargetError(f"{target.name}: cpu.clock_hz or memory.bandwidth_bytes_per_s: missing, a time needs both")
     waits = (l1_misses - l2_misses) * core.l2_latency_cycles / core.misses_in_flight
     return StepCost(
@@ -77,8 +77,8 @@ def step_cost(call: Call, ran_core_cycles: float, l1_misses: int, l2_misses: int
         op=call.op,
         tiles=call.kernel.tiles,
         weighted=call.kernel.symbol.startswith(("es_tiled", "es_vector", "es_winograd")),
-        core_us=(ran_core_cycles + waits) / target.clock_hz * 1e6,
-        memory_us=l2_misses * LINE_BYTES / (target.bandwidth_bytes_per_s * SUSTAINED) * 1e6,
+        core_us=(ran_core_cycles + waits) / cpu.clock_hz * 1e6,
+        memory_us=l2_misses * LINE_BYTES / (cpu.bandwidth_bytes_per_s * SUSTAINED) * 1e6,
     )
 
 

@@ -24,8 +24,8 @@ def assemble(lowered: Lowered, target: Target) -> Program:
     steps = tuple(_step(call, arena, weights, indices, image) for call in calls)
     scratch = max((call.kernel.scratch_bytes for call in calls), default=0)
     return Program(
-        isa=target.isa,
-        cpu_features=target.requires,
+        isa=target.cpu.isa,
+        cpu_features=target.cpu.requires,
         arena_bytes=arena.size_bytes,
         scratch_bytes=align(scratch + OVERREAD_BYTES) if scratch else 0,
         inputs=_specs(lowered.inputs, arena),

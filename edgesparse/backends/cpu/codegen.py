@@ -21,6 +21,7 @@ from edgesparse.backends.cpu.causes import cause
 from edgesparse.backends.cpu.kernel import Kernel
 from edgesparse.backends.cpu.llvm import fuses
 from edgesparse.backends.cpu.relax.exact import plain
+from edgesparse.devices.cpu import Cpu
 from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError, LowerError
 from edgesparse.isa import ISAS
@@ -92,15 +93,15 @@ class CodeImage:
     entries: dict[str, int]
 
 
-def llvm_target(target: Target) -> tvm.target.Target:
-    """The TVM target that generates code for `target`."""
+def llvm_target(cpu: Cpu) -> tvm.target.Target:
+    """The TVM target that generates code for a CPU."""
     config: dict[str, object] = {
         "kind": "llvm",
-        "mtriple": target.triple,
-        "mcpu": target.cpu,
-        "mattr": list(target.features),
+        "mtriple": cpu.triple,
+        "mcpu": cpu.llvm_name,
+        "mattr": list(cpu.features),
     }
-    if target.isa == "armv7":
+    if cpu.isa == "armv7":
         config["mfloat-abi"] = "hard"
     return tvm.target.Target(config, host=config)
 
@@ -121,7 +122,7 @@ def compile_kernels(kernels: Sequence[Kernel], target: Target) -> CodeImage:
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         kernels_o, shims_c, image = (Path(folder) / name for name in ("kernels.o", "shims.c", "image.elf"))
         try:
-            built = tirx.build(tvm.IRModule(functions), llvm_target(target), pipeline=PIPELINE)
+            built = tirx.build(tvm.IRModule(functions), llvm_target(target.cpu), pipeline=PIPELINE)
         except Exception as err:  # TVM raises whatever it meets
             raise LowerError(f"TVM cannot generate code for {target.name}: {cause(err)}") from err
         built.write_to_file(str(kernels_o))
@@ -157,7 +158,7 @@ def _link(target: Target, inputs: Sequence[Path], output: Path, symbols: Sequenc
         str(Path(ziglang.__file__).with_name("zig")),  # without an interpreter to start it, in half the time
         "cc",
         "-target",
-        ISAS[target.isa].static_triple,
+        ISAS[target.cpu.isa].static_triple,
         "-O2",
         "-fPIE",
         "-static",

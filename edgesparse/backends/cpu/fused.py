@@ -42,7 +42,7 @@ def lower_layer(
     def stored(value: ir.Value, channels: int, how: Callable[[ir.Value], Tensor | Constant]) -> Tensor | Constant:
         if value not in tiled:
             return how(value)
-        cut = layer.plane, tile.vectors, target.lanes(layer.numerics.x)
+        cut = layer.plane, tile.vectors, target.cpu.lanes(layer.numerics.x)
         shape = tile_count(*cut), channels, tile_width(*cut)
         return Tensor(str(value.name), shape, layer.numerics.y, tiled[value])
 
@@ -54,7 +54,7 @@ def lower_layer(
     if tile.reads_window and layer.window is not None:
         x = _lay_out(layer, layer.window, x, scope)
     offsets = (_offsets(layer),) if tile.reads_window and not lies.x else ()
-    weights = tile.pack(layer, fusion.bias, target)
+    weights = tile.pack(layer, fusion.bias, target.cpu)
     behind = None if joined is None else _kernel_of(joined, target)
     kernel = kernel_of(LayerCall(layer, tile, weights, Epilogue.of(fusion), target, lies, behind))
     reads = (x, *offsets, *weights, *residual, *(_constants(joined) if joined else ()))

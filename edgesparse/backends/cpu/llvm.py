@@ -16,12 +16,12 @@ def require_known(target: Target) -> None:
 
     Raises: TargetError: it does not; with near names.
     """
-    where = f"target {target.name!r}"
-    cpus = _cpus(target.triple)
-    if target.cpu not in cpus:
-        raise TargetError(f"{where}: codegen.cpu: LLVM does not know {target.cpu!r}{_near(target.cpu, cpus)}")
-    features = _features(target.triple)
-    for feature in target.features:
+    where, cpu = f"target {target.name!r}", target.cpu
+    cpus = _cpus(cpu.triple)
+    if cpu.llvm_name not in cpus:
+        raise TargetError(f"{where}: codegen.cpu: LLVM does not know {cpu.llvm_name!r}{_near(cpu.llvm_name, cpus)}")
+    features = _features(cpu.triple)
+    for feature in cpu.features:
         if feature[1:] not in features:
             raise TargetError(
                 f"{where}: codegen.features: LLVM does not know {feature!r}{_near(feature[1:], features)}"

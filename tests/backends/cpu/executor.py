@@ -10,13 +10,15 @@ import ctypes
 import mmap
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from edgesparse.backends.cpu.codegen import CodeImage, compile_kernels
 from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Kernel, Memory, Tensor
+from edgesparse.devices.cpu import Cpu
 from edgesparse.devices.targets import Target
 from edgesparse.graph.layout import ROWS
 from edgesparse.program import FAULT_FIELDS, Constant
@@ -25,13 +27,11 @@ POISON = 0xFF  # NaN as a float, -1 as a signed integer
 GUARD = 0xCD
 
 
-def _target(isa: str, triple: str, cpu: str, vector_bits: int, registers: int) -> Target:
-    return Target(
-        name=f"test-{isa}",
-        source="the least machine that tests run on",
+def _target(isa: str, triple: str, llvm_name: str, vector_bits: int, registers: int) -> Target:
+    cpu = Cpu(
         isa=isa,
         triple=triple,
-        cpu=cpu,
+        llvm_name=llvm_name,
         features=(),
         requires=(),
         vector_bits=vector_bits,
@@ -40,6 +40,12 @@ def _target(isa: str, triple: str, cpu: str, vector_bits: int, registers: int) -
         l2_bytes=262144,
         cores=2,
     )
+    return Target(name=f"test-{isa}", source="the least machine that tests run on", cpu=cpu)
+
+
+def with_cpu(target: Target, **facts: Any) -> Target:
+    """The target with other facts of its CPU."""
+    return replace(target, cpu=replace(target.cpu, **facts))
 
 
 HOST = (

@@ -236,7 +236,7 @@ class Subject:
         """Try values in cases, by number, without a step."""
         path = self.folder / "trials"
         path.write_bytes(b"".join(self._record(*trial, skipped) for trial in trials))
-        command = [*emulated(self.target.isa), build.guest_program(TRIAL, self.target.isa)]
+        command = [*emulated(self.target.cpu.isa), build.guest_program(TRIAL, self.target.cpu.isa)]
         command += [self.artifact, self.folder / "inputs", path]
         done = subprocess.run(list(map(str, command)), capture_output=True, check=False, timeout=600)
         assert done.returncode == 0, done.stderr.decode()

@@ -31,7 +31,7 @@ def lowered_by(
         )
         for op in graph.weighted
     }
-    return lower_ops(arrange(graph, plans, target, **options), target, expose=expose)
+    return lower_ops(arrange(graph, plans, target.cpu, **options), target, expose=expose)
 
 
 def _of(layer: Layer, choose: Callable[[str], Tile]) -> Tile:
@@ -43,4 +43,4 @@ def _of(layer: Layer, choose: Callable[[str], Tile]) -> Tile:
 
 def lowered_without_layers(model: ir.Model, target: Target) -> Lowered:
     """The calls of a model no layer of which needs a plan."""
-    return lower_ops(arrange(graph_of(model), {}, target), target)
+    return lower_ops(arrange(graph_of(model), {}, target.cpu), target)

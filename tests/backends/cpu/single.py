@@ -21,25 +21,33 @@ from edgesparse.backends.cpu.kernel import Call, Kernel
 from edgesparse.backends.cpu.walk import Lowered
 from edgesparse.devices.host import detect
 from edgesparse.devices.targets import Target
-from tests.backends.cpu.executor import HOST, key, load_calls, run_calls, run_image
+from tests.backends.cpu.executor import HOST, key, load_calls, run_calls, run_image, with_cpu
 from tests.backends.cpu.planned import lowered_without_layers
 
-WIDE = replace(HOST, name="test-wide", cpu="x86-64-v4", features=("-prefer-256-bit",), vector_bits=512, registers=32)
+WIDE = replace(
+    with_cpu(HOST, llvm_name="x86-64-v4", features=("-prefer-256-bit",), vector_bits=512, registers=32),
+    name="test-wide",
+)
 """A target of 512-bit vectors."""
 
-NARROW = replace(HOST, name="test-narrow", vector_bits=128)
+NARROW = replace(with_cpu(HOST, vector_bits=128), name="test-narrow")
 """A target of 128-bit vectors, as wide as NEON."""
 
 ARM = (
-    replace(HOST, name="test-aarch64", isa="aarch64", triple="aarch64-linux-gnu", cpu="cortex-a72", vector_bits=128),
     replace(
-        HOST,
+        with_cpu(HOST, isa="aarch64", triple="aarch64-linux-gnu", llvm_name="cortex-a72", vector_bits=128),
+        name="test-aarch64",
+    ),
+    replace(
+        with_cpu(
+            HOST,
+            isa="armv7",
+            triple="armv7-linux-gnueabihf",
+            llvm_name="cortex-a15",
+            features=("+neon", "+vfp4"),
+            vector_bits=128,
+        ),
         name="test-armv7",
-        isa="armv7",
-        triple="armv7-linux-gnueabihf",
-        cpu="cortex-a15",
-        features=("+neon", "+vfp4"),
-        vector_bits=128,
     ),
 )
 """Targets that kernels must compile for without help from a library."""
@@ -50,7 +58,7 @@ def undefined_symbols(kernels: Sequence[Kernel], target: Target) -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernels.o"
         module = tvm.IRModule({kernel.symbol: kernel.func for kernel in kernels})
-        tvm.tirx.build(module, llvm_target(target)).write_to_file(str(path))
+        tvm.tirx.build(module, llvm_target(target.cpu)).write_to_file(str(path))
         with path.open("rb") as file:
             symbols = list(ELFFile(file).get_section_by_name(".symtab").iter_symbols())
     wanted = (s for s in symbols if s["st_shndx"] == "SHN_UNDEF" and s["st_info"]["bind"] == "STB_GLOBAL")

@@ -83,7 +83,7 @@ def model(case: Case, seed: int = 0) -> Single:
     return several(nodes, inputs, constants)
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_attention_matches_onnxruntime(target: Target) -> None:
     cases = {name: model(case) for name, case in CASES.items()}
 
@@ -92,7 +92,7 @@ def test_attention_matches_onnxruntime(target: Target) -> None:
         np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_guarded_query_without_keys_gives_zeros(target: Target) -> None:
     case = model(Case((1, 2), 17, 9, 8, 5, (17, 9), guarded=True))
     case.inputs["mask"][3] = -np.inf

@@ -57,7 +57,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_depthwise_matches_onnxruntime(target: Target) -> None:
     """Windows, strides, dilations and paddings of all kinds, with borders and tails."""
     for name, case, y in outputs_of(CASES, target):
@@ -74,7 +74,7 @@ def residual(shape: tuple[int, ...]) -> Single:
     return several(nodes, {"x": random(shape), "r": random(shape, 5)}, constants)
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_epilogue_adds_the_residual_then_activates(target: Target) -> None:
     cases = {str(size): residual((1, 3, *size)) for size in ((7, 7), (9, 9), (14, 20), (16, 16), (5, 33))}
 

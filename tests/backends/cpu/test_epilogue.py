@@ -40,7 +40,7 @@ NODES = {
 
 def call_of(epilogue: Epilogue, target: Target) -> Call:
     """A call that applies an epilogue to `x` as a kernel would."""
-    size, lanes = INPUT.size, Lanes(target.lanes(F32), F32)
+    size, lanes = INPUT.size, Lanes(target.cpu.lanes(F32), F32)
 
     def body(tile: Expr, x: Buffer, residual: Buffer, y: Buffer) -> None:
         other = lanes.load(residual, tile * lanes.count) if epilogue.residual else None
@@ -52,7 +52,7 @@ def call_of(epilogue: Epilogue, target: Target) -> Call:
     return Call("test", "test", kernel, (x, residual), (y,))
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_activation_matches_onnxruntime(target: Target) -> None:
     """Every activation agrees with ONNX Runtime, in its tails too; NaN stays NaN."""
     finite = ~np.isnan(INPUT)

@@ -106,16 +106,16 @@ QUICK = [
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> dict[str, Subject]:
     targets = HOST, ARM[0]
-    return {target.isa: Subject(QUICK, target, tmp_path_factory.mktemp(target.isa)) for target in targets}
+    return {target.cpu.isa: Subject(QUICK, target, tmp_path_factory.mktemp(target.cpu.isa)) for target in targets}
 
 
-@pytest.mark.parametrize("isa", [HOST.isa, ARM[0].isa])
+@pytest.mark.parametrize("isa", [HOST.cpu.isa, ARM[0].cpu.isa])
 def test_hostile_values_are_refused_or_right(quick, isa):
     assert quick[isa].wrong(QUICK) == []
 
 
 def test_a_check_that_is_left_out_is_missed(quick):
-    subject = quick[HOST.isa]
+    subject = quick[HOST.cpu.isa]
 
     for case in QUICK:
         for check in subject.checks(case):
@@ -123,7 +123,7 @@ def test_a_check_that_is_left_out_is_missed(quick):
 
 
 @pytest.mark.slow(part="hostile")
-@pytest.mark.parametrize("target", [HOST, *ARM], ids=lambda target: target.isa)
+@pytest.mark.parametrize("target", [HOST, *ARM], ids=lambda target: target.cpu.isa)
 def test_hostile_values_are_refused_or_right_in_every_operator(target, tmp_path):
     subject = Subject(CASES, target, tmp_path)
     checked = {case.op: subject.checks(case) for case in CASES}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -16,7 +15,7 @@ from edgesparse.devices.targets import Target
 from edgesparse.forms.dense import DenseTile
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Tile
-from tests.backends.cpu.executor import HOST, key, load_calls, run_image
+from tests.backends.cpu.executor import HOST, key, load_calls, run_image, with_cpu
 from tests.backends.cpu.planned import lowered_by
 from tests.backends.cpu.single import random, runnable_targets
 from tests.backends.cpu.test_weighted import NARROW, TILED, judge, model_of, sparse_random
@@ -62,7 +61,7 @@ def l2_for(rows: int, size=SIZE) -> int:
     return 2 * rows * 4 * size[0] * size[1]
 
 
-HOST_OF_8 = replace(HOST, l2_bytes=l2_for(8))
+HOST_OF_8 = with_cpu(HOST, l2_bytes=l2_for(8))
 
 
 def is_joined(result: Lowered) -> bool:
@@ -89,7 +88,7 @@ def test_joined_layers_match(target, tile):
     found = []
     for number, (m, units) in enumerate([(40, 1), (40, 2), (41, 2), (41, 3)]):
         model = expansion(m=m, k=1, density=(0.0, 0.1, 0.4, 1.0)[number])
-        result = lowered(model[0], replace(target, l2_bytes=l2_for(units * tile.rows)), tile)
+        result = lowered(model[0], with_cpu(target, l2_bytes=l2_for(units * tile.rows)), tile)
         assert is_joined(result), (m, units)
         found.append((result, *model))
 
@@ -102,7 +101,7 @@ def test_windows_and_activations_match(target):
     for window, activation in zip(WINDOWS.values(), itertools.cycle(["Relu", "HardSwish", "Sigmoid"]), strict=False):
         model = expansion(m=64, k=7, activation=activation, **window)
         for tile in (DenseTile(4, 5, 6), SparseTile(2, 5, 4)):  # two blocks of K
-            result = lowered(model[0], replace(target, l2_bytes=l2_for(2 * tile.rows)), tile)
+            result = lowered(model[0], with_cpu(target, l2_bytes=l2_for(2 * tile.rows)), tile)
             assert is_joined(result), (window, activation)
             found.append((result, *model))
 
@@ -111,7 +110,7 @@ def test_windows_and_activations_match(target):
 
 def test_a_convolution_with_a_window_joins_too():
     proto, inputs = expansion(m=64, k=1, kernel=3)
-    target = replace(HOST, l2_bytes=l2_for(16))
+    target = with_cpu(HOST, l2_bytes=l2_for(16))
 
     result = lowered(proto, target, TILE)
 
@@ -151,7 +150,7 @@ def test_exposing_values_changes_no_kernel():
 )
 def test_layers_stay_apart_where_joining_does_not_pay(changes, l2_bytes):
     proto, inputs = expansion(**changes)
-    target = replace(HOST, l2_bytes=l2_bytes)
+    target = with_cpu(HOST, l2_bytes=l2_bytes)
 
     result = lowered(proto, target, TILE)
 

@@ -103,6 +103,6 @@ def test_sigmoid_keeps_relative_accuracy_in_its_lower_tail(lanes: int) -> None:
 @pytest.mark.parametrize("target", [WIDE, *ARM], ids=lambda t: t.name)
 @pytest.mark.parametrize("name", ["exp", "exp_nonpositive", "log", "tanh", "erf", "sigmoid"])
 def test_functions_need_no_library(name: str, target: Target) -> None:
-    kernel = elementwise(name, getattr(math, name), 64, Lanes(target.lanes(F32), F32))
+    kernel = elementwise(name, getattr(math, name), 64, Lanes(target.cpu.lanes(F32), F32))
 
     assert undefined_symbols([kernel], target) == set()

@@ -33,7 +33,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_matmul_matches_onnxruntime(target: Target) -> None:
     cases = {name: single("MatMul", [random(a), random(b, 1)]) for name, (a, b) in SHAPES.items()}
 

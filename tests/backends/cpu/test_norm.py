@@ -37,7 +37,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_norm_matches_onnxruntime(target: Target) -> None:
     for name, case, y in outputs_of(CASES, target, lower_norm, inplace=(False, True)):
         np.testing.assert_allclose(y, case.judge(), rtol=1e-4, atol=2e-5, err_msg=name)

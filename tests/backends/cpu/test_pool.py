@@ -35,7 +35,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_pooling_matches_onnxruntime(target: Target) -> None:
     """Padding never counts as a maximum, and counts in a mean only where asked."""
     for name, case, y in outputs_of(CASES, target, lower_pool):

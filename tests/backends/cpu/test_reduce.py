@@ -32,7 +32,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_reduction_matches_onnxruntime(target: Target) -> None:
     for name, case, y in outputs_of(CASES, target, lower_reduce):
         np.testing.assert_allclose(y, case.judge(), rtol=1e-5, atol=1e-5, err_msg=name)

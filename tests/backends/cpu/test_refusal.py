@@ -60,7 +60,7 @@ def test_lowest_wrong_element_is_reported(image, size, dtype, wrong):
     assert caught.value == KernelFault(1, 0, size // 2, wrong, LOWEST, HIGHEST)
 
 
-@pytest.mark.parametrize("target", [HOST, *ARM], ids=lambda target: target.isa)
+@pytest.mark.parametrize("target", [HOST, *ARM], ids=lambda target: target.cpu.isa)
 def test_artifact_names_the_value_and_its_limits(target, tmp_path):
     """From a kernel to the message of a run: of a copy that a check guards."""
     size = 33
@@ -70,7 +70,7 @@ def test_artifact_names_the_value_and_its_limits(target, tmp_path):
     write(assemble(lowered, target), {}, tmp_path / "model.esp")
     right, wrong = np.resize(np.arange(LOWEST, HIGHEST + 1), size), np.zeros(size, np.int64)
     wrong[7] = HIGHEST + 1
-    esrun = [*launcher(target.isa), build.esrun(target.isa), tmp_path / "model.esp"]
+    esrun = [*launcher(target.cpu.isa), build.esrun(target.cpu.isa), tmp_path / "model.esp"]
 
     def run(values: np.ndarray) -> tuple[int, str]:
         np.save(tmp_path / "ids.npy", values)

@@ -25,7 +25,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 @pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
 def test_softmax_matches_onnxruntime(op: str, target: Target) -> None:
     cases = {name: single(op, [random(shape) * 5], axis=axis) for name, (shape, axis) in SHAPES.items()}

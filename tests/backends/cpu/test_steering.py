@@ -18,7 +18,7 @@ from edgesparse.package.writer import write
 from edgesparse.plan import LayerPlan
 from edgesparse.program import Constant, IndexKind
 from tests.backends.cpu.addresses import unproved
-from tests.backends.cpu.executor import HOST
+from tests.backends.cpu.executor import HOST, with_cpu
 from tests.backends.cpu.hostile import Case, Subject, lowered
 from tests.backends.cpu.planned import lowered_by
 from tests.backends.cpu.single import random, runnable_targets
@@ -63,7 +63,7 @@ def model() -> tuple[ir.Model, dict[str, LayerPlan]]:
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory) -> Path:
-    target = replace(runnable_targets()[-1], l2_bytes=8192)  # so small that layers join
+    target = with_cpu(runnable_targets()[-1], l2_bytes=8192)  # so small that layers join
     program = assemble(lowered_by(model(), PLANS.__getitem__, target), target)
     kinds = [array.bound.kind for array in program.arrays]
     assert (kinds.count(IndexKind.INDPTR), kinds.count(IndexKind.ORDER)) == (6, 5)
@@ -114,7 +114,7 @@ def without_bounds(call: Call) -> Call:
 
 @pytest.mark.parametrize("which", ["artifact", "followed"])
 def test_kernels_keep_to_their_operands_whatever_is_accepted(which, request):
-    accepted, refused = steer(request.getfixturevalue(which), HOST.isa, seed=1, turns=1500)
+    accepted, refused = steer(request.getfixturevalue(which), HOST.cpu.isa, seed=1, turns=1500)
 
     assert min(accepted, refused) > 150
 
@@ -123,6 +123,6 @@ def test_kernels_keep_to_their_operands_whatever_is_accepted(which, request):
 @pytest.mark.parametrize("which", ["artifact", "followed"])
 @pytest.mark.parametrize("seed", range(2, 10))
 def test_kernels_keep_to_their_operands_for_long(which, request, seed):
-    accepted, _ = steer(request.getfixturevalue(which), HOST.isa, seed, turns=100_000)
+    accepted, _ = steer(request.getfixturevalue(which), HOST.cpu.isa, seed, turns=100_000)
 
     assert accepted > 10_000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
@@ -11,7 +9,7 @@ import pytest
 from onnx import helper
 
 from edgesparse.graph.layout import Tiles
-from tests.backends.cpu.executor import HOST, key, load_calls, run_calls, run_image
+from tests.backends.cpu.executor import HOST, key, load_calls, run_calls, run_image, with_cpu
 from tests.backends.cpu.planned import lowered_by
 from tests.backends.cpu.single import random, runnable_targets
 from tests.backends.cpu.test_weighted import TILED, judge, model_of, sparse_random
@@ -93,7 +91,7 @@ def test_a_large_output_and_its_residual_lie_alike():
     ]
     constants = {"w": sparse_random((8, 8, 1, 1), 0.5), "v": sparse_random((8, 8, 1, 1), 0.5)}
 
-    names, _ = in_tiles(model_of(nodes, {"x": x}, constants), replace(HOST, l2_bytes=1 << 20), lambda _: TILED[3])
+    names, _ = in_tiles(model_of(nodes, {"x": x}, constants), with_cpu(HOST, l2_bytes=1 << 20), lambda _: TILED[3])
 
     assert names == set()
 

@@ -35,7 +35,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.lanes(F32)}lanes")
+@pytest.mark.parametrize("target", runnable_targets(), ids=lambda t: f"{t.cpu.lanes(F32)}lanes")
 def test_transpose_moves_every_element(target: Target) -> None:
     cases = {f"{shape} {perm}": single("Transpose", [random(shape)], perm=perm) for shape, perm in CASES}
     permutations = [perm for _, perm in CASES]

@@ -156,7 +156,7 @@ def test_convolutions_match(target, tile):
 @pytest.mark.parametrize("columns", [2, 3, 4, 5, 7, 8])
 def test_lanes_over_channels_match(target, columns):
     """Whole and broken panels, windows, groups, ranges of N of unequal size; y may lie over the residual."""
-    tile = NarrowTile(2, 16, splits=2, columns=min(columns, target.lanes(F32)))
+    tile = NarrowTile(2, 16, splits=2, columns=min(columns, target.cpu.lanes(F32)))
     models = []
     for m, (window, group) in itertools.product((1, 7, 8, 9, 33), ((1, 1), (1, 2), (3, 2))):
         x, r = random((2, 6, 3, 3 * tile.columns)), random((2, 2 * m, 3, 3 * tile.columns), seed=5)
@@ -185,7 +185,7 @@ def test_chunks_of_wide_indices_match():
     """Too many columns of x for short indices, which are what one load brings four of."""
     x, w = random((1, 1100, 8, 8)), sparse_random((7, 1100, 1, 1), 0.1)
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
-    tile = SparseTile(64 // HOST.lanes(F32), 1100, chunk=4)
+    tile = SparseTile(64 // HOST.cpu.lanes(F32), 1100, chunk=4)
 
     assert_lowered(model_of([node], {"x": x}, {"w": w}), {"x": x}, HOST, tile)
 

@@ -19,6 +19,7 @@ from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, k
 from edgesparse.backends.cpu.kernels.math import exp_nonpositive, hold
 from edgesparse.backends.cpu.kernels.matmul import accumulate, block_rows
 from edgesparse.backends.cpu.kernels.vectors import each_step
+from edgesparse.devices.cpu import Cpu
 from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import SHARED
 from edgesparse.graph.attention import AttentionShape
@@ -32,7 +33,7 @@ def attention(shape: AttentionShape, target: Target) -> Kernel:
         queries; the last one overlaps the one before where they do not divide, and stores the same values there.
     Over-read: none. Order: ascending feature, then ascending key.
     """
-    panel = _Panel.fit(shape, target)
+    panel = _Panel.fit(shape, target.cpu)
     panels = -(-shape.queries // panel.width)
     tokens = shape.batch * shape.heads
 
@@ -41,7 +42,7 @@ def attention(shape: AttentionShape, target: Target) -> Kernel:
         number, index = T.bind(T.floormod(tile, panels)), T.bind(T.floordiv(tile, panels))
         batch, head = T.bind(T.floormod(index, shape.batch)), T.bind(T.floordiv(index, shape.batch))
         column = T.bind(T.min(number * panel.width, shape.queries - panel.width))
-        work = _Work(shape, panel, target, area, batch, head, column)
+        work = _Work(shape, panel, target.cpu, area, batch, head, column)
         work.scale_queries(q)
         peak = work.scores(k, mask[0] if mask else None)
         work.values(v, y, work.powers(peak))
@@ -72,11 +73,11 @@ class _Panel:
         return range(0, self.width, self.lanes.count)
 
     @staticmethod
-    def fit(shape: AttentionShape, target: Target) -> _Panel:
+    def fit(shape: AttentionShape, cpu: Cpu) -> _Panel:
         """The scores of a panel take half of L1 if they can, two vectors in any case."""
-        lanes = min(target.lanes(shape.element), 1 << (shape.queries.bit_length() - 1))
-        most = 4 if target.registers >= 32 else 2
-        vectors = max(2, min(most, int(SHARED * target.l1d_bytes) // (shape.element.size_bytes * lanes * shape.keys)))
+        lanes = min(cpu.lanes(shape.element), 1 << (shape.queries.bit_length() - 1))
+        most = 4 if cpu.registers >= 32 else 2
+        vectors = max(2, min(most, int(SHARED * cpu.l1d_bytes) // (shape.element.size_bytes * lanes * shape.keys)))
         return _Panel(Lanes(lanes, shape.element), min(vectors, shape.queries // lanes))
 
 
@@ -86,7 +87,7 @@ class _Work:
 
     shape: AttentionShape
     panel: _Panel
-    target: Target
+    cpu: Cpu
     area: Buffer
     batch: Expr
     head: Expr
@@ -111,7 +112,7 @@ class _Work:
         shape, panel, lanes = self.shape, self.panel, self.panel.lanes
         start, pitch = self._rows(shape.width, shape.keys)
         peak = self._columns(float("-inf"))
-        rows = block_rows(shape.keys, panel.vectors, self.target)
+        rows = block_rows(shape.keys, panel.vectors, self.cpu)
 
         def block(key: Expr | int) -> None:
             accs = accumulate(
@@ -159,7 +160,7 @@ class _Work:
         shape, panel, lanes = self.shape, self.panel, self.panel.lanes
         start, pitch = self._rows(shape.value_width, shape.keys)
         goal, goal_pitch = self._rows(shape.value_width, shape.queries)
-        rows = block_rows(shape.value_width, panel.vectors, self.target)
+        rows = block_rows(shape.value_width, panel.vectors, self.cpu)
 
         def block(row: Expr | int) -> None:
             accs = accumulate(

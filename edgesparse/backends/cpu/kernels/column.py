@@ -20,7 +20,7 @@ def kernel(call: LayerCall) -> Kernel:
     Over-read: bias and residual, below 256 bytes. Order: ascending k.
     """
     numerics, epilogue, target = call.layer.numerics, call.epilogue, call.target
-    m, k, lanes = call.layer.plane.m, call.layer.plane.k, Lanes(target.lanes(numerics.x), numerics.x)
+    m, k, lanes = call.layer.plane.m, call.layer.plane.k, Lanes(target.cpu.lanes(numerics.x), numerics.x)
     rows = panel_vectors(m, lanes.count) * lanes.count
     panels = -(-m // rows)
 

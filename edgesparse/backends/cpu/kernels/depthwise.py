@@ -40,7 +40,7 @@ class DepthwiseKernel:
     def stencil(self) -> Stencil:
         """Its loops."""
         images = self.window.batch * self.channels
-        return Stencil(self.window, images, self.numerics.x, self.target, exact=self.epilogue.residual)
+        return Stencil(self.window, images, self.numerics.x, self.target.cpu, exact=self.epilogue.residual)
 
     @property
     def constants(self) -> list[Param]:

@@ -29,6 +29,7 @@ from edgesparse.backends.cpu.kernels.vectors import (
     store_first,
 )
 from edgesparse.backends.cpu.tensors import tensor
+from edgesparse.devices.cpu import Cpu
 from edgesparse.devices.targets import Target
 from edgesparse.forms.caches import SHARED
 from edgesparse.numerics import TAKEN, Element
@@ -72,7 +73,7 @@ def lower_matmul(node: ir.Node, target: Target) -> list[Call] | None:
     if a.element not in TAKEN or a.element != b.element or 0 in (a.size, b.size):
         return None
     product = product_of(a.shape, b.shape, a.element)
-    reads = tuple(padded(value, target) for value in node.inputs[:2] if value is not None)
+    reads = tuple(padded(value, target.cpu) for value in node.inputs[:2] if value is not None)
     return [Call(str(node.name), "MatMul", matmul(product, target), reads, (y,))]
 
 
@@ -122,7 +123,7 @@ def _operands(index: Expr, batch: Sequence[tuple[int, int, int]]) -> tuple[Expr 
 def _dots(product: Product, target: Target) -> Kernel:
     """One column: a dot product a row."""
     m, k = product.m, product.k
-    lanes = Lanes(target.lanes(product.element), product.element).narrowed(k)
+    lanes = Lanes(target.cpu.lanes(product.element), product.element).narrowed(k)
     rows = min(m, -(-_TILE_ELEMENTS // k))
     parts = -(-m // rows)
 
@@ -166,8 +167,8 @@ def _pack(product: Product, lanes: Lanes, shape: _Panel, b: _Source, area: Buffe
 def _panels(product: Product, target: Target) -> Kernel:
     """Lanes over columns."""
     m, k, n = product.m, product.k, product.n
-    lanes = Lanes(target.lanes(product.element), product.element).narrowed(n)
-    most = 4 if target.registers >= 32 else 2
+    lanes = Lanes(target.cpu.lanes(product.element), product.element).narrowed(n)
+    most = 4 if target.cpu.registers >= 32 else 2
     vectors = -(-n // lanes.count)
     panels = -(-vectors // most)
     wide, narrow = -(-vectors // panels), vectors // panels
@@ -175,9 +176,9 @@ def _panels(product: Product, target: Target) -> Kernel:
     kinds = [(0, _Panel(wide, lanes.count))] if extra else []
     kinds += [(extra, _Panel(narrow, lanes.count))] if extra < panels - 1 else []
     kinds.append((panels - 1, _Panel(narrow, n - (vectors - 1) * lanes.count)))
-    height = block_rows(m, wide, target)
+    height = block_rows(m, wide, target.cpu)
     parts = chunk_count(m, height, -(-_TILES // (product.count * panels)))
-    large = product.element.size_bytes * k * n > int(SHARED * target.l1d_bytes)
+    large = product.element.size_bytes * k * n > int(SHARED * target.cpu.l1d_bytes)
     packed = panels > 1 and m // parts >= _PACKED_ROWS and large
     width = wide * lanes.count
 
@@ -207,9 +208,9 @@ def _panels(product: Product, target: Target) -> Kernel:
     return build_kernel(symbol, params, product.count * panels * parts, body, scratch=scratch)
 
 
-def block_rows(m: int, vectors: int, target: Target) -> int:
+def block_rows(m: int, vectors: int, cpu: Cpu) -> int:
     """Rows of a register block: three quarters of the registers, and little done twice at the end."""
-    most = max(1, target.registers * 3 // 4 // vectors)
+    most = max(1, cpu.registers * 3 // 4 // vectors)
     return min(range(min(most, m), max(most // 2, 1) - 1, -1) or [m], key=lambda rows: -(-m // rows) * rows)
 
 

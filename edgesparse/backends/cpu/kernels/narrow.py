@@ -39,7 +39,7 @@ def kernel(call: LayerCall) -> Kernel:
     plane, numerics = call.layer.plane, call.layer.numerics
     tile, epilogue, target = call.tile, call.epilogue, call.target
     assert isinstance(tile, NarrowTile)
-    cut = Narrow(plane, tile, target.lanes(numerics.x))
+    cut = Narrow(plane, tile, target.cpu.lanes(numerics.x))
     lanes = Lanes(cut.lanes, numerics.x)
     images = plane.batch * plane.groups
     panels = plane.groups * cut.panels

@@ -74,7 +74,7 @@ def lower_norm(node: ir.Node, target: Target) -> list[Call] | None:
         epsilon=1e-5 if epsilon is None else float(epsilon.as_float()),
         element=x.element,
     )
-    reads = tuple(padded(value, target) for value in (node.inputs[0], *operands) if value is not None)
+    reads = tuple(padded(value, target.cpu) for value in (node.inputs[0], *operands) if value is not None)
     return [Call(str(node.name), node.op_type, norm_kernel(norm, target), reads, (tensor(node.outputs[0]),))]
 
 
@@ -113,7 +113,7 @@ def norm_kernel(norm: Norm, target: Target) -> Kernel:
         pairwise.
     """
     run = norm.count if norm.elementwise else norm.count // norm.channels
-    lanes = Lanes(target.lanes(norm.element), norm.element).narrowed(norm.count)
+    lanes = Lanes(target.cpu.lanes(norm.element), norm.element).narrowed(norm.count)
     rows = min(norm.rows, -(-_TILE_ELEMENTS // norm.count))
 
     def row(x: Buffer, y: Buffer, scale: Buffer, bias: Buffer | None, r: Expr) -> None:

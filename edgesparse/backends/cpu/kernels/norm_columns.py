@@ -22,7 +22,7 @@ def layer_norm_columns(f: int, n: int, epsilon: float, element: Element, target:
         before where N does not divide, and stores the same values there.
     Over-read: none. Order: mean, then squared deviations, both by ascending row.
     """
-    width = target.lanes(element)
+    width = target.cpu.lanes(element)
     while width > n:
         width //= 2
     lanes = Lanes(width, element)

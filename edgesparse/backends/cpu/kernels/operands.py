@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Tensor
 from edgesparse.backends.cpu.tensors import constant, tensor
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.errors import InternalError
 from edgesparse.numerics import element
 from edgesparse.program import Constant
@@ -21,12 +21,12 @@ def operand(node: ir.Node, place: int) -> Tensor:
     return tensor(value)
 
 
-def padded(value: ir.Value, target: Target) -> Tensor | Constant:
+def padded(value: ir.Value, cpu: Cpu) -> Tensor | Constant:
     """A computed value as it is; a constant with room for the kernel's last vector, which may over-read."""
     held = constant(value)
     if held is None:
         return tensor(value)
-    return Constant(np.concatenate([held.ravel(), np.zeros(target.lanes(element(held.dtype)), held.dtype)]))
+    return Constant(np.concatenate([held.ravel(), np.zeros(cpu.lanes(element(held.dtype)), held.dtype)]))
 
 
 def output_count(node: ir.Node) -> int:

@@ -39,7 +39,7 @@ def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
         uniform = bool((scales == scales.flat[0]).all())
         kernel = average_pool(window, float(scales.flat[0]) if uniform else None, x.element, target)
         if not uniform:
-            room = np.zeros(target.lanes(x.element), scales.dtype)
+            room = np.zeros(target.cpu.lanes(x.element), scales.dtype)
             reads.append(Constant(np.concatenate([scales.ravel(), room])))
     return [Call(str(node.name), node.op_type, kernel, tuple(reads), (tensor(node.outputs[0]),))]
 
@@ -49,7 +49,7 @@ def max_pool(window: Window, element: Element, target: Target) -> Kernel:
 
     Over-read: x, below 64 bytes.
     """
-    stencil = Stencil(window, window.batch * window.channels, element, target, fill=LOWEST)
+    stencil = Stencil(window, window.batch * window.channels, element, target.cpu, fill=LOWEST)
     lanes, size = stencil.lanes, window.height * window.width
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
@@ -74,7 +74,7 @@ def average_pool(window: Window, scale: float | None, element: Element, target: 
     Reads: x[, scales]; writes: y. Shapes: x and y as `max_pool`; scales [out_height * out_width + lanes].
     Over-read: x, below 64 bytes. Order: columns of the window pairwise, then rows.
     """
-    stencil = Stencil(window, window.batch * window.channels, element, target)
+    stencil = Stencil(window, window.batch * window.channels, element, target.cpu)
     lanes, size, y_size = stencil.lanes, window.height * window.width, window.out_height * window.out_width
 
     def body(tile: Expr, x: Buffer, *rest: Buffer) -> None:
@@ -96,7 +96,7 @@ def average_pool(window: Window, scale: float | None, element: Element, target: 
 
     params = _params(stencil)
     if scale is None:
-        params.insert(1, Param(y_size + target.lanes(element), element))
+        params.insert(1, Param(y_size + target.cpu.lanes(element), element))
     symbol = kernel_symbol("average_pool", element, window.name, target, window, scale)
     return build_kernel(symbol, params, stencil.tiles, body)
 

@@ -104,7 +104,7 @@ def _scaled(reduction: Reduction, value: Expr, count: int, lanes: Lanes) -> Expr
 
 def _rows(reduction: Reduction, outer: int, count: int, inner: int, element: Element, target: Target) -> Kernel:
     """Lanes along the reduced axis."""
-    lanes = Lanes(target.lanes(element), element).narrowed(count)
+    lanes = Lanes(target.cpu.lanes(element), element).narrowed(count)
     rows = min(outer, -(-_TILE_ELEMENTS // count))
 
     def row(x: Buffer, y: Buffer, r: Expr) -> None:
@@ -122,7 +122,7 @@ def _rows(reduction: Reduction, outer: int, count: int, inner: int, element: Ele
 
 def _columns(reduction: Reduction, outer: int, count: int, inner: int, element: Element, target: Target) -> Kernel:
     """Lanes along the axes behind the reduced one."""
-    lanes = Lanes(target.lanes(element), element).narrowed(inner)
+    lanes = Lanes(target.cpu.lanes(element), element).narrowed(inner)
     chunk = _CHAINS * lanes.count
     chunks = -(-inner // chunk)
 

@@ -63,9 +63,9 @@ def softmax(outer: int, count: int, inner: int, logarithm: bool, element: Elemen
 
 def _rows(outer: int, count: int, inner: int, logarithm: bool, element: Element, target: Target) -> Kernel:
     """Lanes along the axis; a short row stays in registers, a long one is read again."""
-    lanes = Lanes(target.lanes(element), element).narrowed(count)
+    lanes = Lanes(target.cpu.lanes(element), element).narrowed(count)
     rows = min(outer, -(-_TILE_ELEMENTS // count))
-    short = count <= lanes.count * (target.registers // 2)
+    short = count <= lanes.count * (target.cpu.registers // 2)
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
         with T.serial(T.bind(tile * rows), T.bind(T.min((tile + 1) * rows, outer))) as r:
@@ -109,7 +109,7 @@ def _long_row(x: Buffer, y: Buffer, start: Expr, count: int, logarithm: bool, la
 
 def _columns(outer: int, count: int, inner: int, logarithm: bool, element: Element, target: Target) -> Kernel:
     """Lanes along the axes behind; the exponentials of Softmax wait in y for their sum."""
-    lanes = Lanes(target.lanes(element), element).narrowed(inner)
+    lanes = Lanes(target.cpu.lanes(element), element).narrowed(inner)
     vectors = -(-inner // lanes.count)
 
     def column(x: Buffer, y: Buffer, start: Expr, valid: int) -> None:

@@ -27,7 +27,7 @@ def kernel(call: LayerCall) -> Kernel:
     Shapes: x, offsets, bias, residual, y and what is joined as those of the dense form; the weight as `GroupedRows`.
     Over-read: x and residual, below 64 bytes. Order: ascending k.
     """
-    tile, lanes = _tile_of(call.tile), call.target.lanes(call.layer.numerics.x)
+    tile, lanes = _tile_of(call.tile), call.target.cpu.lanes(call.layer.numerics.x)
     params = [Param(array.data.size, element(array.data.dtype)) for array in call.weights[:-1]]
     entries = tile.rows // tile.block[0] * tile.chunk
     if params[1].element.name == "uint16" and (lanes > QUAD or tile.chunk == QUAD):

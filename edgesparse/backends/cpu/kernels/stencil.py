@@ -18,7 +18,7 @@ from tvm.tirx.script import builder as T
 from edgesparse.backends.cpu.kernel import Lanes
 from edgesparse.backends.cpu.kernels.math import hold
 from edgesparse.backends.cpu.kernels.vectors import fold_all, keep_first, pick, store_first
-from edgesparse.devices.targets import Target
+from edgesparse.devices.cpu import Cpu
 from edgesparse.graph.geometry import Window
 from edgesparse.numerics import Element
 
@@ -64,7 +64,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class Stencil:
-    """Loops of one window over `images` output channels for one target; `fill` is the value beside the image.
+    """Loops of one window over `images` output channels for one CPU; `fill` is the value beside the image.
 
     A tile is some blocks of rows of an image. With `exact`, no vector is stored beyond its row.
     Over-read: of x, below 64 bytes. Order: rows of the window, then columns; with `join`, columns pairwise.
@@ -73,14 +73,14 @@ class Stencil:
     window: Window
     images: int
     element: Element
-    target: Target
+    cpu: Cpu
     fill: float = 0.0
     exact: bool = False
 
     @cached_property
     def lanes(self) -> Lanes:
         """The vector along an output row."""
-        return Lanes(self.target.lanes(self.element), self.element).narrowed(self.window.out_width)
+        return Lanes(self.cpu.lanes(self.element), self.element).narrowed(self.window.out_width)
 
     @property
     def tiles(self) -> int:
@@ -97,7 +97,7 @@ class Stencil:
     @cached_property
     def _block_rows(self) -> int:
         """Output rows computed at once: their accumulators, and the weights of a small window, fit the registers."""
-        most, height = max(1, min(7, self.target.registers // 4)), self.window.out_height
+        most, height = max(1, min(7, self.cpu.registers // 4)), self.window.out_height
         even = [rows for rows in range(most, most // 2, -1) if height % rows == 0]
         return min(even[0] if even else most, height)
 

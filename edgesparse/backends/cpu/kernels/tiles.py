@@ -161,7 +161,7 @@ def build(call: LayerCall, weights: Sequence[Param], compute: type[Compute]) -> 
     then neither the layer nor it has a residual, nor x several images or groups.
     """
     layer, epilogue, target, joined = call.layer, call.epilogue, call.target, call.joined
-    work = Work(layer.plane, call.tile, layer.numerics, target.lanes(layer.numerics.x), call.tiled)
+    work = Work(layer.plane, call.tile, layer.numerics, target.cpu.lanes(layer.numerics.x), call.tiled)
     plane, tiled, numerics = work.plane, work.tiled, work.numerics
     params = [Param(work.x_size, numerics.x), *([] if tiled.x else [Param(plane.k, I32)])]
     params += [*weights, Param(plane.groups * plane.m, numerics.acc)]

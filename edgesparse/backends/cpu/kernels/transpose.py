@@ -79,7 +79,7 @@ def _place(index: Expr, axes: Sequence[Axis]) -> tuple[Expr, Expr]:
 
 def _rows(outer: Sequence[Axis], row: Axis, element: Element, target: Target) -> Kernel:
     """Copy whole rows; the last of the outer axes is a loop inside a tile."""
-    lanes = Lanes(target.lanes(element), element).narrowed(row.count)
+    lanes = Lanes(target.cpu.lanes(element), element).narrowed(row.count)
     *others, inner = outer or [Axis(1, row.count, row.count)]
     size = prod(axis.count for axis in (*outer, row))
     images = prod(axis.count for axis in others)
@@ -104,7 +104,7 @@ def _squares(outer: Sequence[Axis], along: Axis, across: Axis, element: Element,
     Squares at the end of an axis overlap the ones before. The longer axis is cut into tiles and the shorter
     one is the inner loop, so that the lines of either side are still in cache when their rest is used.
     """
-    lanes = Lanes(target.lanes(element), element).narrowed(across.count)
+    lanes = Lanes(target.cpu.lanes(element), element).narrowed(across.count)
     size = prod(axis.count for axis in (*outer, along, across))
     images = prod(axis.count for axis in outer)
     long, short = (along, across) if along.count > across.count else (across, along)

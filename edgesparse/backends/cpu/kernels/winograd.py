@@ -40,7 +40,7 @@ def kernel(call: LayerCall) -> Kernel:
     plane, window, numerics = call.layer.plane, call.layer.window, call.layer.numerics
     tile, epilogue, target = call.tile, call.epilogue, call.target
     assert window is not None
-    shape = _Shape(window, Squares(plane, tile.vectors, target.lanes(numerics.x)), plane.m, tile.rows, numerics)
+    shape = _Shape(window, Squares(plane, tile.vectors, target.cpu.lanes(numerics.x)), plane.m, tile.rows, numerics)
     squares, panels = shape.squares, -(-plane.m // tile.rows)
     share = -(-panels // tile.splits)
     tiles, y_size = plane.batch * squares.blocks * tile.splits, plane.batch * plane.m * plane.n

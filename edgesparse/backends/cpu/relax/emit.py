@@ -168,7 +168,7 @@ def _kernel(nest: _Nest, known: Mapping[tirx.Var, tvm.ir.Expr], op: str, target:
     tiles = -(-int(loop.extent) // grain) if grain else 1
 
     def body(tile: tvm.ir.Expr, *flat: tirx.Buffer) -> None:
-        emitter = _Emitter({**known, **dict(zip(buffers, flat, strict=True))}, target.vector_bits)
+        emitter = _Emitter({**known, **dict(zip(buffers, flat, strict=True))}, target.cpu.vector_bits)
         if grain:
             # Bound to names: TVM 0.27 forgets the start of the loop over tiles in the bounds of inner loops.
             first = T.bind(tile * grain)

@@ -1,0 +1,93 @@
+"""A CPU: what the compiler knows of it. The fields are the keys of its tables in a target's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edgesparse.devices import schema
+from edgesparse.devices.schema import at
+from edgesparse.errors import TargetError
+from edgesparse.isa import ISAS
+from edgesparse.numerics import F32, Element
+
+CORE = "core"
+"""The table of `Core`."""
+
+
+@dataclass(frozen=True)
+class Core:
+    """What a model of a core's ports needs; each port or pipe starts one operation a cycle."""
+
+    issue_width: int  # operations a cycle
+    load_ports: int
+    pair_loads: int  # loads that a load of two registers of at most 64 bits counts for
+    store_bits: int  # stored in a cycle
+    vector_pipes: int
+    fma_pipes: int  # vector pipes that a 128-bit multiply-add takes
+    fma_latency_cycles: int  # from an accumulator to itself
+    mispredict_cycles: int
+    l2_latency_cycles: int
+    misses_in_flight: int  # misses of L1 that overlap
+    l1d_ways: int
+    l2_ways: int
+    load_pipes: int = 0  # vector pipes that a 128-bit load takes, a narrower one half of that
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """Facts about a CPU; sizes in bytes, vectors in bits. None where a fact is not known."""
+
+    isa: str = field(metadata=at("codegen"))  # "x86_64", "aarch64" or "armv7"
+    triple: str = field(metadata=at("codegen"))  # LLVM triple of the device code
+    llvm_name: str = field(metadata=at("codegen", "cpu"))  # LLVM -mcpu
+    features: tuple[str, ...] = field(metadata=at("codegen"))  # LLVM -mattr, such as ("+neon",)
+    requires: tuple[str, ...] = field(metadata=at("codegen"))  # what the runtime checks, such as ("avx2", "fma")
+    vector_bits: int = field(metadata=at("simd"))
+    registers: int = field(metadata=at("simd"))  # vector registers
+    l1d_bytes: int = field(metadata=at("memory"))
+    l2_bytes: int = field(metadata=at("memory"))
+    cores: int = field(metadata=at("cpu"))
+    bandwidth_bytes_per_s: int | None = field(default=None, metadata=at("memory"))  # peak of the main memory
+    clock_hz: int | None = field(default=None, metadata=at("cpu"))
+    core: Core | None = None
+
+    def lanes(self, element: Element) -> int:
+        """Elements in a vector register."""
+        return self.vector_bits // element.bits
+
+
+TABLES = (*schema.tables(Cpu), CORE)
+"""The tables of a CPU in a target's file."""
+
+
+def read(file: Mapping[str, Any], where: str) -> Cpu:
+    """The CPU that a target's file describes.
+
+    Raises: TargetError: the file breaks the schema.
+    """
+    cpu = Cpu(**schema.read(Cpu, file, where))
+    _check(cpu, where)
+    core = Core(**schema.read(Core, file, where, table=CORE)) if CORE in file else None
+    return replace(cpu, features=tuple(f if f[0] in "+-" else f"+{f}" for f in cpu.features), core=core)
+
+
+def write(cpu: Cpu) -> dict[str, Any]:
+    """The tables of a target's file that describe a CPU."""
+    return schema.write(cpu) | (schema.write(cpu.core, CORE) if cpu.core is not None else {})
+
+
+def _check(cpu: Cpu, where: str) -> None:
+    if cpu.isa not in ISAS:
+        raise TargetError(f"{where}: codegen.isa: got {cpu.isa!r}, expected one of {', '.join(ISAS)}")
+    isa = ISAS[cpu.isa]
+    if not cpu.triple.startswith(isa.architectures) or "-linux" not in cpu.triple:
+        expected = f"{isa.architectures[0]}-linux-gnu or another of {cpu.isa} and Linux"
+        raise TargetError(f"{where}: codegen.triple: got {cpu.triple!r}, expected {expected}")
+    for feature in cpu.requires:
+        if feature not in isa.bits:
+            listed = ", ".join(sorted(isa.bits))
+            raise TargetError(f"{where}: codegen.requires: got {feature!r}, expected names among {listed}")
+    if cpu.vector_bits % F32.bits:
+        raise TargetError(f"{where}: simd.vector_bits: got {cpu.vector_bits}, expected a multiple of {F32.bits}")
