@@ -53,6 +53,8 @@ def show_command(name: str, as_json: bool) -> None:
         return
     table = target.cost_table
     told = {**targets.flat(target), "cost_table": f"{table.origin}: {table.source}" if table else None}
+    if target.cpu.midr is not None:
+        told["midr"] = f"{target.cpu.midr:#x}"
     known = {key: "unknown" if value is None else value for key, value in told.items()}
     rows = [(key, ", ".join(value) if isinstance(value, tuple) else value) for key, value in known.items()]
     say(Table(("fact", "value"), rows))

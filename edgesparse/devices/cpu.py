@@ -15,6 +15,9 @@ from edgesparse.numerics import F32, Element
 CORE = "core"
 """The table of `Core`."""
 
+MIDR_BITS = 0xFF00_FFF0
+"""Of MIDR_EL1: implementer and part."""
+
 
 @dataclass(frozen=True)
 class Core:
@@ -51,6 +54,7 @@ class Cpu:
     cores: int = field(metadata=at("cpu"))
     bandwidth_bytes_per_s: int | None = field(default=None, metadata=at("memory"))  # peak of the main memory
     clock_hz: int | None = field(default=None, metadata=at("cpu"))
+    midr: int | None = field(default=None, metadata=at("cpu"))  # MIDR_EL1 & MIDR_BITS of its cores
     core: Core | None = None
 
     def lanes(self, element: Element) -> int:
@@ -91,3 +95,6 @@ def _check(cpu: Cpu, where: str) -> None:
             raise TargetError(f"{where}: codegen.requires: got {feature!r}, expected names among {listed}")
     if cpu.vector_bits % F32.bits:
         raise TargetError(f"{where}: simd.vector_bits: got {cpu.vector_bits}, expected a multiple of {F32.bits}")
+    if cpu.midr is not None and cpu.midr & ~MIDR_BITS:
+        expected = f"{cpu.midr & MIDR_BITS:#x}, without variant, architecture and revision"
+        raise TargetError(f"{where}: cpu.midr: got {cpu.midr:#x}, expected {expected}")

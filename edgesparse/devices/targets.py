@@ -131,6 +131,7 @@ def _detected(base: Target, host: Host) -> Target:
         cores=host.cores,
         clock_hz=None,
         bandwidth_bytes_per_s=None,
+        midr=None,
     )
     return Target(
         name=HOST,

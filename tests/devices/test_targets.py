@@ -103,6 +103,23 @@ def test_arm_hosts_get_the_best_core_they_can_run(tmp_path, arch, flags, cpu):
     assert host_target(machine(tmp_path, flags), arch).cpu.llvm_name == cpu
 
 
+@pytest.mark.parametrize("name", ["rpi3", "rpi4", "rpi5"])
+def test_a_board_says_which_core_its_cpu_has(name):
+    """As MIDR_EL1 says it, by Arm's manuals: implementer 0x41, a part number for each kind of core."""
+    parts = {"cortex-a53": 0xD03, "cortex-a72": 0xD08, "cortex-a76": 0xD0B}
+
+    cpu = targets.load(name).cpu
+
+    assert cpu.midr == 0x41 << 24 | parts[cpu.llvm_name] << 4
+    assert targets.facts(targets.load(name))["cpu"]["midr"] == cpu.midr
+
+
+def test_a_machine_that_is_compiled_for_as_a_board_is_not_taken_for_its_core(tmp_path):
+    host = host_target(machine(tmp_path, "fp asimd asimdhp asimddp"), "aarch64")
+
+    assert host.cpu.llvm_name == "cortex-a76" and host.cpu.midr is None
+
+
 @pytest.mark.parametrize(
     ("arch", "flags", "words"),
     [
@@ -143,6 +160,8 @@ def test_target_can_be_a_file_of_the_user(tmp_path):
         ('requires = ["neon"]', "requires = [1]", "codegen.requires: got [1], expected a list of strings"),
         ("vector_bits = 128", "vector_bits = 100", "simd.vector_bits: got 100, expected a multiple of 32"),
         ('name = "rpi4"', 'name = "../rpi4"', "name: got '../rpi4', expected letters"),
+        ("midr = 0x4100d080", "midr = -1", "cpu.midr: got -1, expected a positive integer"),
+        ("midr = 0x4100d080", "midr = 0x410fd083", "cpu.midr: got 0x410fd083, expected 0x4100d080, without variant"),
         ("load_ports = 1", "", "core.load_ports: missing, expected a positive integer"),
         ("load_ports = 1", "load_port = 1", "core.load_port: no such key, did you mean 'load_ports'?"),
         ("[simd]", "[smd]", "smd: no such key, did you mean 'simd'?"),
