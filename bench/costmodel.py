@@ -83,7 +83,7 @@ def step_times(model: ir.Model, plans: dict[str, LayerPlan], target: Target, sec
     """The p10 of each step of a model compiled with given plans, in microseconds; every layer is a step of its own."""
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.esp"
-        write(cpu.lower(schedule.arrange(graph_of(model), plans, target.cpu, join=False), target), {}, path)
+        write([cpu.lower(schedule.arrange(graph_of(model), plans, target.cpu, join=False), target)], {}, path)
         return measure.step_times_us(path, seconds)
 
 

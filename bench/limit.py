@@ -21,6 +21,7 @@ from bench.rivals import peak
 from edgesparse import frontend
 from edgesparse.measure import Arrays, Latency
 from edgesparse.numerics import F32
+from edgesparse.package.manifest import of_plan
 
 PROFILE_RUNS = 30
 SPARSE, DENSE, DEPTHWISE, ATTENTION = "sparse layers", "dense layers", "depthwise", "attention matmuls"
@@ -101,7 +102,7 @@ def limit(model: str, onnx_file: Path, result: Result, inputs: Arrays, gflops: f
     assert result.latency
     with Model(result.contender.file) as artifact:
         steps = artifact.profile(inputs, repeat=PROFILE_RUNS)
-        layers = {layer["name"]: layer["kernel"] for layer in artifact.manifest["layers"]}
+        layers = {layer["name"]: layer["kernel"] for layer in of_plan(artifact.manifest, artifact.plan)["layers"]}
     return Limit(
         model=model,
         density=result.contender.density,

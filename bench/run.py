@@ -104,8 +104,8 @@ def _facts(compiled: CompileReport) -> dict[str, float]:
     return {
         "artifact_bytes": compiled.artifact_bytes,
         "compile_seconds": compiled.seconds,
-        "sparse_layers": sum(layer.kernel == "sparse" for layer in compiled.layers),
-        "weighted_layers": len(compiled.layers),
+        "sparse_layers": sum(layer.kernel == "sparse" for layer in compiled.plans[0].layers),
+        "weighted_layers": len(compiled.plans[0].layers),
     }
 
 

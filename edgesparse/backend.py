@@ -112,7 +112,7 @@ class EdgesparseRep(BackendRep):  # type: ignore[misc]
         normal = frontend.load(frontend.bound(frontend.read(self._model), bind), shapes, supports)
         frontend.unsupported(normal, supports)
         program, _ = lowered(normal, self._target, silent)
-        return edgesparse_runtime.Model(serialize(program, {}))
+        return edgesparse_runtime.Model(serialize([program], {}))
 
     def close(self) -> None:
         """Free what was compiled."""

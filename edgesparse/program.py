@@ -1,4 +1,4 @@
-"""What a back end hands to `package`: code, weights and a straight line of kernel calls over one arena."""
+"""What a back end hands to `package`: images of code, weights and a straight line of kernel calls over one arena."""
 
 from __future__ import annotations
 
@@ -14,6 +14,39 @@ MAX_STEP_ARGS = 64
 
 MAX_ARENA_BYTES = 1 << 34
 """The largest arena; the runtime opens no artifact that needs a larger one."""
+
+OVERREAD_BYTES = 256
+"""How far kernels may read past an operand; so many bytes that belong to nobody end the weights and the indices."""
+
+
+class EngineKind(IntEnum):
+    """What runs steps."""
+
+    CPU = 0
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine of a program, and the memory that it needs."""
+
+    arena_bytes: int
+    scratch_bytes: int  # for each thread
+    kind: EngineKind = EngineKind.CPU
+
+
+@dataclass(frozen=True)
+class Image:
+    """Code for an engine, and what a machine must have to run it.
+
+    `core` is the CPU that it was tuned for, as MIDR_EL1 tells implementer and part; 0 for any. A runtime that can
+    choose prefers code for its own core.
+    """
+
+    isa: str  # "x86_64", "aarch64" or "armv7"
+    cpu_features: tuple[str, ...]  # such as ("avx2", "fma")
+    code: bytes
+    core: int = 0
+    engine: int = 0  # its number among those of the program
 
 
 class Space(IntEnum):
@@ -104,6 +137,7 @@ class Step:
     code_offset: int
     tiles: int
     args: tuple[Arg, ...]
+    image: int = 0  # number of the image that holds the kernel; its engine runs the step
 
 
 @dataclass(frozen=True)
@@ -119,16 +153,13 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled model, ready to be packed."""
+    """A model compiled for one kind of machine, ready to be packed; runtimes of today know one engine and one image."""
 
-    isa: str  # "x86_64", "aarch64" or "armv7"
-    cpu_features: tuple[str, ...]  # what the CPU must have, such as ("avx2", "fma")
-    arena_bytes: int
-    scratch_bytes: int
+    engines: tuple[Engine, ...]
+    images: tuple[Image, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     steps: tuple[Step, ...]
-    code: bytes
     weights: bytes
     indices: bytes = b""
     arrays: tuple[IndexArray, ...] = ()

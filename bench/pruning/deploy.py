@@ -28,7 +28,7 @@ class Deployed:
 def deploy(model: Path, inputs: Arrays | None = None) -> Deployed:
     """Compile `model` to MODEL.esp next to it, and compare the outputs for `inputs`, random ones by default."""
     report = edgesparse.compile(model, "host", model.with_suffix(".esp"))
-    outputs = edgesparse.verify(report.artifact, model, inputs=inputs, layers=False).outputs
+    outputs = edgesparse.verify(report.artifact, model, inputs=inputs, layers=False).plans[0].outputs
     return Deployed(
         artifact_bytes=report.artifact_bytes,
         density=report.density,

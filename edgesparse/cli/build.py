@@ -65,7 +65,7 @@ def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> 
     example="edgesparse compile model.onnx --target rpi4 --sparsity 0.8 --calibration samples.npz",
 )
 @click.argument("model", type=parameters.FILE)
-@parameters.target
+@parameters.target_or_targets
 @click.option("-o", "--output", type=parameters.FILE, help="The artifact to write; ./MODEL.TARGET.esp by default.")
 @parameters.input_shapes
 @parameters.bind

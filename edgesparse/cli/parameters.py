@@ -36,17 +36,17 @@ class TargetName(click.ParamType[Any]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The target names that begin with `incomplete`, with their summaries."""
-        known = [targets.load(name) for name in targets.names() if name.startswith(incomplete)]
-        return [CompletionItem(target.name, help=target.summary) for target in known]
+        before, comma, begun = incomplete.rpartition(",")
+        known = [targets.load(name) for name in targets.names() if name.startswith(begun)]
+        return [CompletionItem(f"{before}{comma}{target.name}", help=target.summary) for target in known]
 
 
-target = click.option(
-    "--target",
-    type=TargetName(),
-    default="host",
-    show_default=True,
-    help="A name from `edgesparse targets`, or a TOML file.",
-)
+def _target(help: str) -> Callable[[Command], Command]:
+    return click.option("--target", type=TargetName(), default="host", show_default=True, help=help)
+
+
+target = _target("A name from `edgesparse targets`, or a TOML file.")
+target_or_targets = _target("A name from `edgesparse targets`, or a TOML file; for several in one artifact: rpi4,rpi5.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads to use or predict for.")
 

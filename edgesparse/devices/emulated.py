@@ -80,12 +80,12 @@ class EmulatedSession:
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """What it takes."""
-        return _tensors(self._artifact.program.inputs)
+        return _tensors(self._artifact.programs[0].inputs)
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
         """What it gives."""
-        return _tensors(self._artifact.program.outputs)
+        return _tensors(self._artifact.programs[0].outputs)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class EmulatedSession:
         """The largest elements of the output that the artifact's labels name, with their labels."""
         from edgesparse_runtime import largest
 
-        labels = self._artifact.program.labels
+        labels = self._artifact.programs[0].labels
         named = next((o for o in self.outputs if prod(o.shape) == len(labels)), self.outputs[0])
         return largest(outputs, named.name, labels, count)
 

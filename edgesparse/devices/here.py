@@ -9,11 +9,12 @@ from edgesparse.devices.emulated import Emulated
 from edgesparse.devices.local import LOCAL
 from edgesparse.devices.session import Device
 from edgesparse.errors import MeasureError
+from edgesparse.package.manifest import of_plan
 from edgesparse.package.reader import read
 
 
 def device_of(artifact: Path | str) -> Device:
-    """The device that an artifact runs on.
+    """The device that an artifact runs on; of boards that can be emulated, the one of its first plan.
 
     Raises:
         MeasureError: this CPU does not run it, and no emulator is installed.
@@ -22,9 +23,11 @@ def device_of(artifact: Path | str) -> Device:
     why = LOCAL.refuses(artifact)
     if not why:
         return LOCAL
-    facts = read(Path(artifact)).manifest.get("target_facts")
-    emulated = Emulated(targets.of_facts(facts, f"{artifact}: target_facts"))
-    if not emulated.is_there():
-        remedy = f"run it on the device, or install qemu-user, whose {emulated.emulator} runs it here"
-        raise MeasureError(f"{artifact}: {why}; remedy: {remedy}")
-    return emulated
+    found = read(Path(artifact))
+    records = [of_plan(found.manifest, number) for number in range(len(found.programs))]
+    boards = [Emulated(targets.of_facts(each.get("target_facts"), f"{artifact}: target_facts")) for each in records]
+    for board in boards:
+        if board.is_there():
+            return board
+    remedy = f"run it on the device, or install qemu-user, whose {boards[0].emulator} runs it here"
+    raise MeasureError(f"{artifact}: {why}; remedy: {remedy}")

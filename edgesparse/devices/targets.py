@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ def load(name_or_path: str | Path) -> Target:
     text = str(name_or_path)
     if text.endswith(".toml"):
         return _with_costs(_parse(_read(Path(text)), text), Path(text).parent)
+    if "," in text:
+        raise TargetError(f"target: got {text!r}, expected one target; compile alone takes several")
     if text not in names():
         raise TargetError(f"unknown target {text!r}{schema.suggested(text, names())}; known: {', '.join(names())}")
     path = folder() / f"{text}.toml"
@@ -61,6 +63,21 @@ def load(name_or_path: str | Path) -> Target:
     target = fit_host(table, str(path), detect())
     own = cached_costs(target)
     return replace(target, cost_table=costs.read(own)) if own.is_file() else target
+
+
+def load_all(wanted: str | Path | Target | Sequence[str | Path | Target]) -> tuple[Target, ...]:
+    """Targets by names or files, several after commas; those that need most of a CPU first, as artifacts list plans.
+
+    Raises: TargetError: there is no such target, or one is named twice.
+    """
+    if isinstance(wanted, str) and not Path(wanted).is_file():
+        wanted = wanted.split(",")
+    given = [wanted] if isinstance(wanted, str | Path | Target) else list(wanted)
+    found = [each if isinstance(each, Target) else load(each) for each in given]
+    names = [target.name for target in found]
+    if not names or len(set(names)) < len(names):
+        raise TargetError(f"target: got {', '.join(names) or 'none'}, expected different targets")
+    return tuple(sorted(found, key=lambda target: -len(target.cpu.requires)))
 
 
 def facts(target: Target) -> dict[str, Any]:

@@ -12,7 +12,18 @@ import numpy as np
 from edgesparse.errors import PackageError
 from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.package import records
-from edgesparse.program import MAX_ARENA_BYTES, MAX_STEP_ARGS, Arg, Bound, IndexKind, Program, Space, Step, TensorSpec
+from edgesparse.program import (
+    MAX_ARENA_BYTES,
+    MAX_STEP_ARGS,
+    Arg,
+    Bound,
+    Image,
+    IndexKind,
+    Program,
+    Space,
+    Step,
+    TensorSpec,
+)
 
 _CHUNK = 1 << 16  # elements that are compared at a time
 _SPACE_NAMES = {
@@ -35,8 +46,9 @@ def check(program: Program) -> None:
         PackageError: one is not; the message says which.
     """
     _check_header(program)
-    _check_tensors("input", program.inputs, program.arena_bytes)
-    _check_tensors("output", program.outputs, program.arena_bytes)
+    arena_bytes = program.engines[0].arena_bytes
+    _check_tensors("input", program.inputs, arena_bytes)
+    _check_tensors("output", program.outputs, arena_bytes)
     _check_arrays(program)
     check_labels(program.labels, [math.prod(tensor.shape) for tensor in program.outputs])
     names: set[str] = {""}  # that are checked: steps share them
@@ -55,23 +67,32 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _check_header(program: Program) -> None:
-    unknown = [name for name in program.cpu_features if name not in FEATURE_BITS]
-    _require(program.isa in ISAS, f"isa {program.isa!r} is unknown, expected one of {', '.join(ISAS)}")
-    _require(
-        not unknown,
-        f"CPU features {', '.join(unknown)} are unknown, expected some of {', '.join(FEATURE_BITS)}",
-    )
+    _require(len(program.engines) == 1, f"the program needs {len(program.engines)} engines, expected one")
+    _require(len(program.images) == 1, f"the program has {len(program.images)} images of code, expected one")
+    (engine,), (image,) = program.engines, program.images
+    _check_image(image)
     for what, count, limit in (
-        ("bytes of arena", program.arena_bytes, MAX_ARENA_BYTES),
-        ("bytes of scratch", program.scratch_bytes, records.MAX_SCRATCH_BYTES),
-        ("bytes of code", len(program.code), records.MAX_CODE_BYTES),
+        ("bytes of arena", engine.arena_bytes, MAX_ARENA_BYTES),
+        ("bytes of scratch", engine.scratch_bytes, records.MAX_SCRATCH_BYTES),
+        ("bytes of code", len(image.code), records.MAX_CODE_BYTES),
         ("inputs", len(program.inputs), records.MAX_TENSORS),
         ("outputs", len(program.outputs), records.MAX_TENSORS),
         ("steps", len(program.steps), records.MAX_STEPS),
         ("index arrays", len(program.arrays), records.MAX_ARRAYS),
     ):
         _require(0 <= count <= limit, f"the program has {count} {what}, expected at most {limit}")
-    _require(len(program.code) > 0, "the program has no code")
+    _require(len(image.code) > 0, "the program has no code")
+
+
+def _check_image(image: Image) -> None:
+    unknown = [name for name in image.cpu_features if name not in FEATURE_BITS]
+    _require(image.isa in ISAS, f"isa {image.isa!r} is unknown, expected one of {', '.join(ISAS)}")
+    _require(
+        not unknown,
+        f"CPU features {', '.join(unknown)} are unknown, expected some of {', '.join(FEATURE_BITS)}",
+    )
+    _require(image.engine == 0, f"the code is for engine {image.engine}, which the program does not have")
+    _require(0 <= image.core < 2**32, f"the code is for core {image.core}, expected 0 to {2**32 - 1}")
 
 
 def _check_name(where: str, name: str) -> None:
@@ -155,7 +176,10 @@ def _check_step(index: int, step: Step, program: Program, names: set[str]) -> No
         if text not in names:
             _check_name(f"step {index} {step.name!r}", text)
             names.add(text)
-    code_bytes, code_align = len(program.code), ISAS[program.isa].code_align
+    (image,) = program.images
+    code_bytes, code_align = len(image.code), ISAS[image.isa].code_align
+    if step.image:
+        fail(f"its kernel is in image {step.image}, the program has 1")
     if not 0 <= step.code_offset < code_bytes or step.code_offset % code_align:
         fail(f"its kernel is at byte {step.code_offset}, which is no instruction of the code ({code_bytes} bytes)")
     if not 1 <= step.tiles < 2**31:
@@ -190,9 +214,9 @@ def _check_arg(site: tuple[int, Step, int], arg: Arg, program: Program, names: s
 
 def _space_bytes(program: Program, space: Space) -> int:
     if space == Space.ARENA:
-        return program.arena_bytes
+        return program.engines[0].arena_bytes
     if space == Space.SCRATCH:
-        return program.scratch_bytes
+        return program.engines[0].scratch_bytes
     return len(program.weights if space == Space.WEIGHTS else program.indices)
 
 

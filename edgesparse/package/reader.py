@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -16,7 +16,19 @@ from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.package import records
 from edgesparse.package.check import check, tensor_bytes
 from edgesparse.package.records import SectionFlag, SectionKind
-from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Program, Space, Step, TensorSpec
+from edgesparse.program import (
+    Arg,
+    Bound,
+    Engine,
+    EngineKind,
+    Image,
+    IndexArray,
+    IndexKind,
+    Program,
+    Space,
+    Step,
+    TensorSpec,
+)
 from edgesparse.signatures import ARTIFACT
 
 WANTED, COMPILE = "an edgesparse artifact", "compile a model first: edgesparse compile MODEL -o FILE.esp"
@@ -29,7 +41,7 @@ class Artifact:
     """What an artifact holds."""
 
     version: tuple[int, int]  # major, minor
-    program: Program
+    programs: tuple[Program, ...]  # the best first
     manifest: dict[str, Any]  # empty if the artifact has none
     report: bytes | None
 
@@ -54,15 +66,27 @@ def parse(data: bytes) -> Artifact:
         PackageError: it is not a valid artifact.
     """
     version, sections = _read_container(data)
+    try:
+        return _read(version, sections)
+    except PackageError as err:
+        if version <= (records.MAJOR, records.MINOR):
+            raise
+        known = f"{records.MAJOR}.{records.MINOR}"
+        words = f"has version {version[0]}.{version[1]}, this edgesparse knows {known} ({err}); update edgesparse"
+        raise PackageError(words) from err
+
+
+def _read(version: tuple[int, int], sections: Sequence[_Section]) -> Artifact:
     for kind in (SectionKind.PLAN, SectionKind.CODE):
-        _require(
-            kind in sections and bool(sections[kind].content), f"the {kind.name.lower()} section is missing or empty"
-        )
-    program = _read_plan(sections)
-    check(program)
-    contents = {kind: section.content for kind, section in sections.items()}
+        filled = any(section.kind == kind and section.content for section in sections)
+        _require(filled, f"the {kind.name.lower()} section is missing or empty")
+    contents = {section.kind: section.content for section in sections}
+    plans = (section.content for section in sections if section.kind == SectionKind.PLAN)
+    programs = tuple(_read_plan(plan, sections, contents) for plan in plans)
+    for program in programs:
+        check(program)
     manifest = _read_manifest(contents.get(SectionKind.MANIFEST, b"{}"))
-    return Artifact(version, program, manifest, contents.get(SectionKind.REPORT))
+    return Artifact(version, programs, manifest, contents.get(SectionKind.REPORT))
 
 
 def _require(condition: bool, message: str) -> None:
@@ -73,10 +97,11 @@ def _require(condition: bool, message: str) -> None:
 @dataclass(frozen=True)
 class _Section:
     number: int  # in the table
+    kind: SectionKind
     content: bytes
 
 
-def _read_container(data: bytes) -> tuple[tuple[int, int], dict[SectionKind, _Section]]:
+def _read_container(data: bytes) -> tuple[tuple[int, int], list[_Section]]:
     _require(data.startswith(records.MAGIC), "is not an edgesparse artifact")
     _require(len(data) >= records.PREAMBLE.size, f"has {len(data)} bytes, expected at least {records.PREAMBLE.size}")
     _, major, minor, count, file_bytes, reserved, digest = records.PREAMBLE.unpack_from(data)
@@ -91,12 +116,12 @@ def _read_container(data: bytes) -> tuple[tuple[int, int], dict[SectionKind, _Se
     _require(len(table) == count * records.SECTION.size, "the section table reaches past the end of the file")
     hashed = data[: records.PREAMBLE_HASHED_BYTES] + table
     _require(hashlib.sha256(hashed).digest() == digest, "the section table is damaged; copy the file again")
-    return (major, minor), dict(_read_sections(data, table))
+    return (major, minor), list(_read_sections(data, table))
 
 
-def _read_sections(data: bytes, table: bytes) -> Iterator[tuple[SectionKind, _Section]]:
+def _read_sections(data: bytes, table: bytes) -> Iterator[_Section]:
     end = records.PREAMBLE.size + len(table)
-    seen = set()
+    seen = set[int]()
     for number, (kind, flags, offset, size, reserved, digest) in enumerate(records.SECTION.iter_unpack(table)):
         where = f"section kind {kind} at byte {offset}"
         _require(
@@ -110,9 +135,9 @@ def _read_sections(data: bytes, table: bytes) -> Iterator[tuple[SectionKind, _Se
         if kind not in _KNOWN_KINDS:
             _require(not flags & SectionFlag.REQUIRED, f"{where}: is required and unknown; update edgesparse")
             continue
-        _require(kind not in seen, f"{where}: another section has the same kind")
+        _require(kind not in seen or kind in records.MANY, f"{where}: another section has the same kind")
         seen.add(kind)
-        yield SectionKind(kind), _Section(number, content)
+        yield _Section(number, SectionKind(kind), content)
     _require(end == len(data), f"the last section ends at byte {end}, the file at {len(data)}")
 
 
@@ -146,29 +171,23 @@ class _Tables:
         return self.strings[number]
 
 
-def _read_plan(sections: Mapping[SectionKind, _Section]) -> Program:
-    plan = sections[SectionKind.PLAN].content
+def _read_plan(plan: bytes, sections: Sequence[_Section], contents: Mapping[SectionKind, bytes]) -> Program:
     _require(records.PLAN.size <= len(plan) <= records.MAX_PLAN_BYTES, f"plan: has {len(plan)} bytes")
     counts = records.PLAN.unpack_from(plan)
     input_count = counts[2]
     tables = _split_tables(plan, counts)
-    arena_bytes, scratch_bytes = _read_engine(tables.engines)
-    isa, features = _read_image(tables.images, sections[SectionKind.CODE].number)
     tensors = tuple(_read_tensor(record, tables) for record in tables.tensors)
-    content = {kind: section.content for kind, section in sections.items()}
+    codes = {section.number: section.content for section in sections if section.kind == SectionKind.CODE}
     return Program(
-        isa=isa,
-        cpu_features=features,
-        arena_bytes=arena_bytes,
-        scratch_bytes=scratch_bytes,
+        engines=(_read_engine(tables.engines),),
+        images=(_read_image(tables.images, codes),),
         inputs=tensors[:input_count],
         outputs=tensors[input_count:],
         steps=tuple(_read_steps(tables)),
-        code=content[SectionKind.CODE],
-        weights=content.get(SectionKind.WEIGHTS, b""),
-        indices=content.get(SectionKind.INDICES, b""),
+        weights=contents.get(SectionKind.WEIGHTS, b""),
+        indices=contents.get(SectionKind.INDICES, b""),
         arrays=tuple(map(_read_array, tables.arrays)),
-        labels=_read_labels(content.get(SectionKind.LABELS, b"")),
+        labels=_read_labels(contents.get(SectionKind.LABELS, b"")),
     )
 
 
@@ -215,22 +234,21 @@ def _read_labels(content: bytes) -> tuple[str, ...]:
         raise PackageError(f"labels: are not UTF-8: {err}") from None
 
 
-def _read_engine(engines: list[tuple[Any, ...]]) -> tuple[int, int]:
-    """Bytes of arena and of scratch."""
-    _require(len(engines) == 1, f"plan: needs {len(engines)} engines, expected the CPU alone; update edgesparse")
+def _read_engine(engines: list[tuple[Any, ...]]) -> Engine:
+    _require(len(engines) == 1, f"plan: needs {len(engines)} engines, expected one; update edgesparse")
     kind, reserved, arena_bytes, scratch_bytes, tail = engines[0]
-    _require(kind == records.ENGINE_CPU, f"plan: needs an engine of the unknown kind {kind}; update edgesparse")
+    _require(kind in set(EngineKind), f"plan: needs an engine of the unknown kind {kind}; update edgesparse")
     _require(reserved == 0 and not any(tail), "plan: a reserved byte of an engine is not zero")
-    return arena_bytes, scratch_bytes
+    return Engine(arena_bytes, scratch_bytes, EngineKind(kind))
 
 
-def _read_image(images: list[tuple[Any, ...]], code_section: int) -> tuple[str, tuple[str, ...]]:
-    """Instruction set and CPU features."""
+def _read_image(images: list[tuple[Any, ...]], codes: Mapping[int, bytes]) -> Image:
     _require(len(images) == 1, f"plan: has {len(images)} images of code, expected one; update edgesparse")
-    engine, isa, features, section, reserved = images[0]
+    engine, isa, features, section, core, reserved = images[0]
     _require(engine == 0 and not any(reserved), "plan: its image of code belongs to no engine of it")
-    _require(section == code_section, f"plan: its code is in section {section}, which is no code section")
-    return _name_of({row.name: row.number for row in ISAS.values()}, isa, "isa"), _read_features(features)
+    _require(section in codes, f"plan: its code is in section {section}, which is no code section")
+    name = _name_of({row.name: row.number for row in ISAS.values()}, isa, "isa")
+    return Image(name, _read_features(features), codes[section], core, engine)
 
 
 def _name_of(codes: dict[str, int], code: int, what: str) -> str:
@@ -263,11 +281,11 @@ def _read_steps(tables: _Tables) -> Iterator[Step]:
         name, op, kernel = map(tables.text, names)
         if kind != records.STEP_CALL:  # messages are worded only if they are needed: names may be long
             raise PackageError(f"step {name!r}: is of the unknown kind {kind}; update edgesparse")
-        if first_arg != used or used + arg_count > len(tables.args) or image or any(reserved):
+        if first_arg != used or used + arg_count > len(tables.args) or any(reserved):
             raise PackageError(f"step {name!r}: has {arg_count} arguments from {first_arg}, expected them from {used}")
         args = tuple(_read_arg(name, record, tables) for record in tables.args[used : used + arg_count])
         used += arg_count
-        yield Step(name, op, kernel, code_offset, tiles, args)
+        yield Step(name, op, kernel, code_offset, tiles, args, image)
     _require(used == len(tables.args), f"plan: has {len(tables.args)} arguments, its steps use {used}")
 
 

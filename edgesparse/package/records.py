@@ -13,7 +13,7 @@ PREAMBLE = struct.Struct("<8sHHIQ8s32s")  # magic, major, minor, section_count, 
 SECTION = struct.Struct("<IIQQ8s32s")  # kind, flags, offset, size, reserved, sha256
 PLAN = struct.Struct("<9I92s")  # engines, images, inputs, outputs, steps, args, arrays, strings, string bytes, reserved
 ENGINE = struct.Struct("<IIQQ40s")  # kind, reserved, arena, scratch, reserved
-IMAGE = struct.Struct("<IIQI44s")  # engine, isa, features, section, reserved
+IMAGE = struct.Struct("<IIQII40s")  # engine, isa, features, section, core, reserved
 TENSOR = struct.Struct("<IIIIQQ8II28s")  # name, dtype, rank, engine, offset, size, dims, picture, reserved
 STEP = struct.Struct("<8IQ24s")  # name, op, kernel, kind, image, tiles, first arg, args, code offset, reserved
 ARG = struct.Struct("<IIQQI36s")  # space, array, offset, size, name, reserved
@@ -24,7 +24,7 @@ PREAMBLE_HASHED_BYTES = 32
 SECTION_ALIGN = 16384
 DATA_ALIGN = 64
 
-MAX_SECTIONS = 16
+MAX_SECTIONS = 64
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_PLAN_BYTES = 1 << 24
 MAX_CODE_BYTES = 1 << 26
@@ -51,13 +51,16 @@ class SectionKind(IntEnum):
     LABELS = 7
 
 
+MANY = frozenset({SectionKind.PLAN, SectionKind.CODE})
+"""Kinds of which there may be more than one section: a plan and its code for each kind of machine."""
+
+
 class SectionFlag(IntFlag):
     """Properties of a section."""
 
     REQUIRED = 1  # a reader that does not know the kind must refuse the artifact
 
 
-ENGINE_CPU = 0
 STEP_CALL = 0
 
 DTYPES = {

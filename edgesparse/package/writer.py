@@ -1,11 +1,11 @@
-"""Write a program as model.esp: deterministic bytes, and never half a file under the final name."""
+"""Write programs as model.esp: deterministic bytes, and never half a file under the final name."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +15,58 @@ from edgesparse.outputs import written
 from edgesparse.package import records
 from edgesparse.package.check import check, tensor_bytes
 from edgesparse.package.records import SectionKind
-from edgesparse.program import Arg, IndexArray, Program, TensorSpec
+from edgesparse.program import Arg, Image, IndexArray, Program, TensorSpec
 
 
-def write(program: Program, manifest: Mapping[str, Any], path: Path, report: bytes | None = None) -> None:
+def write(programs: Sequence[Program], manifest: Mapping[str, Any], path: Path, report: bytes | None = None) -> None:
     """Write an artifact; `path` holds either all of it or what was there before.
 
     Args:
+        programs: the model compiled for one kind of machine or several, the best first, over the same weights and
+            indices (see `sharing`) and with the same labels.
         manifest: what people and tools may want to know about the model; must be JSON.
         report: kept as it is in a section of its own.
 
     Raises:
-        PackageError: the program is invalid, or the file cannot be written.
+        PackageError: a program is invalid, or the file cannot be written.
     """
-    chunks = list(_chunks(program, manifest, report))
+    chunks = list(_chunks(programs, manifest, report))
     with written(Path(path)) as temporary, temporary.open("xb") as file:
         for chunk in chunks:
             file.write(chunk)
 
 
-def serialize(program: Program, manifest: Mapping[str, Any], report: bytes | None = None) -> bytes:
-    """The bytes of an artifact; the same for the same program.
+def serialize(programs: Sequence[Program], manifest: Mapping[str, Any], report: bytes | None = None) -> bytes:
+    """The bytes of an artifact; the same for the same programs.
 
     Raises:
-        PackageError: the program is invalid.
+        PackageError: a program is invalid.
     """
-    return b"".join(_chunks(program, manifest, report))
+    return b"".join(_chunks(programs, manifest, report))
 
 
-def _chunks(program: Program, manifest: Mapping[str, Any], report: bytes | None) -> Iterator[bytes]:
-    check(program)
-    contents = {
-        SectionKind.MANIFEST: _encode_manifest(manifest),
-        SectionKind.PLAN: _encode_plan(program, code_section=2),  # as this table lists them
-        SectionKind.CODE: program.code,
-        SectionKind.INDICES: program.indices,
-        SectionKind.WEIGHTS: program.weights,
-        SectionKind.REPORT: report or b"",
-        SectionKind.LABELS: b"".join(label.encode() + b"\0" for label in program.labels),
-    }
-    return _container({kind: content for kind, content in contents.items() if content})
+def _chunks(programs: Sequence[Program], manifest: Mapping[str, Any], report: bytes | None) -> Iterator[bytes]:
+    for program in programs:
+        check(program)
+    shared = {(program.weights, program.indices, program.labels) for program in programs}
+    if len(shared) != 1:
+        raise PackageError(f"got {len(shared)} sets of weights and labels, expected all programs to share one")
+    ((weights, indices, labels),) = shared
+    sections = [(SectionKind.MANIFEST, _encode_manifest(manifest))]
+    for program in programs:
+        sections += [
+            (SectionKind.PLAN, _encode_plan(program, code_section=len(sections) + 1)),
+            (SectionKind.CODE, program.images[0].code),
+        ]
+    sections += [
+        (SectionKind.INDICES, indices),
+        (SectionKind.WEIGHTS, weights),
+        (SectionKind.REPORT, report or b""),
+        (SectionKind.LABELS, b"".join(label.encode() + b"\0" for label in labels)),
+    ]
+    if len(sections) > records.MAX_SECTIONS:
+        raise PackageError(f"got {len(programs)} programs, expected at most {(records.MAX_SECTIONS - 5) // 2}")
+    return _container([(kind, content) for kind, content in sections if content])
 
 
 def _encode_manifest(manifest: Mapping[str, Any]) -> bytes:
@@ -96,19 +108,26 @@ def _encode_plan(program: Program, code_section: int) -> bytes:
     args: list[bytes] = []
     for step in program.steps:
         names = (strings[text] for text in (step.name, step.op, step.kernel))
-        call = (records.STEP_CALL, 0, step.tiles, len(args), len(step.args), step.code_offset)
+        call = (records.STEP_CALL, step.image, step.tiles, len(args), len(step.args), step.code_offset)
         steps.append(records.STEP.pack(*names, *call, bytes(24)))
         args += [_encode_arg(arg, strings) for arg in step.args]
-    engine = records.ENGINE.pack(records.ENGINE_CPU, 0, program.arena_bytes, program.scratch_bytes, bytes(40))
-    features = sum(1 << FEATURE_BITS[name] for name in set(program.cpu_features))
-    image = records.IMAGE.pack(0, ISAS[program.isa].number, features, code_section, bytes(44))
-    tables = [[engine], [image], tensors, steps, args, [*map(_encode_array, program.arrays)], strings.table]
-    counts = (1, 1, len(program.inputs), len(program.outputs), *map(len, tables[3:]))
+    engines = [
+        records.ENGINE.pack(engine.kind, 0, engine.arena_bytes, engine.scratch_bytes, bytes(40))
+        for engine in program.engines
+    ]
+    images = [_encode_image(image, code_section) for image in program.images]
+    tables = [engines, images, tensors, steps, args, [*map(_encode_array, program.arrays)], strings.table]
+    counts = (len(engines), len(images), len(program.inputs), len(program.outputs), *map(len, tables[3:]))
     header = records.PLAN.pack(*counts, len(strings.blob), bytes(92))
     encoded = b"".join([header, *itertools.chain(*tables), strings.blob])
     if len(encoded) > records.MAX_PLAN_BYTES:
         raise PackageError(f"plan: has {len(encoded)} bytes, expected at most {records.MAX_PLAN_BYTES}")
     return encoded
+
+
+def _encode_image(image: Image, section: int) -> bytes:
+    features = sum(1 << FEATURE_BITS[name] for name in set(image.cpu_features))
+    return records.IMAGE.pack(image.engine, ISAS[image.isa].number, features, section, image.core, bytes(40))
 
 
 def _encode_tensor(tensor: TensorSpec, strings: _Strings) -> bytes:
@@ -128,21 +147,21 @@ def _encode_array(array: IndexArray) -> bytes:
     return records.ARRAY.pack(*where, bound.lowest, bound.limit, bound.part, bound.part_limit, bytes(8))
 
 
-def _container(contents: Mapping[SectionKind, bytes]) -> Iterator[bytes]:
+def _container(sections: Sequence[tuple[SectionKind, bytes]]) -> Iterator[bytes]:
     table = bytearray()
-    end = records.PREAMBLE.size + records.SECTION.size * len(contents)
+    end = records.PREAMBLE.size + records.SECTION.size * len(sections)
     offsets = []
-    for kind, content in contents.items():
+    for kind, content in sections:
         offsets.append(records.align_up(end, records.SECTION_ALIGN))
         end = offsets[-1] + len(content)
         digest = hashlib.sha256(content).digest()
         table += records.SECTION.pack(kind, 0, offsets[-1], len(content), bytes(8), digest)
-    head = (records.MAGIC, records.MAJOR, records.MINOR, len(contents), end, bytes(8))
+    head = (records.MAGIC, records.MAJOR, records.MINOR, len(sections), end, bytes(8))
     hashed = records.PREAMBLE.pack(*head, bytes(32))[: records.PREAMBLE_HASHED_BYTES]
     yield records.PREAMBLE.pack(*head, hashlib.sha256(hashed + table).digest())
     yield bytes(table)
     position = records.PREAMBLE.size + len(table)
-    for offset, content in zip(offsets, contents.values(), strict=True):
+    for offset, (_, content) in zip(offsets, sections, strict=True):
         yield bytes(offset - position)
         yield content
         position = offset + len(content)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgesparse.devices import targets
 from edgesparse.devices.local import LOCAL
+from edgesparse.package.manifest import of_plan
 from edgesparse.pipeline.arguments import Progress, read_as_compiled, silent
 from edgesparse.pipeline.stages import apply_pruning
 from edgesparse.pipeline.verification import recorded_pruning
@@ -46,13 +47,13 @@ def bench_builds(
     from edgesparse import measure
 
     with LOCAL.open(artifact) as opened:
-        manifest = opened.manifest
+        manifest, record = opened.manifest, of_plan(opened.manifest, opened.plan)
         feeds = measure.feeds_for(opened.inputs, inputs)
         shapes = {spec.name: spec.shape for spec in opened.inputs}
     progress("reading the model")
     source = read_as_compiled(model, example_inputs, feeds, manifest)
     pruned, _ = apply_pruning(source, recorded_pruning(manifest), progress)
-    options = {"target": manifest.get("target", targets.HOST), "input_shapes": shapes}
+    options = {"target": record.get("target", targets.HOST), "input_shapes": shapes}
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.onnx"
         ir.save(pruned, path)

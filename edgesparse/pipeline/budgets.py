@@ -264,5 +264,5 @@ def _compiled(model: ir.Model, goal: Goal, name: str) -> Path:
 
     program, _ = lowered(normalised(model, goal.input_shapes, silent), goal.target, silent)
     path = goal.state / f"{name}.esp"
-    write(program, {}, path)
+    write([program], {}, path)
     return path

@@ -6,19 +6,20 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from edgesparse.devices import targets
 from edgesparse.devices.targets import Target
+from edgesparse.errors import SearchError
 from edgesparse.numerics import F32
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, name_of, silent
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.labels import Labels, read_labels
 from edgesparse.pipeline.options import PruningOptions
 from edgesparse.pipeline.preparing import Prepared, Request, prepared
-from edgesparse.pipeline.reports import CompileReport, WitnessReport
+from edgesparse.pipeline.reports import CompiledPlan, CompileReport, WitnessReport
 from edgesparse.pipeline.sample_files import samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import lowered, producer, serialized
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 def compile(
     model: Source,
-    target: str | Target = targets.HOST,
+    target: str | Target | Sequence[str | Target] = targets.HOST,
     output: str | Path | None = None,
     *,
     example_inputs: Examples = None,
@@ -51,7 +52,8 @@ def compile(
 
     Args:
         model: a path, "package.module:factory", or a model in memory, of ONNX or of PyTorch.
-        target: a built-in name, the path of a target's TOML file, or a Target.
+        target: a built-in name, the path of a target's TOML file, or a Target; or several, also as "rpi4,rpi5": the
+            artifact holds a plan for each, over shared weights, and the runtime takes the one that suits its CPU.
         output: path of the artifact; MODEL.TARGET.esp in the working directory by default.
         example_inputs: what to trace a PyTorch module with; their shapes become the model's.
         input_shapes: full shapes by input name; only batch sizes may be left out, which become 1. A PyTorch module
@@ -71,54 +73,78 @@ def compile(
     from edgesparse.package.check import check_labels
 
     started = time.perf_counter()
-    device = target if isinstance(target, Target) else targets.load(target)
-    path = Path(output) if output else default_output(model, device)
+    devices = targets.load_all(target)
+    path = Path(output) if output else default_output(model, devices)
     require_writable(path, ARTIFACT, (model, target, labels, pruning.get("calibration")))
     names = read_labels(labels)
-    wanted = Pruning.of(pruning, device.cpu.lanes(F32))
-    asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads)
+    wanted = Pruning.of(pruning, max(device.cpu.lanes(F32) for device in devices))
+    _require_one_budget(wanted, devices)
+    asked = Request(model, devices[0], wanted, example_inputs, input_shapes, bind, preprocess, threads)
     ready = prepared(asked, path.parent, progress)
     check_labels(names, [math.prod(shape_of(value)) for value in ready.normal.graph.outputs])
-    program, plan = lowered(ready.normal, device, progress)
-    program = replace(program, inputs=tuple(_pictured(spec, ready.frames) for spec in program.inputs), labels=names)
-    told = _witnessed(ready, program, progress) if witness else None
+    made = [_compiled(ready, device, names, progress) for device in devices]
+    told = _witnessed(ready, [each.program for each in made], progress) if witness else None
     progress("writing the artifact")
-    return _written(ready, program, tuple(plan.layers.values()), path, told, started)
+    return _written(ready, made, path, told, started)
+
+
+@dataclass(frozen=True, eq=False)
+class _Compiled:
+    """A model for one of the targets."""
+
+    target: Target
+    program: Program
+    layers: tuple[LayerPlan, ...]
+
+
+def _compiled(ready: Prepared, device: Target, labels: tuple[str, ...], progress: Progress) -> _Compiled:
+    program, plan = lowered(ready.normal, device, progress)
+    inputs = tuple(_pictured(spec, ready.frames) for spec in program.inputs)
+    return _Compiled(device, replace(program, inputs=inputs, labels=labels), tuple(plan.layers.values()))
+
+
+def _require_one_budget(pruning: Pruning | None, devices: Sequence[Target]) -> None:
+    """Raises: SearchError: a budget is to be met on several targets at once."""
+    if pruning is not None and pruning.searches and len(devices) > 1:
+        names = ", ".join(device.name for device in devices)
+        raise SearchError(f"a budget holds for one target, got {names}; compile once for each, or give sparsity")
 
 
 def _written(
-    ready: Prepared,
-    program: Program,
-    layers: tuple[LayerPlan, ...],
-    path: Path,
-    told: WitnessReport | None,
-    started: float,
+    ready: Prepared, made: Sequence[_Compiled], path: Path, told: WitnessReport | None, started: float
 ) -> CompileReport:
     """Write the artifact, and say what it is."""
     from edgesparse import frontend
+    from edgesparse.package.sharing import shared
     from edgesparse.package.writer import write
 
     summary = frontend.describe(ready.pruned)
     counts = {"parameters": summary.parameters, "nonzeros": summary.nonzeros}
-    write(program, _manifest(ready, layers) | counts, path)
+    programs = shared([each.program for each in made])
+    write(programs, _manifest(ready, made) | counts, path)
     return CompileReport(
         artifact=path,
-        target=ready.asked.target.name,
         artifact_bytes=path.stat().st_size,
-        code_bytes=len(program.code),
-        weights_bytes=len(program.weights) + len(program.indices),
-        arena_bytes=program.arena_bytes,
-        steps=len(program.steps),
+        weights_bytes=len(programs[0].weights) + len(programs[0].indices),
         density=summary.nonzeros / max(1, summary.parameters),
         seconds=time.perf_counter() - started,
-        layers=layers,
+        plans=tuple(
+            CompiledPlan(
+                target=each.target.name,
+                code_bytes=len(program.images[0].code),
+                arena_bytes=program.engines[0].arena_bytes,
+                steps=len(program.steps),
+                layers=each.layers,
+            )
+            for each, program in zip(made, programs, strict=True)
+        ),
         pruning=ready.told,
         witness=told,
         notes=frontend.remarks(ready.source, ready.input_shapes),
     )
 
 
-def _witnessed(ready: Prepared, program: Program, progress: Progress) -> WitnessReport:
+def _witnessed(ready: Prepared, programs: Sequence[Program], progress: Progress) -> WitnessReport:
     """Compare the user's own file, or what was made of it before it was normalised, with what was compiled."""
     from edgesparse import frontend
     from edgesparse.pipeline.witness import Judged, witness
@@ -129,7 +155,7 @@ def _witnessed(ready: Prepared, program: Program, progress: Progress) -> Witness
     as_it_is = as_it_is and isinstance(model, str | Path) and frontend.is_onnx(model)
     users: Path | ir.Model = Path(model) if as_it_is else ready.pruned  # type: ignore[arg-type]
     given = samples(ready.pruning.options["calibration"]) if ready.pruning is not None else None
-    return witness(Judged(users, ready.normal, given), program)
+    return witness(Judged(users, ready.normal, given), programs)
 
 
 def _pictured(spec: TensorSpec, frames: Mapping[str, Frame]) -> TensorSpec:
@@ -146,9 +172,10 @@ def _values(source: ir.Model, bind: Bindings | None) -> dict[str, Any]:
     return {name: (array if np.isfinite(array).all() else array.astype(str)).tolist() for name, array in arrays.items()}
 
 
-def default_output(model: Source, target: Target) -> Path:
-    """MODEL.TARGET.esp in the working directory."""
-    return Path(f"{Path(name_of(model).rpartition(':')[2]).stem}.{target.name}.esp")
+def default_output(model: Source, devices: Sequence[Target]) -> Path:
+    """MODEL.TARGET.esp in the working directory, or MODEL.TARGET+TARGET.esp."""
+    names = "+".join(device.name for device in devices)
+    return Path(f"{Path(name_of(model).rpartition(':')[2]).stem}.{names}.esp")
 
 
 def digest(model: Source, source: ir.Model) -> str:
@@ -158,17 +185,22 @@ def digest(model: Source, source: ir.Model) -> str:
     return hashlib.sha256(serialized(source)).hexdigest()
 
 
-def _manifest(ready: Prepared, layers: Sequence[LayerPlan]) -> dict[str, Any]:
-    model, target = ready.asked.model, ready.asked.target
+def _manifest(ready: Prepared, made: Sequence[_Compiled]) -> dict[str, Any]:
+    model = ready.asked.model
     frames = {name: {"text": frame.text, "shape": frame.shape} for name, frame in ready.frames.items()}
     return {
         "producer": producer(),
         "model": name_of(model),
         "model_sha256": digest(model, ready.source),
-        "target": target.name,
-        "target_facts": targets.facts(target),
         "pruning": ready.pruning.record if ready.pruning else None,
-        "layers": [_told(plan) for plan in layers],
+        "plans": [
+            {
+                "target": each.target.name,
+                "target_facts": targets.facts(each.target),
+                "layers": [_told(plan) for plan in each.layers],
+            }
+            for each in made
+        ],
         "bind": _values(ready.source, ready.asked.bind),
         **({"preprocess": frames} if frames else {}),
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgesparse.package.manifest import of_plan
 from edgesparse.plan import LayerPlan
 from edgesparse.tables import Note, Part, Report, Table, bytes_text, counts_text, shape_text, signature_table
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class WitnessReport:
     """Whether the user's model, its normal form and the artifact agree on seeded inputs or samples.
 
-    `imported` and `code` say "agrees", or "not judged: " and why; `max_error` is the largest of both.
+    `imported` says "agrees", or "not judged: " and why, and so does `code` of the plans that run here; `max_error` is
+    the largest of both.
     """
 
     imported: str
@@ -30,39 +32,53 @@ class WitnessReport:
     seconds: float
 
 
+@dataclass(frozen=True)
+class CompiledPlan:
+    """What an artifact holds for one target, besides the weights; sizes in bytes."""
+
+    target: str
+    code_bytes: int
+    arena_bytes: int
+    steps: int
+    layers: tuple[LayerPlan, ...]
+
+    def parts(self) -> Iterator[Part]:
+        """How much runs sparse, and sizes."""
+        sparse = sum(layer.kernel == "sparse" for layer in self.layers)
+        joined = sum(bool(layer.joined) for layer in self.layers)
+        within = f", {joined} in one kernel with a depthwise convolution" if joined else ""
+        yield f"{self.target}: {sparse} of {len(self.layers)} weighted layers run sparse{within}"
+        yield (
+            f"{self.target}: code {bytes_text(self.code_bytes)}, arena {bytes_text(self.arena_bytes)}, "
+            f"{self.steps} kernel calls"
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class CompileReport(Report):
     """A compiled artifact; sizes in bytes, `density` over all weights of the model, `seconds` of compile time.
 
-    `notes` are what its user should know of the model: sizes that were assumed, weights that are no numbers.
+    `plans` are those of its targets, the one that needs most of a CPU first; all use the same weights. `notes` are what
+    its user should know of the model: sizes that were assumed, weights that are no numbers.
     """
 
     artifact: Path
-    target: str
     artifact_bytes: int
-    code_bytes: int
     weights_bytes: int
-    arena_bytes: int
-    steps: int
     density: float
     seconds: float
-    layers: tuple[LayerPlan, ...]
+    plans: tuple[CompiledPlan, ...]
     pruning: PruneReport | None
     witness: WitnessReport | None
     notes: tuple[str, ...]
 
     def parts(self) -> Iterator[Part]:
         """Sizes, how much runs sparse, what pruning did, and whether ONNX Runtime agrees."""
-        sparse = sum(layer.kernel == "sparse" for layer in self.layers)
-        yield f"{self.artifact}: {bytes_text(self.artifact_bytes)} for {self.target}, in {self.seconds:.1f} s"
-        joined = sum(bool(layer.joined) for layer in self.layers)
-        within = f", {joined} in one kernel with a depthwise convolution" if joined else ""
-        told = f"{sparse} of {len(self.layers)} weighted layers run sparse{within}"
-        yield f"{told}; density {self.density:.3f} of all weights"
-        yield (
-            f"code {bytes_text(self.code_bytes)}, weights {bytes_text(self.weights_bytes)}, "
-            f"arena {bytes_text(self.arena_bytes)}, {self.steps} kernel calls"
-        )
+        names = ", ".join(plan.target for plan in self.plans)
+        yield f"{self.artifact}: {bytes_text(self.artifact_bytes)} for {names}, in {self.seconds:.1f} s"
+        yield f"weights {bytes_text(self.weights_bytes)}, density {self.density:.3f}"
+        for plan in self.plans:
+            yield from plan.parts()
         if self.pruning is not None:
             yield from self.pruning.left()
             yield from self.pruning.judged()
@@ -84,37 +100,54 @@ class TensorSummary:
 
 @dataclass(frozen=True, repr=False)
 class ArtifactSummary(Report):
-    """What an artifact holds; sizes in bytes. `manifest` says where it came from."""
+    """What an artifact holds; sizes in bytes. `manifest` says where it came from.
+
+    `plans` are in the order of the artifact: the runtime takes the first that was tuned for its core, else the first
+    that it can run.
+    """
 
     file: str
     version: tuple[int, int]
-    isa: str
-    cpu_features: tuple[str, ...]
     inputs: tuple[TensorSummary, ...]
     outputs: tuple[TensorSummary, ...]
-    ops: dict[str, int]  # kernel calls by what they compute
-    code_bytes: int
     weights_bytes: int
-    arena_bytes: int
-    scratch_bytes: int
+    plans: tuple[PlanSummary, ...]
     manifest: dict[str, Any]
     labels: tuple[str, ...] = ()
 
     def parts(self) -> Iterator[Part]:
-        """Where the artifact came from, what runs it, what it takes and gives, and its layers."""
+        """Where the artifact came from, what it takes and gives, and for each plan what runs it, and its layers."""
         manifest = self.manifest
         version = ".".join(map(str, self.version))
-        made_of = f"{manifest.get('model', '?')} for {manifest.get('target', '?')}"
+        made_of = f"{manifest.get('model', '?')} for {', '.join(plan.target for plan in self.plans)}"
         yield f"{self.file}: artifact version {version}, {made_of}, by {manifest.get('producer', '?')}"
-        yield f"runs on {self.isa} with {', '.join(self.cpu_features) or 'any CPU'}"
-        yield f"kernel calls: {counts_text(self.ops)}"
         yield signature_table(self.inputs, self.outputs)
         if self.labels:
             more = ", ..." if len(self.labels) > 3 else ""
             yield f"{len(self.labels)} labels: {', '.join(self.labels[:3])}{more}"
-        sizes = ("code", "weights", "arena", "scratch")
+        yield f"weights {bytes_text(self.weights_bytes)}"
+        for number, plan in enumerate(self.plans):
+            yield from plan.parts(of_plan(manifest, number).get("layers"))
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """What an artifact holds for one target; sizes in bytes, `ops` the kernel calls by what they compute."""
+
+    target: str
+    isa: str
+    cpu_features: tuple[str, ...]
+    ops: dict[str, int]
+    code_bytes: int
+    arena_bytes: int
+    scratch_bytes: int
+
+    def parts(self, layers: object) -> Iterator[Part]:
+        """What runs it, and its layers as the manifest lists them."""
+        yield f"{self.target}: runs on {self.isa} with {', '.join(self.cpu_features) or 'any CPU'}"
+        yield f"kernel calls: {counts_text(self.ops)}"
+        sizes = ("code", "arena", "scratch")
         yield ", ".join(f"{name} {bytes_text(getattr(self, f'{name}_bytes'))}" for name in sizes)
-        layers = manifest.get("layers", ())
         rows = [
             (row.get("name", "?"), _kernel(row), row.get("density", "?"))
             for row in (layers if isinstance(layers, list) else ())
@@ -182,19 +215,19 @@ def _summary(array: np.ndarray) -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, repr=False)
-class VerifyReport(Report):
-    """Agreement of an artifact with ONNX Runtime.
+@dataclass(frozen=True)
+class VerifiedPlan:
+    """Agreement of an artifact's plan for one target with ONNX Runtime.
 
     `layers` compares the values between the kernels, in order of execution, in an artifact compiled so that they
     can be seen; `first_divergence` names the first that does not agree. `emulated` says by what they were run where
     that was not a device.
     """
 
+    target: str
     outputs: tuple[Difference, ...]
     layers: tuple[Difference, ...]
     first_divergence: str | None
-    note: str | None
     emulated: str = ""
 
     @property
@@ -210,10 +243,28 @@ class VerifyReport(Report):
             for d in differences
         ]
         yield Table(("", "value", "shape", "max error", "", "note"), rows)
-        if self.note:
-            yield Note(self.note)
         if self.emulated:
             yield Note(self.emulated)
         if self.first_divergence:
             yield f"first layer that differs: {self.first_divergence}"
-        yield "the outputs agree" if self.agrees else "the outputs DIFFER"
+        yield f"{self.target}: the outputs {'agree' if self.agrees else 'DIFFER'}"
+
+
+@dataclass(frozen=True, repr=False)
+class VerifyReport(Report):
+    """Agreement of an artifact with ONNX Runtime, plan by plan."""
+
+    plans: tuple[VerifiedPlan, ...]
+    note: str | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all outputs of all plans agree."""
+        return all(plan.agrees for plan in self.plans)
+
+    def parts(self) -> Iterator[Part]:
+        """How far each output and layer is from ONNX Runtime's."""
+        if self.note:
+            yield Note(self.note)
+        for plan in self.plans:
+            yield from plan.parts()

@@ -14,7 +14,7 @@ from edgesparse.devices.local import LOCAL
 from edgesparse.errors import MeasureError
 from edgesparse.outputs import new_folder
 from edgesparse.pipeline.arguments import name_of, near_names, read_as_compiled
-from edgesparse.pipeline.reports import Answer, ArtifactSummary, Score, TensorSummary
+from edgesparse.pipeline.reports import Answer, ArtifactSummary, PlanSummary, Score, TensorSummary
 from edgesparse.signatures import ARTIFACT, kind_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from edgesparse.frontend import Examples, ModelSummary, Source
     from edgesparse.measure import BenchReport, Given
+    from edgesparse.package.reader import Artifact
     from edgesparse.program import Program, TensorSpec
 
 
@@ -33,7 +34,7 @@ def inspect(
 
     Args:
         example_inputs: as for `compile`.
-        code: a folder to make, for the machine code of an artifact and a list of its symbols.
+        code: a folder to make, for the machine code of each plan of an artifact and a list of its symbols.
 
     Raises: EdgesparseError: the file cannot be read or is neither, or it is no artifact and code is asked for.
     """
@@ -47,34 +48,47 @@ def inspect(
     from edgesparse.package.reader import read
 
     artifact = read(Path(file))
-    program = artifact.program
     if code is not None:
-        _write_code(program, Path(code))
+        _write_code(artifact.programs, Path(code))
+    first = artifact.programs[0]
     return ArtifactSummary(
         file=str(file),
         version=artifact.version,
-        isa=program.isa,
-        cpu_features=program.cpu_features,
-        inputs=_tensors(program.inputs),
-        outputs=_tensors(program.outputs),
-        ops=dict(Counter(step.op for step in program.steps).most_common()),
-        code_bytes=len(program.code),
-        weights_bytes=len(program.weights) + len(program.indices),
-        arena_bytes=program.arena_bytes,
-        scratch_bytes=program.scratch_bytes,
+        inputs=_tensors(first.inputs),
+        outputs=_tensors(first.outputs),
+        weights_bytes=len(first.weights) + len(first.indices),
+        plans=tuple(_plan(artifact, number) for number in range(len(artifact.programs))),
         manifest=artifact.manifest,
-        labels=program.labels,
+        labels=first.labels,
     )
 
 
-def _write_code(program: Program, folder: Path) -> None:
-    """The machine code as a flat image, and where each kernel begins in it."""
-    places = sorted({(step.code_offset, step.kernel) for step in program.steps})
+def _plan(artifact: Artifact, number: int) -> PlanSummary:
+    from edgesparse.package.manifest import of_plan
+
+    program = artifact.programs[number]
+    (engine,), (image,) = program.engines, program.images
+    return PlanSummary(
+        target=str(of_plan(artifact.manifest, number).get("target", "?")),
+        isa=image.isa,
+        cpu_features=image.cpu_features,
+        ops=dict(Counter(step.op for step in program.steps).most_common()),
+        code_bytes=len(image.code),
+        arena_bytes=engine.arena_bytes,
+        scratch_bytes=engine.scratch_bytes,
+    )
+
+
+def _write_code(programs: Sequence[Program], folder: Path) -> None:
+    """The machine code of each plan as a flat image, and where each kernel begins in it."""
     with new_folder(folder, "--code") as made:
         made.mkdir()
-        (made / f"{program.isa}.bin").write_bytes(program.code)
-        lines = (f"{offset:#010x} {kernel}\n" for offset, kernel in places)
-        (made / f"{program.isa}.txt").write_text("".join(lines), encoding="utf-8")
+        for number, program in enumerate(programs):
+            (image,) = program.images
+            places = sorted({(step.code_offset, step.kernel) for step in program.steps})
+            lines = (f"{offset:#010x} {kernel}\n" for offset, kernel in places)
+            (made / f"plan{number}.{image.isa}.bin").write_bytes(image.code)
+            (made / f"plan{number}.{image.isa}.txt").write_text("".join(lines), encoding="utf-8")
 
 
 @near_names

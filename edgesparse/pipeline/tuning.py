@@ -158,7 +158,7 @@ def _write_artifact(
     progress(f"generating code for {device.name}")
     plan = schedule.arrange(graph_of(model), experiment_plans(tried), device.cpu, tile=False)  # packing is measured too
     program = backend().lower(plan, device)
-    write(program, {"producer": producer(), "model": "experiments of tune", "target": device.name}, path)
+    write([program], {"producer": producer(), "model": "experiments of tune", "target": device.name}, path)
 
 
 def experiment_model(experiments: Sequence[Experiment]) -> ir.Model:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,13 @@ from edgesparse.errors import MeasureError, PruneError
 from edgesparse.inputs import said
 from edgesparse.pipeline.arguments import InputShapes, Progress, near_names, read_as_compiled, silent
 from edgesparse.pipeline.compiling import digest
-from edgesparse.pipeline.reports import VerifyReport
+from edgesparse.pipeline.reports import VerifiedPlan, VerifyReport
 from edgesparse.pipeline.running import run
 from edgesparse.pipeline.sample_files import Calibration, first_of, samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import apply_pruning, lowered, normalised
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx_ir as ir
 
     from edgesparse.frontend import Examples, Source
@@ -40,9 +39,9 @@ def verify(
     layers: bool = True,
     progress: Progress = silent,
 ) -> VerifyReport:
-    """Compare an artifact with ONNX Runtime on the model it was compiled from.
+    """Compare an artifact with ONNX Runtime on the model it was compiled from, each of its plans.
 
-    The pruning that the artifact records is applied to `model` first.
+    The pruning that the artifact records is applied to `model` first. Plans for other machines are run emulated.
 
     Args:
         example_inputs: as for `compile`; inputs of the artifact where a PyTorch module comes with none.
@@ -57,33 +56,124 @@ def verify(
     from edgesparse.devices.here import device_of
 
     given = samples(calibration)
-    progress("running the artifact")
-    device = device_of(artifact)
-    with device.open(artifact) as opened:
+    progress("reading the model")
+    with device_of(artifact).open(artifact) as opened:
         manifest = opened.manifest
         shapes = {spec.name: spec.shape for spec in opened.inputs}
         feeds = measure.feeds_for(opened.inputs, inputs or first_of(given, shapes))
-        actual = opened.run(feeds)
-    progress("reading the model")
     source = read_as_compiled(model, example_inputs, feeds, manifest)
     pruned, _ = apply_pruning(source, recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
-    expected = reference.evaluate(pruned, feeds)
-    outputs = _judged(actual, expected, pruned, feeds)
-    compared = _compare_layers(pruned, _target(manifest, artifact), shapes, feeds, progress) if layers else ()
+    judge = _Judge(pruned, feeds, reference.evaluate(pruned, feeds), shapes)
+    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+        plans, skipped = judge.plans(_plans(Path(artifact), Path(folder)), layers, progress)
     same = manifest.get("model_sha256") in (None, digest(model, source))
-    return VerifyReport(
-        outputs=outputs,
-        layers=compared,
-        first_divergence=next((difference.name for difference in compared if not difference.agrees), None),
-        note=None if same else "the artifact was compiled from another file than this model",
-        emulated=device.note,
-    )
+    notes = [] if same else ["the artifact was compiled from another file than this model"]
+    return VerifyReport(plans, note="\n".join((*notes, *skipped)) or None)
 
 
-def _target(manifest: Mapping[str, Any], artifact: str | Path) -> Target:
-    """What the artifact was compiled for; it carries the facts."""
-    return targets.of_facts(manifest.get("target_facts"), f"{artifact}: target_facts")
+def _plans(artifact: Path, folder: Path) -> Iterator[Path]:
+    """An artifact of each plan alone."""
+    from edgesparse.package.manifest import alone
+    from edgesparse.package.reader import read
+    from edgesparse.package.writer import write
+
+    found = read(artifact)
+    if len(found.programs) == 1:
+        yield artifact
+        return
+    for number, program in enumerate(found.programs):
+        path = folder / f"plan{number}.esp"
+        write([program], alone(found.manifest, number), path)
+        yield path
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """A model, and what ONNX Runtime computes with it."""
+
+    model: ir.Model
+    feeds: Arrays
+    expected: Arrays
+    shapes: InputShapes
+
+    def plans(
+        self, artifacts: Iterable[Path], layers: bool, progress: Progress
+    ) -> tuple[tuple[VerifiedPlan, ...], list[str]]:
+        """Plans that can be run, and why others cannot.
+
+        Raises: MeasureError: none can be run.
+        """
+        judged, errors = [], []
+        for path in artifacts:
+            progress("running the artifact")
+            try:
+                judged.append(self._plan(path, layers, progress))
+            except MeasureError as err:
+                errors.append(err)
+        if not judged:
+            raise errors[0]
+        return tuple(judged), [f"not verified: {err}" for err in errors]
+
+    def _plan(self, artifact: Path, layers: bool, progress: Progress) -> VerifiedPlan:
+        from edgesparse.devices.here import device_of
+        from edgesparse.package.manifest import of_plan
+
+        device = device_of(artifact)
+        with device.open(artifact) as opened:
+            record = of_plan(opened.manifest, 0)
+            outputs = self.judged(opened.run(self.feeds), self.expected)
+        compared = self._layers(_target(record, artifact), progress) if layers else ()
+        return VerifiedPlan(
+            target=str(record.get("target", "?")),
+            outputs=outputs,
+            layers=compared,
+            first_divergence=next((difference.name for difference in compared if not difference.agrees), None),
+            emulated=device.note,
+        )
+
+    def _layers(self, device: Target, progress: Progress) -> tuple[Difference, ...]:
+        """Compare every value that both the model and the code have: one of the same name is the same value."""
+        from edgesparse import reference
+        from edgesparse.package.writer import write
+
+        normal = normalised(self.model, self.shapes, progress)
+        program, _ = lowered(normal, device, progress, expose=True)
+        with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+            path = Path(folder) / "layers.esp"
+            write([program], {"plans": [{"target_facts": targets.facts(device)}]}, path)
+            progress("comparing layer by layer")
+            actual = run(path, self.feeds)
+        known = {value.name for node in self.model.graph for value in node.outputs}
+        values = [str(value.name) for node in normal.graph for value in node.outputs]
+        both = [name for name in values if name in known and name in actual]
+        return self.judged(actual, reference.evaluate(self.model, self.feeds, both))
+
+    def judged(self, actual: Arrays, expected: Arrays) -> tuple[Difference, ...]:
+        """How far values are from those expected; one agrees, too, that differs by no more than rounding moves it."""
+        from edgesparse import measure, reference
+        from edgesparse.pipeline.unsteady import is_rounding, moved_outputs
+
+        def run(moved: Arrays) -> Arrays:
+            return reference.evaluate(self.model, moved, names)
+
+        differences = measure.compare_all(actual, expected)
+        names = [difference.name for difference in differences if not difference.agrees]
+        moved = list(moved_outputs(run, self.model, self.feeds, names)) if names else []
+        rounded = {
+            name
+            for name in names
+            if is_rounding(actual.get(name), expected[name], (outputs[name] for outputs in moved))
+        }
+        return tuple(
+            replace(each, agrees=True, note=f"{each.note}, as when rounding differs") if each.name in rounded else each
+            for each in differences
+        )
+
+
+def _target(record: Mapping[str, Any], artifact: Path) -> Target:
+    """What a plan was compiled for; its artifact carries the facts."""
+    return targets.of_facts(record.get("target_facts"), f"{artifact}: target_facts")
 
 
 def recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Pruning | None:
@@ -102,43 +192,3 @@ def recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | Non
             "edgesparse prune --recover writes a model, compile that, and compare with it"
         )
     return pruning if given is None else pruning.but(calibration=given)
-
-
-def _compare_layers(
-    model: ir.Model, device: Target, shapes: InputShapes, feeds: Mapping[str, np.ndarray], progress: Progress
-) -> tuple[Difference, ...]:
-    """Compare every value that both the model and the code have: one of the same name is the same value."""
-    from edgesparse import reference
-    from edgesparse.package.writer import write
-
-    normal = normalised(model, shapes, progress)
-    program, _ = lowered(normal, device, progress, expose=True)
-    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
-        path = Path(folder) / "layers.esp"
-        write(program, {"target_facts": targets.facts(device)}, path)
-        progress("comparing layer by layer")
-        actual = run(path, feeds)
-    known = {value.name for node in model.graph for value in node.outputs}
-    values = [str(value.name) for node in normal.graph for value in node.outputs]
-    both = [name for name in values if name in known and name in actual]
-    return _judged(actual, reference.evaluate(model, feeds, both), model, feeds)
-
-
-def _judged(actual: Arrays, expected: Arrays, model: ir.Model, feeds: Arrays) -> tuple[Difference, ...]:
-    """How far values are from those expected; one agrees, too, that differs by no more than rounding moves it."""
-    from edgesparse import measure, reference
-    from edgesparse.pipeline.unsteady import is_rounding, moved_outputs
-
-    def run(moved: Arrays) -> Arrays:
-        return reference.evaluate(model, moved, names)
-
-    differences = measure.compare_all(actual, expected)
-    names = [difference.name for difference in differences if not difference.agrees]
-    moved = list(moved_outputs(run, model, feeds, names)) if names else []
-    rounded = {
-        name for name in names if is_rounding(actual.get(name), expected[name], (outputs[name] for outputs in moved))
-    }
-    return tuple(
-        replace(each, agrees=True, note=f"{each.note}, as when rounding differs") if each.name in rounded else each
-        for each in differences
-    )

@@ -55,20 +55,25 @@ class Judged:
     samples: Mapping[str, Any] | None = None
 
 
-def witness(judged: Judged, program: Program) -> WitnessReport:
-    """Compare what the user's model, its normal form and the compiled program compute.
+def witness(judged: Judged, programs: Sequence[Program]) -> WitnessReport:
+    """Compare what the user's model, its normal form and the compiled programs that run here compute.
 
     Raises: WitnessError: an output differs by more than `verify` tolerates, and by more than it does when the inputs
         or the weights move by one unit in their last place.
     """
     started = time.perf_counter()
-    size = program.arena_bytes
+    size = max(program.engines[0].arena_bytes for program in programs)
     found = _Witness(judged, f"its values take {size} bytes, at most {MOST_BYTES} are run" if size > MOST_BYTES else "")
     imported, first = found.judge("import", found.run_normal)
-    code, second = found.judge(
-        "code", lambda feeds: _run(program, feeds), LOCAL.why_not(program.isa, program.cpu_features)
-    )
-    return WitnessReport(imported, code, max(first, second), time.perf_counter() - started)
+    told = [_judge_code(found, program) for program in programs]
+    code = next((words for words, _ in told if words == AGREES), told[0][0])
+    error = max(first, *(error for _, error in told))
+    return WitnessReport(imported, code, error, time.perf_counter() - started)
+
+
+def _judge_code(found: _Witness, program: Program) -> tuple[str, float]:
+    (image,) = program.images
+    return found.judge("code", lambda feeds: _run(program, feeds), LOCAL.why_not(image.isa, image.cpu_features))
 
 
 class _Witness:
@@ -236,7 +241,7 @@ def _run(program: Program, feeds: Arrays) -> Arrays:
 
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.esp"
-        write(program, {}, path)
+        write([program], {}, path)
         with LOCAL.open(path) as opened:
             outputs: Arrays = opened.run(dict(feeds))
             return outputs

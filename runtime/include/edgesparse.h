@@ -124,6 +124,8 @@ typedef struct es_model_info {
     size_t scratch_bytes; /* for each thread of a session */
     size_t weights_bytes; /* mapped once for all sessions */
     size_t code_bytes;
+    size_t plan;           /* that of the artifact's plans which this machine takes, counted from 0 */
+    size_t plan_count;     /* more than 1 in an artifact that was compiled for several targets */
     const char *isa;       /* "x86_64", "aarch64" or "armv7" */
     const char *manifest;  /* JSON about where the model came from; not NUL-terminated */
     size_t manifest_bytes; /* 0 when the artifact has none */

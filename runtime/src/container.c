@@ -9,14 +9,15 @@ static const struct {
     size_t max_bytes;
     bool required;
     bool always_hashed;
+    bool many; /* there may be more than one */
 } known_sections[ES_SECTION_KIND_END] = {
-    [ES_SECTION_MANIFEST] = {"manifest", ES_MAX_MANIFEST_BYTES, false, true},
-    [ES_SECTION_PLAN] = {"plan", ES_MAX_PLAN_BYTES, true, true},
-    [ES_SECTION_CODE] = {"code", ES_MAX_CODE_BYTES, true, true},
-    [ES_SECTION_WEIGHTS] = {"weights", SIZE_MAX, false, false},
-    [ES_SECTION_REPORT] = {"report", SIZE_MAX, false, false},
-    [ES_SECTION_INDICES] = {"indices", SIZE_MAX, false, true},
-    [ES_SECTION_LABELS] = {"labels", ES_MAX_LABELS_BYTES, false, true},
+    [ES_SECTION_MANIFEST] = {"manifest", ES_MAX_MANIFEST_BYTES, false, true, false},
+    [ES_SECTION_PLAN] = {"plan", ES_MAX_PLAN_BYTES, true, true, true},
+    [ES_SECTION_CODE] = {"code", ES_MAX_CODE_BYTES, true, true, true},
+    [ES_SECTION_WEIGHTS] = {"weights", SIZE_MAX, false, false, false},
+    [ES_SECTION_REPORT] = {"report", SIZE_MAX, false, false, false},
+    [ES_SECTION_INDICES] = {"indices", SIZE_MAX, false, true, false},
+    [ES_SECTION_LABELS] = {"labels", ES_MAX_LABELS_BYTES, false, true, false},
 };
 
 static bool is_known(uint32_t kind)
@@ -142,12 +143,9 @@ es_status es_container_read(es_bytes file, uint32_t flags, es_container *contain
                ES_U(preamble.section_count), ES_U(file.size));
     ES_TRY(check_table_digest(file, &preamble, table_bytes, error));
 
-    es_container found;
-    for (size_t kind = 0; kind < ES_SECTION_KIND_END; kind++) {
-        found.sections[kind] = (es_bytes){.data = file.data, .size = 0};
-        found.numbers[kind] = UINT32_MAX;
-    }
-    uint32_t seen = 0;
+    es_container found = {.minor = preamble.minor, .section_count = preamble.section_count};
+    uint32_t seen = 0;   /* a bit for each kind */
+    uint32_t filled = 0; /* of these, the ones that are not empty */
     uint64_t end = sizeof preamble + table_bytes;
     for (uint32_t i = 0; i < preamble.section_count; i++) {
         es_file_section section;
@@ -155,16 +153,18 @@ es_status es_container_read(es_bytes file, uint32_t flags, es_container *contain
         ES_TRY(check_extent(&section, preamble.file_bytes, &end, error));
         const es_bytes content = {file.data + section.offset, (size_t)section.size};
         ES_TRY(check_content(&section, content, flags, error));
+        found.sections[i] = (es_section){.kind = section.kind, .content = content};
         if (is_known(section.kind)) {
-            ES_REQUIRE((seen >> section.kind & 1) == 0, error, ES_ERR_INVALID,
-                       "section table: two %s sections", section_name(section.kind));
-            seen |= (uint32_t)1 << section.kind;
-            found.sections[section.kind] = content;
-            found.numbers[section.kind] = i;
+            const uint32_t bit = (uint32_t)1 << section.kind;
+            ES_REQUIRE((seen & bit) == 0 || known_sections[section.kind].many, error,
+                       ES_ERR_INVALID, "section table: two %s sections",
+                       section_name(section.kind));
+            seen |= bit;
+            filled |= content.size > 0 ? bit : 0;
         }
     }
     for (uint32_t kind = 0; kind < ES_SECTION_KIND_END; kind++) {
-        ES_REQUIRE(!known_sections[kind].required || found.sections[kind].size > 0, error,
+        ES_REQUIRE(!known_sections[kind].required || (filled >> kind & 1) != 0, error,
                    ES_ERR_INVALID, "section table: the %s section is missing or empty",
                    section_name(kind));
     }
@@ -173,4 +173,14 @@ es_status es_container_read(es_bytes file, uint32_t flags, es_container *contain
                ES_U(preamble.file_bytes));
     *container = found;
     return ES_OK;
+}
+
+es_bytes es_container_find(const es_container *container, es_section_kind kind)
+{
+    for (uint32_t i = 0; i < container->section_count; i++) {
+        if (container->sections[i].kind == (uint32_t)kind) {
+            return container->sections[i].content;
+        }
+    }
+    return (es_bytes){.data = container->sections[0].content.data, .size = 0};
 }

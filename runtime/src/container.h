@@ -5,10 +5,16 @@
 #include "error.h"
 #include "memory.h"
 
-/* The sections of an artifact, by kind; those it lacks have size 0. */
+typedef struct es_section {
+    uint32_t kind;
+    es_bytes content;
+} es_section;
+
+/* The sections of an artifact, as its table lists them. */
 typedef struct es_container {
-    es_bytes sections[ES_SECTION_KIND_END];
-    uint32_t numbers[ES_SECTION_KIND_END]; /* their places in the table */
+    uint16_t minor; /* version */
+    uint32_t section_count;
+    es_section sections[ES_MAX_SECTIONS];
 } es_container;
 
 /* Checks the preamble and the table, and finds the sections.
@@ -18,5 +24,8 @@ typedef struct es_container {
  * ES_ERR_UNSUPPORTED or ES_ERR_LIMIT. */
 es_status es_container_read(es_bytes file, uint32_t flags, es_container *container,
                             es_error *error);
+
+/* The first section of a kind; of size 0 if there is none. */
+es_bytes es_container_find(const es_container *container, es_section_kind kind);
 
 #endif

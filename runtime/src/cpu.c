@@ -42,6 +42,11 @@ uint64_t es_cpu_features(void)
     return features;
 }
 
+uint32_t es_cpu_core(void)
+{
+    return 0;
+}
+
 #elif defined(__linux__)
 
 #include <sys/auxv.h>
@@ -62,6 +67,21 @@ uint64_t es_cpu_features(void)
 #else
     enum { NEON = 12, VFPV4 = 16 };
     return when(capabilities, NEON, ES_CPU(neon)) | when(capabilities, VFPV4, ES_CPU(vfp4));
+#endif
+}
+
+uint32_t es_cpu_core(void)
+{
+#if defined(__aarch64__)
+    enum { CPUID = 11 }; /* the system lets programs read the registers that identify the CPU */
+    const uint64_t implementer_and_part = 0xff00fff0;
+    uint64_t midr = 0;
+    if ((getauxval(AT_HWCAP) >> CPUID & 1) != 0) {
+        __asm__ volatile("mrs %0, midr_el1" : "=r"(midr));
+    }
+    return (uint32_t)(midr & implementer_and_part);
+#else
+    return 0;
 #endif
 }
 

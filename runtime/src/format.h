@@ -8,6 +8,7 @@
 
 enum {
     ES_FORMAT_MAJOR = 2,
+    ES_FORMAT_MINOR = 0,
     ES_MAGIC_BYTES = 8,
     ES_SHA256_BYTES = 32,
     ES_SECTION_ALIGN = 16384, /* the largest page size of the systems that map artifacts */
@@ -17,7 +18,7 @@ enum {
 
 /* Hard limits; a file beyond one is refused with ES_ERR_LIMIT. */
 enum {
-    ES_MAX_SECTIONS = 16,
+    ES_MAX_SECTIONS = 64,
     ES_MAX_MANIFEST_BYTES = 1 << 20,
     ES_MAX_PLAN_BYTES = 1 << 24,
     ES_MAX_CODE_BYTES = 1 << 26,
@@ -89,8 +90,11 @@ typedef enum es_index_kind {
     ES_ORDER = 3
 } es_index_kind;
 
-/* The only ones that this runtime knows. */
-enum { ES_ENGINE_CPU = 0, ES_STEP_CALL = 0 };
+/* What runs steps. */
+typedef enum es_engine_id { ES_ENGINE_CPU = 0, ES_ENGINE_END } es_engine_id;
+
+/* The only kind of step that this runtime knows. */
+enum { ES_STEP_CALL = 0 };
 
 typedef struct es_file_preamble {
     uint8_t magic[ES_MAGIC_BYTES];
@@ -139,7 +143,8 @@ typedef struct es_file_image {
     uint32_t isa;
     uint64_t features;
     uint32_t section;
-    uint8_t reserved[44];
+    uint32_t core; /* the one that it was tuned for, as es_cpu_core tells it; 0: any */
+    uint8_t reserved[40];
 } es_file_image;
 
 /* Names are numbers of strings. */

@@ -2,42 +2,13 @@
 
 #include <string.h>
 
+#include "choice.h"
 #include "platform.h"
 
-static const char *isa_name(es_isa isa)
-{
-    switch (isa) {
-#define CASE(name, value) \
-    case ES_ISA_##name:   \
-        return #name;
-        ES_ISA_LIST(CASE)
-#undef CASE
-    }
-    return "an unknown CPU";
-}
-
-/* Rejects an artifact that this CPU cannot run, naming the first feature it lacks. */
-static es_status check_cpu(const es_plan *plan, es_error *error)
-{
-    ES_REQUIRE(plan->isa == ES_THIS_ISA, error, ES_ERR_CPU,
-               "plan: compiled for %s, this machine is %s; compile for a target of this machine",
-               isa_name(plan->isa), isa_name(ES_THIS_ISA));
-    const uint64_t missing = plan->cpu_features & ~es_cpu_features();
-#define REQUIRE_FEATURE(name, bit)                             \
-    ES_REQUIRE((missing & ES_CPU(name)) == 0, error, ES_ERR_CPU, \
-               "plan: needs %s, which this CPU lacks; compile for a target of this machine", #name);
-    ES_CPU_FEATURE_LIST(REQUIRE_FEATURE)
-#undef REQUIRE_FEATURE
-    ES_REQUIRE(missing == 0, error, ES_ERR_UNSUPPORTED,
-               "plan: needs CPU features that this runtime does not know (bits %llu); install a "
-               "newer runtime",
-               ES_U(missing));
-    return ES_OK;
-}
-
 /* Allocates the block that holds the model and the arrays of its plan. */
-static es_status alloc_model(const es_plan *plan, es_model **model, es_error *error)
+static es_status alloc_model(const es_choice *choice, es_model **model, es_error *error)
 {
+    const es_plan *const plan = &choice->plan;
     es_layout layout = {0};
     const size_t tensor_count = plan->input_count + plan->output_count;
     es_layout_add(&layout, 1, sizeof(es_model));
@@ -51,7 +22,8 @@ static es_status alloc_model(const es_plan *plan, es_model **model, es_error *er
     ES_TRY(es_alloc_pages(layout.size_bytes, &self, error));
     uint8_t *const base = self.data;
     es_model *const allocated = self.data;
-    *allocated = (es_model){.self = self, .plan = *plan};
+    *allocated = (es_model){
+        .self = self, .plan = *plan, .number = choice->number, .plan_count = choice->count};
     atomic_init(&allocated->references, 1);
     allocated->plan.tensors = (void *)(base + tensors);
     allocated->plan.steps = (void *)(base + steps);
@@ -93,33 +65,49 @@ static es_status load_arrays(es_bytes section, es_bytes *used, es_block *copy, e
 static es_status load(const es_container *container, bool in_own_pages, es_model *model,
                       es_error *error)
 {
+    const es_bytes weights = es_container_find(container, ES_SECTION_WEIGHTS);
+    const es_bytes indices = es_container_find(container, ES_SECTION_INDICES);
+    const es_bytes labels = es_container_find(container, ES_SECTION_LABELS);
+    model->manifest = es_container_find(container, ES_SECTION_MANIFEST);
     ES_TRY(es_plan_read_tables(container, &model->plan, error));
-    const es_bytes *const sections = container->sections;
-    ES_TRY(es_labels_read(sections[ES_SECTION_LABELS], &model->plan, &model->labels, error));
-    ES_TRY(load_arrays(sections[ES_SECTION_WEIGHTS], &model->weights, &model->weights_copy, error));
-    ES_TRY(load_arrays(sections[ES_SECTION_INDICES], &model->indices, &model->indices_copy, error));
-    return load_code(sections[ES_SECTION_CODE], in_own_pages, model, error);
+    ES_TRY(es_labels_read(labels, &model->plan, &model->labels, error));
+    ES_TRY(load_arrays(weights, &model->weights, &model->weights_copy, error));
+    ES_TRY(load_arrays(indices, &model->indices, &model->indices_copy, error));
+    return load_code(model->plan.code, in_own_pages, model, error);
 }
 
-static es_status open_bytes(es_bytes file, bool in_own_pages, uint32_t flags, es_model **model,
-                            es_error *error)
+static es_status open_container(const es_container *container, bool in_own_pages, es_model **model,
+                                es_error *error)
 {
-    es_container container;
-    es_plan plan;
-    ES_TRY(es_container_read(file, flags, &container, error));
-    ES_TRY(es_plan_read_header(&container, &plan, error));
-    ES_TRY(check_cpu(&plan, error));
-
+    es_choice choice;
+    ES_TRY(es_choose_plan(container, &choice, error));
     es_model *opened;
-    ES_TRY(alloc_model(&plan, &opened, error));
-    opened->manifest = container.sections[ES_SECTION_MANIFEST];
-    const es_status status = load(&container, in_own_pages, opened, error);
+    ES_TRY(alloc_model(&choice, &opened, error));
+    const es_status status = load(container, in_own_pages, opened, error);
     if (status != ES_OK) {
         es_model_close(opened);
         return status;
     }
     *model = opened;
     return ES_OK;
+}
+
+static es_status open_bytes(es_bytes file, bool in_own_pages, uint32_t flags, es_model **model,
+                            es_error *error)
+{
+    es_container container;
+    es_error why = {.message = ""};
+    ES_TRY(es_container_read(file, flags, &container, error));
+    const es_status status = open_container(&container, in_own_pages, model, &why);
+    const bool is_newer = container.minor > ES_FORMAT_MINOR;
+    if (is_newer && (status == ES_ERR_INVALID || status == ES_ERR_LIMIT)) {
+        return es_fail(error, ES_ERR_UNSUPPORTED,
+                       "the artifact has version %llu.%llu, this runtime knows %llu.%llu (%s); "
+                       "install a newer runtime",
+                       ES_U(ES_FORMAT_MAJOR), ES_U(container.minor), ES_U(ES_FORMAT_MAJOR),
+                       ES_U(ES_FORMAT_MINOR), why.message);
+    }
+    return status == ES_OK ? ES_OK : es_fail(error, status, "%s", why.message);
 }
 
 static es_status check_call(const void *source, uint32_t flags, es_model **model, es_error *error)
@@ -185,7 +173,9 @@ void es_model_describe(const es_model *model, es_model_info *info)
         .scratch_bytes = plan->scratch_bytes,
         .weights_bytes = model->weights.size + model->indices.size,
         .code_bytes = model->code.size,
-        .isa = isa_name(plan->isa),
+        .plan = model->number,
+        .plan_count = model->plan_count,
+        .isa = es_isa_name(plan->isa),
         .manifest = (const char *)model->manifest.data,
         .manifest_bytes = model->manifest.size,
         .labels = (const char *)model->labels.text.data,

@@ -11,6 +11,8 @@
 struct es_model {
     atomic_size_t references; /* the caller of es_model_open_*, and each session */
     es_plan plan;
+    size_t number; /* of the plan, among those of the artifact */
+    size_t plan_count;
     es_bytes code; /* executable */
     es_bytes weights;
     es_bytes indices;

@@ -24,10 +24,10 @@ static es_status read_engine(const es_tables *tables, es_plan *plan, es_error *e
 {
     es_file_engine engine;
     ES_REQUIRE(tables->counts.engine_count == 1, error, ES_ERR_UNSUPPORTED,
-               "plan: needs %llu engines, this runtime has the CPU alone; install a newer runtime",
+               "plan: needs %llu engines, this runtime runs one; install a newer runtime",
                ES_U(tables->counts.engine_count));
     memcpy(&engine, tables->engines, sizeof engine);
-    ES_REQUIRE(engine.kind == ES_ENGINE_CPU, error, ES_ERR_UNSUPPORTED,
+    ES_REQUIRE(engine.kind < ES_ENGINE_END, error, ES_ERR_UNSUPPORTED,
                "plan: needs an engine of the unknown kind %llu; install a newer runtime",
                ES_U(engine.kind));
     ES_REQUIRE(engine.reserved0 == 0 && es_is_zero(engine.reserved1, sizeof engine.reserved1),
@@ -40,12 +40,13 @@ static es_status read_engine(const es_tables *tables, es_plan *plan, es_error *e
     ES_REQUIRE(engine.scratch_bytes <= ES_MAX_SCRATCH_BYTES, error, ES_ERR_LIMIT,
                "plan: %llu bytes of scratch, at most %llu are allowed", ES_U(engine.scratch_bytes),
                ES_U(ES_MAX_SCRATCH_BYTES));
+    plan->engine = (es_engine_id)engine.kind;
     plan->arena_bytes = (size_t)engine.arena_bytes;
     plan->scratch_bytes = (size_t)engine.scratch_bytes;
     return ES_OK;
 }
 
-static es_status read_image(const es_tables *tables, uint32_t code_section, es_plan *plan,
+static es_status read_image(const es_tables *tables, const es_container *container, es_plan *plan,
                             es_error *error)
 {
     es_file_image image;
@@ -55,20 +56,27 @@ static es_status read_image(const es_tables *tables, uint32_t code_section, es_p
     memcpy(&image, tables->images, sizeof image);
     ES_REQUIRE(image.engine == 0, error, ES_ERR_INVALID,
                "plan: its code is for engine %llu, which it does not have", ES_U(image.engine));
-    ES_REQUIRE(image.section == code_section, error, ES_ERR_INVALID,
-               "plan: its code is in section %llu, which is no code section", ES_U(image.section));
+    const es_section *const code =
+        image.section < container->section_count ? &container->sections[image.section] : NULL;
+    ES_REQUIRE(code != NULL && code->kind == ES_SECTION_CODE && code->content.size > 0, error,
+               ES_ERR_INVALID, "plan: its code is in section %llu, which is no code section",
+               ES_U(image.section));
     ES_REQUIRE(es_is_zero(image.reserved, sizeof image.reserved), error, ES_ERR_INVALID,
                "plan: a reserved byte of an image is not zero");
+    plan->code = code->content;
     plan->isa = (es_isa)image.isa;
     plan->cpu_features = image.features;
+    plan->core = image.core;
     return ES_OK;
 }
 
-es_status es_plan_read_header(const es_container *container, es_plan *plan, es_error *error)
+es_status es_plan_read_header(const es_container *container, es_bytes section, es_plan *plan,
+                              es_error *error)
 {
     es_tables tables;
-    ES_TRY(es_tables_find(container->sections[ES_SECTION_PLAN], &tables, error));
+    ES_TRY(es_tables_find(section, &tables, error));
     es_plan found = {
+        .section = section,
         .input_count = tables.counts.input_count,
         .output_count = tables.counts.output_count,
         .step_count = tables.counts.step_count,
@@ -76,7 +84,7 @@ es_status es_plan_read_header(const es_container *container, es_plan *plan, es_e
         .string_count = tables.counts.string_count,
     };
     ES_TRY(read_engine(&tables, &found, error));
-    ES_TRY(read_image(&tables, container->numbers[ES_SECTION_CODE], &found, error));
+    ES_TRY(read_image(&tables, container, &found, error));
     *plan = found;
     return ES_OK;
 }
@@ -323,14 +331,14 @@ static es_status read_steps(const reading *from, es_plan *plan, es_error *error)
 
 es_status es_plan_read_tables(const es_container *container, es_plan *plan, es_error *error)
 {
-    const es_bytes indices = container->sections[ES_SECTION_INDICES];
-    reading from = {.code_bytes = container->sections[ES_SECTION_CODE].size};
+    const es_bytes indices = es_container_find(container, ES_SECTION_INDICES);
+    reading from = {.code_bytes = plan->code.size};
     from.space_bytes[ES_SPACE_ARENA] = plan->arena_bytes;
     from.space_bytes[ES_SPACE_SCRATCH] = plan->scratch_bytes;
-    from.space_bytes[ES_SPACE_WEIGHTS] = container->sections[ES_SECTION_WEIGHTS].size;
+    from.space_bytes[ES_SPACE_WEIGHTS] = es_container_find(container, ES_SECTION_WEIGHTS).size;
     from.space_bytes[ES_SPACE_INDICES] = indices.size;
 
-    ES_TRY(es_tables_find(container->sections[ES_SECTION_PLAN], &from.tables, error));
+    ES_TRY(es_tables_find(plan->section, &from.tables, error));
     const es_file_plan *const counts = &from.tables.counts;
     ES_TRY(es_strings_read(from.tables.string_starts, counts->string_count, from.tables.strings,
                            &from.strings, error));

@@ -26,8 +26,12 @@ typedef struct es_step {
 
 /* Offsets are multiples of ES_DATA_ALIGN and inside their space. Strings point into the file. */
 typedef struct es_plan {
+    es_bytes section; /* that it is read from */
+    es_bytes code;    /* the section of its image */
+    es_engine_id engine;
     es_isa isa;
     uint64_t cpu_features;
+    uint32_t core; /* that it was tuned for; 0: any */
     size_t arena_bytes;
     size_t scratch_bytes;
     size_t input_count;
@@ -41,10 +45,12 @@ typedef struct es_plan {
     uint8_t *named; /* of each string, whether a tensor is called so; while tensors are read */
 } es_plan;
 
-/* Checks the header of the plan, the extents of its tables, and its engine and image.
+/* Checks the header of a plan, the extents of its tables, and its engine and image.
+ * section: one of the container's.
  * plan: all but the four arrays; set on success only.
  * Returns ES_OK, ES_ERR_INVALID, ES_ERR_UNSUPPORTED or ES_ERR_LIMIT. */
-es_status es_plan_read_header(const es_container *container, es_plan *plan, es_error *error);
+es_status es_plan_read_header(const es_container *container, es_bytes section, es_plan *plan,
+                              es_error *error);
 
 /* Checks every record, and every index that a kernel will follow, and fills the arrays.
  * plan: as es_plan_read_header left it, with arrays for as many elements as it counts; `named` is zero.

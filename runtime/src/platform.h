@@ -47,6 +47,10 @@ void es_yield(void);
 /* The ES_CPU(...) bits that this CPU has and the system has enabled. */
 uint64_t es_cpu_features(void);
 
+/* What the core that calls is: MIDR_EL1 without variant, architecture and revision on aarch64; 0 where
+ * nobody tells. */
+uint32_t es_cpu_core(void);
+
 /* The floating-point mode in which kernels run: rounds to nearest, keeps denormals, traps nothing. */
 #if defined(__x86_64__)
 #define ES_FLOAT_MODE 0x1f80u

@@ -1,127 +1,40 @@
 #include <string.h>
 
-#include "fault.h"
+#include "engine.h"
 #include "model.h"
 #include "platform.h"
-#include "pool.h"
-
-/* What the compiler emits for a step: computes tiles [begin, end) of it. Returns 0, or 1 when it met
- * a value that it cannot use and filled in `fault`. */
-typedef int32_t es_kernel(void *const *args, int32_t begin, int32_t end, es_fault *fault);
 
 struct es_session {
-    es_pool pool;
     atomic_bool running;
-    atomic_bool failed; /* a thread met a fault in the step that runs */
     es_model *model;
-    es_block arena;
-    es_block *scratches; /* one for each thread */
-    void **args; /* the arguments of all steps, once for each thread, whose scratch they name */
-    es_faults *faults; /* one for each thread */
+    es_engine *engine;
     uint64_t *step_ns;
-    es_block self; /* holds this struct and the arrays */
+    es_block self; /* holds this struct and the times of the steps */
 };
 
-/* Where the parts of a session lie in its block. What kernels write lies elsewhere: between pages that
- * nobody may touch. */
-typedef struct session_layout {
-    size_t args;
-    size_t jobs;
-    size_t workers;
-    size_t faults;
-    size_t step_ns;
-    size_t scratches;
-    es_layout layout;
-} session_layout;
+static const es_engine_kind *const engine_kinds[ES_ENGINE_END] = {[ES_ENGINE_CPU] = &es_engine_cpu};
 
-static session_layout plan_session(const es_plan *plan, uint32_t threads)
+static es_status alloc_session(const es_plan *plan, es_session **session, es_error *error)
 {
-    session_layout parts = {0};
-    es_layout *const layout = &parts.layout;
-    es_layout_add(layout, 1, sizeof(es_session));
-    parts.args = es_layout_add(layout, plan->arg_count * (size_t)threads, sizeof(void *));
-    parts.jobs = es_layout_add(layout, plan->step_count, sizeof(es_pool_job));
-    parts.workers = es_layout_add(layout, threads, sizeof(es_worker));
-    parts.faults = es_layout_add(layout, threads, sizeof(es_faults));
-    parts.step_ns = es_layout_add(layout, plan->step_count, sizeof(uint64_t));
-    parts.scratches = es_layout_add(layout, threads, sizeof(es_block));
-    return parts;
-}
-
-/* Turns the arguments of the plan into addresses for the thread whose scratch buffer is given. */
-static void resolve_args(const es_session *session, const es_block *scratch, void **addresses)
-{
-    const es_model *const model = session->model;
-    const es_plan *const plan = &model->plan;
-    /* Kernels only read weights and indices, which the file maps read-only. */
-    uint8_t *const bases[] = {[ES_SPACE_ARENA] = session->arena.data,
-                              [ES_SPACE_WEIGHTS] = (uint8_t *)(uintptr_t)model->weights.data,
-                              [ES_SPACE_SCRATCH] = scratch->data,
-                              [ES_SPACE_INDICES] = (uint8_t *)(uintptr_t)model->indices.data};
-    for (size_t i = 0; i < plan->arg_count; i++) {
-        addresses[i] = bases[plan->args[i].space] + plan->args[i].offset;
-    }
-}
-
-static void run_tiles(void *context, uint32_t job, uint32_t worker, uint32_t begin, uint32_t end)
-{
-    es_session *const session = context;
-    const es_plan *const plan = &session->model->plan;
-    const es_step *const step = &plan->steps[job];
-    es_kernel *const kernel = (es_kernel *)(uintptr_t)(session->model->code.data + step->code_offset);
-    void *const *const args = session->args + worker * plan->arg_count + step->first_arg;
-    es_faults *const faults = &session->faults[worker];
-    const int32_t status = kernel(args, (int32_t)begin, (int32_t)end, &faults->last);
-    if (status != 0) {
-        es_faults_keep(faults, status);
-        atomic_store_explicit(&session->failed, true, memory_order_relaxed);
-    }
-}
-
-static void place_parts(es_session *session, const session_layout *parts)
-{
-    uint8_t *const base = session->self.data;
-    session->args = (void *)(base + parts->args);
-    session->faults = (void *)(base + parts->faults);
-    session->step_ns = (void *)(base + parts->step_ns);
-    session->scratches = (void *)(base + parts->scratches);
-    atomic_init(&session->running, false);
-    atomic_init(&session->failed, false);
-}
-
-/* Allocates what kernels write; after a failure release_memory releases what there is. */
-static es_status alloc_memory(es_session *session, uint32_t threads, es_error *error)
-{
-    const es_plan *const plan = &session->model->plan;
-    ES_TRY(es_alloc_pages(plan->arena_bytes, &session->arena, error));
-    for (uint32_t i = 0; i < threads; i++) {
-        ES_TRY(es_alloc_pages(plan->scratch_bytes, &session->scratches[i], error));
-        resolve_args(session, &session->scratches[i], session->args + i * plan->arg_count);
-    }
+    es_layout layout = {0};
+    es_layout_add(&layout, 1, sizeof(es_session));
+    const size_t step_ns = es_layout_add(&layout, plan->step_count, sizeof(uint64_t));
+    ES_REQUIRE(!layout.overflow, error, ES_ERR_NO_MEMORY,
+               "es_session_open: the model does not fit the address space");
+    es_block self;
+    ES_TRY(es_alloc_pages(layout.size_bytes, &self, error));
+    es_session *const allocated = self.data;
+    allocated->self = self;
+    allocated->step_ns = (void *)((uint8_t *)self.data + step_ns);
+    atomic_init(&allocated->running, false);
+    *session = allocated;
     return ES_OK;
 }
 
-static void release_memory(es_session *session, uint32_t threads)
+static void release_session(es_session *session)
 {
-    for (uint32_t i = 0; i < threads; i++) {
-        es_release(&session->scratches[i]);
-    }
-    es_release(&session->arena);
     es_block self = session->self;
     es_release(&self);
-}
-
-static es_status start(es_session *session, const session_layout *parts, uint32_t threads,
-                       es_error *error)
-{
-    const es_plan *const plan = &session->model->plan;
-    uint8_t *const base = session->self.data;
-    es_pool_job *const jobs = (void *)(base + parts->jobs);
-    for (size_t i = 0; i < plan->step_count; i++) {
-        jobs[i] = es_pool_plan_job(plan->steps[i].info.tiles, threads);
-    }
-    return es_pool_start(&session->pool, threads, jobs, (void *)(base + parts->workers), run_tiles,
-                         session, error);
 }
 
 es_status es_session_open(es_model *model, uint32_t threads, es_session **session, es_error *error)
@@ -131,23 +44,13 @@ es_status es_session_open(es_model *model, uint32_t threads, es_session **sessio
     ES_REQUIRE(threads >= 1 && threads <= ES_MAX_THREADS, error, ES_ERR_ARGUMENT,
                "es_session_open: %llu threads, expected 1 to %llu", ES_U(threads),
                ES_U(ES_MAX_THREADS));
-    const es_plan *const plan = &model->plan;
-    const session_layout parts = plan_session(plan, threads);
-    ES_REQUIRE(!parts.layout.overflow, error, ES_ERR_NO_MEMORY,
-               "es_session_open: %llu threads of this model do not fit the address space",
-               ES_U(threads));
-    es_block self;
-    ES_TRY(es_alloc_pages(parts.layout.size_bytes, &self, error));
-    es_session *const opened = self.data;
-    opened->self = self;
+    es_session *opened;
+    ES_TRY(alloc_session(&model->plan, &opened, error));
     opened->model = model;
-    place_parts(opened, &parts);
-    es_status status = alloc_memory(opened, threads, error);
-    if (status == ES_OK) {
-        status = start(opened, &parts, threads, error);
-    }
+    const es_status status =
+        engine_kinds[model->plan.engine]->open(model, threads, &opened->engine, error);
     if (status != ES_OK) {
-        release_memory(opened, threads);
+        release_session(opened);
         return status;
     }
     es_model_retain(model);
@@ -160,9 +63,9 @@ void es_session_close(es_session *session)
     if (session == NULL) {
         return;
     }
-    es_pool_stop(&session->pool);
+    session->engine->kind->close(session->engine);
     es_model_close(session->model);
-    release_memory(session, session->pool.threads);
+    release_session(session);
 }
 
 static es_status check_tensors(const es_plan *plan, const es_input *inputs, size_t input_count,
@@ -190,33 +93,14 @@ static es_status check_tensors(const es_plan *plan, const es_input *inputs, size
     return ES_OK;
 }
 
-/* Runs one step after another up to the first that fails. */
-static es_status run_steps(es_session *session, bool timed, es_error *error)
-{
-    const es_plan *const plan = &session->model->plan;
-    uint64_t start = timed ? es_now_ns() : 0;
-    for (uint32_t i = 0; i < plan->step_count; i++) {
-        es_pool_run(&session->pool, i);
-        if (atomic_load_explicit(&session->failed, memory_order_relaxed)) {
-            atomic_store_explicit(&session->failed, false, memory_order_relaxed);
-            return es_faults_report(session->faults, session->pool.threads, plan, i, error);
-        }
-        if (timed) {
-            const uint64_t end = es_now_ns();
-            session->step_ns[i] = end - start;
-            start = end;
-        }
-    }
-    return ES_OK;
-}
-
 static void copy_in(const es_session *session, const es_input *inputs)
 {
     const es_plan *const plan = &session->model->plan;
-    uint8_t *const arena = session->arena.data;
+    es_engine *const engine = session->engine;
     for (size_t i = 0; i < plan->input_count; i++) {
         if (inputs[i].size_bytes > 0) {
-            memcpy(arena + plan->tensors[i].offset, inputs[i].data, inputs[i].size_bytes);
+            engine->kind->write(engine, plan->tensors[i].offset, inputs[i].data,
+                                inputs[i].size_bytes);
         }
     }
 }
@@ -225,10 +109,10 @@ static void copy_out(const es_session *session, const es_output *outputs, uint64
 {
     const es_plan *const plan = &session->model->plan;
     const es_tensor *const tensors = plan->tensors + plan->input_count;
-    const uint8_t *const arena = session->arena.data;
+    const es_engine *const engine = session->engine;
     for (size_t i = 0; i < plan->output_count; i++) {
         if (outputs[i].data != NULL) {
-            memcpy(outputs[i].data, arena + tensors[i].offset, outputs[i].size_bytes);
+            engine->kind->read(engine, tensors[i].offset, outputs[i].data, outputs[i].size_bytes);
         }
     }
     if (step_ns != NULL) {
@@ -241,18 +125,15 @@ static es_status run(es_session *session, const es_input *inputs, size_t input_c
                      es_error *error)
 {
     ES_REQUIRE(session != NULL, error, ES_ERR_ARGUMENT, "es_session_run: the session is NULL");
-    ES_REQUIRE(!es_pool_is_inherited(&session->pool), error, ES_ERR_FORKED,
-               "es_session_run: opened before this process was forked, and a fork copies no threads; "
-               "open it again here");
-    ES_TRY(check_tensors(&session->model->plan, inputs, input_count, outputs, output_count, error));
+    es_engine *const engine = session->engine;
+    const es_plan *const plan = &session->model->plan;
+    ES_TRY(engine->kind->check(engine, error));
+    ES_TRY(check_tensors(plan, inputs, input_count, outputs, output_count, error));
     ES_REQUIRE(!atomic_exchange_explicit(&session->running, true, memory_order_acquire), error,
                ES_ERR_BUSY, "es_session_run: another thread is running this session");
     copy_in(session, inputs);
-    /* Which thread computes an element is chance: all must compute alike, whatever the caller set. */
-    const uint32_t callers_mode = es_float_mode();
-    es_set_float_mode(ES_FLOAT_MODE);
-    const es_status status = run_steps(session, step_ns != NULL, error);
-    es_set_float_mode(callers_mode);
+    const es_status status = engine->kind->run(engine, 0, (uint32_t)plan->step_count,
+                                               step_ns != NULL ? session->step_ns : NULL, error);
     if (status == ES_OK) {
         copy_out(session, outputs, step_ns);
     }

@@ -122,7 +122,7 @@ static inline void fill(const region *of, const artifact *from)
 {
     const bool weights = of->space == ES_SPACE_WEIGHTS;
     const es_bytes section =
-        from->container.sections[weights ? ES_SECTION_WEIGHTS : ES_SECTION_INDICES];
+        es_container_find(&from->container, weights ? ES_SECTION_WEIGHTS : ES_SECTION_INDICES);
     protect(of, PROT_READ | PROT_WRITE);
     memcpy(of->data, section.data + of->offset, of->size);
     protect(of, PROT_READ);
@@ -161,7 +161,8 @@ static inline bool open_artifact(content file, artifact *opened, es_error *error
         return false;
     }
     require(es_container_read(bytes, 0, &opened->container, error) == ES_OK, error->message);
-    require(es_tables_find(opened->container.sections[ES_SECTION_PLAN], &opened->tables, error) == ES_OK,
+    const es_bytes plan = es_container_find(&opened->container, ES_SECTION_PLAN);
+    require(es_tables_find(plan, &opened->tables, error) == ES_OK,
             error->message);
     return true;
 }

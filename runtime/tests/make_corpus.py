@@ -17,11 +17,12 @@ def main(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     isa = build.host_platform()
     seeds = {
-        "sparse": serialize(samples.sparse_model(isa).program, {"name": "sparse"}, b"report"),
-        "counting": serialize(samples.counting_model(isa, tiles=3, step_count=2).program, {}),
-        "echo": serialize(samples.echo_model(isa, "bgr-planes", (3, 2, 1)), {}),
-        "lookup": serialize(samples.lookup_model(isa, tiles=3).program, {}),
-        "slow": serialize(samples.slow_model(isa).program, {}),
+        "sparse": serialize([samples.sparse_model(isa).program], {"name": "sparse"}, b"report"),
+        "counting": serialize([samples.counting_model(isa, tiles=3, step_count=2).program], {}),
+        "echo": serialize([samples.echo_model(isa, "bgr-planes", (3, 2, 1))], {}),
+        "lookup": serialize([samples.lookup_model(isa, tiles=3).program], {}),
+        "plans": serialize([samples.counting_model(isa, tiles=3, step_count=n).program for n in (1, 2)], {}),
+        "slow": serialize([samples.slow_model(isa).program], {}),
     }
     for name, content in seeds.items():
         (directory / name).write_bytes(content)

@@ -16,7 +16,7 @@ from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
 from edgesparse.isa import ISAS
-from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Program, Space, Step, TensorSpec
+from edgesparse.program import Arg, Bound, Engine, Image, IndexArray, IndexKind, Program, Space, Step, TensorSpec
 
 M, K, N, TILE = 16, 24, 33, 8
 SPMM_TILES = -(-N // TILE)
@@ -27,7 +27,7 @@ CPU_FEATURES = {"x86_64": (), "aarch64": ("neon",), "armv7": ("neon", "vfp4")}
 
 
 @dataclass(frozen=True)
-class Image:
+class Kernels:
     """Position-independent machine code, and where its kernels start."""
 
     code: bytes
@@ -35,7 +35,7 @@ class Image:
 
 
 @functools.cache
-def kernel_image(isa: str) -> Image:
+def kernel_image(isa: str) -> Kernels:
     """Compile the test kernels to a flat image."""
     flags = [
         "-target",
@@ -56,7 +56,7 @@ def kernel_image(isa: str) -> Image:
         return _flatten(library)
 
 
-def _flatten(library: Path) -> Image:
+def _flatten(library: Path) -> Kernels:
     with library.open("rb") as file:
         elf = ELFFile(file)
         relocations = sum(
@@ -74,7 +74,7 @@ def _flatten(library: Path) -> Image:
             for symbol in section.iter_symbols()
             if symbol["st_info"]["type"] == "STT_FUNC"
         }
-    return Image(bytes(image), symbols)
+    return Kernels(bytes(image), symbols)
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,11 @@ def sparse_model(isa: str, density: float = 0.3, seed: int = 0) -> Sample:
         Step("sum", "ReduceSum", "row_sum", image.symbols["row_sum"], M, (g_arg, scratch, s_arg)),
     )
     program = Program(
-        isa=isa,
-        cpu_features=CPU_FEATURES[isa],
-        arena_bytes=7552,
-        scratch_bytes=192,
+        engines=(Engine(7552, 192),),
+        images=(Image(isa, CPU_FEATURES[isa], image.code),),
         inputs=(x,),
         outputs=(g, s),
         steps=steps,
-        code=image.code,
         weights=bytes(arrays.weights),
         indices=bytes(arrays.indices),
         arrays=tuple(arrays.arrays),
@@ -167,7 +164,7 @@ def counting_model(isa: str, tiles: int, step_count: int) -> Sample:
     )
     tensor = TensorSpec("counts", "int32", (tiles,), 0)
     arena_bytes = -(-size // 64) * 64
-    program = Program(isa, (), arena_bytes, 0, (tensor,), (tensor,), steps, image.code, b"")
+    program = Program((Engine(arena_bytes, 0),), (Image(isa, (), image.code),), (tensor,), (tensor,), steps, b"")
     counts = np.arange(tiles, dtype=np.int32)
     return Sample(program, {"counts": counts}, {"counts": counts + step_count})
 
@@ -177,7 +174,7 @@ def echo_model(isa: str, picture: str, shape: tuple[int, ...]) -> Program:
     size_bytes = -(-int(np.prod(shape)) // 64) * 64
     frame = TensorSpec("frame", "uint8", shape, 0)
     taken = replace(frame, picture=picture)
-    return Program(isa, (), size_bytes, 0, (taken,), (frame,), (), kernel_image(isa).code, b"")
+    return Program((Engine(size_bytes, 0),), (Image(isa, (), kernel_image(isa).code),), (taken,), (frame,), (), b"")
 
 
 def lookup_model(isa: str, tiles: int) -> Sample:
@@ -200,7 +197,7 @@ def lookup_model(isa: str, tiles: int) -> Sample:
         Step("embed", "Gather", "look_up", image.symbols["look_up"], tiles, args),
         Step("after", "Add", "count_up", count, tiles, (y_arg,)),
     )
-    program = Program(isa, (), 2 * stride + 64, 0, (ids, table), (y,), steps, image.code, b"")
+    program = Program((Engine(2 * stride + 64, 0),), (Image(isa, (), image.code),), (ids, table), (y,), steps, b"")
     ids_value, table_value = np.arange(tiles) * 5 % 8, np.arange(8, dtype=np.int32) * 100
     return Sample(program, {"ids": ids_value, "table": table_value}, {"y": table_value[ids_value] + 2})
 
@@ -209,7 +206,7 @@ def scripted_failure(lookup: Sample, script: Sequence[int]) -> Sample:
     """A `lookup_model` whose second step returns the first number of `script` and reports the others."""
     before, step, after = lookup.program.steps
     weights = np.array(script, np.int64).tobytes()
-    offset = kernel_image(lookup.program.isa).symbols["fail_as"]
+    offset = kernel_image(lookup.program.images[0].isa).symbols["fail_as"]
     args = (*step.args, Arg(Space.WEIGHTS, 0, len(weights)))
     scripted = replace(step, kernel="fail_as", code_offset=offset, args=args)
     return replace(lookup, program=replace(lookup.program, steps=(before, scripted, after), weights=weights))
@@ -223,7 +220,9 @@ def trespassing_model(isa: str, space: Space, byte: int) -> Program:
     step = Step("trespass", "Write", "trespass", image.symbols["trespass"], 1, args)
     x = TensorSpec("x", "int32", (1,), 0)
     arrays = (IndexArray(0, 4, Bound(IndexKind.INDPTR, "int32", 0)),)
-    return Program(isa, (), 20480, 12288, (x,), (x,), (step,), image.code, weights, bytes(4), arrays)
+    return Program(
+        (Engine(20480, 12288),), (Image(isa, (), image.code),), (x,), (x,), (step,), weights, bytes(4), arrays
+    )
 
 
 def slow_model(isa: str) -> Sample:
@@ -234,7 +233,7 @@ def slow_model(isa: str) -> Sample:
     )
     x = TensorSpec("x", "int32", (1,), 0)
     y = TensorSpec("y", "int32", (1,), 64)
-    program = Program(isa, (), 128, 0, (x,), (y,), (step,), image.code, b"")
+    program = Program((Engine(128, 0),), (Image(isa, (), image.code),), (x,), (y,), (step,), b"")
     return Sample(program, {"x": np.array([41], np.int32)}, {"y": np.array([42], np.int32)})
 
 
@@ -243,7 +242,7 @@ def dividing_program(isa: str, tiles: int) -> Program:
     image = kernel_image(isa)
     step = Step("divide", "Div", "divide", image.symbols["divide"], tiles, (Arg(Space.ARENA, 0, 4 * tiles),))
     y = TensorSpec("y", "float32", (tiles,), 0)
-    return Program(isa, (), -(-tiles // 16) * 64, 0, (), (y,), (step,), image.code, b"")
+    return Program((Engine(-(-tiles // 16) * 64, 0),), (Image(isa, (), image.code),), (), (y,), (step,), b"")
 
 
 def crashing_program(isa: str) -> Program:
@@ -251,4 +250,4 @@ def crashing_program(isa: str) -> Program:
     image = kernel_image(isa)
     step = Step("crash", "Add", "crash", image.symbols["crash"], 2, (Arg(Space.ARENA, 0, 4),))
     x = TensorSpec("x", "int32", (1,), 0)
-    return Program(isa, (), 64, 0, (x,), (x,), (step,), image.code, b"")
+    return Program((Engine(64, 0),), (Image(isa, (), image.code),), (x,), (x,), (step,), b"")

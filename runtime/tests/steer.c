@@ -150,7 +150,7 @@ static void change(content file, const artifact *of)
     const uint64_t longest = random_below(4) == 0 ? count : 3;
     const uint64_t end = begin + 1 + random_below(longest);
     uint8_t *const data =
-        file.data + (of->container.sections[ES_SECTION_INDICES].data - file.data) + array.offset;
+        file.data + (es_container_find(&of->container, ES_SECTION_INDICES).data - file.data) + array.offset;
     int64_t other = 0;
     memcpy(&other, data + (random_below(2) == 0 ? begin : random_below(count)) * width, width);
     const int64_t value = likely_value(&array, other); /* little-endian: its first bytes are it */

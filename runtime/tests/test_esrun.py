@@ -20,7 +20,7 @@ from runtime.tests.conftest import launcher, run_program
 def folder(host, tmp_path):
     """A directory with the sample artifact and its input."""
     sample = samples.sparse_model(host)
-    write(sample.program, {}, tmp_path / "model.esp")
+    write([sample.program], {}, tmp_path / "model.esp")
     np.save(tmp_path / "x.npy", sample.inputs["x"])
     return tmp_path
 
@@ -35,7 +35,7 @@ def esrun(host, folder):
 @pytest.mark.parametrize("platform", sorted(build.PLATFORMS))
 def test_outputs_match_numpy(platform, threads, tmp_path):
     sample = samples.sparse_model(platform)
-    write(sample.program, {}, tmp_path / "model.esp")
+    write([sample.program], {}, tmp_path / "model.esp")
     np.save(tmp_path / "x.npy", sample.inputs["x"])
     program = [*launcher(platform), build.esrun(platform), tmp_path / "model.esp"]
 
@@ -190,7 +190,7 @@ def test_memory_is_weights_arena_and_scratch(host, tmp_path):
     """The peak is below weights + arena + 1 MiB; esrun's own copies of input and output come on top."""
     sample = samples.counting_model(host, tiles=2_000_000, step_count=3)
     program = dataclasses.replace(sample.program, weights=bytes(range(256)) * 32768)
-    write(program, {}, tmp_path / "model.esp")
+    write([program], {}, tmp_path / "model.esp")
     np.save(tmp_path / "counts.npy", sample.inputs["counts"])
     options = ["--input", tmp_path / "counts.npy", "--repeat", 2, "--threads", 4, "--check"]  # reads all weights
 
@@ -198,7 +198,7 @@ def test_memory_is_weights_arena_and_scratch(host, tmp_path):
 
     peak_bytes = 1024 * int(result.stdout.split("peak ")[1].split()[0])
     buffers_bytes = 2 * sample.inputs["counts"].nbytes
-    assert peak_bytes <= len(program.weights) + program.arena_bytes + buffers_bytes + 2**20
+    assert peak_bytes <= len(program.weights) + program.engines[0].arena_bytes + buffers_bytes + 2**20
     assert peak_bytes >= len(program.weights)
 
 

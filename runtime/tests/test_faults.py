@@ -35,7 +35,7 @@ def test_lowest_wrong_element_is_named_whatever_the_threads(sample, threads):
     ids = sample.inputs["ids"].copy()
     ids[[332, 201, 57, 58]] = [8, -1, -(2**63), 2**63 - 1]
 
-    with Model(serialize(sample.program, {}), threads=threads) as model:
+    with Model(serialize([sample.program], {}), threads=threads) as model:
         for _ in range(50):
             assert failure(model, sample.inputs | {"ids": ids}) == (
                 "ES_ERR_INPUT",
@@ -47,7 +47,7 @@ def test_lowest_wrong_element_is_named_whatever_the_threads(sample, threads):
 def test_session_is_right_in_the_run_after_a_fault(sample, threads):
     wrong = np.full(TILES, 8)
 
-    with Model(serialize(sample.program, {}), threads=threads) as model:
+    with Model(serialize([sample.program], {}), threads=threads) as model:
         for _ in range(5):
             assert failure(model, sample.inputs | {"ids": wrong})[0] == "ES_ERR_INPUT"
 
@@ -61,7 +61,7 @@ def test_outputs_and_times_are_not_written_after_a_fault(sample):
     for buffer, array in zip([*given, *wanted], [*inputs, output], strict=True):
         buffer.data, buffer.size_bytes = array.ctypes.data, array.nbytes
 
-    with Model(serialize(sample.program, {})) as model:
+    with Model(serialize([sample.program], {})) as model:
         session = _library.library().es_session_profile
         status = session(model._session, given, 2, wanted, 1, times_ns, _library.Error())
 
@@ -85,7 +85,7 @@ def test_refused_floats_are_shown(sample, bits, says):
 def _reported(sample: samples.Sample, record: list[int], status: int = 1) -> tuple[str, str]:
     """What is said about a kernel that returns `status` with this record."""
     scripted = samples.scripted_failure(sample, [status, *record])
-    with Model(serialize(scripted.program, {})) as model:
+    with Model(serialize([scripted.program], {})) as model:
         return failure(model, scripted.inputs)
 
 
@@ -113,7 +113,7 @@ def test_long_names_lose_their_middle_and_no_number(sample, size, letter):
     renamed = (before, replace(step, name=name, op="Gather" * 50, args=args), after)
     ids = np.full(TILES, -(2**63))
 
-    with Model(serialize(replace(sample.program, steps=renamed), {})) as model:
+    with Model(serialize([replace(sample.program, steps=renamed)], {})) as model:
         _, message = failure(model, sample.inputs | {"ids": ids})
 
     assert len(message.encode()) <= 255 and message.encode().decode() == message
@@ -135,7 +135,7 @@ def test_status_that_the_runtime_does_not_know_is_refused(sample, status):
 @pytest.mark.parametrize("platform", sorted(build.PLATFORMS))
 def test_esrun_reports_a_fault(platform, tmp_path):
     sample = samples.lookup_model(platform, TILES)
-    write(sample.program, {}, tmp_path / "model.esp")
+    write([sample.program], {}, tmp_path / "model.esp")
     ids = sample.inputs["ids"].copy()
     ids[99] = 8
     np.save(tmp_path / "ids.npy", ids)

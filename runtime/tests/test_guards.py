@@ -22,7 +22,7 @@ def write_to(host, tmp_path):
     """Ends a program that writes to one byte of a space, and returns how it ended."""
 
     def run(space: Space, byte: int, threads: int) -> int:
-        write(samples.trespassing_model(host, space, byte), {}, tmp_path / "model.esp")
+        write([samples.trespassing_model(host, space, byte)], {}, tmp_path / "model.esp")
         np.save(tmp_path / "x.npy", np.zeros(1, np.int32))
         words = ["--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy", "--threads", threads]
         return run_program(build.esrun(host), tmp_path / "model.esp", *words).returncode

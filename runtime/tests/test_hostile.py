@@ -18,7 +18,7 @@ CASES = hostile.cases()
 
 @pytest.fixture(scope="module")
 def artifact(host):
-    return serialize(samples.sparse_model(host).program, {"name": "sample"}, report=b"report")
+    return serialize([samples.sparse_model(host).program], {"name": "sample"}, report=b"report")
 
 
 @pytest.fixture

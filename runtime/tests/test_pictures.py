@@ -33,7 +33,7 @@ def ppm(pixels: np.ndarray = PIXELS, header: str | None = None) -> bytes:
     ("platform", "kind"), [*((build.host_platform(), kind) for kind in SHAPES), ("aarch64", "rgb"), ("armv7", "bgr")]
 )
 def test_esrun_reads_a_picture_in_the_order_that_the_model_takes(platform, kind, tmp_path):
-    write(samples.echo_model(platform, kind, SHAPES[kind]), {}, tmp_path / "m.esp")
+    write([samples.echo_model(platform, kind, SHAPES[kind])], {}, tmp_path / "m.esp")
     (tmp_path / "f.ppm").write_bytes(ppm(PIXELS[:, :, 0] if kind == "grey" else PIXELS))
     program = [*launcher(platform), build.esrun(platform), tmp_path / "m.esp"]
 
@@ -46,7 +46,7 @@ def test_esrun_reads_a_picture_in_the_order_that_the_model_takes(platform, kind,
 @pytest.fixture
 def esrun(host, tmp_path):
     """Runs esrun on a model that takes red, green, blue."""
-    write(samples.echo_model(host, "rgb", SHAPES["rgb"]), {}, tmp_path / "m.esp")
+    write([samples.echo_model(host, "rgb", SHAPES["rgb"])], {}, tmp_path / "m.esp")
     return lambda *options: run_program(build.esrun(host), tmp_path / "m.esp", *options)
 
 
@@ -93,7 +93,7 @@ def test_a_file_that_is_no_such_picture_is_refused_in_one_line(esrun, tmp_path, 
 
 
 def test_a_model_that_takes_no_pictures_says_how_it_would(host, tmp_path):
-    write(samples.sparse_model(host).program, {}, tmp_path / "m.esp")
+    write([samples.sparse_model(host).program], {}, tmp_path / "m.esp")
     (tmp_path / "f.ppm").write_bytes(ppm())
 
     result = run_program(build.esrun(host), tmp_path / "m.esp", "--image", tmp_path / "f.ppm")
@@ -104,7 +104,7 @@ def test_a_model_that_takes_no_pictures_says_how_it_would(host, tmp_path):
 
 def test_the_largest_elements_are_printed_with_their_labels(host, tmp_path):
     sample = samples.sparse_model(host)
-    write(sample.program, {}, tmp_path / "m.esp")
+    write([sample.program], {}, tmp_path / "m.esp")
     np.save(tmp_path / "x.npy", sample.inputs["x"])
 
     result = run_program(build.esrun(host), tmp_path / "m.esp", "--input", tmp_path / "x.npy", "--top", 100)
@@ -132,7 +132,7 @@ def test_without_labels_the_largest_have_numbers_and_equal_ones_keep_their_order
         ["0", "0"],
         ["0", "1"],
     ]
-    with Model(serialize(samples.echo_model(host, "rgb", (5, 7, 3)), {})) as model:
+    with Model(serialize([samples.echo_model(host, "rgb", (5, 7, 3))], {})) as model:
         assert model.top(model.run(pixels), 4) == [("20", 200.0), ("99", 200.0), ("4", 9.0), ("0", 0.0)]
 
 
@@ -157,7 +157,7 @@ def test_without_labels_the_largest_have_numbers_and_equal_ones_keep_their_order
 )
 def test_a_frame_that_does_not_fit_is_refused_with_the_option(host, array, message):
     with (
-        Model(serialize(samples.echo_model(host, "rgb", (5, 7, 3)), {})) as model,
+        Model(serialize([samples.echo_model(host, "rgb", (5, 7, 3))], {})) as model,
         pytest.raises(EdgesparseRuntimeError, match=message),
     ):
         model.run(array)
@@ -165,7 +165,7 @@ def test_a_frame_that_does_not_fit_is_refused_with_the_option(host, array, messa
 
 def test_a_frame_for_a_model_that_takes_numbers_is_refused_with_the_option(host):
     with (
-        Model(serialize(samples.sparse_model(host).program, {})) as model,
+        Model(serialize([samples.sparse_model(host).program], {})) as model,
         pytest.raises(
             EdgesparseRuntimeError, match="got dtype uint8, expected float32; for frames, .* --preprocess NAME="
         ),

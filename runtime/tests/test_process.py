@@ -31,7 +31,7 @@ def sample(host):
 
 @pytest.fixture(scope="module")
 def artifact(sample):
-    return serialize(sample.program, {})
+    return serialize([sample.program], {})
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_worker_takes_the_signals_of_its_faults_and_of_profilers_only(artifact):
 
 
 def test_crash_of_a_worker_is_reported(host, tmp_path):
-    write(samples.crashing_program(host), {}, tmp_path / "crash.esp")
+    write([samples.crashing_program(host)], {}, tmp_path / "crash.esp")
     package = Path(sys.modules["edgesparse_runtime"].__file__).parents[1]
     code = (
         f"import sys; sys.path.insert(0, {str(package)!r}); import numpy; from edgesparse_runtime import Model; "
@@ -84,7 +84,7 @@ def test_guest_behaves(command, path):
 
 
 def test_all_threads_round_alike_whatever_the_caller_set(host, tmp_path):
-    write(samples.dividing_program(host, tiles=64), {}, tmp_path / "model.esp")
+    write([samples.dividing_program(host, tiles=64)], {}, tmp_path / "model.esp")
 
     result = run_program(sanitized("guest.c", "none"), "rounding", tmp_path / "model.esp")
 
@@ -125,7 +125,7 @@ def refuse_to_run(model: Model, sample: samples.Sample) -> None:
 def test_fork_beside_a_run_leaves_a_child_that_works(host):
     """The other thread holds the lock of the model nearly always."""
     sample = samples.slow_model(host)
-    artifact = serialize(sample.program, {"name": "slow"})
+    artifact = serialize([sample.program], {"name": "slow"})
     model, dropped, done = Model(artifact, threads=2), [Model(artifact, threads=2)], threading.Event()
 
     def run():
@@ -175,7 +175,7 @@ def test_pool_of_forked_processes_is_told(artifact, sample):
 
 def test_signal_handler_may_close_the_model_that_runs(host):
     sample = samples.slow_model(host)
-    model = Model(serialize(sample.program, {}), threads=2)
+    model = Model(serialize([sample.program], {}), threads=2)
     previous = signal.signal(signal.SIGALRM, lambda *_: model.close())
 
     def run_until_closed():

@@ -27,7 +27,7 @@ def sample(host):
 
 @pytest.fixture
 def model(sample):
-    with Model(serialize(sample.program, {"name": "sample", "größe": 1}), threads=2) as opened:
+    with Model(serialize([sample.program], {"name": "sample", "größe": 1}), threads=2) as opened:
         yield opened
 
 
@@ -40,7 +40,7 @@ def assert_matches(outputs, sample):
 @pytest.mark.parametrize("source", ["path", "string", "bytes"])
 def test_opens_paths_and_bytes(sample, tmp_path, source):
     path = tmp_path / "größe.esp"
-    write(sample.program, {}, path)
+    write([sample.program], {}, path)
 
     with Model({"path": path, "string": str(path), "bytes": path.read_bytes()}[source], verify_weights=True) as model:
         assert_matches(model.run(sample.inputs), sample)
@@ -107,7 +107,7 @@ def test_wrong_count_of_inputs_is_refused(model, sample):
 
 def test_damaged_file_is_refused_with_its_path(sample, tmp_path):
     path = tmp_path / "model.esp"
-    path.write_bytes(serialize(sample.program, {})[:-1])
+    path.write_bytes(serialize([sample.program], {})[:-1])
 
     with pytest.raises(EdgesparseRuntimeError, match=r"model\.esp: preamble: the file has .* copy it again") as caught:
         Model(path)
@@ -116,7 +116,7 @@ def test_damaged_file_is_refused_with_its_path(sample, tmp_path):
 
 
 def test_damaged_weights_show_only_when_asked(sample):
-    damaged = bytearray(serialize(sample.program, {}))
+    damaged = bytearray(serialize([sample.program], {}))
     damaged[damaged.index(sample.program.weights) + 5] ^= 1
 
     Model(bytes(damaged)).close()
@@ -183,7 +183,7 @@ def test_profile_needs_a_run(model, sample):
 @pytest.mark.parametrize("threads", [0, -1, 65])
 def test_count_of_threads_is_checked(sample, threads):
     with pytest.raises(EdgesparseRuntimeError, match=f"threads: got {threads}, expected 1 to 64"):
-        Model(serialize(sample.program, {}), threads=threads)
+        Model(serialize([sample.program], {}), threads=threads)
 
 
 def test_threads_may_share_a_model(model, sample):
@@ -215,7 +215,7 @@ def test_gil_is_free_while_a_model_runs(host):
         while not done.is_set():
             ticks += 1
 
-    with Model(serialize(sample.program, {})) as model:
+    with Model(serialize([sample.program], {})) as model:
         ticker = threading.Thread(target=tick)
         ticker.start()
         progress = 0
@@ -262,7 +262,7 @@ def test_library_for_this_machine_is_found_among_others(tmp_path):
 
 
 def test_works_without_the_compiler(sample, tmp_path):
-    write(sample.program, {}, tmp_path / "model.esp")
+    write([sample.program], {}, tmp_path / "model.esp")
     package = Path(sys.modules["edgesparse_runtime"].__file__).parents[1]
     code = (
         "import sys, numpy as np; sys.modules['edgesparse'] = None; from edgesparse_runtime import Model; "

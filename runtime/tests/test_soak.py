@@ -40,7 +40,7 @@ def paths(host, tmp_path_factory):
         "large": samples.counting_model(host, tiles=1 << 20, step_count=2),  # 4 MiB of arena
     }
     for name, sample in made.items():
-        write(sample.program, {}, folder / name)
+        write([sample.program], {}, folder / name)
     return [folder / name for name in made]
 
 
@@ -77,7 +77,7 @@ def held() -> tuple[int, int, int]:
 @pytest.mark.parametrize("seconds", DURATIONS)
 def test_threads_use_models_while_the_process_forks(host, paths, seconds):
     sample = samples.sparse_model(host)
-    sources = [str(paths[0]), serialize(sample.program, {})]
+    sources = [str(paths[0]), serialize([sample.program], {})]
     inherited, deadline, failures = Model(sources[0], threads=2), time.monotonic() + seconds, []
 
     def use(turn: int) -> None:

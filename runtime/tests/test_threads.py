@@ -12,8 +12,8 @@ from runtime.tests.conftest import run_program
 
 def test_four_threads_run_two_models_without_a_race(crowd, host, tmp_path):
     sparse, counting = tmp_path / "sparse.esp", tmp_path / "counting.esp"
-    write(samples.sparse_model(host).program, {}, sparse)
-    write(samples.counting_model(host, tiles=101, step_count=9).program, {}, counting)
+    write([samples.sparse_model(host).program], {}, sparse)
+    write([samples.counting_model(host, tiles=101, step_count=9).program], {}, counting)
 
     result = run_program(crowd, sparse, counting, 100)
 
@@ -22,8 +22,8 @@ def test_four_threads_run_two_models_without_a_race(crowd, host, tmp_path):
 
 def test_session_in_use_reports_busy(crowd, host, tmp_path):
     slow, sparse = tmp_path / "slow.esp", tmp_path / "sparse.esp"
-    write(samples.slow_model(host).program, {}, slow)
-    write(samples.sparse_model(host).program, {}, sparse)
+    write([samples.slow_model(host).program], {}, slow)
+    write([samples.sparse_model(host).program], {}, sparse)
 
     result = run_program(crowd, slow, sparse, 5)
 
@@ -35,7 +35,7 @@ def test_session_in_use_reports_busy(crowd, host, tmp_path):
 @pytest.mark.parametrize("tiles", [1, 2, 7, 64, 1000])
 def test_every_tile_of_every_step_runs_once(host, threads, tiles):
     sample = samples.counting_model(host, tiles, step_count=50)
-    with Model(serialize(sample.program, {}), threads=threads) as model:
+    with Model(serialize([sample.program], {}), threads=threads) as model:
         for _ in range(20):
             output = model.run(sample.inputs)["counts"]
 

@@ -11,7 +11,7 @@ from edgesparse.isa import ISAS
 from edgesparse.package import records
 from edgesparse.package.records import SectionKind
 from edgesparse.package.writer import _container
-from edgesparse.program import IndexKind, Space
+from edgesparse.program import EngineKind, IndexKind, Space
 from runtime.build import host_platform
 
 _CODE = bytes(64)
@@ -38,14 +38,14 @@ class Draft:
         sizes = (len(self.inputs), len(self.outputs), len(self.steps) // records.STEP.size)
         sizes += (len(self.args) // records.ARG.size, len(self.arrays) // records.ARRAY.size, len(self.strings))
         header = records.PLAN.pack(1, 1, *sizes, len(blob), bytes(92))
-        engine = records.ENGINE.pack(records.ENGINE_CPU, 0, 64, 0, bytes(40))
-        image = records.IMAGE.pack(0, ISAS[host_platform()].number, 0, 1, bytes(44))
+        engine = records.ENGINE.pack(EngineKind.CPU, 0, 64, 0, bytes(40))
+        image = records.IMAGE.pack(0, ISAS[host_platform()].number, 0, 1, 0, bytes(40))
         tables = [header, engine, image, *self.inputs, *self.outputs, self.steps, self.args, self.arrays, starts, blob]
         plan = b"".join(tables)
         assert len(plan) <= records.MAX_PLAN_BYTES
-        contents = {SectionKind.PLAN: plan, SectionKind.CODE: _CODE, SectionKind.INDICES: self.indices}
-        contents[SectionKind.WEIGHTS] = self.weights
-        return b"".join(_container({kind: content for kind, content in contents.items() if content}))
+        sections = [(SectionKind.PLAN, plan), (SectionKind.CODE, _CODE), (SectionKind.INDICES, self.indices)]
+        sections.append((SectionKind.WEIGHTS, self.weights))
+        return b"".join(_container([(kind, content) for kind, content in sections if content]))
 
 
 def _steps(count: int, args_each: int) -> bytes:

@@ -38,6 +38,9 @@ void print_signature(const char *path, const es_model *model)
            "bytes a thread\n",
            path, info.isa, info.step_count, info.weights_bytes, info.code_bytes, info.arena_bytes,
            info.scratch_bytes);
+    if (info.plan_count > 1) {
+        printf("plan %zu of %zu\n", info.plan + 1, info.plan_count);
+    }
     es_tensor_info tensor;
     for (size_t i = 0; es_model_input(model, i, &tensor) == ES_OK; i++) {
         print_tensor("input", &tensor);

@@ -71,7 +71,8 @@ def test_a_bound_input_is_no_longer_asked_for_and_verify_and_bench_bind_it_too(c
         assert ran.returncode == 0, ran.stderr
         np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], -np.arange(12).reshape(3, 4))
         assert all(
-            each["agrees"] for each in result(command("verify", "m.esp", "--model", "m.onnx", "--json"))["outputs"]
+            each["agrees"]
+            for each in result(command("verify", "m.esp", "--model", "m.onnx", "--json"))["plans"][0]["outputs"]
         )
 
     for wrong, message in (("sizes", "expected a name and a value"), ("flip=2", "cannot be bound to int64 2")):
@@ -190,15 +191,16 @@ def test_inspect_writes_the_code_and_where_each_kernel_begins(command, artifact,
     done = command("inspect", artifact, "--code", "code")
 
     assert done.returncode == 0, done.stderr
-    program = reader.read(artifact).program
-    image = (tmp_path / f"code/{program.isa}.bin").read_bytes()
-    lines = (tmp_path / f"code/{program.isa}.txt").read_text().splitlines()
-    assert image == program.code
+    (program,) = reader.read(artifact).programs
+    (kept,) = program.images
+    image = (tmp_path / f"code/plan0.{kept.isa}.bin").read_bytes()
+    lines = (tmp_path / f"code/plan0.{kept.isa}.txt").read_text().splitlines()
+    assert image == kept.code
     assert {(int(offset, 16), name) for offset, name in map(str.split, lines)} == {
         (step.code_offset, step.kernel) for step in program.steps
     }
     assert "code: is not empty" in command("inspect", artifact, "--code", "code").stderr
-    assert (tmp_path / f"code/{program.isa}.bin").read_bytes() == image
+    assert (tmp_path / f"code/plan0.{kept.isa}.bin").read_bytes() == image
 
 
 def test_input_shape_fixes_the_batch(command, model):
@@ -245,8 +247,9 @@ def test_bench_measures_in_turns_with_onnx_runtime(command, artifact, model):
 def test_verify_prunes_as_the_artifact_was_and_compares_layer_by_layer(command, artifact, model):
     report = result(command("verify", artifact, "--model", model, "--json"))
 
-    assert report["agrees"] and report["first_divergence"] is None and report["note"] is None
-    assert len(report["layers"]) >= 3
+    (plan,) = report["plans"]
+    assert report["agrees"] and plan["first_divergence"] is None and report["note"] is None
+    assert len(plan["layers"]) >= 3
 
 
 def test_verify_exits_with_1_if_the_model_is_another(command, artifact, model, tmp_path):
@@ -382,7 +385,7 @@ def test_interrupted_compile_leaves_nothing_behind(tmp_path, model, seconds):
     left = list(tmp_path.iterdir())
     if left:  # the signal came when the work was done: then the artifact is whole
         assert [path.name for path in left] == ["model.host.esp"]
-        assert reader.read(left[0]).program.steps
+        assert reader.read(left[0]).programs[0].steps
     else:
         assert process.returncode != 0
     assert not list(temporary_folder(tmp_path).glob("edgesparse-*"))

@@ -58,7 +58,7 @@ def test_explain_tells_what_compile_does(command, model):
 
     rows = report["layers"]
     assert [row["layer"] for row in rows] == [HOSTILE, "linear"]
-    assert [row["kernel"] for row in rows] == [plan.kernel for plan in compiled.layers]
+    assert [row["kernel"] for row in rows] == [plan.kernel for plan in compiled.plans[0].layers]
     assert [(row["m"], row["k"], row["n"]) for row in rows] == [(64, 32, 196), (10, 64, 1)]
     assert (rows[0]["density"], rows[0]["kernel"], rows[0]["reason"][:12]) == (1.0, "dense", "has no zeros")
     assert rows[1]["density"] == pytest.approx(0.1) and "a single column" in rows[1]["reason"]

@@ -60,8 +60,9 @@ def test_an_artifact_for_another_machine_runs_emulated(foreign, model):
 def test_its_kernels_are_verified_layer_by_layer(foreign, model):
     report = edgesparse.verify(foreign, model)
 
-    assert report.agrees and report.layers and all(layer.agrees for layer in report.layers)
-    assert "emulated" in report.emulated and report.emulated in str(report)
+    (plan,) = report.plans
+    assert report.agrees and plan.layers and all(layer.agrees for layer in plan.layers)
+    assert "emulated" in plan.emulated and plan.emulated in str(report)
 
 
 def test_what_runs_here_is_not_emulated(model, tmp_path):
@@ -117,7 +118,7 @@ def test_without_an_emulator_the_error_says_what_helps(foreign, monkeypatch):
 @pytest.mark.parametrize("facts", [{}, {"target_facts": None}, {"target_facts": {"schema": 99}}, {"target_facts": 7}])
 def test_an_artifact_that_does_not_say_what_it_is_for_is_refused(foreign, facts, tmp_path):
     path = tmp_path / "model.esp"
-    write(read(foreign).program, facts, path)
+    write(read(foreign).programs, {"plans": [facts]}, path)
 
     with pytest.raises(EdgesparseError, match="compile the model again") as err:
         edgesparse.run(path)

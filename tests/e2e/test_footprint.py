@@ -47,7 +47,8 @@ def check_memory(artifact):
         pytest.skip(memory.peak.how)
     summary = edgesparse.inspect(artifact)
 
-    planned = summary.weights_bytes + summary.arena_bytes + summary.scratch_bytes + summary.code_bytes
+    (plan,) = summary.plans
+    planned = summary.weights_bytes + plan.arena_bytes + plan.scratch_bytes + plan.code_bytes
 
     assert memory.peak.value <= planned + SLACK_BYTES
 

@@ -136,7 +136,8 @@ def test_an_artifact_for_a_board_of_the_users_own_is_verified_without_its_file(t
 
     report = edgesparse.verify(artifact, model)
 
-    assert report.agrees and report.layers and report.first_divergence is None
+    (plan,) = report.plans
+    assert report.agrees and plan.layers and plan.first_divergence is None
 
 
 def test_weights_that_are_no_numbers_are_named(tmp_path):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse.program import Arg, Bound, IndexArray, IndexKind, Program, Space, Step, TensorSpec
+from edgesparse.program import Arg, Bound, Engine, Image, IndexArray, IndexKind, Program, Space, Step, TensorSpec
 
 
-def make_program(**changes) -> Program:
-    """One sparse layer over made-up code: 2 rows, 3 columns, 4 nonzeros."""
+def make_program(engine=None, image=None, **changes) -> Program:
+    """One sparse layer over made-up code: 2 rows, 3 columns, 4 nonzeros.
+
+    Args: engine, image: what differs in those.
+    """
     indices = bytearray(256)
     indices[0:12] = np.array([0, 1, 4], "<i4").tobytes()
     indices[64:72] = np.array([2, 0, 1, 2], "<u2").tobytes()
@@ -28,14 +31,13 @@ def make_program(**changes) -> Program:
         Arg(Space.SCRATCH, 0, 64),
     )
     fields = {
-        "isa": "aarch64",
-        "cpu_features": ("neon", "dotprod"),
-        "arena_bytes": 192,
-        "scratch_bytes": 64,
+        "engines": (Engine(**{"arena_bytes": 192, "scratch_bytes": 64} | (engine or {})),),
+        "images": (
+            Image(**{"isa": "aarch64", "cpu_features": ("neon", "dotprod"), "code": bytes(range(16))} | (image or {})),
+        ),
         "inputs": (TensorSpec("x", "float32", (3,), 64),),
         "outputs": (TensorSpec("größe", "int8", (2, 1), 128), TensorSpec("scalar", "bool", (), 0)),
         "steps": (Step("layer", "Conv", "es_conv", 4, 7, args), Step("layer", "Relu", "es_relu", 8, 1, ())),
-        "code": bytes(range(16)),
         "weights": bytes(range(16)),
         "indices": bytes(indices),
         "arrays": arrays,

@@ -16,26 +16,26 @@ CASES = hostile.cases()
 
 
 def test_program_manifest_and_report_come_back(program, tmp_path):
-    write(program, {"größe": [1, 2.5, None]}, tmp_path / "model.esp", report=b"why")
+    write([program], {"größe": [1, 2.5, None]}, tmp_path / "model.esp", report=b"why")
 
     artifact = read(tmp_path / "model.esp")
 
-    assert artifact.program == program
+    assert artifact.programs == (program,)
     assert artifact.manifest == {"größe": [1, 2.5, None]}
     assert (artifact.report, artifact.version) == (b"why", (2, 0))
 
 
 def test_writing_what_was_read_gives_the_same_bytes(program):
-    data = serialize(program, {"a": 1}, b"report")
+    data = serialize([program], {"a": 1}, b"report")
 
     artifact = parse(data)
 
-    assert serialize(artifact.program, artifact.manifest, artifact.report) == data
+    assert serialize(artifact.programs, artifact.manifest, artifact.report) == data
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return serialize(samples.sparse_model(host_platform()).program, {"name": "sample"}, b"report")
+    return serialize([samples.sparse_model(host_platform()).program], {"name": "sample"}, b"report")
 
 
 # What depends on the machine: an artifact for another CPU can be inspected here.
@@ -54,7 +54,7 @@ def test_what_the_runtime_refuses_is_refused(sample, case):
 
 
 def test_any_changed_byte_is_refused(program):
-    data = serialize(program, {"a": 1})
+    data = serialize([program], {"a": 1})
     gaps = [at for at in range(len(data)) if data[at]]
     rng = np.random.default_rng(0)
 
@@ -95,12 +95,12 @@ def test_manifest_that_is_no_json_object_is_refused(program, manifest, message):
     from edgesparse.package import writer
     from edgesparse.package.records import SectionKind
 
-    contents = {SectionKind.MANIFEST: manifest, SectionKind.PLAN: writer._encode_plan(program, code_section=2)}
-    contents |= {SectionKind.CODE: program.code, SectionKind.INDICES: program.indices}
-    contents |= {SectionKind.WEIGHTS: program.weights}
+    sections = [(SectionKind.MANIFEST, manifest), (SectionKind.PLAN, writer._encode_plan(program, code_section=2))]
+    sections += [(SectionKind.CODE, program.images[0].code), (SectionKind.INDICES, program.indices)]
+    sections += [(SectionKind.WEIGHTS, program.weights)]
 
     with pytest.raises(PackageError, match=message):
-        parse(b"".join(writer._container(contents)))
+        parse(b"".join(writer._container(sections)))
 
 
 @pytest.mark.parametrize(("path", "message"), [("/nonexistent.esp", "No such file"), ("/", "Is a directory")])

@@ -21,18 +21,20 @@ from .conftest import make_program
 
 
 def test_bytes_do_not_depend_on_the_order_of_the_manifest(program):
-    assert serialize(program, {"a": 1, "b": {"c": 2, "d": 3}}) == serialize(program, {"b": {"d": 3, "c": 2}, "a": 1})
+    assert serialize([program], {"a": 1, "b": {"c": 2, "d": 3}}) == serialize(
+        [program], {"b": {"d": 3, "c": 2}, "a": 1}
+    )
 
 
 def test_file_holds_the_serialized_bytes(program, tmp_path):
-    write(program, {"name": "m"}, tmp_path / "model.esp", report=b"why")
+    write([program], {"name": "m"}, tmp_path / "model.esp", report=b"why")
 
-    assert (tmp_path / "model.esp").read_bytes() == serialize(program, {"name": "m"}, report=b"why")
+    assert (tmp_path / "model.esp").read_bytes() == serialize([program], {"name": "m"}, report=b"why")
     assert os.listdir(tmp_path) == ["model.esp"]
 
 
 def test_sections_are_page_aligned_and_the_gaps_are_zero(program):
-    data = serialize(program, {"name": "m"}, report=b"why")
+    data = serialize([program], {"name": "m"}, report=b"why")
     count = int.from_bytes(data[12:16], "little")
 
     end = records.PREAMBLE.size + count * records.SECTION.size
@@ -47,21 +49,21 @@ def test_sections_are_page_aligned_and_the_gaps_are_zero(program):
 def test_artifact_without_weights_or_report_has_no_section_for_them():
     program = make_program(weights=b"", indices=b"", arrays=(), steps=())
 
-    assert int.from_bytes(serialize(program, {})[12:16], "little") == 3
+    assert int.from_bytes(serialize([program], {})[12:16], "little") == 3
 
 
 def test_existing_file_is_replaced_and_what_was_mapped_stays(program, tmp_path):
     path = tmp_path / "model.esp"
     path.write_bytes(b"before")
     with path.open("rb") as old:
-        write(program, {}, path)
+        write([program], {}, path)
 
         assert old.read() == b"before"
-    assert path.read_bytes() == serialize(program, {})
+    assert path.read_bytes() == serialize([program], {})
 
 
 def test_permissions_follow_the_umask(program, tmp_path):
-    write(program, {}, tmp_path / "model.esp")
+    write([program], {}, tmp_path / "model.esp")
     (tmp_path / "plain").touch()
 
     assert (tmp_path / "model.esp").stat().st_mode == (tmp_path / "plain").stat().st_mode
@@ -89,11 +91,16 @@ def _x(**changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"isa": "mips"}, "isa 'mips' is unknown, expected one of x86_64, aarch64, armv7"),
-        ({"cpu_features": ("neon", "sve9")}, "CPU features sve9 are unknown"),
-        ({"arena_bytes": 2**34 + 64}, "bytes of arena, expected at most"),
-        ({"scratch_bytes": -1}, "has -1 bytes of scratch"),
-        ({"code": b""}, "the program has no code"),
+        ({"image": {"isa": "mips"}}, "isa 'mips' is unknown, expected one of x86_64, aarch64, armv7"),
+        ({"image": {"cpu_features": ("neon", "sve9")}}, "CPU features sve9 are unknown"),
+        ({"engine": {"arena_bytes": 2**34 + 64}}, "bytes of arena, expected at most"),
+        ({"engine": {"scratch_bytes": -1}}, "has -1 bytes of scratch"),
+        ({"image": {"code": b""}}, "the program has no code"),
+        ({"image": {"engine": 1}}, "for engine 1, which the program does not have"),
+        ({"image": {"core": 2**32}}, "for core 4294967296"),
+        ({"engines": ()}, "needs 0 engines, expected one"),
+        ({"images": ()}, "has 0 images of code, expected one"),
+        (_steps(image=1), "its kernel is in image 1, the program has 1"),
         (_x(name="a\0b"), "holds a NUL character"),
         (_x(name="\ud800"), "is not valid Unicode"),
         (_x(dtype="complex64"), "input 'x': has element type 'complex64', expected one of float32"),
@@ -139,7 +146,7 @@ def _x(**changes):
 )
 def test_program_that_a_runtime_would_refuse_is_refused(changes, message, tmp_path):
     with pytest.raises(PackageError, match=message):
-        write(make_program(**changes), {}, tmp_path / "model.esp")
+        write([make_program(**changes)], {}, tmp_path / "model.esp")
 
     assert os.listdir(tmp_path) == []
 
@@ -147,20 +154,20 @@ def test_program_that_a_runtime_would_refuse_is_refused(changes, message, tmp_pa
 @pytest.mark.parametrize("manifest", [{"a": float("nan")}, {"a": object()}, {"a": "x" * 2**20}, {"a": "\ud800"}])
 def test_manifest_that_is_no_json_or_too_large_is_refused(program, manifest):
     with pytest.raises(PackageError, match="manifest: "):
-        serialize(program, manifest)
+        serialize([program], manifest)
 
 
 @pytest.mark.parametrize("path", ["/nonexistent/model.esp", "/sys/model.esp"])
 def test_place_that_cannot_be_written_is_one_line(program, path):
     with pytest.raises(PackageError, match=f"^{path}: cannot be written: [^\n]+$"):
-        write(program, {}, Path(path))
+        write([program], {}, Path(path))
 
 
 def test_directory_of_that_name_is_kept(program, tmp_path):
     (tmp_path / "model.esp").mkdir()
 
     with pytest.raises(PackageError, match="model.esp: cannot be written: Is a directory"):
-        write(program, {}, tmp_path / "model.esp")
+        write([program], {}, tmp_path / "model.esp")
 
     assert os.listdir(tmp_path) == ["model.esp"]
 
@@ -173,7 +180,7 @@ def test_full_disk_leaves_what_was_there(program, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limits[1]))
     try:
         with pytest.raises(PackageError, match="model.esp: cannot be written: File too large"):
-            write(program, {}, path)
+            write([program], {}, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -188,7 +195,7 @@ def test_interrupt_leaves_no_file(tmp_path):
         "from tests.package.conftest import make_program\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it, and so would we\n"
         "sys.addaudithook(lambda event, _: signal.raise_signal(signal.SIGINT) if event == 'os.rename' else None)\n"
-        "write(make_program(), {}, Path(sys.argv[1]))"
+        "write([make_program()], {}, Path(sys.argv[1]))"
     )
     root = Path(writer.__file__).parents[2]
 

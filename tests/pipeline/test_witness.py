@@ -229,7 +229,7 @@ def test_integers_that_another_rounding_moves_are_let_pass_by_the_witness_and_by
     if "uint8[1,16" in text:
         inputs = {"x": np.random.default_rng(0).integers(0, 256, (1, 16, 56, 56)).astype(np.uint8)}
     report = edgesparse.verify(tmp_path / "o.esp", tmp_path / "m.onnx", inputs=inputs)
-    assert report.agrees and report.first_divergence is None
+    assert report.agrees and report.plans[0].first_divergence is None
 
 
 def test_many_integers_off_by_one_are_not_let_pass():

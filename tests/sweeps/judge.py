@@ -225,7 +225,7 @@ def _run(named: Mapping[str, Judged], normal: ir.Model, machine: Machine) -> Arr
     common.RemoveUnusedNodesPass()(model)
     model.graph.inputs[:] = [value for value in model.graph.inputs if value.name in feeds]
     program, _ = lowered(model, machine.target, silent)
-    return machine.run(serialize(program, {}), {tensor.name: feeds[tensor.name] for tensor in program.inputs})
+    return machine.run(serialize([program], {}), {tensor.name: feeds[tensor.name] for tensor in program.inputs})
 
 
 def _differs(got: np.ndarray, right: np.ndarray, case: Case) -> str | None:

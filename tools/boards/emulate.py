@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from edgesparse.backends.cpu.codegen import CodeImage
-from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Memory
+from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, Call, Memory
 from edgesparse.devices.cpu import Core
 from edgesparse.devices.targets import Target
 from edgesparse.errors import EdgesparseError, TargetError
-from edgesparse.program import Constant
+from edgesparse.program import OVERREAD_BYTES, Constant
 
 HERE = Path(__file__).parent
 BUILT = Path("build/boards")

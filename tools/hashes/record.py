@@ -62,15 +62,17 @@ class Case:
                 edgesparse.compile(self.source(folder), self.target, output, witness=False, **PATTERNS[self.pattern])
             except edgesparse.EdgesparseError as err:
                 return {"refused": str(err).replace(name, "")}
-            return hashes_of(read(output).program)
+            (program,) = read(output).programs
+            return hashes_of(program)
 
 
 def hashes_of(program: Any) -> Hashes:
     """Hashes of a program; the plan without the symbols of kernels."""
     steps = [(step.name, step.op, step.code_offset, step.tiles, step.args) for step in program.steps]
-    facts = (program.isa, program.cpu_features, program.arena_bytes, program.scratch_bytes)
+    (engine,), (image,) = program.engines, program.images
+    facts = (image.isa, image.cpu_features, engine.arena_bytes, engine.scratch_bytes)
     plan = repr((facts, program.inputs, program.outputs, steps, program.arrays, program.labels))
-    contents = (program.code, program.weights + program.indices, plan.encode())
+    contents = (image.code, program.weights + program.indices, plan.encode())
     found = {part: hashlib.sha256(content).hexdigest() for part, content in zip(PARTS, contents, strict=True)}
     return {**found, "kernels": sorted({_kind(step.kernel) for step in program.steps})}
 

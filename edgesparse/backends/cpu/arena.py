@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Memory, Tensor
+from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, Call, Memory, Tensor
 from edgesparse.errors import InternalError
+from edgesparse.program import OVERREAD_BYTES
 
 
 @dataclass(frozen=True)

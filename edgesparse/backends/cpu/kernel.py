@@ -25,7 +25,6 @@ from edgesparse.numerics import Element, Numerics
 from edgesparse.program import FAULT_FIELDS, Constant, FaultKind
 
 ALIGNMENT_BYTES = 64  # of every argument; kernels may rely on it
-OVERREAD_BYTES = 256  # a kernel may load, and ignore, this much past the end of an arena or scratch argument
 
 Memory = tuple[str, Layout]
 """A value in one of its layouts."""

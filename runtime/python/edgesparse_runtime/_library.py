@@ -42,6 +42,8 @@ class ModelInfo(Structure):
         ("scratch_bytes", c_size_t),
         ("weights_bytes", c_size_t),
         ("code_bytes", c_size_t),
+        ("plan", c_size_t),
+        ("plan_count", c_size_t),
         ("isa", c_char_p),
         ("manifest", c_void_p),
         ("manifest_bytes", c_size_t),

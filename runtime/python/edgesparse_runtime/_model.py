@@ -136,6 +136,11 @@ class Model:
             raise EdgesparseRuntimeError(f"the manifest is not JSON: {err}", "ES_ERR_INVALID") from err
 
     @property
+    def plan(self) -> int:
+        """Which of the artifact's plans this machine takes, counted from 0: it has one for each of its targets."""
+        return int(self._info.plan)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, in order; empty if the artifact has none."""
         with self._lock:

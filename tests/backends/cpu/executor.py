@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from edgesparse.backends.cpu.codegen import CodeImage, compile_kernels
-from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Kernel, Memory, Tensor
+from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, Call, Kernel, Memory, Tensor
 from edgesparse.devices.cpu import Cpu
 from edgesparse.devices.targets import Target
 from edgesparse.graph.layout import ROWS
-from edgesparse.program import FAULT_FIELDS, Constant
+from edgesparse.program import FAULT_FIELDS, OVERREAD_BYTES, Constant
 
 POISON = 0xFF  # NaN as a float, -1 as a signed integer
 GUARD = 0xCD

@@ -187,7 +187,7 @@ class Subject:
         self.cases, self.target, self.folder = list(cases), target, folder
         self.lowered = lowered(cases, target)
         program = assemble(self.lowered, target)
-        write(program, {}, self.artifact)
+        write([program], {}, self.artifact)
         self.inputs, self.outputs = list(self.lowered.inputs), list(self.lowered.outputs)
         feeds = {name: array for case in cases for name, array in case.feeds().items()}
         (folder / "inputs").write_bytes(b"".join(np.ascontiguousarray(feeds[name]).tobytes() for name in self.inputs))

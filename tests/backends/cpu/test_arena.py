@@ -7,10 +7,11 @@ import itertools
 import pytest
 
 from edgesparse.backends.cpu.arena import plan_arena
-from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, OVERREAD_BYTES, Call, Kernel, Tensor
+from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, Call, Kernel, Tensor
 from edgesparse.errors import InternalError
 from edgesparse.graph.layout import ROWS
 from edgesparse.numerics import F32
+from edgesparse.program import OVERREAD_BYTES
 
 
 def call(name: str, reads: list[Tensor], write: Tensor, *, inplace: bool = False) -> Call:

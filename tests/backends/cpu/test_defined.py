@@ -186,7 +186,7 @@ def assert_same(actual: Arrays, expected: Arrays) -> None:
 @pytest.mark.parametrize("target", [HOST, ARM[1]], ids=lambda target: target.cpu.isa)
 def test_arithmetic_is_the_same_on_every_target(target, tmp_path):
     found = sweep()
-    write(assemble(lowered_without_layers(found.model(), target), target), {}, tmp_path / "model.esp")
+    write([assemble(lowered_without_layers(found.model(), target), target)], {}, tmp_path / "model.esp")
 
     actual = esrun(tmp_path / "model.esp", target.cpu.isa, found.feeds, tmp_path)
 

@@ -67,7 +67,7 @@ def test_artifact_names_the_value_and_its_limits(target, tmp_path):
     ids, y = Tensor("ids", (size,), I64), Tensor("y", (size,), I64)
     copy = Call("copy", "Identity", transpose_copy((1, size), (1, 0), I64, target), (ids,), (y,))
     lowered = Lowered((check(size), copy), {"ids": ids}, {"y": y})
-    write(assemble(lowered, target), {}, tmp_path / "model.esp")
+    write([assemble(lowered, target)], {}, tmp_path / "model.esp")
     right, wrong = np.resize(np.arange(LOWEST, HIGHEST + 1), size), np.zeros(size, np.int64)
     wrong[7] = HIGHEST + 1
     esrun = [*launcher(target.cpu.isa), build.esrun(target.cpu.isa), tmp_path / "model.esp"]

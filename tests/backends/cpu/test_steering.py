@@ -69,7 +69,7 @@ def artifact(tmp_path_factory) -> Path:
     assert (kinds.count(IndexKind.INDPTR), kinds.count(IndexKind.ORDER)) == (6, 5)
     assert any("Conv+Conv" in step.op for step in program.steps)
     path = tmp_path_factory.mktemp("steering") / "model.esp"
-    write(program, {}, path)
+    write([program], {}, path)
     return path
 
 
