@@ -6,13 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgesparse.measure import Latency, Unavailable
+from edgesparse.devices.worker import BUILD, HERE
+from edgesparse.errors import MeasureError
+from edgesparse.measure import RIVALS as BUILT_IN
+from edgesparse.measure import Latency
 
-HERE = Path(__file__).with_name("rivals")
+FOLDER = Path(__file__).with_name("rivals")
 ENVIRONMENTS = Path("build/rivals")
 TOLERANCE = {"f32": 1e-3, "int8": 0.1}
 """Largest relative error of outputs, in the L2 norm; bf16 in place of f32 already exceeds the first."""
@@ -20,37 +24,32 @@ TOLERANCE = {"f32": 1e-3, "int8": 0.1}
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime: its file is NAME.py in `folder`, and NAME.txt beside it what its environment holds, if it has one.
+    """A runtime: `file` is what the worker serves, and a .txt beside it what its environment holds, if it has one.
 
     `forms` of models that it is measured on: "dense", "int8" (dense), "pruned".
     """
 
     name: str
     title: str
+    file: Path
     forms: tuple[str, ...] = ("dense",)
     python: str = ""  # the only version that it runs on, such as "3.11"
-    folder: Path = HERE
-
-    @property
-    def file(self) -> Path:
-        """What the worker serves."""
-        return self.folder / f"{self.name}.py"
 
     @property
     def requirements(self) -> Path | None:
         """What its environment holds; None if it runs in ours."""
-        path = self.folder / f"{self.name}.txt"
+        path = self.file.with_suffix(".txt")
         return path if path.exists() else None
 
 
-EDGESPARSE = Runtime("edgesparse", "edgesparse", ("pruned",))
-PEAK = Runtime("peak", "multiply-adds from L1")
+EDGESPARSE = Runtime("edgesparse", "edgesparse", BUILD, ("pruned",))
+PEAK = Runtime("peak", "multiply-adds from L1", FOLDER / "peak.py")
 RIVALS = (
-    Runtime("onnxruntime", "ONNX Runtime", ("dense", "int8")),
-    Runtime("openvino", "OpenVINO", ("dense", "int8")),
-    Runtime("litert", "LiteRT"),
-    Runtime("mnn", "MNN"),
-    Runtime("deepsparse", "DeepSparse", ("pruned",), python="3.11"),
+    Runtime("onnxruntime", "ONNX Runtime", BUILT_IN["onnxruntime"], ("dense", "int8")),
+    Runtime("openvino", "OpenVINO", FOLDER / "openvino.py", ("dense", "int8")),
+    Runtime("litert", "LiteRT", FOLDER / "litert.py"),
+    Runtime("mnn", "MNN", FOLDER / "mnn.py"),
+    Runtime("deepsparse", "DeepSparse", FOLDER / "deepsparse.py", ("pruned",), python="3.11"),
 )
 
 
@@ -90,13 +89,13 @@ class Result:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def command(runtime: Runtime, environments: Path = ENVIRONMENTS) -> list[str]:
+def command(runtime: Runtime, environments: Path = ENVIRONMENTS) -> Sequence[str]:
     """The Python that `runtime` runs in, with its options; makes its environment on first use.
 
-    Raises: Unavailable: it cannot be installed.
+    Raises: MeasureError: it cannot be installed.
     """
     if runtime.requirements is None:
-        return [sys.executable, "-P"]
+        return HERE
     folder = environments.absolute() / runtime.name
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
     wanted = runtime.requirements.read_text()
@@ -115,7 +114,7 @@ def _interpreter(runtime: Runtime) -> str:
         return sys.executable
     found = shutil.which(f"python{runtime.python}")
     if not found:
-        raise Unavailable(f"needs Python {runtime.python}, got {ours}, and there is no python{runtime.python}")
+        raise MeasureError(f"needs Python {runtime.python}, got {ours}, and there is no python{runtime.python}")
     return found
 
 
@@ -124,4 +123,4 @@ def _sh(words: list[str]) -> None:
     result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     if result.returncode:
         lines = [line for line in result.stderr.splitlines() if "ERROR" in line] or result.stderr.splitlines()[-1:]
-        raise Unavailable(f"cannot be installed: {lines[0] if lines else words}"[:300])
+        raise MeasureError(f"cannot be installed: {lines[0] if lines else words}"[:300])

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from edgesparse_runtime import Model, StepTiming
+from edgesparse_runtime import StepTiming
 
 import edgesparse
-from bench.contenders import HERE, Result
+from bench.contenders import FOLDER, Result
 from bench.rivals import peak
 from edgesparse import frontend
+from edgesparse.devices.local import LOCAL
 from edgesparse.measure import Arrays, Latency
 from edgesparse.numerics import F32
 from edgesparse.package.manifest import of_plan
@@ -67,7 +68,7 @@ def peak_library(folder: Path) -> Path:
     if cpu.isa == "x86_64":
         flags.append(f"-mprefer-vector-width={cpu.vector_bits}")  # compilers may halve vectors on their own
     command = [sys.executable, "-m", "ziglang", "cc", *flags, f"-DLANES={cpu.lanes(F32)}"]
-    subprocess.run([*command, str(HERE / "peak.c"), "-o", str(output)], check=True)
+    subprocess.run([*command, str(FOLDER / "peak.c"), "-o", str(output)], check=True)
     return output
 
 
@@ -100,7 +101,7 @@ def _activation_flops(model: onnx.ModelProto) -> int:
 def limit(model: str, onnx_file: Path, result: Result, inputs: Arrays, gflops: float) -> Limit:
     """Profile the artifact of a measured result and hold it against the limit."""
     assert result.latency
-    with Model(result.contender.file) as artifact:
+    with LOCAL.open(result.contender.file) as artifact:
         steps = artifact.profile(inputs, repeat=PROFILE_RUNS)
         layers = {layer["name"]: layer["kernel"] for layer in of_plan(artifact.manifest, artifact.plan)["layers"]}
     return Limit(

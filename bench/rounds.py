@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.contenders import TOLERANCE, Contender, Result, command
-from edgesparse.measure import Unavailable, Worker, summarise, take_turns
+from edgesparse.devices.worker import Worker
+from edgesparse.errors import MeasureError
+from edgesparse.measure import take_turns
 
 Arrays = Mapping[str, np.ndarray]
 Expected = Callable[[Path], Arrays]
@@ -21,37 +23,39 @@ def measure(
     contenders: Sequence[Contender], threads: int, inputs: Arrays, expected: Expected, seconds: float, logs: Path
 ) -> list[Result]:
     """Load all contenders, check what they compute, and time those that are right; one result each, in order."""
+    failures: dict[int, str] = {}
+    workers: dict[int, Worker] = {}
+    results = [Result(contender) for contender in contenders]
     with ExitStack() as stack:
-        results: list[Result] = []
-        workers: dict[int, Worker] = {}
         for at, contender in enumerate(contenders):
+            log = logs / f"{contender.runtime.name}-{at}.log"
             try:
-                log = logs / f"{contender.runtime.name}-{at}.log"
-                worker = Worker([*command(contender.runtime)], contender.runtime.file, log)
+                python = command(contender.runtime)
+                worker = Worker(contender.runtime.file, contender.file, threads, python=python, log=log)
                 stack.callback(worker.close)
-                results.append(_loaded(worker, contender, threads, inputs, expected))
+                results[at] = _checked(worker, contender, inputs, expected)
                 workers[at] = worker
-            except Unavailable as err:
-                results.append(Result(contender, unavailable=str(err)))
-        times, failures = take_turns(workers, seconds)
-    for at, why in failures.items():
-        results[at] = Result(contenders[at], unavailable=why)
+            except MeasureError as err:
+                failures[at] = str(err)
+        latencies = take_turns(workers, inputs, seconds, failures)
     return [
-        replace(result, latency=summarise([ns / 1000 for ns in times[at]])) if at in times else result
+        replace(result, latency=latencies[at])
+        if at in latencies
+        else Result(result.contender, unavailable=failures[at])
         for at, result in enumerate(results)
     ]
 
 
-def _loaded(worker: Worker, contender: Contender, threads: int, inputs: Arrays, expected: Expected) -> Result:
-    """Raises: Unavailable: it cannot load the model, or computes something else."""
-    outputs, answer = worker.load(contender.file, threads, inputs)
+def _checked(worker: Worker, contender: Contender, inputs: Arrays, expected: Expected) -> Result:
+    """Raises: MeasureError: it cannot load the model, or computes something else."""
+    outputs = worker.run(inputs)
     error = None
     if contender.reference:
         error = relative_error(outputs, expected(contender.reference))
         limit = TOLERANCE[contender.precision]
         if not error <= limit:
-            raise Unavailable(f"computes something else: relative error {error:.2g}, expected at most {limit:g}")
-    return Result(contender, error=error, versions=answer["versions"], notes=answer["notes"])
+            raise MeasureError(f"computes something else: relative error {error:.2g}, expected at most {limit:g}")
+    return Result(contender, error=error, versions=worker.versions, notes=worker.notes)
 
 
 def relative_error(actual: Arrays, expected: Arrays) -> float:

@@ -24,8 +24,8 @@ from bench import limit, table
 from bench.contenders import EDGESPARSE, PEAK, RIVALS, Contender, Result, Runtime
 from bench.machine import describe
 from bench.rounds import measure
+from edgesparse import reference
 from edgesparse.errors import EdgesparseError
-from edgesparse.measure import open_rival
 from edgesparse.pipeline import CompileReport
 from models import small, zoo
 from models.variants import Variants
@@ -54,7 +54,7 @@ class Bench:
             say(f"{model}: preparing")
             prepared, failed = self._contenders(forms)
             inputs = forms.inputs()
-            expected = functools.cache(lambda path, inputs=inputs: open_rival("onnxruntime", path, 1).run(inputs))
+            expected = functools.cache(lambda path, inputs=inputs: reference.evaluate(path, inputs))
             for count in threads:
                 say(f"{model}: measuring, threads {count}")
                 probes = [Contender(PEAK, limit.peak_library(self._folder), None)] if count == 1 else []

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
-from edgesparse_runtime import Model
 from torch import nn
 
 from bench.pruning.deploy import deploy, verdict
 from bench.pruning.results import Results
 from edgesparse import frontend
+from edgesparse.devices.local import LOCAL
 from edgesparse.prune import METHODS, prune
 from edgesparse.prune.structured import shrink
 from edgesparse.sparsity.weights import find_weights
@@ -184,7 +184,7 @@ RUNS: dict[str, Callable[[Experiment], ir.Model]] = {
 def accuracy(artifact: Path, images: Images) -> float:
     """Share of `images` that an artifact gets right."""
     right = 0
-    with Model(artifact) as model:
+    with LOCAL.open(artifact) as model:
         (image,), (scores,) = model.inputs, model.outputs
         for x, label in images.batches(1):
             right += int(model.run({image.name: x.contiguous().numpy()})[scores.name].argmax()) == int(label)

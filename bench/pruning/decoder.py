@@ -17,8 +17,7 @@ import numpy as np
 
 from bench.pruning import sweep
 from bench.pruning.results import Results
-from edgesparse import frontend
-from edgesparse.measure import open_rival
+from edgesparse import frontend, reference
 from edgesparse.sparsity.weights import find_weights
 from models import corpus, decoder
 
@@ -27,7 +26,7 @@ PATTERNS = ("50", "2of4", "80")
 
 def perplexity(model: Path, tokens: np.ndarray) -> float:
     """exp of the mean negative log-likelihood of each byte but the first of every window; `tokens` [N, CONTEXT]."""
-    session = open_rival("onnxruntime", model, 1)
+    session = reference.Session(model, optimised=True)
     losses = []
     for window in tokens:
         logits = session.run({"input_ids": window[None]})["logits"][0, :-1].astype(np.float64)

@@ -15,7 +15,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ from edgesparse.devices.local import LOCAL
 from models import cifar
 
 SEARCHED, UNIFORM = "searched", "uniform"
-TURN = 10  # inferences in a row
 Runs = Mapping[str, Run]
 
 
@@ -50,11 +48,9 @@ def measured_us(artifacts: Mapping[str, Path], seconds: float) -> dict[str, floa
     Args: seconds: for each of them.
     """
     with ExitStack() as stack:
-        programs: dict[str, Callable[[], object]] = {}
-        for name, artifact in artifacts.items():
-            opened = stack.enter_context(LOCAL.open(artifact))
-            programs[name] = partial(opened.run, measure.random_feeds(opened.inputs))
-        timed = measure.interleave(programs, measure.Schedule(seconds * len(programs), turn=TURN))
+        sessions = {name: stack.enter_context(LOCAL.open(artifact)) for name, artifact in artifacts.items()}
+        feeds = measure.random_feeds(sessions[DENSE].inputs)
+        timed = measure.take_turns(sessions, feeds, seconds * len(sessions))
     return {name: latency.p10_us for name, latency in timed.items()}
 
 

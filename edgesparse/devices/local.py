@@ -1,13 +1,14 @@
-"""This machine: artifacts are run in this process, by the runtime that ships with edgesparse."""
+"""This machine: artifacts are run in this process, by the runtime that ships with edgesparse, and timed in another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgesparse.devices import host
+from edgesparse.devices.worker import BUILD, Worker
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import require_kind
 from edgesparse.signatures import ARTIFACT
@@ -37,18 +38,33 @@ class Local:
         return ""
 
     @contextmanager
-    def open(self, artifact: Path | str, threads: int = 1) -> Iterator[Model]:
+    def open(self, artifact: Path | str, threads: int = 1) -> Iterator[LocalSession]:
         """See `Device`; errors of the runtime become ours."""
         from edgesparse_runtime import EdgesparseRuntimeError, Model
 
         remedy = "compile a model first: edgesparse compile MODEL -o FILE.esp"
         require_kind(Path(artifact), "an edgesparse artifact", MeasureError, ARTIFACT, remedy=remedy)
         try:
-            with Model(artifact, threads=threads) as model:
-                yield model
+            with Model(artifact, threads=threads) as model, Worker(BUILD, artifact, threads) as worker:
+                yield LocalSession(model, worker)
         except EdgesparseRuntimeError as err:
             text = str(err)
             raise MeasureError(text if text.startswith(str(artifact)) else f"{artifact}: {text}") from err
+
+
+class LocalSession:
+    """An artifact that is open here, and in a process of its own as soon as it is timed."""
+
+    def __init__(self, model: Model, worker: Worker) -> None:
+        self._model = model
+        self.inputs, self.outputs = model.inputs, model.outputs
+        self.run, self.top, self.profile = model.run, model.top, model.profile
+        self.time, self.meters = worker.time, worker.meters
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Where the artifact came from."""
+        return self._model.manifest
 
 
 LOCAL = Local()

@@ -1,4 +1,4 @@
-"""Devices that run artifacts, and sessions: everything that runs or times an artifact goes through one."""
+"""Devices that run artifacts, and sessions: everything that runs or times a model goes through one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,27 @@ if TYPE_CHECKING:
     from edgesparse_runtime import StepTiming, Tensor
 
 
-class Session(Protocol):
-    """An artifact that is open on a device; `edgesparse_runtime.Model` is one."""
+class Timed(Protocol):
+    """A model that can be timed: an artifact that is open on a device, or what another runtime made of a model."""
+
+    def time(self, inputs: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[int]:
+        """Nanoseconds of so many runs, after one that is not counted.
+
+        Raises: MeasureError: times of this device say nothing, or it cannot be run.
+        """
+
+    def meters(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, float]:
+        """What the process in which it is timed reads of itself; what the system does not tell is left out.
+
+        By how much its resident memory grew while the model was opened and run three times: `peak_bytes`,
+        `mapped_bytes`, `anonymous_bytes`.
+
+        Raises: MeasureError: what this device reads says nothing, or it cannot be run.
+        """
+
+
+class Session(Timed, Protocol):
+    """An artifact that is open on a device."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:

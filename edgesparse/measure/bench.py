@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from edgesparse.devices.local import LOCAL
+from edgesparse.devices.session import Timed
 from edgesparse.errors import MeasureError
-from edgesparse.measure.feeds import Arrays, Given, feeds_for
-from edgesparse.measure.latency import Elapsed, Latency, Schedule, interleave
-from edgesparse.measure.memory import ARTIFACT, Memory, measure_memory
-from edgesparse.measure.rivals import Runner, open_rival
+from edgesparse.measure.feeds import Given, feeds_for
+from edgesparse.measure.latency import Latency, take_turns
+from edgesparse.measure.memory import Memory
+from edgesparse.measure.rivals import open_rival
 from edgesparse.tables import Part, Report, Table, bytes_text, time_text
 
 EDGESPARSE = "edgesparse"
-_PAUSE_S = 0.002  # longer than worker threads spin after a run
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def bench(
     against: Sequence[str] = (),
     model: Path | None = None,
     inputs: Given = None,
-    seconds: float = Schedule.seconds,
+    seconds: float = 3.0,
     steps: bool = False,
 ) -> BenchReport:
     """Measure an artifact, in turns with the runtimes in `against`, which run the ONNX file `model`.
@@ -93,16 +93,16 @@ def bench(
     """
     if against and model is None:
         raise MeasureError(f"bench: {', '.join(against)} needs the ONNX model; remedy: --model MODEL.onnx")
-    files = dict.fromkeys(against, Path(model)) if model else {}
-    with LOCAL.open(artifact, threads) as opened:
+    files = {EDGESPARSE: artifact} | (dict.fromkeys(against, model) if model else {})
+    with LOCAL.open(artifact, threads) as opened, ExitStack() as stack:
         feeds = feeds_for(opened.inputs, inputs)
-        programs: dict[str, Callable[[], object]] = {EDGESPARSE: partial(opened.run, feeds)}
-        for name, path in files.items():
-            programs[name] = _timed(open_rival(name, path, threads), feeds)
-        pause_s = _PAUSE_S if threads > 1 and against else 0.0
-        times = interleave(programs, Schedule(seconds, pause_s=pause_s))
+        opened.run(feeds)  # says in plain words what does not fit
+        sessions: dict[str, Timed] = {EDGESPARSE: opened}
+        for name in against:
+            sessions[name] = stack.enter_context(open_rival(name, files[name], threads))
+        times = take_turns(sessions, feeds, seconds)
+        memory = {name: Memory.of(session.meters(feeds)) for name, session in sessions.items()}
         profile = opened.profile(feeds) if steps else []
-    files = {EDGESPARSE: Path(artifact), **files}
     ours = times[EDGESPARSE]
     contenders = tuple(
         Contender(
@@ -111,12 +111,8 @@ def bench(
             latency,
             ratio=latency.median_us / ours.median_us,
             ratio_p10=latency.p10_us / ours.p10_us,
-            memory=measure_memory(ARTIFACT if name == EDGESPARSE else name, files[name], threads, feeds),
+            memory=memory[name],
         )
         for name, latency in times.items()
     )
     return BenchReport(threads, contenders, tuple(StepTime(s.name, s.op, s.kernel, s.median_us) for s in profile))
-
-
-def _timed(rival: Runner, feeds: Arrays) -> Callable[[], Elapsed]:
-    return lambda: Elapsed(rival.time_ns(feeds))

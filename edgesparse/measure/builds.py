@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgesparse.devices.worker import BUILD, HERE, Worker
 from edgesparse.errors import MeasureError
 from edgesparse.measure.compare import compare_all
 from edgesparse.measure.feeds import Arrays
-from edgesparse.measure.latency import Latency, summarise
-from edgesparse.measure.turns import take_turns
-from edgesparse.measure.worker import Unavailable, Worker
+from edgesparse.measure.latency import Latency, take_turns
 from edgesparse.tables import Part, Report, Table, time_text
-
-BUILD = Path(__file__).with_name("build_server.py")
 
 
 @dataclass(frozen=True)
@@ -65,22 +59,11 @@ def compare_builds(
 
     Raises: MeasureError: there is no such environment, or a build cannot take part.
     """
-    files = ((artifact, [sys.executable, "-P"]), (model, [str(interpreter(environment)), "-I"]))
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgesparse-")))
-        loaded, workers = [], {}
-        for at, (file, python) in enumerate(files):
-            workers[at] = Worker(python, BUILD, folder / f"{at}.log")
-            stack.callback(workers[at].close)
-            try:
-                loaded.append(workers[at].load(file, threads, feeds))
-            except Unavailable as err:
-                raise MeasureError(f"{python[0]}: this build of edgesparse cannot take part: {err}") from err
-        times, failures = take_turns(workers, seconds)
-    for at, why in failures.items():
-        raise MeasureError(f"{files[at][1][0]}: this build of edgesparse cannot go on: {why}")
-    (actual, _), (expected, _) = loaded
-    ours, baseline = (_build(answer["notes"]["build"], times[at]) for at, (_, answer) in enumerate(loaded))
+    theirs = str(interpreter(environment))
+    with Worker(BUILD, artifact, threads) as this, Worker(BUILD, model, threads, python=(theirs, "-I")) as other:
+        actual, expected = _outputs(this, HERE[0], feeds), _outputs(other, theirs, feeds)
+        latencies = take_turns({"this build": this, f"the build of {theirs}": other}, feeds, seconds).values()
+        ours, baseline = map(Build, (this.notes["build"], other.notes["build"]), latencies)
     return BuildsReport(
         threads,
         ours,
@@ -102,5 +85,8 @@ def interpreter(environment: Path) -> Path:
     return python.absolute()
 
 
-def _build(words: str, nanoseconds: Sequence[int]) -> Build:
-    return Build(words, summarise([ns / 1000 for ns in nanoseconds]))
+def _outputs(build: Worker, python: str, feeds: Arrays) -> Arrays:
+    try:
+        return build.run(feeds)
+    except MeasureError as err:
+        raise MeasureError(f"{python}: this build of edgesparse cannot take part: {err}") from err

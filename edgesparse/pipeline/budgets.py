@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from glob import escape
 from itertools import islice
 from pathlib import Path
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 SAMPLES = 128  # that the calibration loss is measured on, of those that are given
 BATCH = 64  # samples of an inference, where the model allows it
 SECONDS = 3.0  # how long a candidate is measured, the dense model with it
-TURN = 5  # runs in a row
 MOST_THREADS = 64  # of a session of the runtime
 RUNS = 50  # that its kernel calls are timed in
 
@@ -248,8 +247,7 @@ def _measure(goal: Goal, dense: Callable[[], ir.Model]) -> Callable[[ir.Model], 
             LOCAL.open(candidate, goal.threads) as second,
         ):
             feeds = measuring.random_feeds(second.inputs)
-            programs = {"dense": partial(first.run, feeds), "candidate": partial(second.run, feeds)}
-            timed = measuring.interleave(programs, measuring.Schedule(SECONDS, turn=TURN))
+            timed = measuring.take_turns({"dense": first, "candidate": second}, feeds, SECONDS)
             steps: dict[str, float] = defaultdict(float)
             for step in second.profile(feeds, repeat=RUNS):
                 steps[step.name] += float(np.percentile(step.times_us, 10))

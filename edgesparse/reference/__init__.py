@@ -1,8 +1,8 @@
 """ONNX Runtime, the reference: the one place that makes its sessions, in a process of its own.
 
 Nothing is optimised unless that is asked for, so that what it computes is what the model says, operator by operator.
-It is the judge of results, the evaluator of constants, the observer of calibration samples and a rival in speed. What
-makes it crash or hang ends in an error with a name; the next session starts it anew.
+It is the judge of results, the evaluator of constants and the observer of calibration samples; `rival.py` is what it is
+as a rival in speed. What makes it crash or hang ends in an error with a name; the next session starts it anew.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Session:
             given: element types of values of the main graph that are fed, in place of what computes them. Only with
                 `outputs`.
             threads: that one operator may use; 0: as many as cores.
-            optimised: let ONNX Runtime rewrite the model, as its users would to measure its speed.
+            optimised: let ONNX Runtime rewrite the model, as its users do; it is faster.
             limit_s: how long opening it may take, and each run.
 
         Raises: OnnxRuntimeError: it cannot be opened.
@@ -82,13 +82,12 @@ class Session:
 
         Raises: OnnxRuntimeError: the feeds do not fit, or the model cannot be run.
         """
-        results: list[np.ndarray | None] = self._ask("run", dict(feeds))
+        results: list[np.ndarray | None]
+        with process.exclusive() as held:
+            if self._home is not held:
+                self._open_in(held)
+            results = held.ask(f"run {self._name}", self._limit_s, "run", self._number, dict(feeds))
         return {name: array for name, array in zip(self.outputs, results, strict=True) if array is not None}
-
-    def time_ns(self, feeds: Mapping[str, np.ndarray]) -> int:
-        """The nanoseconds that one inference takes, measured where it runs; as `run`."""
-        elapsed: int = self._ask("time", dict(feeds))
-        return elapsed
 
     def close(self) -> None:
         """Free what the session holds; it cannot be run any more."""
@@ -132,12 +131,6 @@ class Session:
         self._home = held
         self._finalizer = weakref.finalize(self, held.drop, self._number)
         self._finalizer.atexit = False  # the process ends by itself
-
-    def _ask(self, request: str, feeds: dict[str, np.ndarray]) -> Any:
-        with process.exclusive() as held:
-            if self._home is not held:
-                self._open_in(held)
-            return held.ask(f"run {self._name}", self._limit_s, request, self._number, feeds)
 
 
 def evaluate(

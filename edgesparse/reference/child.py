@@ -13,7 +13,6 @@ import select
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -81,12 +80,6 @@ class _Sessions:
         """One inference; None for outputs that are no tensors."""
         results = self._open[number].run(None, feeds)
         return [array if isinstance(array, np.ndarray) else None for array in results]
-
-    def time(self, number: int, feeds: dict[str, np.ndarray]) -> int:
-        """The nanoseconds of one inference, without the way between the processes."""
-        start = time.perf_counter_ns()
-        self._open[number].run(None, feeds)
-        return time.perf_counter_ns() - start
 
     def infer(self, model: np.ndarray, strict: bool) -> np.ndarray | str:
         """The model with what onnx infers of its shapes, or what onnx finds wrong with it."""

@@ -31,7 +31,7 @@ def load(model, threads, inputs):
 """
 FAILS_LATER = """
 PACKAGES = ()
-left = [1]
+left = [4] * 4
 def load(model, threads, inputs):
     return lambda: {"y": inputs["x"] * 2, "count": [left.pop()]}
 """
@@ -39,8 +39,9 @@ def load(model, threads, inputs):
 
 def runtime(folder: Path, name: str, source: str) -> Runtime:
     """A runtime whose file holds `source`; it runs in this environment."""
-    (folder / f"{name}.py").write_text(source)
-    return Runtime(name, name.title(), folder=folder)
+    file = folder / f"{name}.py"
+    file.write_text(source)
+    return Runtime(name, name.title(), file)
 
 
 def result(runtime: Runtime, p10_ms: float | None, **facts: object) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from bench.contenders import Contender, Runtime
 from bench.rounds import measure, relative_error
-from edgesparse.measure.turns import MIN_ROUNDS
+from edgesparse.measure.latency import MIN_ROUNDS
 from tests.bench import fakes
 
 X = {"x": np.array([1.0, 2.5], np.float32)}
@@ -17,7 +18,7 @@ X = {"x": np.array([1.0, 2.5], np.float32)}
 
 def run(tmp_path: Path, *runtimes: Runtime, precision: str = "f32"):
     contenders = [Contender(runtime, Path("file"), Path("reference"), precision) for runtime in runtimes]
-    return measure(contenders, 1, X, lambda _: {"y": np.array([2.0, 5.0]), "count": np.array([1])}, 0.0, tmp_path)
+    return measure(contenders, 1, X, lambda _: {"y": np.array([2.0, 5.0]), "count": np.array([4])}, 0.0, tmp_path)
 
 
 def test_contenders_that_cannot_take_part_stop_nobody(tmp_path):
@@ -42,9 +43,8 @@ def test_contender_that_fails_on_the_way_is_unavailable(tmp_path):
 
 
 def test_environment_that_cannot_be_made_is_unavailable(tmp_path):
-    old = Runtime("old", "Old", python="3.0", folder=tmp_path)
+    old = replace(fakes.runtime(tmp_path, "old", fakes.DOUBLE), python="3.0")
     (tmp_path / "old.txt").write_text("numpy\n")
-    (tmp_path / "old.py").write_text(fakes.DOUBLE)
 
     (result,) = run(tmp_path, old)
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from bench.rounds import relative_error
-from edgesparse.measure import open_rival
+from edgesparse import reference
 from models.older import OPSET, older
 from models.small import SMALL
 from models.variants import Variants
@@ -47,7 +47,7 @@ def test_small_models_keep_their_scale_and_survive_int8(name, tmp_path):
     forms = Variants(name, tmp_path)
     inputs = forms.inputs()
 
-    dense, quantised = (open_rival("onnxruntime", path, 1).run(inputs) for path in (forms.dense(), forms.int8()))
+    dense, quantised = (reference.evaluate(path, inputs) for path in (forms.dense(), forms.int8()))
 
     (scores,) = dense.values()
     assert scores.shape == (1, 100) and 0.1 < scores.std() < 100

@@ -240,7 +240,7 @@ def test_bench_measures_in_turns_with_onnx_runtime(command, artifact, model):
     )
 
     ours, theirs = report["contenders"]
-    assert ours["latency"]["runs"] == theirs["latency"]["runs"]
+    assert min(ours["latency"]["runs"], theirs["latency"]["runs"]) >= 10
     assert theirs["ratio"] == pytest.approx(theirs["latency"]["median_us"] / ours["latency"]["median_us"])
 
 

@@ -75,8 +75,9 @@ def test_what_runs_here_is_not_emulated(model, tmp_path):
 def test_an_emulator_tells_no_time(foreign):
     device = here.device_of(foreign)
 
-    with device.open(foreign) as session, pytest.raises(MeasureError, match="an emulator's times mean nothing"):
-        session.profile(feeds(foreign))
+    for name in ("profile", "time", "meters"):
+        with device.open(foreign) as session, pytest.raises(MeasureError, match="an emulator's times mean nothing"):
+            getattr(session, name)(feeds(foreign))
     with pytest.raises(EdgesparseError, match="compiled for"):
         edgesparse.bench(foreign, seconds=0.1)
 

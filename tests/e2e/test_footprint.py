@@ -8,7 +8,7 @@ import pytest
 from edgesparse_runtime import Model
 
 import edgesparse
-from edgesparse.measure import Origin, measure_memory
+from edgesparse.measure import Origin
 from tests.e2e.flow import feeds_of
 from tests.models import ONNX_DATA
 
@@ -42,7 +42,7 @@ def check_load_time(artifact):
 
 
 def check_memory(artifact):
-    memory = measure_memory("artifact", artifact, 1, feeds_of(artifact))
+    memory = edgesparse.bench(artifact, seconds=0.0).contenders[0].memory
     if memory.peak.origin is not Origin.MEASURED:
         pytest.skip(memory.peak.how)
     summary = edgesparse.inspect(artifact)

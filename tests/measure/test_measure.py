@@ -1,58 +1,91 @@
-"""Measuring: programs take turns, figures say where they come from, and comparison is strict where it must be."""
+"""Measuring: sessions take turns, figures say where they come from, and comparison is strict where it must be."""
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgesparse.errors import MeasureError
-from edgesparse.measure import Origin, Schedule, compare, compare_all, feeds_for, interleave, open_rival, random_feeds
+from edgesparse.measure import (
+    Latency,
+    Memory,
+    Origin,
+    compare,
+    compare_all,
+    feeds_for,
+    open_rival,
+    random_feeds,
+    take_turns,
+)
+from edgesparse.measure.latency import MIN_ROUNDS
 
-QUICK = Schedule(seconds=0.0, warmup_seconds=0.0)
-
-
-def test_programs_take_turns():
-    order: list[str] = []
-
-    interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, QUICK)
-
-    assert order == ["a", "b"] * (len(order) // 2)
-
-
-def test_the_first_of_several_runs_in_a_row_is_not_counted():
-    order: list[str] = []
-    schedule = Schedule(seconds=0.0, warmup_seconds=0.0, turn=3)
-
-    times = interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, schedule)
-
-    assert order == ["a", "a", "a", "b", "b", "b"] * (len(order) // 6)
-    warmup = 3
-    assert times["a"].runs == (order.count("a") - warmup) * 2 // 3
+X = {"x": np.zeros(3, np.float32)}
 
 
-def test_latency_says_how_many_runs_and_where_it_comes_from():
-    latency = interleave({"a": lambda: None}, QUICK)["a"]
+class Clock:
+    """A session whose runs take as long as is given; it notes the turns."""
 
-    assert latency.runs >= 10
-    assert latency.origin is Origin.MEASURED
-    assert latency.p10_us <= latency.median_us <= latency.p90_us
+    def __init__(self, name: str, turns: list[tuple[str, int]], ns: int = 10_000_000, left: int = 10**9) -> None:
+        self.name, self.turns, self.ns, self.left = name, turns, ns, left
+
+    def time(self, inputs, repeat=10):
+        self.turns.append((self.name, repeat))
+        self.left -= 1
+        if self.left < 0:
+            raise MeasureError("out of turns")
+        return [self.ns] * repeat
+
+    def meters(self, inputs):
+        return {}
 
 
-@pytest.mark.parametrize("schedule", [Schedule(seconds=-1.0), Schedule(max_runs=3), Schedule(turn=0)])
-def test_impossible_schedule_is_refused(schedule):
-    with pytest.raises(MeasureError, match="expected seconds >= 0, max_runs >= 10 and turn >= 1"):
-        interleave({"a": lambda: None}, schedule)
+def test_sessions_take_turns_that_fill_the_same_time():
+    turns: list[tuple[str, int]] = []
+    sessions = {"a": Clock("a", turns), "b": Clock("b", turns, 20_000_000), "c": Clock("c", turns, 10**9)}
+
+    latencies = take_turns(sessions, X, 0.0)
+
+    warmup = [("a", 3), ("b", 3), ("c", 3)]
+    assert turns == [*warmup, *[("a", 6), ("b", 3), ("c", 2)] * MIN_ROUNDS]
+    assert {name: latency.runs for name, latency in latencies.items()} == {"a": 30, "b": 15, "c": 10}
+    assert latencies["b"] == Latency(15, 20_000.0, 20_000.0, 20_000.0, Origin.MEASURED)
 
 
-def test_collector_of_garbage_is_back_after_a_measurement_that_fails():
-    import gc
+def test_rounds_go_on_as_long_as_asked_for():
+    turns: list[tuple[str, int]] = []
+    start = time.monotonic()
 
-    with pytest.raises(ZeroDivisionError):
-        interleave({"a": lambda: 1 / 0}, QUICK)
+    take_turns({"a": Clock("a", turns)}, X, 0.05)
 
-    assert gc.isenabled()
+    assert time.monotonic() - start >= 0.05 and len(turns) > MIN_ROUNDS + 1
+
+
+def test_a_session_that_fails_is_left_out_or_ends_all_by_its_name():
+    turns: list[tuple[str, int]] = []
+    failures: dict[str, str] = {}
+
+    latencies = take_turns({"a": Clock("a", turns, left=2), "b": Clock("b", turns)}, X, 0.0, failures)
+
+    assert list(latencies) == ["b"] and failures == {"a": "out of turns"}
+    with pytest.raises(MeasureError, match=r"^a: out of turns$"):
+        take_turns({"b": Clock("b", turns), "a": Clock("a", turns, left=2)}, X, 0.0)
+    assert take_turns({"a": Clock("a", turns, left=0)}, X, 0.0, failures) == {}
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), "1"])
+def test_impossible_length_is_refused(seconds):
+    with pytest.raises(MeasureError, match="expected 0 or more"):
+        take_turns({}, X, seconds)
+
+
+def test_memory_that_the_system_does_not_tell_is_unavailable():
+    memory = Memory.of({"peak_bytes": 7})
+
+    assert memory.peak.value == 7 and memory.peak.origin is Origin.MEASURED and "VmHWM" in memory.peak.how
+    assert memory.mapped.value is None and memory.mapped.origin is Origin.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -124,12 +157,3 @@ def test_feeds_in_order_get_names_and_must_be_complete():
 def test_unknown_rival_lists_the_known_ones(tmp_path):
     with pytest.raises(MeasureError, match="unknown runtime 'tflite' to measure against; known: onnxruntime"):
         open_rival("tflite", tmp_path / "model.onnx", 1)
-
-
-def test_rival_that_cannot_open_the_model_says_so_in_one_line(tmp_path):
-    (tmp_path / "model.onnx").write_bytes(b"nothing")
-
-    with pytest.raises(MeasureError, match=r"ONNX Runtime cannot open .*model.onnx: ") as caught:
-        open_rival("onnxruntime", tmp_path / "model.onnx", 1)
-
-    assert "\n" not in str(caught.value)

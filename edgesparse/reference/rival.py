@@ -1,17 +1,20 @@
-"""ONNX Runtime: all graph optimisations, sequential execution; its threads spin, as they do by default."""
+"""ONNX Runtime as its users run it, to be timed: all graph optimisations, sequential execution; threads spin."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import onnxruntime
+
 PACKAGES = ("onnxruntime",)
 
 
 def load(model: str, threads: int, inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-    """Open an ONNX file."""
-    import onnxruntime
+    """Open an ONNX file.
 
+    Source: https://onnxruntime.ai/docs/performance/tune-performance/threading.html
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -7,46 +7,42 @@ options of `compile` lie beside MODEL.onnx in MODEL.json.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgesparse_runtime import Model
+
 PACKAGES = ()
+MAGIC = b"\x89ESP"  # of artifacts
 
 
 def load(model: str, threads: int, inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     """Open an artifact, or what this build makes of an ONNX file in another process, which leaves nothing here."""
-    from edgesparse_runtime import Model
-
-    artifact = Path(model).with_suffix(".esp")
+    with Path(model).open("rb") as file:
+        artifact = Path(model) if file.read(len(MAGIC)) == MAGIC else Path(model).with_suffix(".esp")
     if artifact != Path(model):
         made = subprocess.run([sys.executable, "-I", __file__, model], capture_output=True, text=True, check=False)
         if made.returncode:
             raise RuntimeError((made.stderr.strip().splitlines() or ["it does not compile the model"])[-1])
-    opened = Model(artifact, threads=threads)
-
-    def run() -> dict[str, Any]:
-        outputs: dict[str, Any] = opened.run(inputs)
-        return outputs
-
-    run.notes = {"build": describe()}  # type: ignore[attr-defined]
-    return run
+    return partial(Model(artifact, threads=threads).run, inputs)
 
 
-def describe() -> str:
+def notes(_: object) -> dict[str, str]:
     """Version and folder of the build, and the commit where that is a checkout."""
     folder = Path(str(_build().__file__)).resolve().parents[1]
-    words = f"edgesparse {importlib.metadata.version('edgesparse')} in {folder}"
-    if not (folder / ".git").exists():
-        return words
+    words = f"edgesparse {_build().__version__} in {folder}"
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return f"{words} ({found.stdout.strip()})" if found.returncode == 0 else words
+    if (folder / ".git").exists() and shutil.which("git"):
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        words += f" ({found.stdout.strip()})" if found.returncode == 0 else ""
+    return {"build": words}
 
 
 def _build() -> ModuleType:
