@@ -1,1 +1,1 @@
-"""The runtimes that are compared: a file each, run in a process and mostly an environment of its own by `serve.py`."""
+"""The runtimes that are compared: a file each, served in a process and mostly an environment of its own."""

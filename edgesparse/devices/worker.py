@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from edgesparse.errors import MeasureError
 
@@ -54,7 +54,8 @@ class Worker:
         """
         self._command = [*python, str(SERVE), str(runtime)]
         self._load = {"do": "load", "model": str(model), "threads": threads}
-        self._log = log.open("w+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
+        self._log_file = log
+        self._log: IO[bytes] | None = None
         self._process: subprocess.Popen[str] | None = None
         self._inputs: Mapping[str, np.ndarray] | None = None
         self._meters: dict[str, int] = {}
@@ -69,6 +70,7 @@ class Worker:
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:
             pipe = subprocess.PIPE
+            self._log = self._log_file.open("w+b") if self._log_file else tempfile.TemporaryFile()  # noqa: SIM115
             self._process = subprocess.Popen(
                 self._command, stdin=pipe, stdout=pipe, stderr=self._log, text=True, start_new_session=True
             )
@@ -135,6 +137,7 @@ class Worker:
         return answer
 
     def _last_words(self, code: int) -> str:
+        assert self._log
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         how = f"of {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
@@ -142,13 +145,12 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self._log.close()
         if self._process is None:
             return
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._process.stdin, self._process.stdout, self._log):
             with suppress(OSError):  # a request that a dead process has not read
                 if pipe:
                     pipe.close()
