@@ -58,7 +58,7 @@ def take_turns(
                 taken = sessions[key].time(inputs, repeat=runs[key])
             except MeasureError as err:
                 if failures is None:
-                    raise MeasureError(f"{key}: {err}") from err
+                    raise MeasureError(f"{key} cannot be timed: {err}") from err
                 failures[key] = str(err)
                 del times_ns[key]
                 continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.contenders import EDGESPARSE, Runtime
@@ -11,8 +13,9 @@ from bench.plot import curves, draw
 from bench.table import Case, Report, markdown, ratios
 from tests.bench.fakes import result
 
-FAST, SLOW = Runtime("fast", "Fast", ("dense", "int8")), Runtime("slow", "Slow")
-ZEROS = Runtime("zeros", "Zeros", ("pruned",))
+FILE = Path("served.py")
+FAST, SLOW = Runtime("fast", "Fast", FILE, ("dense", "int8")), Runtime("slow", "Slow", FILE)
+ZEROS = Runtime("zeros", "Zeros", FILE, ("pruned",))
 MACHINE = Machine("a CPU", (), 2, None, None, "Linux", "2026-01-01", 0.5, {"edgesparse": "0.1.0"})
 FACTS = {"artifact_bytes": 2_500_000, "compile_seconds": 3.4, "sparse_layers": 7, "weighted_layers": 9}
 LIMIT = Limit("net", 0.1, "1x1", 2_000_000, 100.0, 50.0, {SPARSE: 30.0, "Softmax": 15.0, DENSE: 5.0})
@@ -28,7 +31,7 @@ def case(threads: int = 1) -> Case:
         result(SLOW, 8.0),
         result(ZEROS, 3.5),
         result(ZEROS, 3.0, density=0.1),
-        result(Runtime("gone", "Gone"), None),
+        result(Runtime("gone", "Gone", FILE), None),
     )
     return Case("net", threads, results, (LIMIT,))
 

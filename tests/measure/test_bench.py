@@ -69,7 +69,7 @@ def test_every_contender_has_a_latency_and_a_memory(artifact, model):
 def test_a_rival_that_cannot_open_the_model_says_so_in_one_line(artifact, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"nothing")
 
-    with pytest.raises(MeasureError, match=r"^onnxruntime: .*model.onnx failed") as caught:
+    with pytest.raises(MeasureError, match=r"^onnxruntime cannot be timed: .*model.onnx failed") as caught:
         bench(artifact, against=["onnxruntime"], model=tmp_path / "model.onnx", seconds=0.0)
 
     assert "\n" not in str(caught.value)
@@ -90,5 +90,5 @@ def test_a_process_that_is_killed_on_the_way_is_told_by_name(artifact, monkeypat
 
     monkeypatch.setattr(Worker, "time", killed)
 
-    with pytest.raises(MeasureError, match="^edgesparse: its process died of SIGKILL"):
+    with pytest.raises(MeasureError, match="^edgesparse cannot be timed: its process died of SIGKILL"):
         bench(artifact, seconds=0.0)

@@ -70,7 +70,7 @@ def test_a_session_that_fails_is_left_out_or_ends_all_by_its_name():
     latencies = take_turns({"a": Clock("a", turns, left=2), "b": Clock("b", turns)}, X, 0.0, failures)
 
     assert list(latencies) == ["b"] and failures == {"a": "out of turns"}
-    with pytest.raises(MeasureError, match=r"^a: out of turns$"):
+    with pytest.raises(MeasureError, match=r"^a cannot be timed: out of turns$"):
         take_turns({"b": Clock("b", turns), "a": Clock("a", turns, left=2)}, X, 0.0)
     assert take_turns({"a": Clock("a", turns, left=0)}, X, 0.0, failures) == {}
 
