@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgesparse.devices.worker import BUILD, HERE
+from edgesparse.devices.worker import BUILD, PYTHON
 from edgesparse.errors import MeasureError
 from edgesparse.measure import RIVALS as BUILT_IN
 from edgesparse.measure import Latency
@@ -95,7 +95,7 @@ def command(runtime: Runtime, environments: Path = ENVIRONMENTS) -> Sequence[str
     Raises: MeasureError: it cannot be installed.
     """
     if runtime.requirements is None:
-        return HERE
+        return PYTHON
     folder = environments.absolute() / runtime.name
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
     wanted = runtime.requirements.read_text()

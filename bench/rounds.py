@@ -38,12 +38,11 @@ def measure(
             except MeasureError as err:
                 failures[at] = str(err)
         latencies = take_turns(workers, inputs, seconds, failures)
-    return [
-        replace(result, latency=latencies[at])
-        if at in latencies
-        else Result(result.contender, unavailable=failures[at])
-        for at, result in enumerate(results)
-    ]
+    for at, latency in latencies.items():
+        results[at] = replace(results[at], latency=latency)
+    for at, why in failures.items():
+        results[at] = Result(contenders[at], unavailable=why)
+    return results
 
 
 def _checked(worker: Worker, contender: Contender, inputs: Arrays, expected: Expected) -> Result:

@@ -23,7 +23,7 @@ SERVE = Path(__file__).with_name("serve.py")
 BUILD = Path(__file__).with_name("build_server.py")
 """What serves artifacts."""
 
-HERE = (sys.executable, "-P")
+PYTHON = (sys.executable, "-P")
 """The interpreter of this process, with options."""
 
 LIMIT_S = 1200  # for one answer; some convert the model first
@@ -42,7 +42,7 @@ class Worker:
         model: Path | str,
         threads: int = 1,
         *,
-        python: Sequence[str] = HERE,
+        python: Sequence[str] = PYTHON,
         log: Path | None = None,
     ) -> None:
         """A process that starts as soon as it is asked for something.
@@ -123,6 +123,7 @@ class Worker:
             process.stdin.flush()
             ready, _, _ = select.select([process.stdout], [], [], LIMIT_S)
             if not ready:
+                os.killpg(process.pid, signal.SIGKILL)
                 raise MeasureError(f"no answer to {request['do']!r} within {LIMIT_S} s")
             line = process.stdout.readline()
             if line:  # a process that closes its pipe is ending: stopped, it would never

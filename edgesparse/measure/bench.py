@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgesparse_runtime import arrange
+
 from edgesparse.devices.local import LOCAL
 from edgesparse.devices.session import Timed
 from edgesparse.errors import MeasureError
@@ -96,7 +98,7 @@ def bench(
     files = {EDGESPARSE: artifact} | (dict.fromkeys(against, model) if model else {})
     with LOCAL.open(artifact, threads) as opened, ExitStack() as stack:
         feeds = feeds_for(opened.inputs, inputs)
-        opened.run(feeds)  # says in plain words what does not fit
+        arrange((feeds,), opened.inputs)  # says what does not fit
         sessions: dict[str, Timed] = {EDGESPARSE: opened}
         for name in against:
             sessions[name] = stack.enter_context(open_rival(name, files[name], threads))

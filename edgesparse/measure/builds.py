@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesparse.devices.worker import BUILD, HERE, Worker
+from edgesparse.devices.worker import BUILD, PYTHON, Worker
 from edgesparse.errors import MeasureError
 from edgesparse.measure.compare import compare_all
 from edgesparse.measure.feeds import Arrays
@@ -61,7 +61,7 @@ def compare_builds(
     """
     theirs = str(interpreter(environment))
     with Worker(BUILD, artifact, threads) as this, Worker(BUILD, model, threads, python=(theirs, "-I")) as other:
-        actual, expected = _outputs(this, HERE[0], feeds), _outputs(other, theirs, feeds)
+        actual, expected = _outputs(this, PYTHON[0], feeds), _outputs(other, theirs, feeds)
         latencies = take_turns({"this build": this, f"the build of {theirs}": other}, feeds, seconds).values()
         ours, baseline = map(Build, (this.notes["build"], other.notes["build"]), latencies)
     return BuildsReport(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgesparse.devices import worker as worker_module
 from edgesparse.devices.worker import Worker
 from edgesparse.errors import MeasureError
 from tests.bench import fakes
@@ -170,3 +171,14 @@ def test_refused_model_is_told_in_one_line(start):
 def test_death_is_told_with_the_last_words(start):
     with pytest.raises(MeasureError, match=r"died with exit code 3: out of luck$"):
         start(fakes.DIES).run(X)
+
+
+def test_one_that_does_not_answer_is_ended(start, monkeypatch):
+    monkeypatch.setattr(worker_module, "LIMIT_S", 0.5)
+    worker = start("import time\ntime.sleep(60)")
+
+    with pytest.raises(MeasureError, match=r"no answer to 'load' within 0.5 s"):
+        worker.run(X)
+
+    with pytest.raises(MeasureError, match="its process died of SIGKILL"):
+        worker.run(X)
