@@ -41,7 +41,7 @@ def take_turns(
 ) -> dict[Key, Latency]:
     """Time the sessions in turns, again and again, for so many seconds and at least MIN_ROUNDS.
 
-    A turn is one run that is not counted and then as many as fit TURN_NS. The first round warms up.
+    A turn is one run that is not counted and then as many as fit TURN_NS, by the turn before. The first round warms up.
 
     Args: failures: gets why a session fails, the others go on; without it, the first failure ends all.
 
@@ -62,10 +62,8 @@ def take_turns(
                 failures[key] = str(err)
                 del times_ns[key]
                 continue
-            if rounds:
-                times_ns[key] += taken
-            else:
-                runs[key] = max(MIN_RUNS, min(MAX_RUNS, int(TURN_NS / statistics.median(taken))))
+            times_ns[key] += taken if rounds else ()
+            runs[key] = max(MIN_RUNS, min(MAX_RUNS, int(TURN_NS / statistics.median(taken))))
         end = end if rounds else time.monotonic() + seconds
         rounds += 1
     return {key: summarise([ns / 1000 for ns in taken]) for key, taken in times_ns.items()}

@@ -54,6 +54,23 @@ def test_sessions_take_turns_that_fill_the_same_time():
     assert latencies["b"] == Latency(15, 20_000.0, 20_000.0, 20_000.0, Origin.MEASURED)
 
 
+def test_a_turn_is_as_long_as_the_one_before_says():
+    turns: list[tuple[str, int]] = []
+    slow_at_first = Clock("a", turns, 10**9)
+    quick = slow_at_first.time
+
+    def time(inputs, repeat=10):
+        taken = quick(inputs, repeat)
+        slow_at_first.ns = 10_000_000
+        return taken
+
+    slow_at_first.time = time
+
+    take_turns({"a": slow_at_first}, X, 0.0)
+
+    assert [repeat for _, repeat in turns] == [3, 2, 6, 6, 6, 6]
+
+
 def test_rounds_go_on_as_long_as_asked_for():
     turns: list[tuple[str, int]] = []
     start = time.monotonic()
