@@ -16,7 +16,7 @@ from edgesparse.errors import MeasureError
 from edgesparse.measure import RIVALS as BUILT_IN
 from edgesparse.measure import Latency
 
-FOLDER = Path(__file__).with_name("rivals")
+HERE = Path(__file__).with_name("rivals")
 ENVIRONMENTS = Path("build/rivals")
 TOLERANCE = {"f32": 1e-3, "int8": 0.1}
 """Largest relative error of outputs, in the L2 norm; bf16 in place of f32 already exceeds the first."""
@@ -43,13 +43,13 @@ class Runtime:
 
 
 EDGESPARSE = Runtime("edgesparse", "edgesparse", BUILD, ("pruned",))
-PEAK = Runtime("peak", "multiply-adds from L1", FOLDER / "peak.py")
+PEAK = Runtime("peak", "multiply-adds from L1", HERE / "peak.py")
 RIVALS = (
     Runtime("onnxruntime", "ONNX Runtime", BUILT_IN["onnxruntime"], ("dense", "int8")),
-    Runtime("openvino", "OpenVINO", FOLDER / "openvino.py", ("dense", "int8")),
-    Runtime("litert", "LiteRT", FOLDER / "litert.py"),
-    Runtime("mnn", "MNN", FOLDER / "mnn.py"),
-    Runtime("deepsparse", "DeepSparse", FOLDER / "deepsparse.py", ("pruned",), python="3.11"),
+    Runtime("openvino", "OpenVINO", HERE / "openvino.py", ("dense", "int8")),
+    Runtime("litert", "LiteRT", HERE / "litert.py"),
+    Runtime("mnn", "MNN", HERE / "mnn.py"),
+    Runtime("deepsparse", "DeepSparse", HERE / "deepsparse.py", ("pruned",), python="3.11"),
 )
 
 

@@ -16,7 +16,7 @@ import onnx
 from edgesparse_runtime import StepTiming
 
 import edgesparse
-from bench.contenders import FOLDER, Result
+from bench.contenders import HERE, Result
 from bench.rivals import peak
 from edgesparse import frontend
 from edgesparse.devices.local import LOCAL
@@ -68,7 +68,7 @@ def peak_library(folder: Path) -> Path:
     if cpu.isa == "x86_64":
         flags.append(f"-mprefer-vector-width={cpu.vector_bits}")  # compilers may halve vectors on their own
     command = [sys.executable, "-m", "ziglang", "cc", *flags, f"-DLANES={cpu.lanes(F32)}"]
-    subprocess.run([*command, str(FOLDER / "peak.c"), "-o", str(output)], check=True)
+    subprocess.run([*command, str(HERE / "peak.c"), "-o", str(output)], check=True)
     return output
 
 
