@@ -57,7 +57,7 @@ class LocalSession:
 
     def __init__(self, model: Model, worker: Worker) -> None:
         self._model = model
-        self.inputs, self.outputs = model.inputs, model.outputs
+        self.inputs, self.outputs, self.plan = model.inputs, model.outputs, model.plan
         self.run, self.top, self.profile = model.run, model.top, model.profile
         self.time, self.meters = worker.time, worker.meters
 
