@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,6 +14,11 @@ SHORTEST = 8
 
 Styled = Callable[[str, str, bool], str]
 """A padded cell as a terminal shows it, from the cell, its padded text and whether it is a heading."""
+
+
+def shown(text: object) -> str:
+    """A text in one line, which moves no cursor: what a file calls something may hold anything."""
+    return "".join("?" if unicodedata.category(sign) in ("Cc", "Cs") else sign for sign in str(text))
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
     def _cells(self) -> list[list[str]]:
-        return [[str(cell) for cell in row] for row in self.rows]
+        return [[shown(cell) for cell in row] for row in self.rows]
 
     def _numbers(self) -> list[bool]:
         """Which columns hold nothing but numbers."""

@@ -17,7 +17,9 @@ from edgesparse.devices.programs import esrun
 from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
 from edgesparse.isa import ISAS
+from edgesparse.package.manifest import alone
 from edgesparse.package.reader import Artifact, read
+from edgesparse.package.writer import write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +31,13 @@ ANY = "max"
 
 @dataclass(frozen=True)
 class Emulated:
-    """A target under the emulator of its instruction set, with the target's own CPU where QEMU knows it."""
+    """A target under the emulator of its instruction set, with the target's own CPU where QEMU knows it.
+
+    `plan` is the one of an artifact's plans that is for the target, by its number.
+    """
 
     target: Target
+    plan: int = 0
 
     @property
     def name(self) -> str:
@@ -64,11 +70,25 @@ class Emulated:
         from edgesparse_runtime import EdgesparseRuntimeError
 
         program = str(esrun(self.target.cpu.isa))
-        words = [self.emulator, "-cpu", self.cpu, program, str(artifact), "--threads", str(threads)]
-        try:
-            yield EmulatedSession(read(Path(artifact)), words)
-        except EdgesparseRuntimeError as err:
-            raise MeasureError(f"{artifact}: {err}") from err
+        with plan_alone(Path(artifact), self.plan) as path:
+            words = [self.emulator, "-cpu", self.cpu, program, str(path), "--threads", str(threads)]
+            try:
+                yield EmulatedSession(read(path), words)
+            except EdgesparseRuntimeError as err:
+                raise MeasureError(f"{artifact}: {err}") from err
+
+
+@contextmanager
+def plan_alone(artifact: Path, number: int) -> Iterator[Path]:
+    """An artifact with one of the plans: itself, or a temporary one where it has several."""
+    found = read(artifact)
+    if len(found.programs) == 1:
+        yield artifact
+        return
+    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
+        path = Path(folder) / artifact.name
+        write([found.programs[number]], alone(found.manifest, number), path)
+        yield path
 
 
 class EmulatedSession:
@@ -92,6 +112,13 @@ class EmulatedSession:
         """Where it came from."""
         return self._artifact.manifest
 
+    def check(self) -> None:
+        """Open it.
+
+        Raises: MeasureError: the emulated CPU does not run it.
+        """
+        self._call(self._command)
+
     def run(self, *arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One inference: outputs by name.
 
@@ -105,12 +132,15 @@ class EmulatedSession:
             for at, (tensor, array) in enumerate(zip(self.inputs, arrange(arrays, self.inputs), strict=True)):
                 np.save(f"{folder}/{at}.npy", array, allow_pickle=False)
                 words += ["--input", f"{tensor.name}={folder}/{at}.npy"]
-            done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
-            if done.returncode:
-                lines = done.stderr.strip().splitlines() or [f"{words[0]} ended with {done.returncode}"]
-                raise MeasureError(lines[-1].removeprefix("esrun: "))
+            self._call(words)
             with np.load(f"{folder}/outputs.npz") as outputs:
                 return dict(outputs)
+
+    def _call(self, words: Sequence[str]) -> None:
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"{words[0]} ended with {done.returncode}"]
+            raise MeasureError(lines[-1].removeprefix("esrun: "))
 
     def top(self, outputs: Mapping[str, np.ndarray], count: int = 5) -> Sequence[tuple[str, float]]:
         """The largest elements of the output that the artifact's labels name, with their labels."""

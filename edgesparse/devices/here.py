@@ -8,26 +8,53 @@ from edgesparse.devices import targets
 from edgesparse.devices.emulated import Emulated
 from edgesparse.devices.local import LOCAL
 from edgesparse.devices.session import Device
-from edgesparse.errors import MeasureError
+from edgesparse.errors import EdgesparseError, MeasureError, TargetError
 from edgesparse.package.manifest import of_plan
-from edgesparse.package.reader import read
+from edgesparse.package.reader import Artifact, read
 
 
 def device_of(artifact: Path | str) -> Device:
-    """The device that an artifact runs on; of boards that can be emulated, the one of its first plan.
+    """The device that an artifact runs on: this machine, or the first of its targets that can be emulated.
 
     Raises:
-        MeasureError: this CPU does not run it, and no emulator is installed.
+        MeasureError: this CPU does not run it, and nothing emulates one that does.
         TargetError: what it was compiled for is not known.
     """
     why = LOCAL.refuses(artifact)
     if not why:
         return LOCAL
+    why = why if why.startswith(str(artifact)) else f"{artifact}: {why}"
     found = read(Path(artifact))
-    records = [of_plan(found.manifest, number) for number in range(len(found.programs))]
-    boards = [Emulated(targets.of_facts(each.get("target_facts"), f"{artifact}: target_facts")) for each in records]
-    for board in boards:
-        if board.is_there():
-            return board
-    remedy = f"run it on the device, or install qemu-user, whose {boards[0].emulator} runs it here"
-    raise MeasureError(f"{artifact}: {why}; remedy: {remedy}")
+    errors: list[EdgesparseError] = []
+    for number in range(len(found.programs)):
+        try:
+            return _board(found, number, Path(artifact))
+        except EdgesparseError as err:
+            errors.append(err)
+    missing = next((err for err in errors if isinstance(err, _NoEmulator)), None)
+    if missing:
+        raise MeasureError(f"{why}; remedy: {missing}")
+    raise next((err for err in errors if not isinstance(err, TargetError)), errors[0])
+
+
+class _NoEmulator(MeasureError):
+    """What would run a plan is not installed; the message says what helps."""
+
+
+def _board(found: Artifact, number: int, artifact: Path) -> Emulated:
+    """What emulates the target of a plan.
+
+    Raises: EdgesparseError: the target is not known, or nothing emulates it.
+    """
+    where = f"{artifact}: target_facts"
+    target = targets.of_facts(of_plan(found.manifest, number).get("target_facts"), where)
+    (image,) = found.programs[number].images
+    if target.cpu.isa != image.isa:
+        raise TargetError(f"{where}: are of {target.cpu.isa}, the code is for {image.isa}; compile the model again")
+    board = Emulated(target, number)
+    if not board.is_there():
+        raise _NoEmulator(f"run it on the device, or install qemu-user, whose {board.emulator} runs it here")
+    if len(found.programs) > 1:  # another one may do where this CPU cannot be emulated in full
+        with board.open(artifact) as session:
+            session.check()
+    return board

@@ -16,6 +16,7 @@ from edgesparse.devices.costs import CostTable
 from edgesparse.devices.cpu import Cpu
 from edgesparse.devices.host import Host, detect
 from edgesparse.errors import TargetError
+from edgesparse.package.records import MAX_PROGRAMS
 
 SCHEMA = 1
 HOST = "host"
@@ -50,12 +51,14 @@ def load(name_or_path: str | Path) -> Target:
     Raises: TargetError: no such target, the file breaks the schema, or this machine fits no candidate of `host`.
     """
     text = str(name_or_path)
+    if "," in text and not _is_file(text):
+        raise TargetError(f"target: got {_shortened(text)}, expected one target")
     if text.endswith(".toml"):
         return _with_costs(_parse(_read(Path(text)), text), Path(text).parent)
-    if "," in text:
-        raise TargetError(f"target: got {text!r}, expected one target; compile alone takes several")
     if text not in names():
-        raise TargetError(f"unknown target {text!r}{schema.suggested(text, names())}; known: {', '.join(names())}")
+        raise TargetError(
+            f"unknown target {_shortened(text)}{schema.suggested(text, names())}; known: {', '.join(names())}"
+        )
     path = folder() / f"{text}.toml"
     table = _read(path)
     if text != HOST:
@@ -66,18 +69,40 @@ def load(name_or_path: str | Path) -> Target:
 
 
 def load_all(wanted: str | Path | Target | Sequence[str | Path | Target]) -> tuple[Target, ...]:
-    """Targets by names or files, several after commas; those that need most of a CPU first, as artifacts list plans.
+    """Targets by names or files, several after commas, in the order in which artifacts list plans.
 
-    Raises: TargetError: there is no such target, or one is named twice.
+    Those that need most of a CPU are first; of those that need as much, the ones that are tuned for any core.
+
+    Raises: TargetError: there is no such target, one is named twice, or there are more than an artifact holds.
     """
-    if isinstance(wanted, str) and not Path(wanted).is_file():
-        wanted = wanted.split(",")
-    given = [wanted] if isinstance(wanted, str | Path | Target) else list(wanted)
-    found = [each if isinstance(each, Target) else load(each) for each in given]
+    if isinstance(wanted, str) and not _is_file(wanted):
+        wanted = [name.strip() for name in wanted.split(",")]
+    given = [wanted] if isinstance(wanted, str | Path | Target) else wanted
+    if not isinstance(given, Sequence) or not 1 <= len(given) <= MAX_PROGRAMS:
+        raise TargetError(f"target: got {_shortened(given)}, expected 1 to {MAX_PROGRAMS} targets")
+    found = [_checked(each) if isinstance(each, Target) else load(each) for each in given]
     names = [target.name for target in found]
-    if not names or len(set(names)) < len(names):
-        raise TargetError(f"target: got {', '.join(names) or 'none'}, expected different targets")
-    return tuple(sorted(found, key=lambda target: -len(target.cpu.requires)))
+    if len(set(names)) < len(names):
+        raise TargetError(f"target: got {', '.join(names)}, expected different targets")
+    return tuple(sorted(found, key=lambda target: (-len(set(target.cpu.requires)), target.cpu.midr is not None)))
+
+
+def _checked(target: Target) -> Target:
+    """A target that somebody made, if its facts could be those of a file: an artifact carries them."""
+    _parse(facts(target), "target")
+    return target
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:50]} ... {text[-45:]}"
 
 
 def facts(target: Target) -> dict[str, Any]:

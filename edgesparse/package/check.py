@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 import numpy as np
@@ -54,6 +55,19 @@ def check(program: Program) -> None:
     names: set[str] = {""}  # that are checked: steps share them
     for index, step in enumerate(program.steps):
         _check_step(index, step, program, names)
+
+
+def check_alike(programs: Sequence[Program]) -> None:
+    """Check that the programs of an artifact take and give the same, wherever it lies in their arenas.
+
+    Raises: PackageError: they do not.
+    """
+    signatures = [
+        [[replace(tensor, offset_bytes=0) for tensor in tensors] for tensors in (program.inputs, program.outputs)]
+        for program in programs
+    ]
+    for number, signature in enumerate(signatures):
+        _require(signature == signatures[0], f"plan {number}: has other inputs or outputs than plan 0")
 
 
 def tensor_bytes(tensor: TensorSpec) -> int:

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from edgesparse.errors import PackageError
 from edgesparse.inputs import content
 from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.package import records
-from edgesparse.package.check import check, tensor_bytes
+from edgesparse.package.check import check, check_alike, tensor_bytes
 from edgesparse.package.records import SectionFlag, SectionKind
 from edgesparse.program import (
     Arg,
@@ -32,6 +32,9 @@ from edgesparse.program import (
 from edgesparse.signatures import ARTIFACT
 
 WANTED, COMPILE = "an edgesparse artifact", "compile a model first: edgesparse compile MODEL -o FILE.esp"
+
+MOST_NESTED = 64
+"""Objects and lists of a manifest within each other."""
 
 _KNOWN_KINDS = frozenset(SectionKind)
 
@@ -85,7 +88,8 @@ def _read(version: tuple[int, int], sections: Sequence[_Section]) -> Artifact:
     programs = tuple(_read_plan(plan, sections, contents) for plan in plans)
     for program in programs:
         check(program)
-    manifest = _read_manifest(contents.get(SectionKind.MANIFEST, b"{}"))
+    check_alike(programs)
+    manifest = _read_manifest(contents.get(SectionKind.MANIFEST) or b"{}")
     return Artifact(version, programs, manifest, contents.get(SectionKind.REPORT))
 
 
@@ -135,6 +139,8 @@ def _read_sections(data: bytes, table: bytes) -> Iterator[_Section]:
         if kind not in _KNOWN_KINDS:
             _require(not flags & SectionFlag.REQUIRED, f"{where}: is required and unknown; update edgesparse")
             continue
+        most = records.MAX_BYTES.get(kind, size)
+        _require(size <= most, f"{where}: has {size} bytes, expected at most {most}")
         _require(kind not in seen or kind in records.MANY, f"{where}: another section has the same kind")
         seen.add(kind)
         yield _Section(number, SectionKind(kind), content)
@@ -142,14 +148,28 @@ def _read_sections(data: bytes, table: bytes) -> Iterator[_Section]:
 
 
 def _read_manifest(content: bytes) -> dict[str, Any]:
-    _require(len(content) <= records.MAX_MANIFEST_BYTES, f"the manifest has {len(content)} bytes")
     try:
-        manifest: Any = json.loads(content)
+        manifest: Any = json.loads(content, parse_constant=_no_number)
+        json.dumps(manifest, ensure_ascii=False).encode()  # half characters are no text
     except (ValueError, RecursionError) as err:
         raise PackageError(f"the manifest is not JSON: {err}") from err
     if not isinstance(manifest, dict):
         raise PackageError("the manifest is not a JSON object")
+    _require(_depth(manifest) <= MOST_NESTED, f"the manifest is nested more than {MOST_NESTED} deep")
     return manifest
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _depth(value: Any) -> int:
+    """How deep objects and lists are nested."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+        depth += 1
+    return depth
 
 
 @dataclass(frozen=True)
@@ -194,6 +214,7 @@ def _read_plan(plan: bytes, sections: Sequence[_Section], contents: Mapping[Sect
 def _split_tables(plan: bytes, header: tuple[Any, ...]) -> _Tables:
     engines, images, inputs, outputs, steps, args, arrays, strings, string_bytes, reserved = header
     _require(not any(reserved), "plan: a reserved byte is not zero")
+    _require(strings <= records.MAX_STRINGS, f"plan: has {strings} strings, expected at most {records.MAX_STRINGS}")
     kinds = (records.ENGINE, records.IMAGE, records.TENSOR, records.STEP, records.ARG, records.ARRAY, records.STRING)
     counts = (engines, images, inputs + outputs, steps, args, arrays, strings)
     ends = list(accumulate((r.size * count for r, count in zip(kinds, counts, strict=True)), initial=records.PLAN.size))

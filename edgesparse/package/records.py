@@ -34,6 +34,7 @@ MAX_STEPS = 1 << 16
 MAX_ARRAYS = 1 << 15
 MAX_STRINGS = 1 << 18
 MAX_STRING_BYTES = 1 << 14
+MAX_PROGRAMS = (MAX_SECTIONS - 5) // 2  # a plan and its code each, besides the other kinds
 MAX_LABELS_BYTES = 1 << 20
 MAX_LABEL_BYTES = 1 << 10
 MAX_RANK = 8
@@ -50,6 +51,14 @@ class SectionKind(IntEnum):
     INDICES = 6
     LABELS = 7
 
+
+MAX_BYTES = {
+    SectionKind.MANIFEST: MAX_MANIFEST_BYTES,
+    SectionKind.PLAN: MAX_PLAN_BYTES,
+    SectionKind.CODE: MAX_CODE_BYTES,
+    SectionKind.LABELS: MAX_LABELS_BYTES,
+}
+"""Of sections; others may be of any size."""
 
 MANY = frozenset({SectionKind.PLAN, SectionKind.CODE})
 """Kinds of which there may be more than one section: a plan and its code for each kind of machine."""

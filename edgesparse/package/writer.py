@@ -13,7 +13,7 @@ from edgesparse.errors import PackageError
 from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.outputs import written
 from edgesparse.package import records
-from edgesparse.package.check import check, tensor_bytes
+from edgesparse.package.check import check, check_alike, tensor_bytes
 from edgesparse.package.records import SectionKind
 from edgesparse.program import Arg, Image, IndexArray, Program, TensorSpec
 
@@ -48,6 +48,7 @@ def serialize(programs: Sequence[Program], manifest: Mapping[str, Any], report: 
 def _chunks(programs: Sequence[Program], manifest: Mapping[str, Any], report: bytes | None) -> Iterator[bytes]:
     for program in programs:
         check(program)
+    check_alike(programs)
     shared = {(program.weights, program.indices, program.labels) for program in programs}
     if len(shared) != 1:
         raise PackageError(f"got {len(shared)} sets of weights and labels, expected all programs to share one")
@@ -64,8 +65,8 @@ def _chunks(programs: Sequence[Program], manifest: Mapping[str, Any], report: by
         (SectionKind.REPORT, report or b""),
         (SectionKind.LABELS, b"".join(label.encode() + b"\0" for label in labels)),
     ]
-    if len(sections) > records.MAX_SECTIONS:
-        raise PackageError(f"got {len(programs)} programs, expected at most {(records.MAX_SECTIONS - 5) // 2}")
+    if len(programs) > records.MAX_PROGRAMS:
+        raise PackageError(f"got {len(programs)} programs, expected at most {records.MAX_PROGRAMS}")
     return _container([(kind, content) for kind, content in sections if content])
 
 
@@ -120,6 +121,8 @@ def _encode_plan(program: Program, code_section: int) -> bytes:
     counts = (len(engines), len(images), len(program.inputs), len(program.outputs), *map(len, tables[3:]))
     header = records.PLAN.pack(*counts, len(strings.blob), bytes(92))
     encoded = b"".join([header, *itertools.chain(*tables), strings.blob])
+    if len(strings.table) > records.MAX_STRINGS:
+        raise PackageError(f"plan: has {len(strings.table)} strings, expected at most {records.MAX_STRINGS}")
     if len(encoded) > records.MAX_PLAN_BYTES:
         raise PackageError(f"plan: has {len(encoded)} bytes, expected at most {records.MAX_PLAN_BYTES}")
     return encoded

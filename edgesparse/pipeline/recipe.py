@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class _Recipe(PruningOptions, total=False):
     """What a recipe can say: how to prune, and for what."""
 
-    target: str | Path
+    target: str | Path | Sequence[str | Path]
     input_shapes: Mapping[str, Sequence[int]]
     bind: Mapping[str, int | float | bool | str | Sequence[int | float | bool]]
     preprocess: str | Sequence[str]

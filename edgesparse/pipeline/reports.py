@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgesparse.package.manifest import of_plan
 from edgesparse.plan import LayerPlan
-from edgesparse.tables import Note, Part, Report, Table, bytes_text, counts_text, shape_text, signature_table
+from edgesparse.tables import Note, Part, Report, Table, bytes_text, counts_text, shape_text, shown, signature_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,8 +119,9 @@ class ArtifactSummary(Report):
         """Where the artifact came from, what it takes and gives, and for each plan what runs it, and its layers."""
         manifest = self.manifest
         version = ".".join(map(str, self.version))
-        made_of = f"{manifest.get('model', '?')} for {', '.join(plan.target for plan in self.plans)}"
-        yield f"{self.file}: artifact version {version}, {made_of}, by {manifest.get('producer', '?')}"
+        model, producer = (shown(manifest.get(key, "?")) for key in ("model", "producer"))
+        targets = ", ".join(plan.target for plan in self.plans)
+        yield f"{self.file}: artifact version {version}, {model} for {targets}, by {producer}"
         yield signature_table(self.inputs, self.outputs)
         if self.labels:
             more = ", ..." if len(self.labels) > 3 else ""
@@ -145,7 +146,7 @@ class PlanSummary:
     def parts(self, layers: object) -> Iterator[Part]:
         """What runs it, and its layers as the manifest lists them."""
         yield f"{self.target}: runs on {self.isa} with {', '.join(self.cpu_features) or 'any CPU'}"
-        yield f"kernel calls: {counts_text(self.ops)}"
+        yield f"kernel calls: {shown(counts_text(self.ops))}"
         sizes = ("code", "arena", "scratch")
         yield ", ".join(f"{name} {bytes_text(getattr(self, f'{name}_bytes'))}" for name in sizes)
         rows = [
@@ -255,7 +256,7 @@ class VerifyReport(Report):
     """Agreement of an artifact with ONNX Runtime, plan by plan."""
 
     plans: tuple[VerifiedPlan, ...]
-    note: str | None
+    notes: tuple[str, ...]
 
     @property
     def agrees(self) -> bool:
@@ -264,7 +265,6 @@ class VerifyReport(Report):
 
     def parts(self) -> Iterator[Part]:
         """How far each output and layer is from ONNX Runtime's."""
-        if self.note:
-            yield Note(self.note)
+        yield from map(Note, self.notes)
         for plan in self.plans:
             yield from plan.parts()

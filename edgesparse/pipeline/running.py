@@ -16,6 +16,7 @@ from edgesparse.outputs import new_folder
 from edgesparse.pipeline.arguments import name_of, near_names, read_as_compiled
 from edgesparse.pipeline.reports import Answer, ArtifactSummary, PlanSummary, Score, TensorSummary
 from edgesparse.signatures import ARTIFACT, kind_of
+from edgesparse.tables import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ def _plan(artifact: Artifact, number: int) -> PlanSummary:
     program = artifact.programs[number]
     (engine,), (image,) = program.engines, program.images
     return PlanSummary(
-        target=str(of_plan(artifact.manifest, number).get("target", "?")),
+        target=shown(of_plan(artifact.manifest, number).get("target", "?")),
         isa=image.isa,
         cpu_features=image.cpu_features,
         ops=dict(Counter(step.op for step in program.steps).most_common()),
@@ -86,7 +87,7 @@ def _write_code(programs: Sequence[Program], folder: Path) -> None:
         for number, program in enumerate(programs):
             (image,) = program.images
             places = sorted({(step.code_offset, step.kernel) for step in program.steps})
-            lines = (f"{offset:#010x} {kernel}\n" for offset, kernel in places)
+            lines = (f"{offset:#010x} {shown(kernel)}\n" for offset, kernel in places)
             (made / f"plan{number}.{image.isa}.bin").write_bytes(image.code)
             (made / f"plan{number}.{image.isa}.txt").write_text("".join(lines), encoding="utf-8")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.devices import targets
 from edgesparse.devices.targets import Target
-from edgesparse.errors import MeasureError, PruneError
+from edgesparse.errors import EdgesparseError, MeasureError, PruneError
 from edgesparse.inputs import said
 from edgesparse.pipeline.arguments import InputShapes, Progress, near_names, read_as_compiled, silent
 from edgesparse.pipeline.compiling import digest
@@ -19,6 +19,7 @@ from edgesparse.pipeline.running import run
 from edgesparse.pipeline.sample_files import Calibration, first_of, samples
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.pipeline.stages import apply_pruning, lowered, normalised
+from edgesparse.tables import shown
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -65,27 +66,10 @@ def verify(
     pruned, _ = apply_pruning(source, recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
     judge = _Judge(pruned, feeds, reference.evaluate(pruned, feeds), shapes)
-    with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
-        plans, skipped = judge.plans(_plans(Path(artifact), Path(folder)), layers, progress)
+    plans, skipped = judge.plans(Path(artifact), layers, progress)
     same = manifest.get("model_sha256") in (None, digest(model, source))
-    notes = [] if same else ["the artifact was compiled from another file than this model"]
-    return VerifyReport(plans, note="\n".join((*notes, *skipped)) or None)
-
-
-def _plans(artifact: Path, folder: Path) -> Iterator[Path]:
-    """An artifact of each plan alone."""
-    from edgesparse.package.manifest import alone
-    from edgesparse.package.reader import read
-    from edgesparse.package.writer import write
-
-    found = read(artifact)
-    if len(found.programs) == 1:
-        yield artifact
-        return
-    for number, program in enumerate(found.programs):
-        path = folder / f"plan{number}.esp"
-        write([program], alone(found.manifest, number), path)
-        yield path
+    notes = () if same else ("the artifact was compiled from another file than this model",)
+    return VerifyReport(plans, notes=(*notes, *skipped))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,22 +82,28 @@ class _Judge:
     shapes: InputShapes
 
     def plans(
-        self, artifacts: Iterable[Path], layers: bool, progress: Progress
-    ) -> tuple[tuple[VerifiedPlan, ...], list[str]]:
+        self, artifact: Path, layers: bool, progress: Progress
+    ) -> tuple[tuple[VerifiedPlan, ...], tuple[str, ...]]:
         """Plans that can be run, and why others cannot.
 
-        Raises: MeasureError: none can be run.
+        Raises: EdgesparseError: none can be run.
         """
-        judged, errors = [], []
-        for path in artifacts:
+        from edgesparse.devices.emulated import plan_alone
+        from edgesparse.package.manifest import of_plan
+        from edgesparse.package.reader import read
+
+        found, judged, skipped = read(artifact), [], []
+        for number in range(len(found.programs)):
             progress("running the artifact")
-            try:
-                judged.append(self._plan(path, layers, progress))
-            except MeasureError as err:
-                errors.append(err)
-        if not judged:
-            raise errors[0]
-        return tuple(judged), [f"not verified: {err}" for err in errors]
+            with plan_alone(artifact, number) as path:
+                try:
+                    judged.append(self._plan(path, layers, progress))
+                except EdgesparseError as err:
+                    if len(found.programs) == 1 or (not judged and number == len(found.programs) - 1):
+                        raise
+                    target = shown(of_plan(found.manifest, number).get("target", "?"))
+                    skipped.append(f"{target} is not verified: {str(err).replace(f'{path}: ', '')}")
+        return tuple(judged), tuple(skipped)
 
     def _plan(self, artifact: Path, layers: bool, progress: Progress) -> VerifiedPlan:
         from edgesparse.devices.here import device_of
@@ -125,7 +115,7 @@ class _Judge:
             outputs = self.judged(opened.run(self.feeds), self.expected)
         compared = self._layers(_target(record, artifact), progress) if layers else ()
         return VerifiedPlan(
-            target=str(record.get("target", "?")),
+            target=shown(record.get("target", "?")),
             outputs=outputs,
             layers=compared,
             first_divergence=next((difference.name for difference in compared if not difference.agrees), None),

@@ -76,13 +76,11 @@ static es_status load(const es_container *container, bool in_own_pages, es_model
     return load_code(model->plan.code, in_own_pages, model, error);
 }
 
-static es_status open_container(const es_container *container, bool in_own_pages, es_model **model,
-                                es_error *error)
+static es_status open_plan(const es_container *container, const es_choice *choice,
+                           bool in_own_pages, es_model **model, es_error *error)
 {
-    es_choice choice;
-    ES_TRY(es_choose_plan(container, &choice, error));
     es_model *opened;
-    ES_TRY(alloc_model(&choice, &opened, error));
+    ES_TRY(alloc_model(choice, &opened, error));
     const es_status status = load(container, in_own_pages, opened, error);
     if (status != ES_OK) {
         es_model_close(opened);
@@ -90,6 +88,33 @@ static es_status open_container(const es_container *container, bool in_own_pages
     }
     *model = opened;
     return ES_OK;
+}
+
+/* Opens the best plan of which this runtime knows all; one that asks for a newer one leaves the others. */
+static es_status open_container(const es_container *container, bool in_own_pages, es_model **model,
+                                es_error *error)
+{
+    es_choice choice;
+    es_error why;
+    uint64_t refused = 0;
+    es_status first = ES_OK; /* that refused a plan which this machine can run */
+    for (;;) {
+        const es_status chosen = es_choose_plan(container, refused, &choice, &why);
+        if (chosen != ES_OK) {
+            return first != ES_OK ? first : es_fail(error, chosen, "%s", why.message);
+        }
+        const es_status status = open_plan(container, &choice, in_own_pages, model, &why);
+        if (status == ES_OK) {
+            return ES_OK;
+        }
+        if (first == ES_OK) {
+            first = es_fail(error, status, "%s", why.message);
+        }
+        if (!es_asks_for_more(container, status)) {
+            return es_fail(error, status, "%s", why.message);
+        }
+        refused |= (uint64_t)1 << choice.number;
+    }
 }
 
 static es_status open_bytes(es_bytes file, bool in_own_pages, uint32_t flags, es_model **model,
@@ -100,7 +125,7 @@ static es_status open_bytes(es_bytes file, bool in_own_pages, uint32_t flags, es
     ES_TRY(es_container_read(file, flags, &container, error));
     const es_status status = open_container(&container, in_own_pages, model, &why);
     const bool is_newer = container.minor > ES_FORMAT_MINOR;
-    if (is_newer && (status == ES_ERR_INVALID || status == ES_ERR_LIMIT)) {
+    if (is_newer && status != ES_ERR_CPU && es_asks_for_more(&container, status)) {
         return es_fail(error, ES_ERR_UNSUPPORTED,
                        "the artifact has version %llu.%llu, this runtime knows %llu.%llu (%s); "
                        "install a newer runtime",

@@ -15,6 +15,9 @@ typedef struct reading {
     size_t code_bytes;
 } reading;
 
+/* What an arena may take of the address space. Plans for other machines may have larger ones. */
+#define MAX_ADDRESSABLE (SIZE_MAX / 4)
+
 static const char *const space_names[ES_SPACE_END] = {[ES_SPACE_ARENA] = "arena",
                                                       [ES_SPACE_WEIGHTS] = "weights section",
                                                       [ES_SPACE_SCRATCH] = "scratch buffer",
@@ -32,16 +35,14 @@ static es_status read_engine(const es_tables *tables, es_plan *plan, es_error *e
                ES_U(engine.kind));
     ES_REQUIRE(engine.reserved0 == 0 && es_is_zero(engine.reserved1, sizeof engine.reserved1),
                error, ES_ERR_INVALID, "plan: a reserved byte of an engine is not zero");
-    const uint64_t max_arena =
-        ES_MAX_ARENA_BYTES < SIZE_MAX / 4 ? ES_MAX_ARENA_BYTES : SIZE_MAX / 4;
-    ES_REQUIRE(engine.arena_bytes <= max_arena, error, ES_ERR_LIMIT,
+    ES_REQUIRE(engine.arena_bytes <= ES_MAX_ARENA_BYTES, error, ES_ERR_LIMIT,
                "plan: an arena of %llu bytes, at most %llu are allowed", ES_U(engine.arena_bytes),
-               ES_U(max_arena));
+               ES_U(ES_MAX_ARENA_BYTES));
     ES_REQUIRE(engine.scratch_bytes <= ES_MAX_SCRATCH_BYTES, error, ES_ERR_LIMIT,
                "plan: %llu bytes of scratch, at most %llu are allowed", ES_U(engine.scratch_bytes),
                ES_U(ES_MAX_SCRATCH_BYTES));
     plan->engine = (es_engine_id)engine.kind;
-    plan->arena_bytes = (size_t)engine.arena_bytes;
+    plan->arena_bytes = engine.arena_bytes <= MAX_ADDRESSABLE ? (size_t)engine.arena_bytes : SIZE_MAX;
     plan->scratch_bytes = (size_t)engine.scratch_bytes;
     return ES_OK;
 }
@@ -331,6 +332,8 @@ static es_status read_steps(const reading *from, es_plan *plan, es_error *error)
 
 es_status es_plan_read_tables(const es_container *container, es_plan *plan, es_error *error)
 {
+    ES_REQUIRE(plan->arena_bytes <= MAX_ADDRESSABLE, error, ES_ERR_LIMIT,
+               "plan: its arena is larger than a quarter of the address space");
     const es_bytes indices = es_container_find(container, ES_SECTION_INDICES);
     reading from = {.code_bytes = plan->code.size};
     from.space_bytes[ES_SPACE_ARENA] = plan->arena_bytes;

@@ -161,8 +161,7 @@ static inline bool open_artifact(content file, artifact *opened, es_error *error
         return false;
     }
     require(es_container_read(bytes, 0, &opened->container, error) == ES_OK, error->message);
-    const es_bytes plan = es_container_find(&opened->container, ES_SECTION_PLAN);
-    require(es_tables_find(plan, &opened->tables, error) == ES_OK,
+    require(es_tables_find(opened->model->plan.section, &opened->tables, error) == ES_OK,
             error->message);
     return true;
 }

@@ -83,10 +83,10 @@ def test_the_plan_that_was_tuned_for_the_core_is_preferred(cpu, expected, tmp_pa
 def test_where_none_runs_the_error_says_so(host):
     artifact = serialize([plan(foreign(host), 1), plan(host, 2, (LACKING[host],))], {})
 
-    with pytest.raises(EdgesparseRuntimeError, match=f"none of the 2 plans .* needs {LACKING[host]}, which") as err:
-        Model(artifact)
-
-    assert err.value.status == "ES_ERR_CPU"
+    for plans in (artifact, serialize([plan(host, 2, (LACKING[host],)), plan(foreign(host), 1)], {})):
+        with pytest.raises(EdgesparseRuntimeError, match=f"none of the 2 plans .* needs {LACKING[host]}, which") as err:
+            Model(plans)
+        assert err.value.status == "ES_ERR_CPU"
 
 
 def second_plan(editor: Editor) -> int:
@@ -100,11 +100,11 @@ def second_plan(editor: Editor) -> int:
 ENGINE, IMAGE = records.PLAN.size, records.PLAN.size + records.ENGINE.size
 
 
-def damaged(host: str, field: int, value: int, minor: int = 0) -> bytes:
-    """Two plans, of which the second has another number at an offset."""
+def damaged(host: str, field: int, value: int, minor: int = 0, *, first: bool = False) -> bytes:
+    """Two plans, of which the second, or the first, has another number at an offset."""
     editor = Editor(serialize([plan(host, 1), plan(host, 2)], {}))
     editor.put(10, "H", minor)
-    editor.put(second_plan(editor) + field, "I", value)
+    editor.put((editor.plan if first else second_plan(editor)) + field, "I", value)
     editor.rehash()
     return bytes(editor.data)
 
@@ -131,9 +131,34 @@ def test_a_plan_for_what_is_not_known_leaves_the_others(host, field, value):
     assert added(damaged(host, field, value)) == (1, 0)
 
 
+TENSOR = IMAGE + records.IMAGE.size
+STEP = TENSOR + 2 * records.TENSOR.size
+
+
+@pytest.mark.parametrize(("field", "value"), [(ENGINE, 1), (IMAGE + 4, 9), (TENSOR + 4, 99), (STEP + 12, 1)])
+def test_the_best_plan_may_ask_for_more_than_is_known(host, field, value):
+    """An engine, an instruction set, an element type, a kind of step."""
+    assert added(damaged(host, field, value, first=True)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(124, 1), (8, 4097), (ENGINE + 12, 1 << 8), (ENGINE + 60, 1), (TENSOR + 92, 1), (STEP + 60, 1)]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_in_a_newer_version_so_it_is_with_fields_and_limits(host, field, value, first):
+    """Reserved fields of the header, an engine, a tensor and a step; more inputs; a larger arena."""
+    assert added(damaged(host, field, value, minor=1, first=first)) == ((2, 1) if first else (1, 0))
+    with pytest.raises(EdgesparseRuntimeError):
+        added(damaged(host, field, value, first=True))
+
+
 def test_what_only_a_newer_version_knows_is_told_from_damage(host):
+    editor = Editor(serialize([plan(host, 1)], {}))
+    editor.put(10, "H", 3)
+    editor.put(editor.engine + 60, "I", 1)
+    editor.rehash()
     with pytest.raises(EdgesparseRuntimeError, match=r"version 2\.3, this runtime knows 2\.0 .*newer runtime") as err:
-        Model(damaged(host, ENGINE + 60, 1, minor=3))
+        Model(bytes(editor.data))
 
     assert err.value.status == "ES_ERR_UNSUPPORTED"
     with pytest.raises(PackageError, match=r"version 2\.3, this edgesparse knows 2\.0 .*update edgesparse"):
@@ -165,3 +190,39 @@ def test_equal_arrays_of_two_programs_are_stored_once(host):
             outputs = model.run(sample.inputs)
         for name, expected in sample.outputs.items():
             np.testing.assert_allclose(outputs[name], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_arena_that_another_machine_has_room_for_is_no_matter(tmp_path):
+    large = plan("aarch64", 1)
+    large = replace(large, engines=(replace(large.engines[0], arena_bytes=(1 << 30) + 64),))
+    (tmp_path / "model.esp").write_bytes(serialize([large, plan("armv7", 2)], {}))
+    np.save(tmp_path / "x.npy", np.zeros(TILES, np.int32))
+
+    done = run_program(
+        *launcher("armv7"),
+        build.esrun("armv7"),
+        tmp_path / "model.esp",
+        *("--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "y.npy").tolist() == [2] * TILES
+
+
+def test_programs_that_take_other_inputs_are_no_artifact(host):
+    other = samples.counting_model(host, TILES + 1, 1).program
+
+    with pytest.raises(PackageError, match="plan 1: has other inputs or outputs than plan 0"):
+        serialize([plan(host, 1), other], {})
+
+
+@pytest.mark.parametrize("manifest", [b"[]", b"7", b"null", b'"x"'])
+def test_a_manifest_that_is_no_object_is_told_when_it_is_asked_for(host, manifest):
+    editor = Editor(serialize([plan(host, 1)], {"a": "b" * 9}))
+    size = editor.section(records.SectionKind.MANIFEST) + 16
+    editor.put(editor.content(records.SectionKind.MANIFEST), f"{len(manifest)}s", manifest)
+    editor.put(size, "Q", len(manifest))
+    editor.rehash()
+
+    with Model(bytes(editor.data)) as model, pytest.raises(EdgesparseRuntimeError, match="is not a JSON object"):
+        model.manifest  # noqa: B018

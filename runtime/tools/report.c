@@ -23,11 +23,24 @@ static double percentile_us(const uint64_t *sorted_ns, size_t count, size_t perc
     return (double)sorted_ns[rank > 0 ? rank - 1 : 0] / 1e3;
 }
 
+/* Prints a text as one line that moves no cursor: what a file calls something may hold anything. */
+static void print_text(const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        const unsigned char byte = (unsigned char)*at;
+        const bool is_c1 = byte == 0xC2 && (unsigned char)at[1] < 0xA0 && at[1] != '\0';
+        putchar(byte < 0x20 || byte == 0x7F || is_c1 ? '?' : byte);
+        at += is_c1;
+    }
+}
+
 static void print_tensor(const char *role, const es_tensor_info *info)
 {
     char shape[SHAPE_TEXT_BYTES];
     format_shape(info->dims, info->rank, shape);
-    printf("%-6s  %s  %s %s\n", role, info->name, info->dtype_name, shape);
+    printf("%-6s  ", role);
+    print_text(info->name);
+    printf("  %s %s\n", info->dtype_name, shape);
 }
 
 void print_signature(const char *path, const es_model *model)
@@ -103,9 +116,13 @@ void print_profile(const es_model *model, const timings *times)
     printf("%10s %6s %7s  %-20s %-40s %s\n", "median us", "share", "tiles", "op", "kernel", "layer");
     es_step_info info;
     for (size_t step = 0; es_model_step(model, step, &info) == ES_OK; step++) {
-        printf("%10.1f %5.1f%% %7lu  %-20s %-40s %s\n", median_us[step],
-               total_us > 0 ? 100 * median_us[step] / total_us : 0, (unsigned long)info.tiles,
-               info.op, info.kernel, info.name);
+        char row[2 * ES_ERROR_BYTES];
+        snprintf(row, sizeof row, "%10.1f %5.1f%% %7lu  %-20.200s %-40.200s ", median_us[step],
+                 total_us > 0 ? 100 * median_us[step] / total_us : 0, (unsigned long)info.tiles,
+                 info.op, info.kernel);
+        print_text(row);
+        print_text(info.name);
+        putchar('\n');
     }
     printf("%10.1f 100.0%%          sum of the medians\n", total_us);
     free(buffer);

@@ -248,7 +248,7 @@ def test_verify_prunes_as_the_artifact_was_and_compares_layer_by_layer(command, 
     report = result(command("verify", artifact, "--model", model, "--json"))
 
     (plan,) = report["plans"]
-    assert report["agrees"] and plan["first_divergence"] is None and report["note"] is None
+    assert report["agrees"] and plan["first_divergence"] is None and report["notes"] == []
     assert len(plan["layers"]) >= 3
 
 
@@ -263,7 +263,7 @@ def test_verify_exits_with_1_if_the_model_is_another(command, artifact, model, t
     report = json.loads(done.stdout)
     assert done.returncode == 1
     assert not report["agrees"]
-    assert report["note"] == "the artifact was compiled from another file than this model"
+    assert report["notes"] == ["the artifact was compiled from another file than this model"]
 
 
 BAD_INPUT = [

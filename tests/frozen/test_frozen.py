@@ -9,8 +9,10 @@ import pytest
 from edgesparse_runtime import EdgesparseRuntimeError, Model
 
 import edgesparse
+from edgesparse.devices import targets
 from edgesparse.devices.local import LOCAL
 from edgesparse.package import records
+from edgesparse.package.manifest import of_plan
 from edgesparse.package.reader import read
 from runtime import build
 from runtime.tests.conftest import launcher, run_program
@@ -58,6 +60,8 @@ def test_it_is_read_and_described(artifact):
 
     assert sorted(plan.target for plan in summary.plans) == sorted(TARGETS)
     assert summary.version == tuple(map(int, artifact.parent.name.split(".")))
+    facts = [of_plan(summary.manifest, number)["target_facts"] for number in range(len(TARGETS))]
+    assert [targets.of_facts(each, "kept").name for each in facts] == [plan.target for plan in summary.plans]
     assert all(program.weights == read(artifact).programs[0].weights for program in read(artifact).programs)
 
 

@@ -89,7 +89,15 @@ def test_random_damage_with_matching_checksums_never_crashes(sample):
 
 @pytest.mark.parametrize(
     ("manifest", "message"),
-    [(b"[1]", "not a JSON object"), (b"{", "not JSON"), (b"\xff", "not JSON"), (b"[" * 100000, "not JSON")],
+    [
+        (b"[1]", "not a JSON object"),
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[" * 100000, "not JSON"),
+        (b'{"a": NaN}', "NaN is no number of JSON"),
+        (b'{"a": "\\ud800"}', "not JSON"),
+        (b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}", "nested more than 64 deep"),
+    ],
 )
 def test_manifest_that_is_no_json_object_is_refused(program, manifest, message):
     from edgesparse.package import writer

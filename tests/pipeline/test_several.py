@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import edgesparse
-from edgesparse.devices import targets
+from edgesparse.devices import here, targets
 from edgesparse.devices.emulated import Emulated
 from edgesparse.devices.local import LOCAL
 from edgesparse.errors import EdgesparseError
@@ -78,7 +78,7 @@ def test_every_plan_is_verified(report, model):
 
     checked = edgesparse.verify(report.artifact, model)
 
-    assert checked.agrees and checked.note is None
+    assert checked.agrees and checked.notes == ()
     assert [plan.target for plan in checked.plans] == list(ORDER)
     assert all(plan.layers and all(layer.agrees for layer in plan.layers) for plan in checked.plans)
     assert all((f"not on {plan.target}" in plan.emulated) or not plan.emulated for plan in checked.plans)
@@ -113,7 +113,10 @@ def test_a_plan_that_nothing_runs_here_is_told_and_the_others_are_verified(repor
     checked = edgesparse.verify(report.artifact, model, layers=False)
 
     assert checked.agrees and 1 <= len(checked.plans) < 3
-    assert "not verified" in checked.note and "install qemu-user" in checked.note
+    left = [name for name in ORDER if name not in [plan.target for plan in checked.plans]]
+    told = dict(zip(left, checked.notes, strict=True))
+    for target, note in told.items():
+        assert note.startswith(f"{target} is not verified: ") and "install qemu-user" in note and "/" not in note
 
 
 def test_one_that_this_machine_runs_is_run_by_it(report, model):
@@ -144,7 +147,13 @@ def test_the_command_line_takes_names_after_commas(command, model):
         ("rpi4,rpi4", {}, "target: got rpi4, rpi4, expected different targets"),
         ("rpi4,", {}, "unknown target ''"),
         ("rpi4,rpi6", {}, "unknown target 'rpi6', did you mean 'rpi"),
-        ([], {}, "target: got none"),
+        ([], {}, r"target: got \[\], expected 1 to 29 targets"),
+        (None, {}, "target: got None, expected 1 to 29 targets"),
+        (["rpi4"] * 30, {}, "expected 1 to 29 targets"),
+        (["rpi3", "rpi4,rpi5"], {}, "got 'rpi4,rpi5', expected one target"),
+        ("a" * 300, {}, "unknown target 'aaaa"),
+        ("rpi4,mine.toml", {}, "mine.toml: cannot be read"),
+        ("\0", {}, "unknown target"),
         ("rpi3,rpi4", {"latency": "3ms"}, "a budget holds for one target, got rpi3, rpi4"),
         ("rpi3,rpi4", {"speedup": 2.0}, "a budget holds for one target"),
     ],
@@ -173,3 +182,66 @@ def test_a_board_takes_its_own_plan(boards, board):
     order = [plan.target for plan in edgesparse.inspect(boards).plans]
     assert order == ["rpi5", "rpi3", "rpi4"]
     assert f"plan {order.index(board) + 1} of 3" in shown.stdout.splitlines()
+
+
+def test_targets_in_memory_are_held_to_what_a_file_may_say(model, tmp_path):
+    board = targets.load("rpi4")
+    revised = replace(board.cpu, midr=0x410FD083)
+    wrong = (replace(board, name="a\nb"), replace(board, name="a,b"), replace(board, cpu=revised))
+    for target in wrong:
+        with pytest.raises(EdgesparseError, match="expected") as err:
+            edgesparse.compile(model, target, tmp_path / "model.esp")
+        assert "\n" not in str(err.value)
+
+
+def test_a_plan_for_any_core_comes_before_one_that_is_tuned_for_another():
+    assert [target.name for target in targets.load_all("rpi4, android-arm64")] == ["android-arm64", "rpi4"]
+    doubled = replace(targets.load("rpi4"), name="mine")
+    doubled = replace(doubled, cpu=replace(doubled.cpu, requires=("neon",) * 4))
+    assert [target.name for target in targets.load_all([doubled, "rpi5"])] == ["rpi5", "mine"]
+
+
+def test_a_recipe_names_several(command, model, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("target: [rpi3, mine.toml]\n")
+    (tmp_path / "mine.toml").write_text((targets.folder() / "rpi4.toml").read_text().replace('"rpi4"', '"mine"', 1))
+
+    done = command("compile", model, "--recipe", "recipe.yaml", "-o", "model.esp", "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert [plan["target"] for plan in json.loads(done.stdout)["plans"]] == ["rpi3", "mine"]
+
+
+@pytest.fixture
+def foreign(monkeypatch):
+    """This machine runs nothing."""
+    monkeypatch.setattr(type(LOCAL), "refuses", lambda self, artifact: f"{artifact}: compiled for another CPU")
+
+
+def kept(found, path: Path, *facts: dict | None) -> Path:
+    """The artifact with other records of its plans."""
+    records = [dict(each) if facts[n] is None else facts[n] for n, each in enumerate(found.manifest["plans"])]
+    write(found.programs, {**found.manifest, "plans": records}, path)
+    return path
+
+
+def test_the_plan_that_is_emulated_is_one_that_its_board_runs(boards, foreign, tmp_path):
+    if not Emulated(targets.load("rpi3")).is_there():
+        pytest.skip("QEMU's user emulation is not installed")
+    found = read(boards)
+
+    without_first = edgesparse.classify(kept(found, tmp_path / "a.esp", {}, None, None))
+
+    assert "not on rpi3" in without_first.emulated
+    swapped = [found.manifest["plans"][1], found.manifest["plans"][0], None]
+    with here.device_of(kept(found, tmp_path / "b.esp", *swapped)).open(tmp_path / "b.esp") as session:
+        assert [each["target"] for each in session.manifest["plans"]] == ["rpi5"]  # a Cortex-A53 runs none but its own
+
+
+def test_facts_of_another_instruction_set_are_refused(report, foreign, tmp_path):
+    found = read(report.artifact)
+    x86, rpi5, _ = found.manifest["plans"]
+
+    with pytest.raises(EdgesparseError, match="are of aarch64, the code is for x86_64; compile the model again") as err:
+        edgesparse.run(kept(found, tmp_path / "a.esp", rpi5, x86, x86))
+
+    assert "\n" not in str(err.value)

@@ -131,9 +131,12 @@ class Model:
             self._require_open()
             text = ctypes.string_at(self._info.manifest, self._info.manifest_bytes)
         try:
-            return json.loads(text) if text else {}
+            manifest = json.loads(text) if text else {}
         except (ValueError, RecursionError) as err:
             raise EdgesparseRuntimeError(f"the manifest is not JSON: {err}", "ES_ERR_INVALID") from err
+        if not isinstance(manifest, dict):
+            raise EdgesparseRuntimeError("the manifest is not a JSON object", "ES_ERR_INVALID")
+        return manifest
 
     @property
     def plan(self) -> int:
