@@ -99,11 +99,12 @@ def compile_command(model: Path, target: str, output: Path | None, as_json: bool
     "--measured", type=parameters.FILE, help="Output of esrun --tune on the device; else this machine is measured."
 )
 @click.option("--seconds", type=click.FloatRange(0.0), default=30.0, show_default=True, help="How long to measure.")
+@parameters.on
 @parameters.as_json
-def tune_command(target: str, output: Path | None, measured: Path | None, seconds: float, as_json: bool) -> None:
+def tune_command(target: str, output: Path | None, as_json: bool, **chosen: Any) -> None:
     """Measure what kernels cost on a device, which is how compile chooses between dense and sparse."""
     with progress() as stage:
-        report = pipeline.tune(target, output, measured=measured, seconds=seconds, progress=stage)
+        report = pipeline.tune(target, output, progress=stage, **chosen)
     show(report, as_json)
 
 

@@ -92,13 +92,23 @@ def inspect_command(file: Path, code: Path | None, as_json: bool) -> None:
     "-o", "--output", type=parameters.FILE, help="An .npz file for all outputs, or an .npy file for a single one."
 )
 @parameters.threads
+@parameters.on
 @parameters.as_json
 def run_command(
-    artifact: Path, inputs: Any, image: Path | None, top: int | None, output: Path | None, threads: int, as_json: bool
+    artifact: Path,
+    inputs: Any,
+    image: Path | None,
+    top: int | None,
+    output: Path | None,
+    as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Run ARTIFACT once on this machine; one built for another CPU is emulated if QEMU is installed."""
     count = (5 if image and not output else 0) if top is None else top
-    answer = pipeline.classify(artifact, parameters.merged(inputs), image=image, top=count, threads=threads)
+    with progress() as stage:
+        answer = pipeline.classify(
+            artifact, parameters.merged(inputs), image=image, top=count, progress=stage, **chosen
+        )
     if output:
         read = (artifact, image, *(file.path for file in inputs))
         pipeline.save_arrays(output, answer.outputs, read)
@@ -109,7 +119,7 @@ def run_command(
                 "top": answer.top,
                 "file": output,
                 "note": answer.note,
-                "emulated": answer.emulated,
+                "where": answer.where,
             }
         )
     else:
@@ -128,6 +138,7 @@ def run_command(
 @MODEL
 @click.option("--seconds", type=click.FloatRange(0.1, 1e6), default=3.0, show_default=True, help="How long to measure.")
 @click.option("--steps", is_flag=True, help="Also time every kernel call.")
+@parameters.on
 @click.option(
     "--baseline",
     type=parameters.FILE,
@@ -142,19 +153,30 @@ def bench_command(
     model: Path | None,
     seconds: float,
     steps: bool,
+    on: str | None,
     baseline: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure latency and memory of ARTIFACT on this machine."""
+    """Measure latency and memory of ARTIFACT."""
     names = [name.strip() for name in against.split(",") if name.strip()]
     if (names or baseline) and model is None:
         raise click.UsageError(f"{'--against' if names else '--baseline'} needs --model MODEL.onnx")
-    if baseline and (names or steps):
-        raise click.UsageError("--baseline compares two builds alone: leave out --against and --steps")
+    if baseline and (names or steps or on):
+        raise click.UsageError("--baseline compares two builds alone: leave out --against, --steps and --on")
     if baseline and model:
         _bench_builds(artifact, model, baseline, threads, seconds, as_json=as_json)
         return
-    report = pipeline.bench(artifact, threads=threads, against=names, model=model, seconds=seconds, steps=steps)
+    with progress() as stage:
+        report = pipeline.bench(
+            artifact,
+            threads=threads,
+            against=names,
+            model=model,
+            seconds=seconds,
+            steps=steps,
+            on=on,
+            progress=stage,
+        )
     show(report, as_json)
 
 
@@ -175,15 +197,12 @@ def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, sec
 @INPUTS
 @click.option("--calibration", type=parameters.FILE, help="Samples used for pruning (.npz); the first is the input.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Also compare layer by layer.")
+@parameters.on
 @parameters.as_json
-def verify_command(
-    artifact: Path, model: Path, inputs: Any, calibration: Path | None, layers: bool, as_json: bool
-) -> None:
+def verify_command(artifact: Path, model: Path, inputs: Any, as_json: bool, **chosen: Any) -> None:
     """Compare ARTIFACT with ONNX Runtime on the model it was compiled from; exit code 1 if they disagree."""
     with progress() as stage:
-        report = pipeline.verify(
-            artifact, model, inputs=parameters.merged(inputs), calibration=calibration, layers=layers, progress=stage
-        )
+        report = pipeline.verify(artifact, model, inputs=parameters.merged(inputs), progress=stage, **chosen)
     show(report, as_json)
     if not report.agrees:
         raise click.exceptions.Exit(1)

@@ -1,25 +1,33 @@
-"""What runs an artifact here: this machine where it can, else an emulated board."""
+"""What runs an artifact: the device that the user names, else this machine where it can, else an emulated board."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgesparse.devices import targets
 from edgesparse.devices.emulated import Emulated
 from edgesparse.devices.local import LOCAL
+from edgesparse.devices.remote import Remote, ignored
 from edgesparse.devices.session import Device
 from edgesparse.errors import EdgesparseError, MeasureError, TargetError
 from edgesparse.package.manifest import of_plan
 from edgesparse.package.reader import Artifact, read
 
 
-def device_of(artifact: Path | str) -> Device:
-    """The device that an artifact runs on: this machine, or the first of its targets that can be emulated.
+def device_of(artifact: Path | str, on: str | None = None, told: Callable[[str, float], None] = ignored) -> Device:
+    """The device that an artifact runs on: the one named, else this machine, or its first target that can be emulated.
+
+    Args:
+        on: what the user calls a device: "pi@board" for ssh, or "adb:SERIAL".
+        told: is called with what is copied there, and the share of it that has arrived.
 
     Raises:
         MeasureError: this CPU does not run it, and nothing emulates one that does.
         TargetError: what it was compiled for is not known.
     """
+    if on is not None:
+        return Remote(on, told)
     why = LOCAL.refuses(artifact)
     if not why:
         return LOCAL
@@ -55,6 +63,6 @@ def _board(found: Artifact, number: int, artifact: Path) -> Emulated:
     if not board.is_there():
         raise _NoEmulator(f"run it on the device, or install qemu-user, whose {board.emulator} runs it here")
     if len(found.programs) > 1:  # another one may do where this CPU cannot be emulated in full
-        with board.open(artifact) as session:
-            session.check()
+        with board.open(artifact):
+            pass
     return board

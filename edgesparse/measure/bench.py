@@ -10,7 +10,7 @@ from pathlib import Path
 from edgesparse_runtime import arrange
 
 from edgesparse.devices.local import LOCAL
-from edgesparse.devices.session import Timed
+from edgesparse.devices.session import Device, Timed
 from edgesparse.errors import MeasureError
 from edgesparse.measure.feeds import Given, feeds_for
 from edgesparse.measure.latency import Latency, take_turns
@@ -77,6 +77,7 @@ class BenchReport(Report):
 def bench(
     artifact: Path,
     *,
+    device: Device = LOCAL,
     threads: int = 1,
     against: Sequence[str] = (),
     model: Path | None = None,
@@ -93,10 +94,12 @@ def bench(
 
     Raises: MeasureError: something cannot be opened, or `against` lacks a `model`.
     """
+    if against and device is not LOCAL:
+        raise MeasureError(f"bench: {', '.join(against)} runs on this machine alone, not on {device.name}")
     if against and model is None:
         raise MeasureError(f"bench: {', '.join(against)} needs the ONNX model; remedy: --model MODEL.onnx")
     files = {EDGESPARSE: artifact} | (dict.fromkeys(against, model) if model else {})
-    with LOCAL.open(artifact, threads) as opened, ExitStack() as stack:
+    with device.open(artifact, threads) as opened, ExitStack() as stack:
         feeds = feeds_for(opened.inputs, inputs)
         arrange((feeds,), opened.inputs)  # says what does not fit
         sessions: dict[str, Timed] = {EDGESPARSE: opened}

@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from edgesparse.devices.local import LOCAL
+from edgesparse.devices.session import Device
 from edgesparse.measure.feeds import random_feeds
 
 RUNS = 10  # of a round; between rounds the machine may get quieter
 
 
-def step_times_us(artifact: Path, seconds: float, threads: int = 1) -> dict[str, float]:
+def step_times_us(artifact: Path, seconds: float, threads: int = 1, device: Device = LOCAL) -> dict[str, float]:
     """The tenth percentile of the time of each step over rounds of runs, by the name of its layer.
 
-    Raises: MeasureError: the artifact cannot be opened here.
+    Raises: MeasureError: the artifact cannot be opened there.
     """
     rounds: list[np.ndarray] = []
-    with LOCAL.open(artifact, threads) as model:
+    with device.open(artifact, threads) as model:
         feeds = random_feeds(model.inputs)
         end = time.perf_counter() + seconds
         while not rounds or time.perf_counter() < end:

@@ -176,13 +176,13 @@ class Score:
 class Answer(Report):
     """What a run gave; `top` are its largest elements, `note` what was done to a picture so that it fits.
 
-    `emulated` says by what the artifact was run where that was not a device.
+    `where` says on what the artifact was run where that was not this machine.
     """
 
     outputs: dict[str, np.ndarray]
     top: tuple[Score, ...]
     note: str | None = None
-    emulated: str = ""
+    where: str = ""
 
     def summaries(self) -> dict[str, dict[str, object]]:
         """Type, shape and range of each output."""
@@ -192,8 +192,8 @@ class Answer(Report):
         """The largest elements, or else the range of each output."""
         if self.note:
             yield Note(self.note)
-        if self.emulated:
-            yield Note(self.emulated)
+        if self.where:
+            yield Note(self.where)
         if self.top:
             yield Table(("score", "label"), [(f"{each.score:.6g}", each.label) for each in self.top])
             return
@@ -221,15 +221,15 @@ class VerifiedPlan:
     """Agreement of an artifact's plan for one target with ONNX Runtime.
 
     `layers` compares the values between the kernels, in order of execution, in an artifact compiled so that they
-    can be seen; `first_divergence` names the first that does not agree. `emulated` says by what they were run where
-    that was not a device.
+    can be seen; `first_divergence` names the first that does not agree. `where` says on what they were run where
+    that was not this machine.
     """
 
     target: str
     outputs: tuple[Difference, ...]
     layers: tuple[Difference, ...]
     first_divergence: str | None
-    emulated: str = ""
+    where: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -244,8 +244,8 @@ class VerifiedPlan:
             for d in differences
         ]
         yield Table(("", "value", "shape", "max error", "", "note"), rows)
-        if self.emulated:
-            yield Note(self.emulated)
+        if self.where:
+            yield Note(self.where)
         if self.first_divergence:
             yield f"first layer that differs: {self.first_divergence}"
         yield f"{self.target}: the outputs {'agree' if self.agrees else 'DIFFER'}"

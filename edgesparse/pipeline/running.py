@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edgesparse.devices.local import LOCAL
 from edgesparse.errors import MeasureError
 from edgesparse.outputs import new_folder
-from edgesparse.pipeline.arguments import name_of, near_names, read_as_compiled
+from edgesparse.pipeline.arguments import Progress, name_of, near_names, read_as_compiled, silent
 from edgesparse.pipeline.reports import Answer, ArtifactSummary, PlanSummary, Score, TensorSummary
 from edgesparse.signatures import ARTIFACT, kind_of
 from edgesparse.tables import shown
@@ -94,30 +94,45 @@ def _write_code(programs: Sequence[Program], folder: Path) -> None:
 
 @near_names
 def run(
-    artifact: str | Path, inputs: Given = None, *, image: str | Path | None = None, threads: int = 1
+    artifact: str | Path,
+    inputs: Given = None,
+    *,
+    image: str | Path | None = None,
+    threads: int = 1,
+    on: str | None = None,
+    progress: Progress = silent,
 ) -> dict[str, np.ndarray]:
     """Run an artifact once on this machine, or emulated where it is for another; returns its outputs by name.
 
     Args:
+        on: the device to run it on: a name for ssh, such as "pi@board", or "adb:SERIAL". The artifact and the program
+            that runs it are copied there.
         inputs: arrays by name or in order; seeded random ones by default.
         image: a picture for the input that takes frames; others are in `inputs`, by name. Needs Pillow. A picture
             of another size is scaled until it covers the frame, and cropped around its centre.
 
     Raises: EdgesparseError: the artifact, the inputs or the picture cannot be used.
     """
-    return classify(artifact, inputs, image=image, top=0, threads=threads).outputs
+    return classify(artifact, inputs, image=image, top=0, threads=threads, on=on, progress=progress).outputs
 
 
 @near_names
 def classify(
-    artifact: str | Path, inputs: Given = None, *, image: str | Path | None = None, top: int = 5, threads: int = 1
+    artifact: str | Path,
+    inputs: Given = None,
+    *,
+    image: str | Path | None = None,
+    top: int = 5,
+    threads: int = 1,
+    on: str | None = None,
+    progress: Progress = silent,
 ) -> Answer:
     """As `run`, and the largest `top` elements of the output that the artifact's labels name, or of the first."""
     from edgesparse import measure
     from edgesparse.devices.here import device_of
     from edgesparse.pipeline.pictures import load_picture, takes_picture
 
-    device, told = device_of(artifact), None
+    device, told = device_of(artifact, on, progress), None
     with device.open(artifact, threads) as model:
         if image is not None:
             tensor = takes_picture(model.inputs, str(artifact))
@@ -151,10 +166,13 @@ def bench(
     inputs: Given = None,
     seconds: float = 3.0,
     steps: bool = False,
+    on: str | None = None,
+    progress: Progress = silent,
 ) -> BenchReport:
     """Measure an artifact on this machine, in turns with the runtimes in `against` on `model`.
 
     Args:
+        on: the device to measure it on, as for `run`; by itself.
         model, example_inputs: as for `verify`.
         inputs: arrays by name or in order; seeded random ones by default.
         seconds: how long to measure all of them together.
@@ -163,10 +181,19 @@ def bench(
     Raises: EdgesparseError: something cannot be opened or run here.
     """
     from edgesparse import measure
+    from edgesparse.devices.here import device_of
 
-    with _onnx_file(model, example_inputs, Path(artifact)) as path:
+    device = LOCAL if on is None else device_of(artifact, on, progress)
+    with _onnx_file(model, example_inputs, Path(artifact)) if against else nullcontext() as path:
         return measure.bench(
-            Path(artifact), threads=threads, against=against, model=path, inputs=inputs, seconds=seconds, steps=steps
+            Path(artifact),
+            device=device,
+            threads=threads,
+            against=against,
+            model=path,
+            inputs=inputs,
+            seconds=seconds,
+            steps=steps,
         )
 
 

@@ -64,18 +64,21 @@ def tune(
     *,
     measured: str | Path | None = None,
     seconds: float = 30.0,
+    on: str | None = None,
     progress: Progress = silent,
 ) -> TuneReport:
     """Measure what the kernels' work costs on a device, and write its cost table.
 
-    For a device elsewhere: write the artifact, run `esrun FILE.esp --tune` there, and hand over what it prints.
+    For a device that cannot be reached from here: write the artifact, run `esrun FILE.esp --tune` there, and hand over
+    what it prints.
 
     Args:
         target: a built-in name, the path of a target's TOML file, or a Target.
         output: the cost table's .toml, by default where this user's compilations find it; an .esp to write only the
             artifact that is to be measured.
         measured: what esrun printed; measured on this machine by default.
-        seconds: how long to measure here.
+        seconds: how long to measure.
+        on: the device to measure, as for `run`; this machine by default.
 
     Raises: EdgesparseError: the target cannot be measured here, the measurements do not fit, or a file cannot be used.
     """
@@ -86,7 +89,7 @@ def tune(
     if not output:
         path.parent.mkdir(parents=True, exist_ok=True)
     to_measure = path.suffix == ".esp"
-    if not (to_measure or measured):
+    if not (to_measure or measured or on is not None):
         _require_here(device)
     require_writable(path, ARTIFACT if to_measure else COSTS, (target, measured))
     given = read_times(Path(measured)) if measured and not to_measure else None
@@ -98,7 +101,8 @@ def tune(
     if given is not None:
         times_us, how, machine = given, "measured by esrun", device.summary
     else:
-        times_us, how, machine = _measure(model, tried, device, seconds, progress), "measured in place", _cpu()
+        times_us = _measure(model, tried, device, seconds, on, progress)
+        how, machine = ("measured in place", _cpu()) if on is None else (f"measured on {on}", device.summary)
     source = f"edgesparse tune, {how}, {datetime.date.today().isoformat()}"
     progress("fitting")
     found: Fit = schedule.fit_experiments(model, tried, times_us, device, source, machine)
@@ -108,12 +112,11 @@ def tune(
 
 
 def _require_here(device: Target) -> None:
-
     why = LOCAL.why_not(device.cpu.isa, device.cpu.requires)
     if why:
         raise MeasureError(
-            f"{device.name} cannot be measured here: code is {why}; write the artifact to measure with -o tune.esp, "
-            f"run esrun tune.esp --tune > times.json on the device, and give --measured times.json"
+            f"{device.name} cannot be measured here: code is {why}; remedy: name the device with --on pi@board; or "
+            f"write the artifact with -o tune.esp, run esrun tune.esp --tune > times.json there, and give --measured"
         )
 
 
@@ -136,15 +139,16 @@ def _cpu() -> str:
 
 
 def _measure(
-    model: ir.Model, tried: Sequence[Experiment], device: Target, seconds: float, progress: Progress
+    model: ir.Model, tried: Sequence[Experiment], device: Target, seconds: float, on: str | None, progress: Progress
 ) -> dict[str, float]:
     from edgesparse import measure
+    from edgesparse.devices.remote import Remote
 
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "tune.esp"
         _write_artifact(model, tried, device, path, progress)
         progress("measuring")
-        return measure.step_times_us(path, seconds)
+        return measure.step_times_us(path, seconds, device=LOCAL if on is None else Remote(on, progress))
 
 
 def _write_artifact(

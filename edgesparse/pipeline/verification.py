@@ -38,6 +38,7 @@ def verify(
     inputs: Given = None,
     calibration: Calibration = None,
     layers: bool = True,
+    on: str | None = None,
     progress: Progress = silent,
 ) -> VerifyReport:
     """Compare an artifact with ONNX Runtime on the model it was compiled from, each of its plans.
@@ -49,6 +50,7 @@ def verify(
         inputs: arrays by name or in order; by default the first of `calibration`, or seeded random ones.
         calibration: samples that the pruning which is recorded needs, or their .npz file; by default the file that the
             artifact records.
+        on: the device to run it on, as for `run`.
         layers: also compile the model with the values between its layers visible, and compare those.
 
     Raises: EdgesparseError: something cannot be opened or run here.
@@ -58,14 +60,14 @@ def verify(
 
     given = samples(calibration)
     progress("reading the model")
-    with device_of(artifact).open(artifact) as opened:
+    with device_of(artifact, on, progress).open(artifact) as opened:
         manifest = opened.manifest
         shapes = {spec.name: spec.shape for spec in opened.inputs}
         feeds = measure.feeds_for(opened.inputs, inputs or first_of(given, shapes))
     source = read_as_compiled(model, example_inputs, feeds, manifest)
     pruned, _ = apply_pruning(source, recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
-    judge = _Judge(pruned, feeds, reference.evaluate(pruned, feeds), shapes)
+    judge = _Judge(pruned, feeds, reference.evaluate(pruned, feeds), shapes, on)
     plans, skipped = judge.plans(Path(artifact), layers, progress)
     same = manifest.get("model_sha256") in (None, digest(model, source))
     notes = () if same else ("the artifact was compiled from another file than this model",)
@@ -80,6 +82,7 @@ class _Judge:
     feeds: Arrays
     expected: Arrays
     shapes: InputShapes
+    on: str | None
 
     def plans(
         self, artifact: Path, layers: bool, progress: Progress
@@ -109,7 +112,7 @@ class _Judge:
         from edgesparse.devices.here import device_of
         from edgesparse.package.manifest import of_plan
 
-        device = device_of(artifact)
+        device = device_of(artifact, self.on, progress)
         with device.open(artifact) as opened:
             record = of_plan(opened.manifest, 0)
             outputs = self.judged(opened.run(self.feeds), self.expected)
@@ -119,7 +122,7 @@ class _Judge:
             outputs=outputs,
             layers=compared,
             first_divergence=next((difference.name for difference in compared if not difference.agrees), None),
-            emulated=device.note,
+            where=device.note,
         )
 
     def _layers(self, device: Target, progress: Progress) -> tuple[Difference, ...]:
@@ -133,7 +136,7 @@ class _Judge:
             path = Path(folder) / "layers.esp"
             write([program], {"plans": [{"target_facts": targets.facts(device)}]}, path)
             progress("comparing layer by layer")
-            actual = run(path, self.feeds)
+            actual = run(path, self.feeds, on=self.on, progress=progress)
         known = {value.name for node in self.model.graph for value in node.outputs}
         values = [str(value.name) for node in normal.graph for value in node.outputs]
         both = [name for name in values if name in known and name in actual]

@@ -6,14 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "clock.h"
 #include "edgesparse.h"
 #include "fatal.h"
 #include "npy.h"
 #include "npz.h"
 #include "ppm.h"
 #include "report.h"
+#include "serve.h"
 
 static const char usage[] =
     "usage: esrun MODEL.esp [options]\n"
@@ -30,6 +31,7 @@ static const char usage[] =
     "  --tune                     run on made-up inputs and print the time of each layer as JSON,\n"
     "                             for edgesparse tune --measured; 200 runs without --repeat\n"
     "  --version                  print the version\n"
+    "  --serve                    alone: answer requests on stdin, for edgesparse --on\n"
     "Without inputs, prints the inputs and outputs of the model.\n";
 
 enum {
@@ -146,13 +148,6 @@ static options parse_arguments(int count, char **arguments)
         chosen.top = chosen.is_image[i] ? USUAL_TOP : 0;
     }
     return chosen;
-}
-
-static double now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
 static void require(es_status status, const char *path, const es_error *error)
@@ -276,9 +271,9 @@ static timings run_repeatedly(const options *chosen, job *work)
         times.step_ns = allocate(run_count * info.step_count, sizeof *times.step_ns);
     }
     for (size_t run = 0; run < run_count; run++) {
-        const double start_ms = now_ms();
+        const uint64_t start = clock_ns();
         run_once(work, times.step_ns == NULL ? NULL : times.step_ns + run * info.step_count);
-        times.run_ns[run] = (uint64_t)((now_ms() - start_ms) * 1e6);
+        times.run_ns[run] = clock_ns() - start;
     }
     return times;
 }
@@ -353,14 +348,17 @@ static void write_outputs(const options *chosen, const job *work)
 
 int main(int count, char **arguments)
 {
+    if (count == 2 && strcmp(arguments[1], "--serve") == 0) {
+        return serve();
+    }
     const options chosen = parse_arguments(count, arguments);
     job work = {.model = NULL};
     es_error error;
-    const double start_ms = now_ms();
+    const uint64_t start = clock_ns();
     const uint32_t flags = chosen.check ? ES_OPEN_VERIFY_WEIGHTS : 0;
     require(es_model_open_file(chosen.model, flags, &work.model, &error), chosen.model, &error);
     require(es_session_open(work.model, chosen.threads, &work.session, &error), chosen.model, &error);
-    const double opened_ms = now_ms();
+    const uint64_t opened = clock_ns();
     if (chosen.check) {
         printf("%s: all checksums match\n", chosen.model);
     }
@@ -379,9 +377,10 @@ int main(int count, char **arguments)
     read_inputs(&chosen, &work);
 
     if (chosen.repeat > 0) {
-        const double first_ms = now_ms();
+        const uint64_t first = clock_ns();
         run_once(&work, NULL);
-        printf("open %.3f ms, first run %.3f ms\n", opened_ms - start_ms, now_ms() - first_ms);
+        printf("open %.3f ms, first run %.3f ms\n", (double)(opened - start) / 1e6,
+               (double)(clock_ns() - first) / 1e6);
     }
     timings times = run_repeatedly(&chosen, &work);
     if (chosen.repeat > 0) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fatal.h"
+#include "json.h"
 #include "npy.h"
 
 static int compare(const void *left, const void *right)
@@ -129,23 +130,6 @@ void print_profile(const es_model *model, const timings *times)
     free(median_us);
 }
 
-/* Prints a JSON string; names are UTF-8 already. */
-static void print_json_string(const char *text)
-{
-    putchar('"');
-    for (; *text != '\0'; text++) {
-        const unsigned char byte = (unsigned char)*text;
-        if (byte == '"' || byte == '\\') {
-            printf("\\%c", byte);
-        } else if (byte < 0x20) {
-            printf("\\u%04x", byte);
-        } else {
-            putchar(byte);
-        }
-    }
-    putchar('"');
-}
-
 void print_step_times(const es_model *model, const timings *times)
 {
     uint64_t *const buffer = allocate(times->run_count, sizeof *buffer);
@@ -153,7 +137,7 @@ void print_step_times(const es_model *model, const timings *times)
     printf("{\"steps\": [");
     for (size_t step = 0; es_model_step(model, step, &info) == ES_OK; step++) {
         printf("%s\n  {\"name\": ", step > 0 ? "," : "");
-        print_json_string(info.name);
+        json_print_text(info.name);
         printf(", \"p10_us\": %.3f}", step_percentile_us(times, step, 10, buffer));
     }
     printf("\n]}\n");

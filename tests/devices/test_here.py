@@ -53,7 +53,7 @@ def test_an_artifact_for_another_machine_runs_emulated(foreign, model):
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
     best = np.argsort(-expected.ravel())[:3]
     assert [score.label for score in answer.top] == ["abcde"[at] for at in best]
-    assert "emulated: run by qemu-" in answer.emulated and answer.emulated in str(answer)
+    assert "emulated: run by qemu-" in answer.where and answer.where in str(answer)
     assert edgesparse.run(foreign, given)[name].tobytes() == actual.tobytes()
 
 
@@ -62,14 +62,14 @@ def test_its_kernels_are_verified_layer_by_layer(foreign, model):
 
     (plan,) = report.plans
     assert report.agrees and plan.layers and all(layer.agrees for layer in plan.layers)
-    assert "emulated" in plan.emulated and plan.emulated in str(report)
+    assert "emulated" in plan.where and plan.where in str(report)
 
 
 def test_what_runs_here_is_not_emulated(model, tmp_path):
     artifact = edgesparse.compile(model, "host", tmp_path / "model.esp").artifact
 
     assert here.device_of(artifact) is LOCAL
-    assert edgesparse.classify(artifact).emulated == ""
+    assert edgesparse.classify(artifact).where == ""
 
 
 def test_an_emulator_tells_no_time(foreign):

@@ -81,7 +81,7 @@ def test_every_plan_is_verified(report, model):
     assert checked.agrees and checked.notes == ()
     assert [plan.target for plan in checked.plans] == list(ORDER)
     assert all(plan.layers and all(layer.agrees for layer in plan.layers) for plan in checked.plans)
-    assert all((f"not on {plan.target}" in plan.emulated) or not plan.emulated for plan in checked.plans)
+    assert all((f"not on {plan.target}" in plan.where) or not plan.where for plan in checked.plans)
 
 
 def test_a_plan_that_computes_something_else_is_found(report, model, tmp_path):
@@ -126,7 +126,7 @@ def test_one_that_this_machine_runs_is_run_by_it(report, model):
 
     answer = edgesparse.classify(report.artifact, {"image": image})
 
-    assert answer.emulated == "" and len(answer.top) == 5
+    assert answer.where == "" and len(answer.top) == 5
     sparse = edgesparse.prune(model, model.with_name("sparse.onnx"), sparsity=0.7)
     (expected,) = ort_run(sparse.output, {"image": image})
     np.testing.assert_allclose(answer.outputs["scores"], expected, rtol=1e-3, atol=1e-4)
@@ -231,7 +231,7 @@ def test_the_plan_that_is_emulated_is_one_that_its_board_runs(boards, foreign, t
 
     without_first = edgesparse.classify(kept(found, tmp_path / "a.esp", {}, None, None))
 
-    assert "not on rpi3" in without_first.emulated
+    assert "not on rpi3" in without_first.where
     swapped = [found.manifest["plans"][1], found.manifest["plans"][0], None]
     with here.device_of(kept(found, tmp_path / "b.esp", *swapped)).open(tmp_path / "b.esp") as session:
         assert [each["target"] for each in session.manifest["plans"]] == ["rpi5"]  # a Cortex-A53 runs none but its own

@@ -1,0 +1,117 @@
+"""Both ways to a program that another one starts: an emulator, ssh or adb."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Self
+
+from edgesparse.errors import MeasureError
+
+MOST_BYTES = 1 << 28  # of a line
+PART_BYTES = 1 << 16
+ENDING_S = 2.0
+"""How long a program may take to end when its input has ended."""
+
+
+class Pipe:
+    """A process that is written to and read from, with an end to patience.
+
+    Raises: MeasureError: it cannot be started, its end is closed, or nothing comes for too long.
+    """
+
+    def __init__(self, command: Sequence[str], name: str, patience_s: float | None = None) -> None:
+        """Start it.
+
+        Args:
+            name: what messages call it.
+            patience_s: how long nothing may come; as long as it takes by default.
+        """
+        self.name, self._patience_s = name, patience_s
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        pipe = subprocess.PIPE
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=self._errors, start_new_session=True
+            )
+        except OSError as err:
+            raise MeasureError(f"{command[0]}: cannot be started: {err.strerror}") from err
+        assert self._process.stdin and self._process.stdout
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._in, False)
+        self._left = bytearray()  # that came behind what was asked for
+
+    def write(self, content: bytes) -> None:
+        """All of it."""
+        rest = memoryview(content)
+        while rest:
+            self._wait([], [self._in])
+            try:
+                rest = rest[os.write(self._in, rest[:PART_BYTES]) :]
+            except OSError as err:
+                raise self._broken() from err
+
+    def line(self) -> bytes:
+        """Up to a newline, and with it."""
+        seen = 0
+        while (at := self._left.find(b"\n", seen)) < 0:
+            seen = len(self._left)
+            if seen > MOST_BYTES:
+                raise MeasureError(f"{self.name}: sent a line of more than {MOST_BYTES} bytes")
+            self._fill()
+        return self._take(at + 1)
+
+    def read(self, size: int) -> bytes:
+        """So many bytes."""
+        while len(self._left) < size:
+            self._fill()
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._left[:size])
+        del self._left[:size]
+        return taken
+
+    def _fill(self) -> None:
+        self._wait([self._out], [])
+        part = os.read(self._out, PART_BYTES)
+        if not part:
+            raise self._broken()
+        self._left += part
+
+    def _wait(self, readable: list[int], writable: list[int]) -> None:
+        if not any(select.select(readable, writable, [], self._patience_s)):
+            raise MeasureError(f"{self.name}: nothing came for {self._patience_s:.0f} s; is the device still there?")
+
+    def _broken(self) -> MeasureError:
+        """What the program said last, or else that its end is closed."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDING_S)
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        said = lines[-1].removeprefix("esrun: ") if lines else "the connection is closed"
+        return MeasureError(f"{self.name}: {said}")
+
+    def close(self) -> None:
+        """End the process: by the end of its input, else by force."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        try:
+            self._process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,117 @@
+"""A board that the user's own ssh or adb reaches. Nothing runs there but what a session starts, and nothing listens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from edgesparse.devices.pipe import Pipe
+from edgesparse.devices.programs import esrun
+from edgesparse.devices.served import Served
+from edgesparse.devices.shell import Shell
+from edgesparse.errors import MeasureError
+from edgesparse.isa import ISAS
+from edgesparse.package.reader import read
+
+ADB = "adb:"
+PATIENCE_S = 600.0
+"""How long nothing may come from a device: longer than any run there."""
+
+_SSH = ("ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
+"""A connection that is cut is found out within 15 seconds."""
+
+_CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgesparse"'
+_ADB_CACHE = "/data/local/tmp/edgesparse"
+
+
+def ignored(what: str, share: float) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A device by its name for ssh, such as "pi@board", or "adb:SERIAL"; "adb:" is the only one.
+
+    `told` is called with what is copied there and the share of it that has arrived.
+    """
+
+    on: str
+    told: Callable[[str, float], None] = field(default=ignored, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+        return self.on
+
+    @property
+    def note(self) -> str:
+        """Where results are from."""
+        return f"on {self.on}"
+
+    @property
+    def _command(self) -> Sequence[str]:
+        """What starts a shell there.
+
+        Raises: MeasureError: the name is none.
+        """
+        if self.on.startswith(ADB):
+            serial = self.on.removeprefix(ADB)
+            return ("adb", *(("-s", serial) if serial else ()), "shell", "-T", "sh")
+        if not self.on or self.on.startswith("-") or any(sign.isspace() for sign in self.on):
+            raise MeasureError(f"on: got {self.on!r}, expected a name for ssh, such as pi@board, or adb:SERIAL")
+        return (*_SSH, self.on, "sh")
+
+    @contextmanager
+    def open(self, artifact: Path | str, threads: int = 1) -> Iterator[Served]:
+        """See `Device`: copies the artifact and the program that runs it, where they are not there from before."""
+        from edgesparse_runtime import EdgesparseRuntimeError
+
+        path, found = Path(artifact), read(Path(artifact))
+        with self._shell() as shell:
+            folder = self._folder(shell)
+            program = esrun(self._isa(shell))
+            runs = shell.put(
+                program, folder, f"esrun-{_digest(program)}", partial(self.told, f"copying the runtime to {self.on}")
+            )
+            there = shell.put(
+                path, folder, f"{_digest(path)}.esp", partial(self.told, f"copying {path.name} to {self.on}")
+            )
+            shell.become(f"{runs} --serve")
+            try:
+                yield Served(shell.pipe, found, there, threads, lock=f"{folder}/lock")
+            except EdgesparseRuntimeError as err:
+                raise MeasureError(f"{artifact}: {err}") from err
+
+    def clean(self) -> None:
+        """Remove what was copied there.
+
+        Raises: MeasureError: the device cannot be reached, or something cannot be removed.
+        """
+        with self._shell() as shell:
+            shell.output(f"rm -rf {_ADB_CACHE if self.on.startswith(ADB) else _CACHE}")
+
+    @contextmanager
+    def _shell(self) -> Iterator[Shell]:
+        with Pipe(self._command, self.on, PATIENCE_S) as pipe:
+            yield Shell(pipe)
+
+    def _folder(self, shell: Shell) -> str:
+        """Where files go there; made, if it is not there."""
+        folder = _ADB_CACHE if self.on.startswith(ADB) else _CACHE
+        return shell.output(f"mkdir -p {folder} && cd {folder} && pwd")
+
+    def _isa(self, shell: Shell) -> str:
+        machine = shell.output("uname -m").lower()
+        for row in ISAS.values():
+            if machine in row.machines:
+                return row.name
+        known = ", ".join(name for row in ISAS.values() for name in row.machines)
+        raise MeasureError(f"{self.on}: is a {machine}, expected one of {known}")
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

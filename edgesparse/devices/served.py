@@ -1,0 +1,139 @@
+"""An artifact that `esrun --serve` has open at the other end of a pipe; `runtime/tools/serve.h` is the protocol."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from edgesparse.devices.pipe import Pipe
+from edgesparse.errors import MeasureError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from edgesparse_runtime import StepTiming, Tensor
+
+    from edgesparse.package.reader import Artifact
+
+OWNER = secrets.token_hex(16)
+"""This process, for locks."""
+
+QUOTED = 80  # characters of what is no answer
+
+
+class Served:
+    """A session with `esrun --serve` at the other end of a pipe."""
+
+    def __init__(self, pipe: Pipe, artifact: Artifact, path: str, threads: int, lock: str = "") -> None:
+        """Open an artifact there.
+
+        Args:
+            artifact: what it is.
+            path: where it is, for the program.
+            lock: a file there that only the sessions of one process have while they measure.
+
+        Raises: MeasureError: it cannot be opened, or the pipe breaks.
+        """
+        self._artifact, self._pipe = artifact, pipe
+        self._ran: tuple[Mapping[str, np.ndarray], ...] = ()
+        self._answer()
+        request = {"do": "open", "artifact": path, "threads": threads}
+        opened = self._ask(request | ({"lock": lock, "owner": OWNER} if lock else {}))
+        self.plan: int = opened["plan"]
+        self.inputs, self.outputs = (_tensors(opened[name]) for name in ("inputs", "outputs"))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Where the artifact came from."""
+        return self._artifact.manifest
+
+    def run(self, *arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One inference: outputs by name.
+
+        Raises: MeasureError: it fails, or the pipe breaks.
+        """
+        import numpy as np
+        from edgesparse_runtime import arrange
+
+        self._ran = arrays
+        given = [array.tobytes() for array in arrange(arrays, self.inputs)]
+        sizes = self._ask({"do": "run", "bytes": [*map(len, given)]}, given)["bytes"]
+        contents = [self._pipe.read(size) for size in sizes]
+        return {
+            tensor.name: np.frombuffer(content, tensor.dtype).reshape(tensor.shape).copy()
+            for tensor, content in zip(self.outputs, contents, strict=True)
+        }
+
+    def top(self, outputs: Mapping[str, np.ndarray], count: int = 5) -> Sequence[tuple[str, float]]:
+        """The largest elements of the output that the artifact's labels name, with their labels."""
+        from edgesparse_runtime import largest
+
+        labels = self._artifact.programs[self.plan].labels
+        named = next((o for o in self.outputs if prod(o.shape) == len(labels)), self.outputs[0])
+        return largest(outputs, named.name, labels, count)
+
+    def profile(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[StepTiming]:
+        """The time of every kernel call, of so many runs.
+
+        Raises: MeasureError: a run fails, or the pipe breaks.
+        """
+        from edgesparse_runtime import StepTiming
+
+        self._require(*arrays)
+        told = self._ask({"do": "profile", "repeat": repeat})
+        columns = zip(*told["ns"], strict=True)
+        return [
+            StepTiming(**step, times_us=tuple(ns / 1e3 for ns in column))
+            for step, column in zip(told["steps"], columns, strict=True)
+        ]
+
+    def time(self, inputs: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[int]:
+        """Nanoseconds of so many runs, after one that is not counted.
+
+        Raises: MeasureError: a run fails, or the pipe breaks.
+        """
+        self._require(inputs)
+        nanoseconds: list[int] = self._ask({"do": "time", "repeat": repeat})["ns"]
+        return nanoseconds
+
+    def meters(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, float]:
+        """See `Session`."""
+        for _ in range(3):
+            self.run(inputs)
+        meters: Mapping[str, float] = self._ask({"do": "meters"})
+        return meters
+
+    def _require(self, *arrays: Mapping[str, np.ndarray]) -> None:
+        """Let these inputs be the ones that are there."""
+        if len(arrays) != len(self._ran) or any(a is not b for a, b in zip(arrays, self._ran, strict=True)):
+            self.run(*arrays)
+
+    def _ask(self, request: Mapping[str, Any], tensors: Sequence[bytes] = ()) -> Any:
+        """Send a request and the tensors that follow it; returns the answer.
+
+        Raises: MeasureError: there is none, or it says what failed.
+        """
+        self._pipe.write(json.dumps(request).encode() + b"\n")
+        for content in tensors:
+            self._pipe.write(content)
+        return self._answer()
+
+    def _answer(self) -> Any:
+        line = self._pipe.line()
+        try:
+            answer = json.loads(line)
+        except ValueError as err:
+            said = line[:QUOTED].decode(errors="replace").strip()
+            raise MeasureError(f"{self._pipe.name}: said {said!r} where esrun answers") from err
+        if "error" in answer:
+            raise MeasureError(f"{self._pipe.name}: {answer['error']}")
+        return answer
+
+
+def _tensors(told: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+    import numpy as np
+    from edgesparse_runtime import Tensor
+
+    return tuple(Tensor(each["name"], np.dtype(each["dtype"]), tuple(each["shape"]), each["picture"]) for each in told)

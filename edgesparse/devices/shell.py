@@ -1,0 +1,103 @@
+"""A shell at the other end of a pipe, which copies files there and becomes a program."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from edgesparse.devices.pipe import Pipe
+from edgesparse.errors import MeasureError
+
+CHUNK_BYTES = 1 << 22
+"""That are sent before the shell is asked whether they were written."""
+
+
+class Shell:
+    """`sh`, spoken to line by line. What it sends before the first answer, such as a greeting, is skipped.
+
+    The shell may read ahead, so nothing is sent while it has something to do but what that command reads.
+    """
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe = pipe
+        self._mark = secrets.token_hex(8)
+
+    def run(self, command: str, content: bytes | None = None) -> tuple[int, str]:
+        """Status and output of a command, which reads `content` where that is given.
+
+        Raises: MeasureError: the connection breaks.
+        """
+        begin, end = f"begin {self._mark}", f"end {self._mark} "
+        self.pipe.write(f"echo; echo {begin}; {{ {command}; }} 2>&1; printf '\\n{end}%s\\n' $?\n".encode())
+        while self.pipe.line().rstrip(b"\r\n") != begin.encode():
+            pass
+        if content is not None:
+            self.pipe.write(content)
+        lines: list[str] = []
+        while not (line := self.pipe.line().decode(errors="replace").rstrip("\r\n")).startswith(end):
+            lines.append(line)
+        return int(line.removeprefix(end)), "\n".join(lines).strip()
+
+    def output(self, command: str) -> str:
+        """What a command prints.
+
+        Raises: MeasureError: it fails.
+        """
+        status, text = self.run(command)
+        if status:
+            raise MeasureError(f"{self.pipe.name}: {_last(text) or command} (exit status {status})")
+        return text
+
+    def put(self, file: Path, folder: str, name: str, told: Callable[[float], None]) -> str:
+        """Copy a file to a folder there, if it is not there already, and make it executable; returns its path.
+
+        A copy that broke off is gone on with.
+
+        Args: told: is called with the share that is there.
+
+        Raises: MeasureError: it cannot be written there, or arrives damaged.
+        """
+        content = file.read_bytes()
+        path = f"{folder}/{name}"
+        if self._size(path) == len(content):
+            return path
+        part = shlex.quote(f"{path}.part")
+        there = self._size(f"{path}.part")
+        if there > len(content):
+            self.output(f"rm -f {part}")
+            there = 0
+        while there < len(content):
+            told(there / len(content))
+            chunk = content[there : there + CHUNK_BYTES]
+            # What cannot be written is read all the same: the shell would take it for commands.
+            receive = f"head -c {len(chunk)} | {{ cat >> {part} || {{ cat > /dev/null; false; }}; }}"
+            status, text = self.run(receive, chunk)
+            if status:
+                raise MeasureError(f"{self.pipe.name}: cannot write {path}: {_last(text)}; free some space there")
+            there += len(chunk)
+        self._require_same(f"{path}.part", content)
+        self.output(f"chmod 755 {part} && mv {part} {shlex.quote(path)}")
+        return path
+
+    def _size(self, path: str) -> int:
+        """Bytes of a file there; 0 where there is none."""
+        _, text = self.run(f"wc -c < {shlex.quote(path)}")
+        return int(text) if text.isdigit() else 0
+
+    def _require_same(self, path: str, content: bytes) -> None:
+        """Check what was copied, where the device can."""
+        status, text = self.run(f"sha256sum {shlex.quote(path)}")
+        if status == 0 and text.split()[0] != hashlib.sha256(content).hexdigest():
+            self.run(f"rm -f {shlex.quote(path)}")
+            raise MeasureError(f"{self.pipe.name}: {path} arrived damaged; try again")
+
+    def become(self, program: str) -> None:
+        """Let a program take the place of the shell, at this end of the pipe."""
+        self.pipe.write(f"exec {program}\n".encode())
+
+
+def _last(text: str) -> str:
+    return text.splitlines()[-1] if text else ""

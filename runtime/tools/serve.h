@@ -1,0 +1,23 @@
+/* esrun --serve: an artifact is opened, run and timed by requests over a pipe. */
+#ifndef SERVE_H
+#define SERVE_H
+
+/* Prints {"esrun": VERSION}, and answers requests on stdin, one line of JSON each, until there are no more
+ * or one says to quit. Tensors follow the line that says how many bytes each has; so they do behind an
+ * answer.
+ *
+ *   {"do": "open", "artifact": PATH, "threads": N, "lock": PATH, "owner": TEXT}
+ *                                                    -> {"plan": N, "inputs": [...], "outputs": [...]}
+ *   {"do": "run", "bytes": [N, ...]} and inputs      -> {"bytes": [N, ...]} and outputs
+ *   {"do": "time", "repeat": N}                      -> {"ns": [N, ...]}
+ *   {"do": "profile", "repeat": N}                   -> {"steps": [...], "ns": [[N, ...], ...]}
+ *   {"do": "meters"}                                 -> {"peak_bytes": N, ...}
+ *   {"do": "quit"}
+ *
+ * `time` and `profile` run the inputs of the last `run`, once uncounted and then `repeat` times; with a
+ * `lock`, a file, only if no other owner has it, and until the artifact is closed. What
+ * fails is answered by {"error": TEXT, "status": NAME}.
+ * Returns the exit status of the program. */
+int serve(void);
+
+#endif

@@ -1,0 +1,345 @@
+"""Boards over ssh: a real server on loopback where there is one, a shell in its place else. ONNX Runtime judges."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgesparse
+from edgesparse.devices import remote
+from edgesparse.devices.remote import Remote
+from edgesparse.errors import EdgesparseError, MeasureError
+from edgesparse.measure import random_feeds
+from runtime import build
+from tests.cli.models import classifier
+from tests.models import ort_run
+
+BOARD = "pi@board"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return classifier(tmp_path_factory.mktemp("remote") / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def artifact(model) -> Path:
+    return edgesparse.compile(model, "host", model.with_name("my model's.esp"), labels=list("abcde")).artifact
+
+
+Place = Callable[[str], Path]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Place:
+    """Puts a script in the place of ssh; returns where the board keeps what is copied there."""
+    board = tmp_path / "board"
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+
+    def put(script: str) -> Path:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin/ssh").write_text(f"#!/bin/sh\nexport XDG_CACHE_HOME='{board}'\n{script}\n")
+        (tmp_path / "bin/ssh").chmod(0o755)
+        return board / "edgesparse"
+
+    return put
+
+
+@pytest.fixture
+def folder(place) -> Path:
+    return place("exec sh")
+
+
+def feeds(artifact: Path) -> dict[str, np.ndarray]:
+    return random_feeds(edgesparse.inspect(artifact).inputs)
+
+
+def expect_right(outputs: dict[str, np.ndarray], model: Path, given: dict[str, np.ndarray]) -> None:
+    (expected,) = ort_run(model, given)
+    np.testing.assert_allclose(outputs["scores"], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_artifact_runs_there_and_is_copied_once(folder, artifact, model):
+    told = []
+    given, board = feeds(artifact), Remote(BOARD, lambda what, share: told.append(what))
+
+    for _ in range(2):
+        with board.open(artifact) as session:
+            expect_right(session.run(given), model, given)
+            assert [tensor.name for tensor in session.outputs] == ["scores"]
+            assert len(session.time(given, 3)) == 3 and len(session.profile(given, repeat=2)[0].times_us) == 2
+            assert session.meters(given)["peak_bytes"] > 0
+            assert session.top(session.run(given), 2)[0][0] in "abcde"
+
+    assert told == [f"copying the runtime to {BOARD}", f"copying my model's.esp to {BOARD}"]
+    assert len(list(folder.iterdir())) == 3  # and the lock
+    board.clean()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("greeting", ["echo Welcome", "printf 'no newline'", "printf '\\000\\377\\n'; echo begin"])
+def test_what_a_login_prints_is_skipped(place, artifact, greeting):
+    place(f"{greeting}; exec sh")
+
+    assert edgesparse.run(artifact, on=BOARD)["scores"].shape == (1, 5)
+
+
+def test_a_copy_that_broke_off_is_gone_on_with(folder, artifact):
+    shares: list[float] = []
+    name, content = f"{remote._digest(artifact)}.esp", artifact.read_bytes()
+    folder.mkdir(parents=True)
+    (folder / f"{name}.part").write_bytes(content[: len(content) // 2])
+
+    with Remote(BOARD, lambda what, share: shares.append(share)).open(artifact):
+        pass
+
+    assert shares[-1] == pytest.approx(0.5, abs=0.01) and (folder / name).read_bytes() == content
+
+
+def test_a_copy_that_is_damaged_is_thrown_away(folder, artifact):
+    part = folder / f"{remote._digest(artifact)}.esp.part"
+    folder.mkdir(parents=True)
+    part.write_bytes(bytes(1000))
+
+    with pytest.raises(MeasureError, match="arrived damaged; try again"):
+        edgesparse.run(artifact, on=BOARD)
+
+    assert not part.exists()
+    assert edgesparse.run(artifact, on=BOARD)["scores"].shape == (1, 5)
+
+
+def test_a_full_disk_is_one_line_and_what_was_not_written_is_not_obeyed(place, artifact, tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    place("ulimit -f 8; exec sh")
+    trap = tmp_path / "trap.esp"
+    trap.write_bytes(artifact.read_bytes() + f"\ntouch {tmp_path}/obeyed\n".encode() * 9)
+
+    for file in (artifact, trap):
+        with pytest.raises(EdgesparseError) as err:
+            edgesparse.run(file, on=BOARD)
+        assert "\n" not in str(err.value)
+    with pytest.raises(MeasureError, match="cannot write .*free some space there"):
+        edgesparse.run(artifact, on=BOARD)
+    assert not (tmp_path / "obeyed").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("exit 0", "the connection is closed"),
+        ("echo 'ssh: Could not resolve hostname board' >&2; exit 255", "board: ssh: Could not resolve hostname board"),
+        ("exec bash -c 'uname() { echo sparc; }; export -f uname; exec bash'", "is a sparc, expected one of"),
+        ("echo 'Permission denied (publickey).' >&2; exit 255", "Permission denied"),
+    ],
+)
+def test_a_board_that_is_not_there_is_one_line(place, artifact, script, words):
+    place(script)
+
+    with pytest.raises(MeasureError, match=words) as err:
+        edgesparse.run(artifact, on=BOARD)
+
+    assert str(err.value).startswith(BOARD) and "\n" not in str(err.value)
+
+
+@pytest.mark.parametrize("on", ["", "-oProxyCommand=touch x", "pi board", "\n"])
+def test_a_name_that_is_none_is_refused(artifact, on):
+    with pytest.raises(MeasureError, match="expected a name for ssh, such as pi@board, or adb:SERIAL"):
+        edgesparse.run(artifact, on=on)
+
+
+def test_ssh_that_is_not_installed_is_one_line(artifact, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(MeasureError, match="ssh: cannot be started: No such file"):
+        edgesparse.run(artifact, on=BOARD)
+
+
+def test_only_one_measures_at_a_time(folder, artifact, tmp_path):
+    given = feeds(artifact)
+    code = f"import edgesparse; edgesparse.bench({str(artifact)!r}, on={BOARD!r}, seconds=0)"
+    with Remote(BOARD).open(artifact) as first, Remote(BOARD).open(artifact) as second:
+        first.time(given, 1)
+        second.time(given, 1)  # of the same process: they take turns
+        other = subprocess.run([build.sys.executable, "-c", code], capture_output=True, text=True)
+    after = subprocess.run([build.sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert "somebody else measures on this device; wait until they are done" in other.stderr
+    assert after.returncode == 0, after.stderr
+
+
+def test_inputs_that_the_model_refuses_leave_the_session_usable(folder, artifact, model):
+    given = feeds(artifact)
+    with Remote(BOARD).open(artifact) as session:
+        with pytest.raises(MeasureError, match="are not those of the inputs"):
+            session._ask({"do": "run", "bytes": [3]}, [b"abc"])
+        with pytest.raises(MeasureError, match="run once first"):
+            session._ask({"do": "time", "repeat": 1})
+        expect_right(session.run(given), model, given)
+
+
+def processes(of: Path) -> list[str]:
+    """Command lines of processes that run a program below a folder."""
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in found.splitlines() if str(of) in line and not line.startswith("ps ")]
+
+
+def test_a_board_that_hangs_is_given_up(folder, artifact, monkeypatch):
+    monkeypatch.setattr(remote, "PATIENCE_S", 1.0)
+    given = feeds(artifact)
+
+    with pytest.raises(MeasureError, match="nothing came for 1 s"), Remote(BOARD).open(artifact) as session:
+        os.kill(session._pipe._process.pid, signal.SIGSTOP)
+        session.run(given)
+
+    assert not processes(folder)
+
+
+def kill_all(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def break_off(artifact: Path, folder: Path, times: int, seed: int) -> set[str]:
+    """Kill the other end at random moments; returns how it ended each time."""
+    rng, ends = random.Random(seed), set()
+    given = feeds(artifact)
+    for _ in range(times):
+        shutil.rmtree(folder, ignore_errors=True)
+        pids: list[int] = []
+        timer = threading.Timer(rng.uniform(0.0, 0.25), kill_all, [pids])
+        original = subprocess.Popen.__init__
+
+        def started(self, *args, pids=pids, original=original, **kwargs):
+            original(self, *args, **kwargs)
+            pids.append(self.pid)
+
+        subprocess.Popen.__init__ = started
+        try:
+            timer.start()
+            with Remote(BOARD).open(artifact) as session:
+                for _ in range(40):
+                    session.run(given)
+                    session.time(given, 20)
+            ends.add("done")
+        except MeasureError as err:
+            assert "\n" not in str(err)
+            ends.add("broken")
+        finally:
+            subprocess.Popen.__init__ = original
+            timer.cancel()
+    time.sleep(0.1)
+    assert not processes(folder)
+    return ends
+
+
+def test_connections_that_break_at_random_leave_no_process_behind(folder, artifact):
+    assert "broken" in break_off(artifact, folder, 10, seed=1)
+
+
+@pytest.mark.slow(part="soak")
+def test_connections_that_break_a_hundred_times(folder, artifact):
+    assert "broken" in break_off(artifact, folder, 100, seed=2)
+
+
+SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/usr/local/sbin") or ""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Path]:
+    """A folder with the configuration of ssh for `BOARD`: a server on loopback, an aarch64 board if QEMU can be one."""
+    if not SSHD:
+        pytest.skip("openssh-server is not installed")
+    folder = tmp_path_factory.mktemp("sshd")
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    emulator = shutil.which("qemu-aarch64")
+    (folder / "board.sh").write_text(
+        f"export XDG_CACHE_HOME='{folder}/cache'\n"
+        f'uname() {{ echo aarch64; }}\nexec() {{ command exec {emulator} -cpu cortex-a72 "$@"; }}\n'
+    )
+    port = free_port()
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        f"PidFile {folder}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+        f"ForceCommand BASH_ENV={folder}/board.sh bash\n"
+    )
+    known = f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}"
+    (folder / "known").write_text(known)
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    (folder / "config").write_text(
+        f"Host board\nHostName 127.0.0.1\nPort {port}\nUser {user}\nIdentityFile {folder}/user\nIdentitiesOnly yes\n"
+        f"UserKnownHostsFile {folder}/known\nStrictHostKeyChecking yes\nLogLevel ERROR\n"
+    )
+    Path("/run/sshd").mkdir(exist_ok=True)
+    serving = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=(folder / "log").open("w"))
+    time.sleep(0.5)
+    yield folder
+    serving.terminate()
+    serving.wait()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def ssh(server, place) -> Path:
+    """The real client, with that configuration."""
+    place(f'exec {shutil.which("ssh", path="/usr/bin:/usr/local/bin")} -F {server}/config "$@"')
+    return server
+
+
+def test_a_real_server_and_an_emulated_board(ssh, model, tmp_path):
+    if shutil.which("qemu-aarch64") is None:
+        pytest.skip("QEMU's user emulation is not installed")
+    made = edgesparse.compile(model, "rpi3,rpi4", tmp_path / "boards.esp").artifact
+    given = feeds(made)
+
+    outputs = edgesparse.run(made, given, on="board")
+    measured = edgesparse.bench(made, inputs=given, on="board", seconds=0.0)
+
+    expect_right(outputs, model, given)
+    assert measured.contenders[0].latency.runs > 0
+    assert edgesparse.verify(made, model, on="board", layers=False).agrees
+    with Remote("board").open(made) as session:
+        assert session.manifest["plans"][session.plan]["target"] == "rpi4"
+    with pytest.raises(MeasureError, match="board: plan: compiled for x86_64, this machine is aarch64"):
+        edgesparse.run(edgesparse.compile(model, "x86-64-v3", tmp_path / "pc.esp").artifact, on="board")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"known": "[127.0.0.1]:1 ssh-ed25519 AAAA\n"}, "Host key verification failed"),
+        ({"authorized": ""}, "Permission denied"),
+    ],
+)
+def test_what_ssh_refuses_is_told_in_its_words(ssh, artifact, change, words):
+    kept = {name: (ssh / name).read_text() for name in change}
+    try:
+        for name, text in change.items():
+            (ssh / name).write_text(text)
+        with pytest.raises(MeasureError, match=words) as err:
+            edgesparse.run(artifact, on="board")
+    finally:
+        for name, text in kept.items():
+            (ssh / name).write_text(text)
+
+    assert "\n" not in str(err.value)
