@@ -136,6 +136,12 @@ def test_program(source: Path, sanitizer: str = "none", wrapped: Sequence[str] =
     return _build(f"tests/{source.stem}-{sanitizer}", command, [*SOURCES, source])
 
 
+def sanitized_esrun() -> Path:
+    """Build esrun for this machine, with ASan and UBSan."""
+    command = [_clang(), *STRICT, "-g", "-O1", *SANITIZERS["address"], *INCLUDE, "-pthread", "-lm"]
+    return _build("tests/esrun-address", command, [*SOURCES, *TOOL_SOURCES])
+
+
 def guest_program(source: Path, platform: str) -> Path:
     """Build a C test program, static, for a platform; it runs the kernels of an artifact."""
     target = _platform(platform)

@@ -115,7 +115,7 @@ class Served:
 
         Raises: MeasureError: there is none, or it says what failed.
         """
-        self._pipe.write(json.dumps(request).encode() + b"\n")
+        self._pipe.write(json.dumps(request, ensure_ascii=False).encode(errors="surrogateescape") + b"\n")
         for content in tensors:
             self._pipe.write(content)
         return self._answer()

@@ -35,25 +35,40 @@ static int digit_of(char sign)
     return found != NULL ? (int)(found - digits) : -1;
 }
 
-/* Reads what follows a backslash to `to`, whose end it moves; control characters alone are written in
- * numbers. */
+/* Writes a character as UTF-8, and moves the end of the text; it takes less than `\\uXXXX` did. */
+static void put_character(unsigned code, char **to)
+{
+    if (code < 0x80) {
+        *(*to)++ = (char)code;
+        return;
+    }
+    if (code < 0x800) {
+        *(*to)++ = (char)(0xC0 | code >> 6);
+    } else {
+        *(*to)++ = (char)(0xE0 | code >> 12);
+        *(*to)++ = (char)(0x80 | (code >> 6 & 0x3F));
+    }
+    *(*to)++ = (char)(0x80 | (code & 0x3F));
+}
+
+/* Reads what follows a backslash to `to`, whose end it moves; half characters are none. */
 static bool unescape(reader *from, char **to)
 {
     static const char marks[] = "\"\\/bfnrt";
     static const char meant[] = "\"\\/\b\f\n\r\t";
     const char sign = *from->at++;
     if (sign == 'u') {
-        int code = 0;
+        unsigned code = 0;
         for (int i = 0; i < 4; i++) {
             const int digit = digit_of(*from->at);
             if (digit < 0) {
                 return false;
             }
-            code = code * 16 + digit;
+            code = code * 16 + (unsigned)digit;
             from->at++;
         }
-        *(*to)++ = (char)code;
-        return code > 0 && code < 0x80;
+        put_character(code, to);
+        return code > 0 && (code < 0xD800 || code > 0xDFFF);
     }
     const char *const found = sign != '\0' ? strchr(marks, sign) : NULL;
     if (found == NULL) {

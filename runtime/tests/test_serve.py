@@ -1,0 +1,200 @@
+"""esrun --serve answers every line, whatever it says, and computes what numpy computes."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgesparse.package.writer import write
+from runtime import build
+from runtime.tests import samples
+from runtime.tests.conftest import launcher
+
+
+class Server:
+    """A running `esrun --serve`."""
+
+    def __init__(self, *command: object) -> None:
+        words = [str(part) for part in command]
+        self.process = subprocess.Popen([*words, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.hello = self.answer()
+
+    def answer(self) -> dict:
+        return json.loads(self.process.stdout.readline().decode(errors="replace"))
+
+    def ask(self, line: object, tensors: bytes = b"") -> dict:
+        text = line if isinstance(line, bytes) else json.dumps(line).encode()
+        self.process.stdin.write(text + b"\n" + tensors)
+        self.process.stdin.flush()
+        return self.answer()
+
+    def end(self) -> int:
+        self.process.stdin.close()
+        status = self.process.wait(30)
+        self.process.stdout.close()
+        return status
+
+
+@pytest.fixture(scope="module")
+def esrun() -> Path:
+    if shutil.which("clang") is None:
+        pytest.skip("clang is not installed, so nothing can be built with sanitizers")
+    return build.sanitized_esrun()
+
+
+@pytest.fixture
+def server(esrun):
+    served = Server(esrun)
+    yield served
+    assert served.end() == 0
+
+
+@pytest.fixture
+def sample(host, tmp_path):
+    made = samples.sparse_model(host)
+    write([made.program], {}, tmp_path / "model's \\ größe.esp")
+    return tmp_path / "model's \\ größe.esp", made
+
+
+def opened(server: Server, path: Path, **more: object) -> dict:
+    return server.ask({"do": "open", "artifact": str(path), "threads": 2, **more})
+
+
+@pytest.mark.parametrize("platform", sorted(build.PLATFORMS))
+def test_outputs_match_numpy_on_every_platform(platform, tmp_path):
+    made = samples.sparse_model(platform)
+    write([made.program], {}, tmp_path / "model.esp")
+    server = Server(*launcher(platform), build.esrun(platform))
+
+    told = opened(server, tmp_path / "model.esp")
+    x = made.inputs["x"].tobytes()
+    for _ in range(2):
+        sizes = server.ask({"do": "run", "bytes": [len(x)]}, x)["bytes"]
+        for output, size in zip(told["outputs"], sizes, strict=True):
+            array = np.frombuffer(server.process.stdout.read(size), output["dtype"]).reshape(output["shape"])
+            np.testing.assert_allclose(array, made.outputs[output["name"]], rtol=1e-5, atol=1e-5)
+    assert server.end() == 0
+
+
+def test_an_artifact_is_described_timed_and_closed_for_another(server, sample):
+    path, made = sample
+    for _ in range(2):
+        told = opened(server, path)
+        assert [(each["name"], each["shape"]) for each in told["inputs"]] == [("x", [24, 33])]
+        x = made.inputs["x"].tobytes()
+        server.process.stdout.read(sum(server.ask({"do": "run", "bytes": [len(x)]}, x)["bytes"]))
+
+        profile = server.ask({"do": "profile", "repeat": 3})
+        assert len(server.ask({"do": "time", "repeat": 7})["ns"]) == 7
+        assert [step["name"] for step in profile["steps"]] == ["conv1", "gather/größe", "sum"]
+        assert np.shape(profile["ns"]) == (3, 3)
+        assert server.ask({"do": "meters"})["peak_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"", "is not a JSON object"),
+        (b"[]", "is not a JSON object"),
+        (b"{", "is not a JSON object"),
+        (b'{"do": "run"', "is not a JSON object"),
+        (b'{"do": "x"} y', "is not a JSON object"),
+        (b'{"do": 1.5}', "is not a JSON object"),
+        (b'{"do": "\\u0000"}', "is not a JSON object"),
+        (b'{"do": "\\ud800"}', "is not a JSON object"),
+        (b'{"do": "\\q"}', "is not a JSON object"),
+        (b'{"a": [1, ]}', "is not a JSON object"),
+        (b'{"a": 18446744073709551616}', "is not a JSON object"),
+        (b'{"a": ' + b"[" * 1000, "is not a JSON object"),
+        (b"{" + b", ".join(b'"%d": 1' % n for n in range(17)) + b"}", "has too many fields"),
+        (b'{"a": [' + b"0, " * 9000 + b"0]}", "is not a JSON object"),
+        (b"{}", 'says with "do"'),
+        (b'{"do": [1]}', 'says with "do"'),
+        (b'{"do": "dance"}', "expected open, run, time, profile, meters or quit"),
+        (b'{"do": "open"}', "names no artifact"),
+        (b'{"do": "open", "artifact": "/nonexistent"}', "no such file"),
+        (b'{"do": "run"}', "not those of the inputs"),
+        (b'{"do": "time"}', "run once first"),
+        (b'{"do": "profile", "repeat": 0}', "run once first"),
+    ],
+)
+def test_a_wrong_request_is_answered_and_the_next_is_heard(server, line, words):
+    assert words in server.ask(line)["error"]
+    assert "peak_bytes" in server.ask({"do": "meters"})
+
+
+def test_requests_that_do_not_fit_what_is_open(server, sample):
+    path, made = sample
+    x = made.inputs["x"].tobytes()
+
+    assert "threads" in opened(server, path, threads=65)["error"]
+    assert "not those" in server.ask({"do": "run", "bytes": [len(x)]}, x)["error"]  # nothing is open
+    opened(server, path)
+    for sizes in ([], [len(x) - 1], [len(x), 1], [0] * 3):
+        assert "not those" in server.ask({"do": "run", "bytes": sizes}, bytes(sum(sizes)))["error"]
+    assert "run once first" in server.ask({"do": "time"})["error"]
+    server.process.stdout.read(sum(server.ask({"do": "run", "bytes": [len(x)]}, x)["bytes"]))
+    for repeat in (0, 100_001, 2**64 - 1):
+        assert "expected 1 to 100000" in server.ask({"do": "time", "repeat": repeat})["error"]
+    assert "cannot be made" in opened(server, path, lock="/nonexistent/lock")["error"]
+
+
+def test_one_owner_measures_at_a_time(esrun, sample, tmp_path):
+    path, made = sample
+    x = made.inputs["x"].tobytes()
+    servers = [Server(esrun) for _ in range(3)]
+    for server, owner in zip(servers, ("one", "two", "one"), strict=True):
+        opened(server, path, lock=str(tmp_path / "lock"), owner=owner)
+        server.process.stdout.read(sum(server.ask({"do": "run", "bytes": [len(x)]}, x)["bytes"]))
+
+    assert "ns" in servers[0].ask({"do": "time", "repeat": 1})
+    assert "somebody else measures" in servers[1].ask({"do": "time", "repeat": 1})["error"]
+    assert "ns" in servers[2].ask({"do": "time", "repeat": 1})
+    servers[0].end()
+    servers[2].end()
+    assert "ns" in servers[1].ask({"do": "time", "repeat": 1})
+    servers[1].end()
+
+
+def test_it_ends_when_nobody_is_left_to_answer(esrun, host, tmp_path):
+    made = samples.slow_model(host)
+    write([made.program], {}, tmp_path / "model.esp")
+    server = Server(esrun)
+    opened(server, tmp_path / "model.esp")
+    x = made.inputs["x"].tobytes()
+    server.process.stdout.read(sum(server.ask({"do": "run", "bytes": [len(x)]}, x)["bytes"]))
+    server.process.stdin.write(b'{"do": "time", "repeat": 100000}\n')
+    server.process.stdin.flush()
+
+    assert server.end() in (1, -13)
+
+
+def test_random_lines_neither_crash_nor_hang_it(server, sample):
+    """Requests with bytes changed, cut and put in between; each line is answered by one."""
+    path, _ = sample
+    rng = random.Random(0)
+    seeds = [
+        json.dumps({"do": "open", "artifact": str(path), "threads": 1}, ensure_ascii=False).encode(),
+        b'{"do": "run", "bytes": []}',
+        b'{"do": "time", "repeat": 3, "x": "\\u0041\\n", "y": [1, 2, 3]}',
+        b'{"do": "meters"}',
+    ]
+    answered = 0
+    for _ in range(3000):
+        line = bytearray(rng.choice(seeds))
+        for _ in range(rng.randint(0, 4)):
+            at = rng.randrange(len(line) + 1)
+            parts = [b"", bytes([rng.randrange(1, 256)]), b'"', b"\\u", b"[", b"9"]
+            line[at : at + rng.randint(0, 2)] = rng.choice(parts)
+        text = bytes(line).replace(b"\n", b" ")
+        if b"quit" in text or (b'"bytes": [' in text and b'"bytes": []' not in text):
+            continue  # would end it, or take the next line for a tensor
+        assert isinstance(server.ask(text), dict)
+        answered += 1
+    assert answered > 2500
