@@ -27,6 +27,7 @@ from edgesparse.cli.progress import progress
 @parameters.bind
 @parameters.pruning
 @parameters.threads
+@parameters.on
 @parameters.as_json
 def prune_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> None:
     """Write a copy of MODEL with weights set to zero or removed; the copy is an ordinary ONNX file."""
@@ -73,6 +74,7 @@ def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> 
 @parameters.labels
 @parameters.pruning
 @parameters.threads
+@parameters.on
 @parameters.witness
 @parameters.as_json
 def compile_command(model: Path, target: str, output: Path | None, as_json: bool, **chosen: Any) -> None:
@@ -121,6 +123,7 @@ def tune_command(target: str, output: Path | None, as_json: bool, **chosen: Any)
 @parameters.preprocess
 @parameters.pruning
 @parameters.threads
+@parameters.on
 @click.option("--html", type=parameters.FILE, help="Also write the report to this file, as one HTML page.")
 @parameters.as_json
 def explain_command(model: Path, target: str, as_json: bool, **chosen: Any) -> None:

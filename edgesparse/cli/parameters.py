@@ -49,7 +49,9 @@ target = _target("A name from `edgesparse targets`, or a TOML file.")
 target_or_targets = _target("A name from `edgesparse targets`, or a TOML file; for several in one artifact: rpi4,rpi5.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads to use or predict for.")
-on = click.option("--on", metavar="DEVICE", help="The device to use, as ssh calls it (pi@board), or adb:SERIAL.")
+on = click.option(
+    "--on", metavar="DEVICE", help="The device to run or measure on, as ssh calls it (pi@board), or adb:SERIAL."
+)
 
 witness = click.option(
     "--witness/--no-witness", default=True, help="Check the compiled code against MODEL before writing; on by default."

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.devices.local import LOCAL
+from edgesparse.devices.remote import Remote
+from edgesparse.devices.session import Device
 from edgesparse.devices.targets import Target
 from edgesparse.errors import SearchError
 from edgesparse.pipeline.arguments import InputShapes, Progress, silent
@@ -46,26 +48,42 @@ class Goal:
     input_shapes: InputShapes | None
     state: Path
     pareto: Path
+    on: str | None = None
 
     @classmethod
     def beside(
-        cls, folder: Path, model: Source, target: Target, threads: int, input_shapes: InputShapes | None
+        cls,
+        folder: Path,
+        model: Source,
+        target: Target,
+        threads: int,
+        input_shapes: InputShapes | None,
+        on: str | None = None,
     ) -> Goal:
         """Files go to MODEL.search and MODEL.pareto.json in `folder`.
+
+        Args: on: the device to measure on; this machine where it is the target.
 
         Raises: SearchError: threads beyond what a session has.
         """
         if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
             raise SearchError(f"threads: got {threads!r}, expected 1 to {MOST_THREADS}")
         name = Path(model).stem if isinstance(model, str | Path) else "model"
-        return cls(target, threads, input_shapes, folder / f"{name}.search", folder / f"{name}.pareto.json")
+        return cls(target, threads, input_shapes, folder / f"{name}.search", folder / f"{name}.pareto.json", on)
+
+    @property
+    def device(self) -> Device | None:
+        """What latencies are measured on; None where they are predicted."""
+        if self.on is not None:
+            return Remote(self.on)
+        return None if LOCAL.why_not(self.target.cpu.isa, self.target.cpu.requires) else LOCAL
 
 
 @dataclass(frozen=True, repr=False)
 class SearchReport(Report):
     """Densities by node that a search chose, and why; latencies in microseconds, for `threads`.
 
-    Latencies are "measured" on this machine or "estimated". `loss` is that of the "outputs" on calibration samples, or
+    Latencies are "measured" on the device or "estimated". `loss` is that of the "outputs" on calibration samples, or
     without any that of the "weights", as `judged_by` says. `candidates` are the models that `eval` scored, the dense
     one first; `files` show them.
     """
@@ -182,7 +200,7 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
     def prune(densities: Mapping[str, float]) -> ir.Model:
         return apply_pruning(model, _with_densities(pruning, densities), silent)[0]
 
-    runs_here = not LOCAL.why_not(goal.target.cpu.isa, goal.target.cpu.requires)
+    device = goal.device
     return search.Setting(
         model=model,
         layers=layers,
@@ -204,7 +222,7 @@ def _setting(model: ir.Model, pruning: Pruning, goal: Goal, progress: Progress) 
         threads=goal.threads,
         state=search.State(goal.state, _identity(model, pruning, goal, given), resume=pruning.options["resume"]),
         progress=progress,
-        measure=_measure(goal, lambda: prune(dict.fromkeys(layers, 1.0))) if runs_here else None,
+        measure=_measure(goal, device, lambda: prune(dict.fromkeys(layers, 1.0))) if device else None,
         ray=pruning.options["ray"] if given else None,
     )
 
@@ -221,14 +239,15 @@ def _identity(model: ir.Model, pruning: Pruning, goal: Goal, given: Samples | No
         "target": goal.target.name,
         "facts": hashlib.sha256(repr(goal.target).encode()).hexdigest(),
         "threads": goal.threads,
+        "on": goal.on,
         "input_shapes": {name: list(shape) for name, shape in (goal.input_shapes or {}).items()},
     }
 
 
-def _measure(goal: Goal, dense: Callable[[], ir.Model]) -> Callable[[ir.Model], Measured]:
-    """Compile a model, and time it on this machine in turns with the dense one: whole runs, and its kernel calls; p10.
+def _measure(goal: Goal, device: Device, dense: Callable[[], ir.Model]) -> Callable[[ir.Model], Measured]:
+    """Compile a model, and time it on the device in turns with the dense one: whole runs, and its kernel calls; p10.
 
-    What disturbs the machine disturbs both, so that their ratio hardly changes.
+    What disturbs the device disturbs both, so that their ratio hardly changes.
     """
 
     @cache
@@ -243,8 +262,8 @@ def _measure(goal: Goal, dense: Callable[[], ir.Model]) -> Callable[[ir.Model], 
 
         candidate = _compiled(model, goal, "candidate")
         with (
-            LOCAL.open(reference(), goal.threads) as first,
-            LOCAL.open(candidate, goal.threads) as second,
+            device.open(reference(), goal.threads) as first,
+            device.open(candidate, goal.threads) as second,
         ):
             feeds = measuring.random_feeds(second.inputs)
             timed = measuring.take_turns({"dense": first, "candidate": second}, feeds, SECONDS)

@@ -44,6 +44,7 @@ def compile(
     preprocess: Preprocessing = None,
     labels: Labels = None,
     threads: int = 1,
+    on: str | None = None,
     witness: bool = True,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
@@ -63,6 +64,8 @@ def compile(
             "image=uint8,nhwc,rgb,from=640x480,size=224x224,mean=123.7:116.3:103.5,std=58.4:57.1:57.4".
         labels: names of the classes, in order, which go into the artifact; or the text file with one a line.
         threads: that a budget of latency holds for; the artifact runs with any number.
+        on: the device that a budget is measured on, as for `run`; by default this machine where it runs the code, and
+            elsewhere latencies are predicted.
         witness: run the model before and after and compare; see `pipeline/witness.py`.
         pruning: the options in `options.PruningOptions`; without any, the zeros of the model are used as they are.
 
@@ -79,7 +82,7 @@ def compile(
     names = read_labels(labels)
     wanted = Pruning.of(pruning, max(device.cpu.lanes(F32) for device in devices))
     _require_one_budget(wanted, devices)
-    asked = Request(model, devices[0], wanted, example_inputs, input_shapes, bind, preprocess, threads)
+    asked = Request(model, devices[0], wanted, example_inputs, input_shapes, bind, preprocess, threads, on)
     ready = prepared(asked, path.parent, progress)
     check_labels(names, [math.prod(shape_of(value)) for value in ready.normal.graph.outputs])
     made = [_compiled(ready, device, names, progress) for device in devices]

@@ -125,6 +125,7 @@ def explain(
     bind: Bindings | None = None,
     preprocess: Preprocessing = None,
     threads: int = 1,
+    on: str | None = None,
     html: str | Path | None = None,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
@@ -134,6 +135,7 @@ def explain(
     Args:
         model, target, example_inputs, input_shapes, bind, preprocess, pruning: as for `compile`.
         threads: to predict for, and that a budget of latency holds for.
+        on: the device that a budget is measured on, as for `compile`.
         html: also write the report to this file, as one page that needs no other file.
 
     Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
@@ -145,7 +147,7 @@ def explain(
     if html:
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
     wanted = Pruning.of(pruning, device.cpu.lanes(F32))
-    asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads)
+    asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads, on)
     ready = prepared(asked, Path(), progress)
     progress("predicting times")
     plan = schedule.plan(graph_of(ready.normal), device, threads)

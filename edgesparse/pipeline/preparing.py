@@ -32,6 +32,7 @@ class Request:
     bind: Bindings | None
     preprocess: Preprocessing
     threads: int
+    on: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def prepared(asked: Request, folder: Path, progress: Progress) -> Prepared:
     progress("reading the model")
     source = read(asked.model, asked.example_inputs, asked.input_shapes, asked.bind)
     source, frames, input_shapes = framed(source, asked.preprocess, asked.input_shapes)
-    goal = Goal.beside(folder, asked.model, asked.target, asked.threads, input_shapes)
+    goal = Goal.beside(folder, asked.model, asked.target, asked.threads, input_shapes, asked.on)
     chosen, found = settled(source, asked.pruning, goal, progress)
     pruned, report = apply_pruning(source, chosen, progress)
     report = judged(report, source, pruned, chosen, progress)

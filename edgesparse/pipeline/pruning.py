@@ -32,6 +32,7 @@ def prune(
     input_shapes: InputShapes | None = None,
     bind: Bindings | None = None,
     threads: int = 1,
+    on: str | None = None,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
 ) -> PruneReport:
@@ -39,7 +40,7 @@ def prune(
 
     Args:
         model, example_inputs, bind: as for `compile`.
-        target, input_shapes, threads: what a budget of latency holds for, as for `compile`.
+        target, input_shapes, threads, on: what a budget of latency holds for and is measured on, as for `compile`.
         pruning: the options in `options.PruningOptions`; at least one that says how much, such as `sparsity`.
 
     Raises: EdgesparseError: the model or the options cannot be used, or the file cannot be written.
@@ -55,7 +56,7 @@ def prune(
     found = None
     if wanted.searches:
         device = target if isinstance(target, Target) else targets.load(target)
-        goal = Goal.beside(Path(output).parent, model, device, threads, input_shapes)
+        goal = Goal.beside(Path(output).parent, model, device, threads, input_shapes, on)
         wanted, found = settled(source, wanted, goal, progress)
     pruned, report = apply_pruning(source, wanted, progress)
     progress("writing the model")

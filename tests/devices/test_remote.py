@@ -188,6 +188,21 @@ def test_inputs_that_the_model_refuses_leave_the_session_usable(folder, artifact
         expect_right(session.run(given), model, given)
 
 
+def test_a_budget_is_measured_there(folder, model, tmp_path):
+    report = edgesparse.compile(model, "host", tmp_path / "m.esp", latency="5s", on=BOARD)
+
+    assert report.pruning.search.origin == "measured"
+    assert len([path for path in folder.iterdir() if path.suffix == ".esp"]) >= 1
+
+
+@pytest.mark.slow(part="soak")
+def test_kernels_are_tuned_there(command, folder, tmp_path):
+    done = command("tune", "--on", BOARD, "-o", "costs.toml", "--seconds", "0")
+
+    assert done.returncode == 0, done.stderr
+    assert f"measured on {BOARD}" in (tmp_path / "costs.toml").read_text()
+
+
 def processes(of: Path) -> list[str]:
     """Command lines of processes that run a program below a folder."""
     found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
