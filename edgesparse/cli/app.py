@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -34,8 +35,11 @@ for command in (*use.COMMANDS, *build.COMMANDS):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit: 0, 1 for bad input, 2 for bad usage, 130 when interrupted."""
     interrupts = _record_interrupts()
+    if sys.stdout is None:  # closed: there is no place for results
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         code = app(arguments, prog_name="edgesparse", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as err:
         err.show()
         sys.exit(err.exit_code)
@@ -48,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BAD_INPUT)
-    except Exception:
+    except Exception as err:
+        if isinstance(err, OSError) and err.errno == errno.ENOSPC and err.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            click.echo(f"edgesparse: results cannot be written: {err.strerror}", err=True)
+            sys.exit(BAD_INPUT)
         if not interrupts:
             raise
         click.echo("edgesparse: interrupted", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections import abc
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -27,6 +28,20 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
 THREADS = click.IntRange(1, MOST_THREADS)
+
+
+class Seconds(click.FloatRange):
+    """A time that ends."""
+
+    def __init__(self, least: float) -> None:
+        super().__init__(least, 1e6)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; what is none is in no range."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return number
 
 
 class TargetName(click.ParamType[Any]):

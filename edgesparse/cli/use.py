@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def show_command(name: str, as_json: bool) -> None:
     told = {**targets.flat(target), "cost_table": f"{table.origin}: {table.source}" if table else None}
     if target.cpu.midr is not None:
         told["midr"] = f"{target.cpu.midr:#x}"
-    known = {key: "unknown" if value is None else value for key, value in told.items()}
+    known: dict[str, Any] = {key: "unknown" if value is None else value for key, value in told.items()}
+    core = known.pop("core")
+    known |= {"core": core} if isinstance(core, str) else {f"core.{key}": each for key, each in asdict(core).items()}
     rows = [(key, ", ".join(value) if isinstance(value, tuple) else value) for key, value in known.items()]
     say(Table(("fact", "value"), rows))
 
@@ -136,7 +139,7 @@ def run_command(
 @parameters.threads
 @click.option("--against", default="", help="Other runtimes to measure, separated by commas, such as onnxruntime.")
 @MODEL
-@click.option("--seconds", type=click.FloatRange(0.1, 1e6), default=3.0, show_default=True, help="How long to measure.")
+@click.option("--seconds", type=parameters.Seconds(0.1), default=3.0, show_default=True, help="How long to measure.")
 @click.option("--steps", is_flag=True, help="Also time every kernel call.")
 @parameters.on
 @click.option(

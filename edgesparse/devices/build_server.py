@@ -6,9 +6,11 @@ options of `compile` lie beside MODEL.onnx in MODEL.json.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from typing import Any
 from edgesparse_runtime import Model
 
 PACKAGES = ()
+PR_SET_PDEATHSIG = 1  # of Linux: the signal to get when the parent dies
 MAGIC = b"\x89ESP"  # of artifacts
 
 
@@ -52,6 +55,8 @@ def _build() -> ModuleType:
 
 def main(model: str) -> None:
     """Compile a model, beside it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # who waits for it may be killed
     path = Path(model)
     options = json.loads(path.with_suffix(".json").read_text())
     shapes = {name: tuple(shape) for name, shape in options["input_shapes"].items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,7 @@ from edgesparse.devices import schema
 from edgesparse.devices.schema import at
 from edgesparse.errors import TargetError
 from edgesparse.isa import ISAS
-from edgesparse.numerics import F32, Element
+from edgesparse.numerics import Element
 
 CORE = "core"
 """The table of `Core`."""
@@ -47,14 +48,14 @@ class Cpu:
     llvm_name: str = field(metadata=at("codegen", "cpu"))  # LLVM -mcpu
     features: tuple[str, ...] = field(metadata=at("codegen"))  # LLVM -mattr, such as ("+neon",)
     requires: tuple[str, ...] = field(metadata=at("codegen"))  # what the runtime checks, such as ("avx2", "fma")
-    vector_bits: int = field(metadata=at("simd"))
-    registers: int = field(metadata=at("simd"))  # vector registers
-    l1d_bytes: int = field(metadata=at("memory"))
-    l2_bytes: int = field(metadata=at("memory"))
-    cores: int = field(metadata=at("cpu"))
+    vector_bits: int = field(metadata=at("simd", least=64, most=1024))
+    registers: int = field(metadata=at("simd", least=16, most=128))  # vector registers
+    l1d_bytes: int = field(metadata=at("memory", least=1 << 12, most=1 << 30))
+    l2_bytes: int = field(metadata=at("memory", least=1 << 12, most=1 << 40))
+    cores: int = field(metadata=at("cpu", most=1024))
     bandwidth_bytes_per_s: int | None = field(default=None, metadata=at("memory"))  # peak of the main memory
     clock_hz: int | None = field(default=None, metadata=at("cpu"))
-    midr: int | None = field(default=None, metadata=at("cpu"))  # MIDR_EL1 & MIDR_BITS of its cores
+    midr: int | None = field(default=None, metadata=at("cpu", most=MIDR_BITS))  # MIDR_EL1 & MIDR_BITS of its cores
     core: Core | None = None
 
     def lanes(self, element: Element) -> int:
@@ -86,15 +87,17 @@ def _check(cpu: Cpu, where: str) -> None:
     if cpu.isa not in ISAS:
         raise TargetError(f"{where}: codegen.isa: got {cpu.isa!r}, expected one of {', '.join(ISAS)}")
     isa = ISAS[cpu.isa]
-    if not cpu.triple.startswith(isa.architectures) or "-linux" not in cpu.triple:
+    if not re.fullmatch(rf"({'|'.join(isa.architectures)})(-\w+)?-linux(-\w+)?", cpu.triple, re.ASCII):
         expected = f"{isa.architectures[0]}-linux-gnu or another of {cpu.isa} and Linux"
         raise TargetError(f"{where}: codegen.triple: got {cpu.triple!r}, expected {expected}")
     for feature in cpu.requires:
         if feature not in isa.bits:
             listed = ", ".join(sorted(isa.bits))
             raise TargetError(f"{where}: codegen.requires: got {feature!r}, expected names among {listed}")
-    if cpu.vector_bits % F32.bits:
-        raise TargetError(f"{where}: simd.vector_bits: got {cpu.vector_bits}, expected a multiple of {F32.bits}")
+    if cpu.vector_bits.bit_count() != 1:
+        raise TargetError(f"{where}: simd.vector_bits: got {cpu.vector_bits}, expected a power of two, such as 128")
+    if cpu.l2_bytes < cpu.l1d_bytes:
+        raise TargetError(f"{where}: memory.l2_bytes: got {cpu.l2_bytes}, expected at least l1d_bytes, {cpu.l1d_bytes}")
     if cpu.midr is not None and cpu.midr & ~MIDR_BITS:
         expected = f"{cpu.midr & MIDR_BITS:#x}, without variant, architecture and revision"
         raise TargetError(f"{where}: cpu.midr: got {cpu.midr:#x}, expected {expected}")

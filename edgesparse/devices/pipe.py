@@ -19,6 +19,13 @@ ENDING_S = 2.0
 """How long a program may take to end when its input has ended."""
 
 
+def is_ready(file: int, event: int, patience_s: float | None) -> bool:
+    """Whether a pipe can be read or written, or is broken, before patience ends; its number may be any."""
+    waiting = select.poll()
+    waiting.register(file, event)
+    return bool(waiting.poll(None if patience_s is None else patience_s * 1000))
+
+
 class Pipe:
     """A process that is written to and read from, with an end to patience.
 
@@ -50,7 +57,7 @@ class Pipe:
         """All of it."""
         rest = memoryview(content)
         while rest:
-            self._wait([], [self._in])
+            self._wait(self._in, select.POLLOUT)
             try:
                 rest = rest[os.write(self._in, rest[:PART_BYTES]) :]
             except OSError as err:
@@ -78,14 +85,14 @@ class Pipe:
         return taken
 
     def _fill(self) -> None:
-        self._wait([self._out], [])
+        self._wait(self._out, select.POLLIN)
         part = os.read(self._out, PART_BYTES)
         if not part:
             raise self._broken()
         self._left += part
 
-    def _wait(self, readable: list[int], writable: list[int]) -> None:
-        if not any(select.select(readable, writable, [], self._patience_s)):
+    def _wait(self, file: int, event: int) -> None:
+        if not is_ready(file, event, self._patience_s):
             raise MeasureError(f"{self.name}: nothing came for {self._patience_s:.0f} s; is the device still there?")
 
     def _broken(self) -> MeasureError:

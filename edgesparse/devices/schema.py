@@ -12,7 +12,10 @@ from edgesparse.errors import TargetError
 _TYPES = {str: str, int: int, int | None: int, tuple[str, ...]: list}
 """What a file holds for a field of a type; fields of other types are no keys."""
 
-_TYPE_NAMES = {str: "a string", int: "a positive integer", list: "a list of strings"}
+MOST = 1 << 48
+"""The largest number that a file holds for a fact, where none is named."""
+
+_TYPE_NAMES = {str: "a line of text", int: "a positive integer", list: "a list of strings"}
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,13 @@ class Key:
     field: str
     kind: type
     required: bool
+    least: int
+    most: int
 
 
-def at(table: str, key: str = "") -> dict[str, str]:
-    """Metadata of a field: the table of the file that it stands in, and its key if that is not the field's name."""
-    return {"table": table, "key": key}
+def at(table: str, key: str = "", *, least: int = 1, most: int = MOST) -> dict[str, Any]:
+    """Metadata of a field: the table of the file that it stands in, its key if that is not its name, and its range."""
+    return {"table": table, "key": key, "least": least, "most": most}
 
 
 def tables(facts: type, table: str = "") -> Mapping[str, Mapping[str, Key]]:
@@ -40,7 +45,9 @@ def tables(facts: type, table: str = "") -> Mapping[str, Mapping[str, Key]]:
     hints = get_type_hints(facts)
     for field in fields(facts):
         if kind := _TYPES.get(hints[field.name]):
-            key = Key(field.metadata.get("key") or field.name, field.name, kind, field.default is MISSING)
+            told = field.metadata
+            limits = told.get("least", 1), told.get("most", MOST)
+            key = Key(told.get("key") or field.name, field.name, kind, field.default is MISSING, *limits)
             found.setdefault(field.metadata.get("table", table), {})[key.name] = key
     return found
 
@@ -88,7 +95,7 @@ def _read_table(
 ) -> dict[str, Any]:
     values = file.get(table, {}) if table else file
     if not isinstance(values, Mapping):
-        raise TargetError(f"{where}: {table}: got {values!r}, expected a table")
+        raise TargetError(f"{where}: {table}: got {shortened(values)}, expected a table")
     prefix, known = f"{where}: {table}." if table else f"{where}: ", (*keys, *beside)
     for name in values:
         if name not in known:
@@ -96,21 +103,30 @@ def _read_table(
     found = {}
     for key in keys.values():
         if key.name in values:
-            found[key.field] = _checked(values[key.name], key.kind, f"{prefix}{key.name}")
+            found[key.field] = _checked(values[key.name], key, f"{prefix}{key.name}")
         elif key.required:
             raise TargetError(f"{prefix}{key.name}: missing, expected {_TYPE_NAMES[key.kind]}")
     return found
 
 
-def _checked(value: Any, kind: type, where: str) -> Any:
+def _checked(value: Any, key: Key, where: str) -> Any:
+    kind, expected = key.kind, _TYPE_NAMES[key.kind]
     fits = isinstance(value, kind) and not isinstance(value, bool)
     if fits and kind is int:
-        fits = value > 0
-    if fits and kind is list:
+        fits, expected = key.least <= value <= key.most, f"a number from {key.least} to {key.most}"
+    elif fits and kind is list:
         fits = all(isinstance(item, str) and item for item in value)
+    elif fits:
+        fits = bool(value) and value.isprintable()
     if not fits:
-        raise TargetError(f"{where}: got {value!r}, expected {_TYPE_NAMES[kind]}")
+        raise TargetError(f"{where}: got {shortened(value)}, expected {expected}")
     return tuple(value) if kind is list else value
+
+
+def shortened(value: object) -> str:
+    """A value in a message, of any length."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 1 << 128 else "a number of many digits"
+    return text if len(text) <= 100 else f"{text[:50]} ... {text[-45:]}"
 
 
 def suggested(word: str, known: Sequence[str]) -> str:

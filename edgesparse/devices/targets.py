@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -52,12 +53,12 @@ def load(name_or_path: str | Path) -> Target:
     """
     text = str(name_or_path)
     if "," in text and not _is_file(text):
-        raise TargetError(f"target: got {_shortened(text)}, expected one target")
+        raise TargetError(f"target: got {schema.shortened(text)}, expected one target")
     if text.endswith(".toml"):
         return _with_costs(_parse(_read(Path(text)), text), Path(text).parent)
     if text not in names():
         raise TargetError(
-            f"unknown target {_shortened(text)}{schema.suggested(text, names())}; known: {', '.join(names())}"
+            f"unknown target {schema.shortened(text)}{schema.suggested(text, names())}; known: {', '.join(names())}"
         )
     path = folder() / f"{text}.toml"
     table = _read(path)
@@ -69,9 +70,7 @@ def load(name_or_path: str | Path) -> Target:
 
 
 def load_all(wanted: str | Path | Target | Sequence[str | Path | Target]) -> tuple[Target, ...]:
-    """Targets by names or files, several after commas, in the order in which artifacts list plans.
-
-    Those that need most of a CPU are first; of those that need as much, the ones that are tuned for any core.
+    """Targets by names or files, several after commas.
 
     Raises: TargetError: there is no such target, one is named twice, or there are more than an artifact holds.
     """
@@ -79,11 +78,19 @@ def load_all(wanted: str | Path | Target | Sequence[str | Path | Target]) -> tup
         wanted = [name.strip() for name in wanted.split(",")]
     given = [wanted] if isinstance(wanted, str | Path | Target) else wanted
     if not isinstance(given, Sequence) or not 1 <= len(given) <= MAX_PROGRAMS:
-        raise TargetError(f"target: got {_shortened(given)}, expected 1 to {MAX_PROGRAMS} targets")
+        raise TargetError(f"target: got {schema.shortened(given)}, expected 1 to {MAX_PROGRAMS} targets")
     found = [_checked(each) if isinstance(each, Target) else load(each) for each in given]
     names = [target.name for target in found]
     if len(set(names)) < len(names):
         raise TargetError(f"target: got {', '.join(names)}, expected different targets")
+    return tuple(found)
+
+
+def ranked(found: Sequence[Target]) -> tuple[Target, ...]:
+    """Targets in the order in which artifacts list their plans, the best first.
+
+    Those that need most of a CPU are first; of those that need as much, the ones that are tuned for any core.
+    """
     return tuple(sorted(found, key=lambda target: (-len(set(target.cpu.requires)), target.cpu.midr is not None)))
 
 
@@ -100,14 +107,19 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:50]} ... {text[-45:]}"
-
-
 def facts(target: Target) -> dict[str, Any]:
     """What is known of a target, as the table of a target's file; its cost table is no part of it."""
     return {"schema": SCHEMA, **schema.write(target), **cpu.write(target.cpu)}
+
+
+def dump(target: Target) -> str:
+    """The text of a target's file."""
+    table = facts(target)
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for name, values in table.items():
+        if isinstance(values, dict):
+            lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    return "\n".join(lines) + "\n"
 
 
 def flat(target: Target) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from edgesparse.devices.pipe import is_ready
 from edgesparse.errors import MeasureError
 
 if TYPE_CHECKING:
@@ -121,8 +122,7 @@ class Worker:
             os.killpg(process.pid, signal.SIGCONT)
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
-            ready, _, _ = select.select([process.stdout], [], [], LIMIT_S)
-            if not ready:
+            if not is_ready(process.stdout.fileno(), select.POLLIN, LIMIT_S):
                 os.killpg(process.pid, signal.SIGKILL)
                 raise MeasureError(f"no answer to {request['do']!r} within {LIMIT_S} s")
             line = process.stdout.readline()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Hashable, Mapping, Sequence
@@ -18,6 +17,7 @@ from edgesparse.measure.figure import Origin
 TURN_NS = 60e6
 MIN_RUNS, MAX_RUNS = 2, 50  # of a turn
 MIN_ROUNDS = 5
+MOST_SECONDS = 1e6
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -47,7 +47,7 @@ def take_turns(
 
     Raises: MeasureError: `seconds` is negative or no number, or a session fails.
     """
-    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= MOST_SECONDS:
         raise MeasureError(f"bench: got seconds={seconds!r}, expected 0 or more")
     times_ns: dict[Key, list[int]] = {key: [] for key in sessions}
     runs = dict.fromkeys(sessions, 3)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgesparse.devices import targets
 from edgesparse.devices.local import LOCAL
+from edgesparse.devices.targets import Target
 from edgesparse.package.manifest import of_plan
 from edgesparse.pipeline.arguments import Progress, read_as_compiled, silent
 from edgesparse.pipeline.stages import apply_pruning
@@ -53,10 +54,19 @@ def bench_builds(
     progress("reading the model")
     source = read_as_compiled(model, example_inputs, feeds, manifest)
     pruned, _ = apply_pruning(source, recorded_pruning(manifest), progress)
-    options = {"target": record.get("target", targets.HOST), "input_shapes": shapes}
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.onnx"
+        target = targets.of_facts(record.get("target_facts"), f"{artifact}: target_facts")
+        options = {"target": _told(target, path.with_suffix(".toml")), "input_shapes": shapes}
         ir.save(pruned, path)
         path.with_suffix(".json").write_text(json.dumps(options))
         progress("compiling with the other build, and measuring")
         return measure.compare_builds(Path(artifact), path, Path(baseline), feeds, threads, seconds)
+
+
+def _told(target: Target, file: Path) -> str:
+    """What another build knows a target by: its name, or where that is not the same here, a file with its facts."""
+    if target.name in targets.names() and targets.facts(targets.load(target.name)) == targets.facts(target):
+        return target.name
+    file.write_text(targets.dump(target), encoding="utf-8")
+    return str(file)

@@ -76,12 +76,12 @@ def compile(
     from edgesparse.package.check import check_labels
 
     started = time.perf_counter()
-    devices = targets.load_all(target)
-    path = Path(output) if output else default_output(model, devices)
+    named = targets.load_all(target)
+    path, devices = Path(output) if output else default_output(model, named), targets.ranked(named)
     require_writable(path, ARTIFACT, (model, target, labels, pruning.get("calibration")))
     names = read_labels(labels)
     wanted = Pruning.of(pruning, max(device.cpu.lanes(F32) for device in devices))
-    _require_one_budget(wanted, devices)
+    _require_one_budget(wanted, named)
     asked = Request(model, devices[0], wanted, example_inputs, input_shapes, bind, preprocess, threads, on)
     ready = prepared(asked, path.parent, progress)
     check_labels(names, [math.prod(shape_of(value)) for value in ready.normal.graph.outputs])

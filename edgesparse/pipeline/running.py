@@ -160,7 +160,7 @@ def bench(
     artifact: str | Path,
     *,
     threads: int = 1,
-    against: Sequence[str] = (),
+    against: str | Sequence[str] = (),
     model: Source | None = None,
     example_inputs: Examples = None,
     inputs: Given = None,
@@ -184,6 +184,8 @@ def bench(
     from edgesparse.devices.here import device_of
 
     device = LOCAL if on is None else device_of(artifact, on, progress)
+    against = (against,) if isinstance(against, str) else against
+    progress("measuring")
     with _onnx_file(model, example_inputs, Path(artifact)) if against else nullcontext() as path:
         return measure.bench(
             Path(artifact),

@@ -389,3 +389,31 @@ def test_interrupted_compile_leaves_nothing_behind(tmp_path, model, seconds):
     else:
         assert process.returncode != 0
     assert not list(temporary_folder(tmp_path).glob("edgesparse-*"))
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "x"])
+def test_a_time_that_is_none_is_bad_usage(command, artifact, seconds):
+    for words in (("bench", artifact), ("tune", "-o", "out.toml")):
+        done = command(*words, "--seconds", seconds)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_results_that_have_no_place_are_one_line(model):
+    program = [sys.executable, "-m", "edgesparse", "inspect", model]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True)
+    closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *program], stderr=subprocess.PIPE, text=True)
+
+    assert done.returncode == 1 and done.stderr == "edgesparse: results cannot be written: No space left on device\n"
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_more_files_than_select_counts_are_open(artifact):
+    code = (
+        "import os, sys, edgesparse; held = [os.open('/dev/null', 0) for _ in range(1100)]\n"
+        f"print(edgesparse.bench({str(artifact)!r}, seconds=0.0).contenders[0].latency.runs)"
+    )
+    run = f"ulimit -n 4096; exec '{sys.executable}' -c \"$1\""
+    done = subprocess.run(["sh", "-c", run, "sh", code], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr

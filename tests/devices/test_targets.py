@@ -150,17 +150,39 @@ def test_target_can_be_a_file_of_the_user(tmp_path):
     ("old", "new", "message"),
     [
         ("schema = 1", "schema = 2", "schema: got 2, expected 1"),
-        ('name = "rpi4"', "", "name: missing, expected a string"),
+        ('name = "rpi4"', "", "name: missing, expected a line of text"),
         ("l2_bytes = 1048576", 'l2_bytes = "1 MiB"', "memory.l2_bytes: got '1 MiB', expected a positive integer"),
-        ("l2_bytes = 1048576", "l2_bytes = 0", "memory.l2_bytes: got 0, expected a positive integer"),
+        ("l2_bytes = 1048576", "l2_bytes = 0", "memory.l2_bytes: got 0, expected a number from 4096 to 1099511627776"),
         ("cores = 4", "cores = true", "cpu.cores: got True, expected a positive integer"),
         ("registers = 32", "registers = 32\nregister = 1", "simd.register: no such key, did you mean 'registers'?"),
         ('isa = "aarch64"', 'isa = "mips"', "codegen.isa: got 'mips', expected one of x86_64, aarch64, armv7"),
         ('requires = ["neon"]', 'requires = ["avx2"]', "codegen.requires: got 'avx2', expected names among"),
         ('requires = ["neon"]', "requires = [1]", "codegen.requires: got [1], expected a list of strings"),
-        ("vector_bits = 128", "vector_bits = 100", "simd.vector_bits: got 100, expected a multiple of 32"),
+        ("vector_bits = 128", "vector_bits = 100", "simd.vector_bits: got 100, expected a power of two, such as 128"),
         ('name = "rpi4"', 'name = "../rpi4"', "name: got '../rpi4', expected letters"),
-        ("midr = 0x4100d080", "midr = -1", "cpu.midr: got -1, expected a positive integer"),
+        ("registers = 32", "registers = 8", "simd.registers: got 8, expected a number from 16 to 128"),
+        (
+            "registers = 32",
+            f"registers = {'9' * 4000}",
+            "simd.registers: got a number of many digits, expected a number",
+        ),
+        ("vector_bits = 128", "vector_bits = 32", "simd.vector_bits: got 32, expected a number from 64 to 1024"),
+        ("cores = 4", "cores = 1000000", "cpu.cores: got 1000000, expected a number from 1 to 1024"),
+        ("clock_hz = 1_500_000_000", f"clock_hz = 1{'0' * 400}", "cpu.clock_hz: got a number of many digits"),
+        ("l2_bytes = 1048576", "l2_bytes = 8192", "memory.l2_bytes: got 8192, expected at least l1d_bytes, 32768"),
+        (
+            'triple = "aarch64-',
+            'triple = "aarch64_be-',
+            "codegen.triple: got 'aarch64_be-linux-gnu', expected aarch64-",
+        ),
+        (
+            'triple = "aarch64-linux-gnu"',
+            'triple = "aarch64-linux-gnu; rm"',
+            "codegen.triple: got 'aarch64-linux-gnu; rm'",
+        ),
+        ('cpu = "cortex-a72"', 'cpu = ""', "codegen.cpu: got '', expected a line of text"),
+        ('summary = "', 'summary = "\\u001b[2J', "summary: got '\\x1b[2J"),
+        ("midr = 0x4100d080", "midr = -1", "cpu.midr: got -1, expected a number from 1 to 4278255600"),
         ("midr = 0x4100d080", "midr = 0x410fd083", "cpu.midr: got 0x410fd083, expected 0x4100d080, without variant"),
         ("load_ports = 1", "", "core.load_ports: missing, expected a positive integer"),
         ("load_ports = 1", "load_port = 1", "core.load_port: no such key, did you mean 'load_ports'?"),
@@ -187,3 +209,11 @@ def test_file_that_is_missing_or_of_another_kind_is_refused(tmp_path):
     (tmp_path / "flat.toml").write_text("schema = 1\nname = 'x'\nsource = 'y'\ncodegen = 3\n")
     with pytest.raises(TargetError, match="codegen: got 3, expected a table"):
         targets.load(tmp_path / "flat.toml")
+
+
+@pytest.mark.parametrize("name", targets.names())
+def test_the_text_of_a_target_is_read_back(name, tmp_path):
+    target = targets.load(name)
+    (tmp_path / "same.toml").write_text(targets.dump(target), encoding="utf-8")
+
+    assert targets.facts(targets.load(tmp_path / "same.toml")) == targets.facts(target)
