@@ -11,7 +11,7 @@ from edgesparse.sparsity.ranking import apportion, keep_largest
 
 
 @dataclass(frozen=True)
-class Layer:
+class Scored:
     """What an allocation may look at: the shape of the weight, and a score for each unit (element or block)."""
 
     shape: tuple[int, ...]
@@ -23,17 +23,17 @@ class Layer:
         return self.scores.size
 
 
-Allocation = Callable[[Sequence[Layer], float], list[int]]
+Allocation = Callable[[Sequence[Scored], float], list[int]]
 """Units to keep in each layer, for a density over all of them."""
 
 
-def uniform(layers: Sequence[Layer], density: float) -> list[int]:
+def uniform(layers: Sequence[Scored], density: float) -> list[int]:
     """The same density in every layer."""
     sizes = [layer.units for layer in layers]
     return apportion([density * size for size in sizes], sizes, round(density * sum(sizes)))
 
 
-def global_threshold(layers: Sequence[Layer], density: float) -> list[int]:
+def global_threshold(layers: Sequence[Scored], density: float) -> list[int]:
     """One threshold for all layers: the largest scores stay, wherever they are.
 
     Source: Han et al. 2015, "Learning both Weights and Connections", arXiv:1506.02626, with one shared threshold.
@@ -44,7 +44,7 @@ def global_threshold(layers: Sequence[Layer], density: float) -> list[int]:
     return [int(np.count_nonzero(part)) for part in np.split(mask, ends[:-1])]
 
 
-def erk(layers: Sequence[Layer], density: float) -> list[int]:
+def erk(layers: Sequence[Scored], density: float) -> list[int]:
     """Erdos-Renyi-Kernel: density proportional to the sum of a weight's dimensions over their product.
 
     Layers whose share would exceed 1 stay dense and the rest is shared again.
@@ -68,7 +68,7 @@ def erk(layers: Sequence[Layer], density: float) -> list[int]:
     return apportion(quotas, sizes, total)
 
 
-def lamp(layers: Sequence[Layer], density: float) -> list[int]:
+def lamp(layers: Sequence[Scored], density: float) -> list[int]:
     """One threshold for all layers on each score's square over the squares of all that are no smaller in its layer.
 
     That is the share of the layer's output which a weight's removal costs at the worst input; the largest of every
@@ -76,7 +76,7 @@ def lamp(layers: Sequence[Layer], density: float) -> list[int]:
 
     Source: Lee et al. 2021, "Layer-adaptive Sparsity for the Magnitude-based Pruning", arXiv:2010.07611, section 3.
     """
-    return global_threshold([Layer(layer.shape, _lamp_scores(layer.scores)) for layer in layers], density)
+    return global_threshold([Scored(layer.shape, _lamp_scores(layer.scores)) for layer in layers], density)
 
 
 def _lamp_scores(scores: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ ALLOCATIONS: dict[str, Allocation] = {"uniform": uniform, "global": global_thres
 
 
 def unit_counts(
-    layers: Mapping[str, Layer], density: float | Mapping[str, float], allocate: Allocation
+    layers: Mapping[str, Scored], density: float | Mapping[str, float], allocate: Allocation
 ) -> dict[str, int]:
     """Units to keep by layer, for a density over all of them or one for each."""
     if isinstance(density, Mapping):

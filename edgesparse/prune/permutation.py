@@ -18,7 +18,7 @@ from edgesparse.prune.order import best_order, kept
 from edgesparse.prune.prunable import prunable
 from edgesparse.prune.structured.atoms import Labels
 from edgesparse.prune.structured.constants import take_constants
-from edgesparse.prune.structured.flow import Flow, Layer
+from edgesparse.prune.structured.flow import Flow, FlowLayer
 from edgesparse.prune.structured.follow import follow
 from edgesparse.prune.zeros import pattern_called
 from edgesparse.sparsity.patterns import Block, NofM, Pattern
@@ -168,7 +168,7 @@ def _axes(flow: Flow, roots: Labels) -> dict[int, tuple[int, ...]]:
     }
 
 
-def _magnitudes(flow: Flow, layer: Layer, read: Labels) -> np.ndarray:
+def _magnitudes(flow: Flow, layer: FlowLayer, read: Labels) -> np.ndarray:
     """Magnitudes of a weight, [channels, elements]."""
     array = flow.known(layer.weight.value)
     assert array is not None

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.errors import PruneError
-from edgesparse.prune.allocation import ALLOCATIONS, Allocation, Layer, uniform, unit_counts
+from edgesparse.prune.allocation import ALLOCATIONS, Allocation, Scored, uniform, unit_counts
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.prune.methods import METHODS, Method, by_magnitude, prune_matrix
@@ -175,7 +175,7 @@ def _keeps(
     refs: Sequence[WeightRef], density: float | Mapping[str, float], allocate: Allocation, pattern: Pattern
 ) -> dict[str, Keep]:
     """What stays of each tensor that loses anything."""
-    layers = {ref.tensor: Layer(ref.shape, pattern.reduce(magnitude(ref.to_matrix(ref.array())))) for ref in refs}
+    layers = {ref.tensor: Scored(ref.shape, pattern.reduce(magnitude(ref.to_matrix(ref.array())))) for ref in refs}
     counts = unit_counts(layers, density, uniform if pattern.density is not None else allocate)
     return {
         ref.tensor: Keep(counts[ref.tensor], pattern, ref.window)

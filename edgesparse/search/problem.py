@@ -16,7 +16,7 @@ from edgesparse.search.cluster import over_ray
 from edgesparse.search.knapsack import Choice, choose, search_coefficients
 from edgesparse.search.sensitivity import Feeds, Loss, OutputLoss, WeightLoss, exchangeable, here, sensitivities
 from edgesparse.search.state import State
-from edgesparse.search.timing import LatencyTable, Measured, Normalise, Run, latency_table
+from edgesparse.search.timing import LatencyTable, Measured, Normalise, Timing, latency_table
 from edgesparse.sparsity.weights import find_weights
 
 LEVELS = (1.0, 0.7, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15, 0.11, 0.08, 0.05, 0.03)
@@ -87,9 +87,9 @@ class Problem:
     database: Sequence[Mapping[str, np.ndarray]]  # by level, every tensor pruned to it
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[Timing]:
         """What was measured, the dense model first."""
-        return [Run(**row) for row in self.setting.state.all(RUNS)]
+        return [Timing(**row) for row in self.setting.state.all(RUNS)]
 
     @property
     def table(self) -> LatencyTable:

@@ -33,7 +33,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Run:
+class Timing:
     """What a model with these levels took in microseconds: all of it, and the layers of each tensor."""
 
     levels: Sequence[int]
@@ -63,7 +63,7 @@ class LatencyTable:
         """The model whose layers have these levels."""
         return self.rest_us + float(self.us[np.arange(len(self.us)), levels].sum())
 
-    def run(self, levels: np.ndarray, measured: Measured, dense_us: float | None = None) -> Run:
+    def run(self, levels: np.ndarray, measured: Measured, dense_us: float | None = None) -> Timing:
         """A measurement by tensor.
 
         What the kernels' own clock adds to a run is shared by all of them.
@@ -74,9 +74,9 @@ class LatencyTable:
         us = measured.us * (dense_us or measured.dense_us) / measured.dense_us
         scale = us / max(sum(measured.steps_us.values()), 1e-9)
         layers_us = [scale * sum(measured.steps_us.get(name, 0.0) for name in names) for names in self.nodes.values()]
-        return Run(levels.tolist(), us, layers_us)
+        return Timing(levels.tolist(), us, layers_us)
 
-    def corrected(self, runs: Sequence[Run]) -> LatencyTable:
+    def corrected(self, runs: Sequence[Timing]) -> LatencyTable:
         """The table with what was measured where it was.
 
         A layer's levels that were not are scaled by those that were, interpolated over the predicted time.
@@ -85,7 +85,7 @@ class LatencyTable:
         return replace(self, us=us, rest_us=fmean(run.us - sum(run.layers_us) for run in runs))
 
 
-def _corrected(predicted: np.ndarray, tensor: int, runs: Sequence[Run]) -> np.ndarray:
+def _corrected(predicted: np.ndarray, tensor: int, runs: Sequence[Timing]) -> np.ndarray:
     """Times [levels] of one tensor; levels that are predicted alike share what was measured."""
     factors: dict[float, list[float]] = defaultdict(list)
     for run in runs:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from edgesparse.errors import PruneError
-from edgesparse.prune.allocation import ALLOCATIONS, Layer
+from edgesparse.prune.allocation import ALLOCATIONS, Scored
 from edgesparse.prune.magnitude import magnitude
 from edgesparse.prune.prunable import checked_density
 from edgesparse.sparsity.patterns import parse_pattern
@@ -202,7 +202,7 @@ class Masks(Report):
             known = ", ".join(sorted(ALLOCATIONS))
             raise PruneError(f"allocation {allocation!r} is unknown; expected one of {known}")
         weights = list(self.weights.values())
-        layers = [Layer(weight.shape, self.pattern.reduce(scores[weight.name])) for weight in weights]
+        layers = [Scored(weight.shape, self.pattern.reduce(scores[weight.name])) for weight in weights]
         for weight, count in zip(weights, ALLOCATIONS[allocation](layers, share), strict=True):
             kept = weight.from_matrix(self.pattern.mask(scores[weight.name], count, weight.window))
             self[weight.name] = self[weight.name] & kept.to(self[weight.name].device)

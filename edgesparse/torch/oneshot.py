@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from edgesparse.errors import PruneError
-from edgesparse.prune.allocation import ALLOCATIONS, Layer, uniform, unit_counts
+from edgesparse.prune.allocation import ALLOCATIONS, Scored, uniform, unit_counts
 from edgesparse.prune.keep import Keep
 from edgesparse.prune.methods import METHODS, by_magnitude, prune_matrix
 from edgesparse.prune.moments import Moments, MomentSum
@@ -96,7 +96,7 @@ def oneshot(
 
 def _keeps(masks: Masks, density: Any, allocate: Any) -> dict[str, Keep]:
     """What stays of each weight that loses anything."""
-    layers = {name: Layer(of.shape, masks.pattern.reduce(masks.magnitude(name))) for name, of in masks.weights.items()}
+    layers = {name: Scored(of.shape, masks.pattern.reduce(masks.magnitude(name))) for name, of in masks.weights.items()}
     counts = unit_counts(layers, density, uniform if masks.pattern.density is not None else allocate)
     return {
         name: Keep(counts[name], masks.pattern, masks.weights[name].window)

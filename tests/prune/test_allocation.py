@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse.prune.allocation import ALLOCATIONS, Layer, erk, global_threshold, lamp, uniform
+from edgesparse.prune.allocation import ALLOCATIONS, Scored, erk, global_threshold, lamp, uniform
 from edgesparse.sparsity.ranking import apportion, keep_largest
 
 
 def layer(*shape, scale=1.0, seed=0):
-    return Layer(shape, np.abs(np.random.default_rng(seed).standard_normal(shape)) * scale)
+    return Scored(shape, np.abs(np.random.default_rng(seed).standard_normal(shape)) * scale)
 
 
 def test_uniform_gives_every_layer_the_same_density():
@@ -41,13 +41,13 @@ def test_erk_counts_the_kernel_window():
 
 def test_lamp_matches_a_hand_calculation():
     # squares 1 4 9 16 over what is no smaller: 1/30 4/29 9/25 1; squares 100 400 100: 1/6 1/5 1
-    first, second = Layer((4,), np.array([2.0, 4.0, 1.0, 3.0])), Layer((3,), np.array([10.0, 20.0, 10.0]))
+    first, second = Scored((4,), np.array([2.0, 4.0, 1.0, 3.0])), Scored((3,), np.array([10.0, 20.0, 10.0]))
 
     assert [lamp([first, second], kept / 7) for kept in (2, 3, 4, 5, 6)] == [[1, 1], [2, 1], [2, 2], [2, 3], [3, 3]]
 
 
 def test_lamp_of_a_layer_of_zeros_is_lowest():
-    assert lamp([Layer((2,), np.zeros(2)), layer(2, 2)], 4 / 6) == [0, 4]
+    assert lamp([Scored((2,), np.zeros(2)), layer(2, 2)], 4 / 6) == [0, 4]
 
 
 @pytest.mark.parametrize("allocation", sorted(ALLOCATIONS))

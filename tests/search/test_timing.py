@@ -10,7 +10,7 @@ from edgesparse.frontend import load
 from edgesparse.graph.ops import graph_of
 from edgesparse.prune import prune
 from edgesparse.schedule import cost_table, plan
-from edgesparse.search.timing import LatencyTable, Measured, Run, latency_table, owners_of
+from edgesparse.search.timing import LatencyTable, Measured, Timing, latency_table, owners_of
 from tests.search.models import LAYERS, network
 
 LEVELS = (1.0, 0.5, 0.1)
@@ -60,17 +60,17 @@ def test_a_run_is_shared_among_the_tensors_by_the_time_of_their_kernel_calls():
 
     run = TABLE.run(np.array([0, 3]), Measured(40.0, 50.0, steps))
 
-    assert run == Run([0, 3], pytest.approx(40.0), pytest.approx([10.0, 6.0]))
+    assert run == Timing([0, 3], pytest.approx(40.0), pytest.approx([10.0, 6.0]))
 
 
 def test_a_run_on_a_slower_moment_is_held_against_the_dense_model_of_that_moment():
     run = TABLE.run(np.array([0, 0]), Measured(60.0, 80.0, {"x": 3.0, "y": 3.0}), dense_us=40.0)
 
-    assert run == Run([0, 0], pytest.approx(30.0), pytest.approx([15.0, 15.0]))
+    assert run == Timing([0, 0], pytest.approx(30.0), pytest.approx([15.0, 15.0]))
 
 
 def test_levels_that_ran_take_what_they_took_and_those_between_are_scaled_alike():
-    dense, sparse = Run((0, 0), 30.0, (16.0, 2.0)), Run((3, 2), 18.0, (2.0, 2.0))
+    dense, sparse = Timing((0, 0), 30.0, (16.0, 2.0)), Timing((3, 2), 18.0, (2.0, 2.0))
 
     table = TABLE.corrected([dense, sparse])
 
@@ -82,6 +82,6 @@ def test_levels_that_ran_take_what_they_took_and_those_between_are_scaled_alike(
 def test_runs_at_one_level_are_averaged_and_layers_that_take_no_time_stay_so():
     table = LatencyTable(np.array([[4.0, 2.0], [0.0, 0.0]]), 1.0, {"a": ("x",), "b": ()})
 
-    corrected = table.corrected([Run((0, 0), 7.0, (6.0, 0.0)), Run((0, 1), 9.0, (8.0, 0.0))])
+    corrected = table.corrected([Timing((0, 0), 7.0, (6.0, 0.0)), Timing((0, 1), 9.0, (8.0, 0.0))])
 
     assert corrected.us == pytest.approx(np.array([[7.0, 3.5], [0.0, 0.0]]))

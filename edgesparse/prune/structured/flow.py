@@ -45,7 +45,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Layer:
+class FlowLayer:
     """A weighted layer: a multiply-accumulate for each element of the weight, `positions` times.
 
     It sums over `axis` of `data`, and makes the axis `made` of its output.
@@ -90,7 +90,7 @@ class Flow:
         self.opset = int(model.graph.opset_imports.get("", 0))
         self.made: list[Made] = []
         self.uses: list[Use] = []
-        self.layers: list[Layer] = []
+        self.layers: list[FlowLayer] = []
         self.fixes: list[Fix] = []
         self.splits: dict[str, tuple[Labels, int]] = {}
         self.extents: dict[str, np.ndarray] = {}  # of a computed shape: the labels of the axis behind each element

@@ -7,7 +7,7 @@ from math import prod
 import onnx_ir as ir
 
 from edgesparse.prune.structured.atoms import Labels
-from edgesparse.prune.structured.flow import Flow, Keep, Layer, name_of
+from edgesparse.prune.structured.flow import Flow, FlowLayer, Keep, name_of
 
 
 def conv(flow: Flow, node: ir.Node) -> None:
@@ -29,7 +29,7 @@ def conv(flow: Flow, node: ir.Node) -> None:
     out = node.outputs[0]
     flow.put(out, [flow.axes(data)[0], made, *window])
     places = flow.shape(data) if transposed else flow.shape(out)
-    flow.layers.append(Layer(node, use, data, 1, places[0] * prod(places[2:])))
+    flow.layers.append(FlowLayer(node, use, data, 1, places[0] * prod(places[2:])))
     return None
 
 
@@ -70,14 +70,14 @@ def matmul(flow: Flow, node: ir.Node) -> None:
         made = flow.fresh(flow.shape(right)[1], node)
         use = flow.use(node, 1, [axes[-1], made], "weight")
         flow.put(node.outputs[0], [*axes[:-1], made])
-        flow.layers.append(Layer(node, use, left, ranks[0] - 1, prod(flow.shape(left)[:-1])))
+        flow.layers.append(FlowLayer(node, use, left, ranks[0] - 1, prod(flow.shape(left)[:-1])))
     elif flow.is_constant(left) and ranks[0] == 2 and ranks[1] >= 2:
         axes = flow.axes(right)
         made = flow.fresh(flow.shape(left)[0], node)
         use = flow.use(node, 0, [made, axes[-2]], "weight")
         flow.put(node.outputs[0], [*axes[:-2], made, axes[-1]])
         size = flow.shape(right)
-        flow.layers.append(Layer(node, use, right, ranks[1] - 2, prod(size) // size[-2]))
+        flow.layers.append(FlowLayer(node, use, right, ranks[1] - 2, prod(size) // size[-2]))
     elif min(ranks) >= 2 and not flow.is_constant(left) and not flow.is_constant(right):
         _product(flow, node, left, right)
     else:
@@ -115,7 +115,7 @@ def gemm(flow: Flow, node: ir.Node) -> None:
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         _bias(flow, node, 2, made)
     flow.put(node.outputs[0], [rows, made])
-    flow.layers.append(Layer(node, use, data, 1, flow.shape(data)[0]))
+    flow.layers.append(FlowLayer(node, use, data, 1, flow.shape(data)[0]))
     return None
 
 

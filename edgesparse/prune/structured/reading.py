@@ -11,7 +11,7 @@ import onnx_ir as ir
 from edgesparse import reference
 from edgesparse.prune.samples import Samples
 from edgesparse.prune.structured.atoms import Labels
-from edgesparse.prune.structured.flow import Flow, Layer
+from edgesparse.prune.structured.flow import Flow, FlowLayer
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Reading:
     of queries and keys.
     """
 
-    layer: Layer
+    layer: FlowLayer
     labels: Labels
     made: bool
     rank: int
@@ -41,7 +41,7 @@ class Reading:
         return _place(self.layer, made=self.made)[1] % self.rank
 
     @staticmethod
-    def empty(layer: Layer, labels: Labels, made: bool, values: Mapping[str, np.ndarray]) -> Reading:
+    def empty(layer: FlowLayer, labels: Labels, made: bool, values: Mapping[str, np.ndarray]) -> Reading:
         """Of no sample yet; `values` are those of one."""
         like = values[str(_place(layer, made=made)[0].name)]
         return Reading(layer, labels, made, like.ndim, like.dtype, *np.zeros((2, len(labels))))
@@ -83,11 +83,11 @@ def readings(model: ir.Model, flow: Flow, samples: Samples) -> list[Reading]:
     return result
 
 
-def _place(layer: Layer, *, made: bool) -> tuple[ir.Value, int]:
+def _place(layer: FlowLayer, *, made: bool) -> tuple[ir.Value, int]:
     """The value that a layer reads along units or makes, and the axis."""
     return (layer.node.outputs[0], layer.made) if made else (layer.data, layer.axis)
 
 
-def _labels(flow: Flow, layer: Layer, *, made: bool) -> Labels | None:
+def _labels(flow: Flow, layer: FlowLayer, *, made: bool) -> Labels | None:
     value, axis = _place(layer, made=made)
     return flow.axes(value)[axis]

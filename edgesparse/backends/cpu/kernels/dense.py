@@ -12,7 +12,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Param
 from edgesparse.backends.cpu.kernels.layer import LayerCall
-from edgesparse.backends.cpu.kernels.tiles import Block, Compute, build
+from edgesparse.backends.cpu.kernels.tiles import Compute, Rows, build
 
 
 def kernel(call: LayerCall) -> Kernel:
@@ -30,7 +30,7 @@ def kernel(call: LayerCall) -> Kernel:
 class _Dense(Compute):
     """A panel of `tile.rows` rows at a time."""
 
-    def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
+    def rows(self, kb: Expr | int, size: int, x: Rows, first: bool, final: bool) -> None:
         (panels,) = self.memory.weights
         height = self.tile.rows
         count = self.work.units

@@ -13,7 +13,7 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Param
 from edgesparse.backends.cpu.kernels.layer import LayerCall
-from edgesparse.backends.cpu.kernels.tiles import Block, Compute, build
+from edgesparse.backends.cpu.kernels.tiles import Compute, Rows, build
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Tile
 from edgesparse.numerics import element
@@ -64,7 +64,7 @@ class _Sparse(Compute):
         """The tile as planned."""
         return _tile_of(self.work.tile)
 
-    def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
+    def rows(self, kb: Expr | int, size: int, x: Rows, first: bool, final: bool) -> None:
         indptr, indices, values, order = self.memory.weights
         (height, depth), group = self.tile.block, self.tile.rows // self.tile.block[0]
         with T.serial(self.place.first_unit, self.place.last_unit) as unit:
@@ -108,7 +108,7 @@ class _Sparse(Compute):
             self.lanes.store(held, i, self.lanes.load(values, step * count + i))
         return [held[i] for i in range(count)]
 
-    def _multiply(self, accs: list[Buffer], weights: list[Expr], block: Block, column: Expr) -> None:
+    def _multiply(self, accs: list[Buffer], weights: list[Expr], block: Rows, column: Expr) -> None:
         for u, lanes in self._vectors():
             x = T.bind(lanes.load(block.buffer, block.start + column + u))
             for acc, weight in zip(accs, weights, strict=True):

@@ -125,7 +125,7 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class Buffers:
     """The buffers of a kernel."""
 
     x: Buffer
@@ -169,13 +169,13 @@ def build(call: LayerCall, weights: Sequence[Param], compute: type[Compute]) -> 
     params += joined.constants if joined else []
     params.append(Param(joined.y_size if joined else work.output_size(tiled.y), numerics.y))
 
-    def memory_of(x: Buffer, *rest: Buffer) -> Memory:
+    def memory_of(x: Buffer, *rest: Buffer) -> Buffers:
         offsets = () if tiled.x else rest[:1]
         arrays, (bias, *others, y, area) = rest[len(offsets) :][: len(weights)], rest[len(offsets) + len(weights) :]
         residual = others[0] if epilogue.residual else None
-        return Memory(x, offsets[0] if offsets else None, arrays, bias, residual, y, area)
+        return Buffers(x, offsets[0] if offsets else None, arrays, bias, residual, y, area)
 
-    def emit(memory: Memory, place: Place, at_end: Expr) -> None:
+    def emit(memory: Buffers, place: Place, at_end: Expr) -> None:
         first, *last = work.runs
         if not last:
             compute(work, first, epilogue, memory, place).emit()
@@ -247,7 +247,7 @@ def _locate(work: Work, t: Expr) -> tuple[Place, Expr]:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Rows:
     """Some rows of x side by side: where they begin in a buffer."""
 
     buffer: Buffer
@@ -279,7 +279,7 @@ class Compute:
     work: Work
     run: Run
     epilogue: Epilogue
-    memory: Memory
+    memory: Buffers
     place: Place
 
     @property
@@ -305,16 +305,16 @@ class Compute:
 
         each_block(self.plane.k, self.tile.k_block, block)
 
-    def rows(self, kb: Expr | int, size: int, x: Block, first: bool, final: bool) -> None:
+    def rows(self, kb: Expr | int, size: int, x: Rows, first: bool, final: bool) -> None:
         """Accumulate block `kb` of `size` columns of K, and of x, into every row of the range."""
         raise NotImplementedError
 
-    def _block(self, kb: Expr | int, size: int) -> Block:
+    def _block(self, kb: Expr | int, size: int) -> Rows:
         """A block of x in rows of `work.width`: as it lies, or packed."""
         if self.work.tiled.x:
-            return Block(self.memory.x, T.bind(self.place.x0 + kb * (self.tile.k_block * self.work.width)))
+            return Rows(self.memory.x, T.bind(self.place.x0 + kb * (self.tile.k_block * self.work.width)))
         self._pack(kb, size)
-        return Block(self.memory.area, 0)
+        return Rows(self.memory.area, 0)
 
     def _pack(self, kb: Expr | int, size: int) -> None:
         """Copy a block of x, its rows side by side: what a vector copies past its row, the next one overwrites."""
