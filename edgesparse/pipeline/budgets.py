@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.devices.local import LOCAL
-from edgesparse.devices.remote import Remote
 from edgesparse.devices.session import Device
 from edgesparse.devices.targets import Target
 from edgesparse.errors import SearchError
@@ -74,6 +73,8 @@ class Goal:
     @property
     def device(self) -> Device | None:
         """What latencies are measured on; None where they are predicted."""
+        from edgesparse.devices.remote import Remote
+
         if self.on is not None:
             return Remote(self.on)
         return None if LOCAL.why_not(self.target.cpu.isa, self.target.cpu.requires) else LOCAL
