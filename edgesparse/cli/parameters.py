@@ -64,9 +64,25 @@ target = _target("A name from `edgesparse targets`, or a TOML file.")
 target_or_targets = _target("A name from `edgesparse targets`, or a TOML file; for several in one artifact: rpi4,rpi5.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads to use or predict for.")
-on = click.option(
-    "--on", metavar="DEVICE", help="The device to run or measure on, as ssh calls it (pi@board), or adb:SERIAL."
-)
+
+
+def on(command: Command) -> Command:
+    """The device that a command uses, and whether anything is left on it."""
+
+    @click.option(
+        "--on", metavar="DEVICE", help="The device to run or measure on, as ssh calls it (pi@board), or adb:SERIAL."
+    )
+    @click.option("--clean", is_flag=True, help="When done, remove from the device all that was ever copied there.")
+    @wraps(command)
+    def run(*arguments: Any, on: str | None, clean: bool, **chosen: Any) -> None:
+        if clean and on is None:
+            raise click.UsageError("--clean needs --on DEVICE")
+        command(*arguments, on=on, **chosen)
+        if clean and on is not None:
+            pipeline.clean(on)
+
+    return cast(Command, run)
+
 
 witness = click.option(
     "--witness/--no-witness", default=True, help="Check the compiled code against MODEL before writing; on by default."

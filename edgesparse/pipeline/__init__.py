@@ -1,7 +1,7 @@
 """Run the stages, and verify between them."""
 
 from edgesparse.pipeline.baseline import bench_builds
-from edgesparse.pipeline.board import RuntimeReport, runtime
+from edgesparse.pipeline.board import RuntimeReport, clean, runtime
 from edgesparse.pipeline.budgets import SearchReport
 from edgesparse.pipeline.compiling import compile, default_output
 from edgesparse.pipeline.explaining import ExplainReport, explain
@@ -30,6 +30,7 @@ __all__ = [
     "bench",
     "bench_builds",
     "classify",
+    "clean",
     "compile",
     "default_output",
     "explain",

@@ -1,4 +1,4 @@
-"""What a board needs to run artifacts, ready made."""
+"""What a board needs to run artifacts, ready made; and what was copied to one, taken away."""
 
 from __future__ import annotations
 
@@ -65,6 +65,19 @@ def runtime(target: str | Target, output: str | Path, *, progress: Progress = si
         programs.board(device.cpu.isa, made)
     files = (BoardFile(file.name, file.stat().st_size, _purpose(file)) for file in sorted(folder.iterdir()))
     return RuntimeReport(device.name, device.cpu.isa, folder, tuple(files))
+
+
+@near_names
+def clean(on: str) -> None:
+    """Remove from a device all that was ever copied there.
+
+    Args: on: the device, as for `run`.
+
+    Raises: EdgesparseError: it cannot be reached, or something cannot be removed.
+    """
+    from edgesparse.devices.remote import Remote
+
+    Remote(on).clean()
 
 
 def _purpose(file: Path) -> str:

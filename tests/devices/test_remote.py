@@ -195,6 +195,15 @@ def test_a_budget_is_measured_there(folder, model, tmp_path):
     assert len([path for path in folder.iterdir() if path.suffix == ".esp"]) >= 1
 
 
+def test_what_was_copied_is_removed_if_that_is_asked_for(command, folder, artifact):
+    shown = command("run", artifact, "--on", BOARD)
+    assert shown.returncode == 0 and f"note: on {BOARD}" in shown.stdout and list(folder.iterdir())
+
+    cleaned = command("bench", artifact, "--on", BOARD, "--seconds", "0.1", "--clean")
+    assert cleaned.returncode == 0 and not folder.exists()
+    assert command("run", artifact, "--clean").returncode == 2
+
+
 @pytest.mark.slow(part="soak")
 def test_kernels_are_tuned_there(command, folder, tmp_path):
     done = command("tune", "--on", BOARD, "-o", "costs.toml", "--seconds", "0")
