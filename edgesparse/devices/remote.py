@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,10 @@ _SSH = ("ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3
 
 _CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgesparse"'
 _ADB_CACHE = "/data/local/tmp/edgesparse"
+
+
+_ALSO = {"aarch64": "armv7"}
+"""Kernels of 64 bits run programs of 32 bits: a Raspberry Pi may have such a system around one."""
 
 
 def ignored(what: str, share: float) -> None:
@@ -73,14 +78,14 @@ class Remote:
         path, found = Path(artifact), read(Path(artifact))
         with self._shell() as shell:
             folder = self._folder(shell)
-            program = esrun(self._isa(shell))
+            program = esrun(self._isa(shell, {image.isa for each in found.programs for image in each.images}))
             runs = shell.put(
                 program, folder, f"esrun-{_digest(program)}", partial(self.told, f"copying the runtime to {self.on}")
             )
             there = shell.put(
                 path, folder, f"{_digest(path)}.esp", partial(self.told, f"copying {path.name} to {self.on}")
             )
-            shell.become(f"{runs} --serve")
+            shell.become(f"{shlex.quote(runs)} --serve")
             try:
                 yield Served(shell.pipe, found, there, threads, lock=f"{folder}/lock")
             except EdgesparseRuntimeError as err:
@@ -104,11 +109,13 @@ class Remote:
         folder = _ADB_CACHE if self.on.startswith(ADB) else _CACHE
         return shell.output(f"mkdir -p {folder} && cd {folder} && pwd")
 
-    def _isa(self, shell: Shell) -> str:
+    def _isa(self, shell: Shell, wanted: Collection[str]) -> str:
+        """The instruction set to run there: the machine's own, or of the artifact's one that its kernel runs, too."""
         machine = shell.output("uname -m").lower()
         for row in ISAS.values():
             if machine in row.machines:
-                return row.name
+                also = _ALSO.get(row.name, row.name)
+                return also if row.name not in wanted and also in wanted else row.name
         known = ", ".join(name for row in ISAS.values() for name in row.machines)
         raise MeasureError(f"{self.on}: is a {machine}, expected one of {known}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -44,12 +45,12 @@ Place = Callable[[str], Path]
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Place:
     """Puts a script in the place of ssh; returns where the board keeps what is copied there."""
-    board = tmp_path / "board"
+    board = tmp_path / "a board's"
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
 
     def put(script: str) -> Path:
         (tmp_path / "bin").mkdir(exist_ok=True)
-        (tmp_path / "bin/ssh").write_text(f"#!/bin/sh\nexport XDG_CACHE_HOME='{board}'\n{script}\n")
+        (tmp_path / "bin/ssh").write_text(f"#!/bin/sh\nexport XDG_CACHE_HOME={shlex.quote(str(board))}\n{script}\n")
         (tmp_path / "bin/ssh").chmod(0o755)
         return board / "edgesparse"
 
@@ -150,6 +151,19 @@ def test_a_board_that_is_not_there_is_one_line(place, artifact, script, words):
         edgesparse.run(artifact, on=BOARD)
 
     assert str(err.value).startswith(BOARD) and "\n" not in str(err.value)
+
+
+def test_a_kernel_of_64_bits_may_have_a_system_of_32_around_it(place, model, tmp_path):
+    if shutil.which("qemu-arm") is None:
+        pytest.skip("QEMU's user emulation is not installed")
+    script = (
+        'uname() { echo aarch64; }; exec() { command exec qemu-arm "$@"; }; export -f uname exec; command exec bash'
+    )
+    place(f"exec bash -c {shlex.quote(script)}")
+    made = edgesparse.compile(model, "rpi4-32bit", tmp_path / "small.esp").artifact
+    given = feeds(made)
+
+    expect_right(edgesparse.run(made, given, on=BOARD), model, given)
 
 
 @pytest.mark.parametrize("on", ["", "-oProxyCommand=touch x", "pi board", "\n"])
