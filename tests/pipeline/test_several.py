@@ -195,10 +195,12 @@ def test_targets_in_memory_are_held_to_what_a_file_may_say(model, tmp_path):
 
 
 def test_a_plan_for_any_core_comes_before_one_that_is_tuned_for_another():
-    assert [target.name for target in targets.load_all("rpi4, android-arm64")] == ["android-arm64", "rpi4"]
+    named = targets.load_all("rpi4, android-arm64")
+    assert [target.name for target in named] == ["rpi4", "android-arm64"]
+    assert [target.name for target in targets.ranked(named)] == ["android-arm64", "rpi4"]
     doubled = replace(targets.load("rpi4"), name="mine")
     doubled = replace(doubled, cpu=replace(doubled.cpu, requires=("neon",) * 4))
-    assert [target.name for target in targets.load_all([doubled, "rpi5"])] == ["rpi5", "mine"]
+    assert [target.name for target in targets.ranked(targets.load_all([doubled, "rpi5"]))] == ["rpi5", "mine"]
 
 
 def test_a_recipe_names_several(command, model, tmp_path):
