@@ -150,36 +150,19 @@ def run_command(
 )
 @parameters.as_json
 def bench_command(
-    artifact: Path,
-    threads: int,
-    against: str,
-    model: Path | None,
-    seconds: float,
-    steps: bool,
-    on: str | None,
-    baseline: Path | None,
-    as_json: bool,
+    artifact: Path, against: str, model: Path | None, baseline: Path | None, as_json: bool, **chosen: Any
 ) -> None:
     """Measure latency and memory of ARTIFACT."""
     names = [name.strip() for name in against.split(",") if name.strip()]
     if (names or baseline) and model is None:
         raise click.UsageError(f"{'--against' if names else '--baseline'} needs --model MODEL.onnx")
-    if baseline and (names or steps or on):
+    if baseline and (names or chosen["steps"] or chosen["on"]):
         raise click.UsageError("--baseline compares two builds alone: leave out --against, --steps and --on")
     if baseline and model:
-        _bench_builds(artifact, model, baseline, threads, seconds, as_json=as_json)
+        _bench_builds(artifact, model, baseline, chosen["threads"], chosen["seconds"], as_json=as_json)
         return
     with progress() as stage:
-        report = pipeline.bench(
-            artifact,
-            threads=threads,
-            against=names,
-            model=model,
-            seconds=seconds,
-            steps=steps,
-            on=on,
-            progress=stage,
-        )
+        report = pipeline.bench(artifact, against=names, model=model, progress=stage, **chosen)
     show(report, as_json)
 
 

@@ -194,7 +194,7 @@ def parse(table: Mapping[str, Any], where: str) -> CostTable:
 def dump(table: CostTable) -> str:
     """The text of a cost table file."""
     heads = {key: getattr(table, key) for key in ("target", "origin", "source", "machine")}
-    lines = [f"schema = {SCHEMA}", *(f"{key} = {_quoted(text)}" for key, text in heads.items() if text)]
+    lines = [f"schema = {SCHEMA}", *(f"{key} = {quoted(text)}" for key, text in heads.items() if text)]
     lines += [f"l1_share = {table.l1_share}", "", "[costs]"]
     lines += [f"{key} = {_number(value)}" for key, value in asdict(table.costs).items()]
     lines += ["", "[loops]"]
@@ -207,7 +207,7 @@ def _number(value: float) -> str:
     return repr(float(f"{value:.4g}"))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A TOML string of one line."""
     plain = " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{plain}"'

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NoReturn
 from edgesparse.devices.pipe import Pipe
 from edgesparse.devices.programs import esrun
 from edgesparse.devices.served import Served
+from edgesparse.devices.session import errors_about
 from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
 from edgesparse.isa import ISAS
-from edgesparse.package.manifest import alone
-from edgesparse.package.reader import read
+from edgesparse.package.reader import Artifact, read
 from edgesparse.package.writer import write
 
 if TYPE_CHECKING:
@@ -68,27 +68,26 @@ class Emulated:
     @contextmanager
     def open(self, artifact: Path | str, threads: int = 1) -> Iterator[EmulatedSession]:
         """See `Device`."""
-        from edgesparse_runtime import EdgesparseRuntimeError
-
-        program = str(esrun(self.target.cpu.isa))
-        with plan_alone(Path(artifact), self.plan) as path:
-            try:
-                with Pipe([self.emulator, "-cpu", self.cpu, program, "--serve"], str(artifact)) as pipe:
-                    yield EmulatedSession(pipe, read(path), os.path.abspath(path), threads)
-            except EdgesparseRuntimeError as err:
-                raise MeasureError(f"{artifact}: {err}") from err
+        command = [self.emulator, "-cpu", self.cpu, str(esrun(self.target.cpu.isa)), "--serve"]
+        found = read(Path(artifact))
+        with (
+            errors_about(artifact),
+            plan_alone(found, self.plan, Path(artifact)) as path,
+            Pipe(command, str(artifact)) as pipe,
+        ):
+            yield EmulatedSession(pipe, found.alone(self.plan), os.path.abspath(path), threads)
 
 
 @contextmanager
-def plan_alone(artifact: Path, number: int) -> Iterator[Path]:
-    """An artifact with one of the plans: itself, or a temporary one where it has several."""
-    found = read(artifact)
+def plan_alone(found: Artifact, number: int, file: Path) -> Iterator[Path]:
+    """A file with one of an artifact's plans: its own, or a temporary one where it has several."""
     if len(found.programs) == 1:
-        yield artifact
+        yield file
         return
+    only = found.alone(number)
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
-        path = Path(folder) / artifact.name
-        write([found.programs[number]], alone(found.manifest, number), path)
+        path = Path(folder) / file.name
+        write(only.programs, only.manifest, path)
         yield path
 
 

@@ -15,6 +15,11 @@ from edgesparse.package.manifest import of_plan
 from edgesparse.package.reader import Artifact, read
 
 
+def named(on: str | None, told: Callable[[str, float], None] = ignored) -> Device:
+    """The device that the user names; this machine where none is named."""
+    return LOCAL if on is None else Remote(on, told)
+
+
 def device_of(artifact: Path | str, on: str | None = None, told: Callable[[str, float], None] = ignored) -> Device:
     """The device that an artifact runs on: the one named, else this machine, or its first target that can be emulated.
 
@@ -27,7 +32,7 @@ def device_of(artifact: Path | str, on: str | None = None, told: Callable[[str, 
         TargetError: what it was compiled for is not known.
     """
     if on is not None:
-        return Remote(on, told)
+        return named(on, told)
     why = LOCAL.refuses(artifact)
     if not why:
         return LOCAL

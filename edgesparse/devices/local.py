@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.devices import host
+from edgesparse.devices.session import errors_about
 from edgesparse.devices.worker import BUILD, Worker
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import require_kind
@@ -40,16 +41,16 @@ class Local:
     @contextmanager
     def open(self, artifact: Path | str, threads: int = 1) -> Iterator[LocalSession]:
         """See `Device`; errors of the runtime become ours."""
-        from edgesparse_runtime import EdgesparseRuntimeError, Model
+        from edgesparse_runtime import Model
 
         remedy = "compile a model first: edgesparse compile MODEL -o FILE.esp"
         require_kind(Path(artifact), "an edgesparse artifact", MeasureError, ARTIFACT, remedy=remedy)
-        try:
-            with Model(artifact, threads=threads) as model, Worker(BUILD, artifact, threads) as worker:
-                yield LocalSession(model, worker)
-        except EdgesparseRuntimeError as err:
-            text = str(err)
-            raise MeasureError(text if text.startswith(str(artifact)) else f"{artifact}: {text}") from err
+        with (
+            errors_about(artifact),
+            Model(artifact, threads=threads) as model,
+            Worker(BUILD, artifact, threads) as worker,
+        ):
+            yield LocalSession(model, worker)
 
 
 class LocalSession:

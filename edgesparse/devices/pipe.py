@@ -26,6 +26,12 @@ def is_ready(file: int, event: int, patience_s: float | None) -> bool:
     return bool(waiting.poll(None if patience_s is None else patience_s * 1000))
 
 
+def last_line(text: bytes | str) -> str:
+    """What a program said last; nothing where it said nothing."""
+    lines = (text.decode(errors="replace") if isinstance(text, bytes) else text).strip().splitlines()
+    return lines[-1] if lines else ""
+
+
 class Pipe:
     """A process that is written to and read from, with an end to patience.
 
@@ -100,9 +106,8 @@ class Pipe:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING_S)
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        said = lines[-1].removeprefix("esrun: ") if lines else "the connection is closed"
-        return MeasureError(f"{self.name}: {said}")
+        said = last_line(self._errors.read()).removeprefix("esrun: ")
+        return MeasureError(f"{self.name}: {said or 'the connection is closed'}")
 
     def close(self) -> None:
         """End the process: by the end of its input, else by force."""

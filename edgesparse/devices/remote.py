@@ -13,6 +13,7 @@ from pathlib import Path
 from edgesparse.devices.pipe import Pipe
 from edgesparse.devices.programs import esrun
 from edgesparse.devices.served import Served
+from edgesparse.devices.session import errors_about
 from edgesparse.devices.shell import Shell
 from edgesparse.errors import MeasureError
 from edgesparse.isa import ISAS
@@ -28,6 +29,7 @@ _SSH = ("ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3
 _CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgesparse"'
 _ADB_CACHE = "/data/local/tmp/edgesparse"
 
+DIGITS = 16  # of a SHA-256 that a file there is called by
 
 _ALSO = {"aarch64": "armv7"}
 """Kernels of 64 bits run programs of 32 bits: a Raspberry Pi may have such a system around one."""
@@ -70,26 +72,31 @@ class Remote:
             raise MeasureError(f"on: got {self.on!r}, expected a name for ssh, such as pi@board, or adb:SERIAL")
         return (*_SSH, self.on, "sh")
 
+    @property
+    def _cache(self) -> str:
+        """The folder for what is copied, as a shell there writes it."""
+        return _ADB_CACHE if self.on.startswith(ADB) else _CACHE
+
     @contextmanager
     def open(self, artifact: Path | str, threads: int = 1) -> Iterator[Served]:
         """See `Device`: copies the artifact and the program that runs it, where they are not there from before."""
-        from edgesparse_runtime import EdgesparseRuntimeError
-
         path, found = Path(artifact), read(Path(artifact))
         with self._shell() as shell:
             folder = self._folder(shell)
             program = esrun(self._isa(shell, {image.isa for each in found.programs for image in each.images}))
-            runs = shell.put(
-                program, folder, f"esrun-{_digest(program)}", partial(self.told, f"copying the runtime to {self.on}")
-            )
-            there = shell.put(
-                path, folder, f"{_digest(path)}.esp", partial(self.told, f"copying {path.name} to {self.on}")
-            )
+            runs = self._put(shell, program, f"{folder}/esrun-", "", "the runtime")
+            there = self._put(shell, path, f"{folder}/", ".esp", path.name)
             shell.become(f"{shlex.quote(runs)} --serve")
-            try:
+            with errors_about(artifact):
                 yield Served(shell.pipe, found, there, threads, lock=f"{folder}/lock")
-            except EdgesparseRuntimeError as err:
-                raise MeasureError(f"{artifact}: {err}") from err
+
+    def _put(self, shell: Shell, file: Path, before: str, after: str, what: str) -> str:
+        """Copy a file there, and call it by its content between two texts; returns its path."""
+        content = file.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        path = f"{before}{digest[:DIGITS]}{after}"
+        shell.put(content, digest, path, partial(self.told, f"copying {what} to {self.on}"))
+        return path
 
     def clean(self) -> None:
         """Remove what was copied there.
@@ -97,7 +104,7 @@ class Remote:
         Raises: MeasureError: the device cannot be reached, or something cannot be removed.
         """
         with self._shell() as shell:
-            shell.output(f"rm -rf {_ADB_CACHE if self.on.startswith(ADB) else _CACHE}")
+            shell.output(f"rm -rf {self._cache}")
 
     @contextmanager
     def _shell(self) -> Iterator[Shell]:
@@ -106,8 +113,7 @@ class Remote:
 
     def _folder(self, shell: Shell) -> str:
         """Where files go there; made, if it is not there."""
-        folder = _ADB_CACHE if self.on.startswith(ADB) else _CACHE
-        return shell.output(f"mkdir -p {folder} && cd {folder} && pwd")
+        return shell.output(f"mkdir -p {self._cache} && cd {self._cache} && pwd")
 
     def _isa(self, shell: Shell, wanted: Collection[str]) -> str:
         """The instruction set to run there: the machine's own, or of the artifact's one that its kernel runs, too."""
@@ -118,7 +124,3 @@ class Remote:
                 return also if row.name not in wanted and also in wanted else row.name
         known = ", ".join(name for row in ISAS.values() for name in row.machines)
         raise MeasureError(f"{self.on}: is a {machine}, expected one of {known}")
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

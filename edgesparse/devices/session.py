@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from edgesparse.errors import MeasureError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,3 +77,18 @@ class Device(Protocol):
 
         Raises: MeasureError: it cannot be opened there, or the block hands it inputs that do not fit.
         """
+
+
+@contextmanager
+def errors_about(artifact: Path | str) -> Iterator[None]:
+    """Let errors of the runtime become ours, and say which artifact they are about.
+
+    Raises: MeasureError: in place of an EdgesparseRuntimeError.
+    """
+    from edgesparse_runtime import EdgesparseRuntimeError
+
+    try:
+        yield
+    except EdgesparseRuntimeError as err:
+        text = str(err)
+        raise MeasureError(text if text.startswith(str(artifact)) else f"{artifact}: {text}") from err

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 
-from edgesparse.devices.pipe import Pipe
+from edgesparse.devices.pipe import Pipe, last_line
 from edgesparse.errors import MeasureError
 
 CHUNK_BYTES = 1 << 22
@@ -48,22 +46,20 @@ class Shell:
         """
         status, text = self.run(command)
         if status:
-            raise MeasureError(f"{self.pipe.name}: {_last(text) or command} (exit status {status})")
+            raise MeasureError(f"{self.pipe.name}: {last_line(text) or command} (exit status {status})")
         return text
 
-    def put(self, file: Path, folder: str, name: str, told: Callable[[float], None]) -> str:
-        """Copy a file to a folder there, if it is not there already, and make it executable; returns its path.
+    def put(self, content: bytes, digest: str, path: str, told: Callable[[float], None]) -> None:
+        """Make an executable file there, if it is not there already; a copy that broke off is gone on with.
 
-        A copy that broke off is gone on with.
-
-        Args: told: is called with the share that is there.
+        Args:
+            digest: SHA-256 of the content.
+            told: is called with the share that is there.
 
         Raises: MeasureError: it cannot be written there, or arrives damaged.
         """
-        content = file.read_bytes()
-        path = f"{folder}/{name}"
         if self._size(path) == len(content):
-            return path
+            return
         part = shlex.quote(f"{path}.part")
         there = self._size(f"{path}.part")
         if there > len(content):
@@ -76,28 +72,23 @@ class Shell:
             receive = f"head -c {len(chunk)} | {{ cat >> {part} || {{ cat > /dev/null; false; }}; }}"
             status, text = self.run(receive, chunk)
             if status:
-                raise MeasureError(f"{self.pipe.name}: cannot write {path}: {_last(text)}; free some space there")
+                raise MeasureError(f"{self.pipe.name}: cannot write {path}: {last_line(text)}; free some space there")
             there += len(chunk)
-        self._require_same(f"{path}.part", content)
+        self._require_same(f"{path}.part", digest)
         self.output(f"chmod 755 {part} && mv {part} {shlex.quote(path)}")
-        return path
 
     def _size(self, path: str) -> int:
         """Bytes of a file there; 0 where there is none."""
         _, text = self.run(f"wc -c < {shlex.quote(path)}")
         return int(text) if text.isdigit() else 0
 
-    def _require_same(self, path: str, content: bytes) -> None:
+    def _require_same(self, path: str, digest: str) -> None:
         """Check what was copied, where the device can."""
         status, text = self.run(f"sha256sum {shlex.quote(path)}")
-        if status == 0 and text.split()[0] != hashlib.sha256(content).hexdigest():
+        if status == 0 and text.split()[0] != digest:
             self.run(f"rm -f {shlex.quote(path)}")
             raise MeasureError(f"{self.pipe.name}: {path} arrived damaged; try again")
 
     def become(self, program: str) -> None:
         """Let a program take the place of the shell, at this end of the pipe."""
         self.pipe.write(f"exec {program}\n".encode())
-
-
-def _last(text: str) -> str:
-    return text.splitlines()[-1] if text else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -115,11 +114,17 @@ def facts(target: Target) -> dict[str, Any]:
 def dump(target: Target) -> str:
     """The text of a target's file."""
     table = facts(target)
-    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    lines = [f"{key} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
     for name, values in table.items():
         if isinstance(values, dict):
-            lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
     return "\n".join(lines) + "\n"
+
+
+def _toml(fact: str | int | list[str]) -> str:
+    if isinstance(fact, list):
+        return f"[{', '.join(map(costs.quoted, fact))}]"
+    return costs.quoted(fact) if isinstance(fact, str) else str(fact)
 
 
 def flat(target: Target) -> dict[str, Any]:

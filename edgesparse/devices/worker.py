@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from edgesparse.devices.pipe import is_ready
+from edgesparse.devices.pipe import is_ready, last_line
 from edgesparse.errors import MeasureError
 
 if TYPE_CHECKING:
@@ -140,9 +140,9 @@ class Worker:
     def _last_words(self, code: int) -> str:
         assert self._log
         self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        said = last_line(self._log.read()) or "without a word"
         how = f"of {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return f"its process died {how}: {lines[-1] if lines else 'without a word'}"[:300]
+        return f"its process died {how}: {said}"[:300]
 
     def close(self) -> None:
         """End the process."""

@@ -11,8 +11,3 @@ def of_plan(manifest: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     plans = manifest.get("plans")
     record = plans[number] if isinstance(plans, list) and number < len(plans) else None
     return record if isinstance(record, Mapping) else {}
-
-
-def alone(manifest: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The manifest of an artifact that holds one of the plans."""
-    return {**manifest, "plans": [dict(of_plan(manifest, number))]}

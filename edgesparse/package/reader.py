@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +15,7 @@ from edgesparse.inputs import content
 from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.package import records
 from edgesparse.package.check import check, check_alike, tensor_bytes
+from edgesparse.package.manifest import of_plan
 from edgesparse.package.records import SectionFlag, SectionKind
 from edgesparse.program import (
     Arg,
@@ -47,6 +48,13 @@ class Artifact:
     programs: tuple[Program, ...]  # the best first
     manifest: dict[str, Any]  # empty if the artifact has none
     report: bytes | None
+
+    def alone(self, number: int) -> Artifact:
+        """What an artifact with one of the plans would hold; itself where there is but one."""
+        if len(self.programs) == 1:
+            return self
+        manifest = {**self.manifest, "plans": [dict(of_plan(self.manifest, number))]}
+        return replace(self, programs=(self.programs[number],), manifest=manifest)
 
 
 def read(path: Path) -> Artifact:

@@ -181,9 +181,9 @@ def bench(
     Raises: EdgesparseError: something cannot be opened or run here.
     """
     from edgesparse import measure
-    from edgesparse.devices.here import device_of
+    from edgesparse.devices.here import named
 
-    device = LOCAL if on is None else device_of(artifact, on, progress)
+    device = named(on, progress)
     against = (against,) if isinstance(against, str) else against
     progress("measuring")
     with _onnx_file(model, example_inputs, Path(artifact)) if against else nullcontext() as path:

@@ -142,13 +142,13 @@ def _measure(
     model: ir.Model, tried: Sequence[Experiment], device: Target, seconds: float, on: str | None, progress: Progress
 ) -> dict[str, float]:
     from edgesparse import measure
-    from edgesparse.devices.remote import Remote
+    from edgesparse.devices.here import named
 
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "tune.esp"
         _write_artifact(model, tried, device, path, progress)
         progress("measuring")
-        return measure.step_times_us(path, seconds, device=LOCAL if on is None else Remote(on, progress))
+        return measure.step_times_us(path, seconds, device=named(on, progress))
 
 
 def _write_artifact(

@@ -98,7 +98,7 @@ class _Judge:
         found, judged, skipped = read(artifact), [], []
         for number in range(len(found.programs)):
             progress("running the artifact")
-            with plan_alone(artifact, number) as path:
+            with plan_alone(found, number, artifact) as path:
                 try:
                     judged.append(self._plan(path, layers, progress))
                 except EdgesparseError as err:

@@ -107,11 +107,11 @@ static es_status open_container(const es_container *container, bool in_own_pages
         if (status == ES_OK) {
             return ES_OK;
         }
-        if (first == ES_OK) {
-            first = es_fail(error, status, "%s", why.message);
-        }
         if (!es_asks_for_more(container, status)) {
             return es_fail(error, status, "%s", why.message);
+        }
+        if (first == ES_OK) {
+            first = es_fail(error, status, "%s", why.message);
         }
         refused |= (uint64_t)1 << choice.number;
     }

@@ -8,6 +8,7 @@
 
 #include "fatal.h"
 #include "json.h"
+#include "memory_use.h"
 #include "npy.h"
 
 static int compare(const void *left, const void *right)
@@ -64,24 +65,6 @@ void print_signature(const char *path, const es_model *model)
     }
 }
 
-/* The most memory this process had resident, or 0 if unknown. getrusage would not do: across exec
- * it keeps the peak of the program that started this one. */
-static unsigned long peak_memory_kib(void)
-{
-    FILE *const file = fopen("/proc/self/status", "r");
-    unsigned long kib = 0;
-    char line[128];
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "VmHWM:", 6) == 0) {
-            kib = strtoul(line + 6, NULL, 10);
-        }
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    return kib;
-}
-
 void print_latency(timings *times, uint32_t threads)
 {
     const size_t count = times->run_count;
@@ -90,8 +73,8 @@ void print_latency(timings *times, uint32_t threads)
            percentile_us(times->run_ns, count, 50) / 1e3,
            percentile_us(times->run_ns, count, 10) / 1e3,
            percentile_us(times->run_ns, count, 90) / 1e3, count, (unsigned)threads);
-    const unsigned long peak_kib = peak_memory_kib();
-    if (peak_kib > 0) {
+    unsigned long peak_kib;
+    if (memory_use_kib("VmHWM:", &peak_kib) && peak_kib > 0) {
         printf("memory: peak %lu KiB resident\n", peak_kib);
     }
 }

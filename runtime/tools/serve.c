@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "edgesparse.h"
 #include "json.h"
+#include "memory_use.h"
 
 enum {
     MAX_LINE_BYTES = 1 << 16,
@@ -336,22 +337,16 @@ static void answer_meters(void)
 {
     static const char *const lines[][2] = {
         {"VmHWM:", "peak_bytes"}, {"RssFile:", "mapped_bytes"}, {"RssAnon:", "anonymous_bytes"}};
-    FILE *const file = fopen("/proc/self/status", "r");
-    char line[128];
-    const char *before = "{";
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-            const size_t size = strlen(lines[i][0]);
-            if (strncmp(line, lines[i][0], size) == 0) {
-                printf("%s\"%s\": %llu", before, lines[i][1], strtoull(line + size, NULL, 10) * 1024);
-                before = ", ";
-            }
+    const char *before = "";
+    putchar('{');
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        unsigned long kib;
+        if (memory_use_kib(lines[i][0], &kib)) {
+            printf("%s\"%s\": %llu", before, lines[i][1], (unsigned long long)kib * 1024);
+            before = ", ";
         }
     }
-    printf("%s}\n", *before == '{' ? "{" : "");
-    if (file != NULL) {
-        fclose(file);
-    }
+    printf("}\n");
 }
 
 /* Answers one request; false if there is nothing more to answer. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,11 @@ def test_the_text_of_a_target_is_read_back(name, tmp_path):
     (tmp_path / "same.toml").write_text(targets.dump(target), encoding="utf-8")
 
     assert targets.facts(targets.load(tmp_path / "same.toml")) == targets.facts(target)
+
+
+def test_the_text_of_a_target_holds_any_character(tmp_path):
+    """JSON would write the last one as two halves, which TOML does not know."""
+    target = replace(targets.load("rpi4"), summary='a "board" \\ größe \U0001f967')
+    (tmp_path / "same.toml").write_text(targets.dump(target), encoding="utf-8")
+
+    assert targets.load(tmp_path / "same.toml").summary == target.summary
