@@ -6,17 +6,18 @@ Features are those that the runtime asks the CPU for. To add an instruction set:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Feature:
-    """Something a CPU may have: its name, its bit in artifacts, and what /proc/cpuinfo calls it."""
+    """Something a CPU may have: its name, its bit in artifacts, and what /proc/cpuinfo and people call it."""
 
     name: str
     bit: int
     flag: str
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,11 @@ _ROWS = (
         machines=("aarch64", "arm64"),
         code_align=4,
         emulator="qemu-aarch64",
-        features=(Feature("neon", 32, "asimd"), Feature("dotprod", 33, "asimddp"), Feature("fp16", 34, "asimdhp")),
+        features=(
+            Feature("neon", 32, "asimd"),
+            Feature("dotprod", 33, "asimddp", "dot products"),
+            Feature("fp16", 34, "asimdhp", "half precision"),
+        ),
     ),
     Isa(
         name="armv7",
@@ -84,3 +89,9 @@ ISAS: Mapping[str, Isa] = {row.name: row for row in _ROWS}
 
 FEATURE_BITS: Mapping[str, int] = {name: bit for row in _ROWS for name, bit in row.bits.items()}
 """Bits in artifacts by the names of features, of all instruction sets: one name is one bit."""
+
+
+def in_words(features: Iterable[str]) -> str:
+    """Features as people call them."""
+    words = {feature.name: feature.words for row in _ROWS for feature in row.features if feature.words}
+    return " and ".join(words.get(name, name) for name in features)

@@ -63,6 +63,19 @@ def show_command(name: str, as_json: bool) -> None:
     say(Table(("fact", "value"), rows))
 
 
+@targets_command.command(
+    "detect",
+    cls=Command,
+    short="Say what a device is, and which target is for it.",
+    example="edgesparse targets detect --on pi@board",
+)
+@parameters.on
+@parameters.as_json
+def detect_command(on: str | None, as_json: bool) -> None:
+    """Ask a device, or this machine, what it is: model, cores, clocks, temperature; and which target is for it."""
+    show(pipeline.detect(on), as_json)
+
+
 @click.command(
     "inspect",
     cls=Command,

@@ -56,6 +56,8 @@ class Local:
 class LocalSession:
     """An artifact that is open here, and in a process of its own as soon as it is timed."""
 
+    facts = None
+
     def __init__(self, model: Model, worker: Worker) -> None:
         self._model = model
         self.inputs, self.outputs, self.plan = model.inputs, model.outputs, model.plan

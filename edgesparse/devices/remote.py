@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from edgesparse.devices import facts
+from edgesparse.devices.facts import DeviceFacts
+from edgesparse.devices.fitting import ALSO, require_fit
 from edgesparse.devices.pipe import Pipe
 from edgesparse.devices.programs import esrun
 from edgesparse.devices.served import Served
@@ -30,9 +33,6 @@ _CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgesparse"'
 _ADB_CACHE = "/data/local/tmp/edgesparse"
 
 DIGITS = 16  # of a SHA-256 that a file there is called by
-
-_ALSO = {"aarch64": "armv7"}
-"""Kernels of 64 bits run programs of 32 bits: a Raspberry Pi may have such a system around one."""
 
 
 def ignored(what: str, share: float) -> None:
@@ -82,13 +82,23 @@ class Remote:
         """See `Device`: copies the artifact and the program that runs it, where they are not there from before."""
         path, found = Path(artifact), read(Path(artifact))
         with self._shell() as shell:
-            folder = self._folder(shell)
-            program = esrun(self._isa(shell, {image.isa for each in found.programs for image in each.images}))
+            told = _facts(shell)
+            isa = self._isa(told, {image.isa for each in found.programs for image in each.images})
+            require_fit(told, found, self.on, str(artifact))
+            folder, program = self._folder(shell), esrun(isa)
             runs = self._put(shell, program, f"{folder}/esrun-", "", "the runtime")
             there = self._put(shell, path, f"{folder}/", ".esp", path.name)
             shell.become(f"{shlex.quote(runs)} --serve")
             with errors_about(artifact):
-                yield Served(shell.pipe, found, there, threads, lock=f"{folder}/lock")
+                yield Served(shell.pipe, found, there, threads, lock=f"{folder}/lock", facts=told)
+
+    def facts(self) -> DeviceFacts:
+        """What it says of itself now.
+
+        Raises: MeasureError: it cannot be reached.
+        """
+        with self._shell() as shell:
+            return _facts(shell)
 
     def _put(self, shell: Shell, file: Path, before: str, after: str, what: str) -> str:
         """Copy a file there, and call it by its content between two texts; returns its path."""
@@ -115,12 +125,15 @@ class Remote:
         """Where files go there; made, if it is not there."""
         return shell.output(f"mkdir -p {self._cache} && cd {self._cache} && pwd")
 
-    def _isa(self, shell: Shell, wanted: Collection[str]) -> str:
+    def _isa(self, told: DeviceFacts, wanted: Collection[str]) -> str:
         """The instruction set to run there: the machine's own, or of the artifact's one that its kernel runs, too."""
-        machine = shell.output("uname -m").lower()
-        for row in ISAS.values():
-            if machine in row.machines:
-                also = _ALSO.get(row.name, row.name)
-                return also if row.name not in wanted and also in wanted else row.name
-        known = ", ".join(name for row in ISAS.values() for name in row.machines)
-        raise MeasureError(f"{self.on}: is a {machine}, expected one of {known}")
+        if told.isa is None:
+            known = ", ".join(name for row in ISAS.values() for name in row.machines)
+            raise MeasureError(f"{self.on}: is a {told.machine or 'machine without a name'}, expected one of {known}")
+        also = ALSO.get(told.isa, told.isa)
+        return also if told.isa not in wanted and also in wanted else told.isa
+
+
+def _facts(shell: Shell) -> DeviceFacts:
+    _, printed = shell.run(facts.script())
+    return facts.parse(printed)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from edgesparse_runtime import StepTiming, Tensor
 
+    from edgesparse.devices.facts import DeviceFacts
     from edgesparse.package.reader import Artifact
 
 OWNER = secrets.token_hex(16)
@@ -26,17 +27,26 @@ QUOTED = 80  # characters of what is no answer
 class Served:
     """A session with `esrun --serve` at the other end of a pipe."""
 
-    def __init__(self, pipe: Pipe, artifact: Artifact, path: str, threads: int, lock: str = "") -> None:
+    def __init__(
+        self,
+        pipe: Pipe,
+        artifact: Artifact,
+        path: str,
+        threads: int,
+        lock: str = "",
+        facts: DeviceFacts | None = None,
+    ) -> None:
         """Open an artifact there.
 
         Args:
             artifact: what it is.
             path: where it is, for the program.
             lock: a file there that only the sessions of one process have while they measure.
+            facts: what the device has said of itself.
 
         Raises: MeasureError: it cannot be opened, or the pipe breaks.
         """
-        self._artifact, self._pipe = artifact, pipe
+        self._artifact, self._pipe, self.facts = artifact, pipe, facts
         self._ran: tuple[Mapping[str, np.ndarray], ...] = ()
         self._answer()
         request = {"do": "open", "artifact": path, "threads": threads}

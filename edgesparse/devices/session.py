@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from edgesparse_runtime import StepTiming, Tensor
 
+    from edgesparse.devices.facts import DeviceFacts
+
 
 class Timed(Protocol):
     """A model that can be timed: an artifact that is open on a device, or what another runtime made of a model."""
@@ -48,6 +50,10 @@ class Session(Timed, Protocol):
     def manifest(self) -> dict[str, Any]:
         """Where it came from."""
 
+    @property
+    def facts(self) -> DeviceFacts | None:
+        """What the device said of itself when it was opened there; None for this machine, and an emulated one."""
+
     def run(self, *arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One inference: outputs by name."""
 
@@ -77,6 +83,11 @@ class Device(Protocol):
 
         Raises: MeasureError: it cannot be opened there, or the block hands it inputs that do not fit.
         """
+
+
+def where(device: Device, session: Session) -> str:
+    """A note of what results are from; empty for this machine."""
+    return f"{device.note}: {session.facts}" if session.facts is not None else device.note
 
 
 @contextmanager

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from edgesparse_runtime import arrange
 
+from edgesparse.devices.facts import DeviceFacts
 from edgesparse.devices.local import LOCAL
-from edgesparse.devices.session import Device, Timed
+from edgesparse.devices.session import Device, Timed, where
 from edgesparse.errors import MeasureError
 from edgesparse.measure.feeds import Given, feeds_for
 from edgesparse.measure.latency import Latency, take_turns
 from edgesparse.measure.memory import Memory
 from edgesparse.measure.rivals import open_rival
-from edgesparse.tables import Part, Report, Table, bytes_text, time_text
+from edgesparse.tables import Note, Part, Report, Table, bytes_text, time_text
 
 EDGESPARSE = "edgesparse"
 
@@ -45,14 +46,23 @@ class StepTime:
 
 @dataclass(frozen=True, repr=False)
 class BenchReport(Report):
-    """Contenders measured in turns, edgesparse first; `steps` only if they were asked for."""
+    """Contenders measured in turns, edgesparse first; `steps` only if they were asked for.
+
+    `where` says on what device where that was not this machine, `device` what it said of itself before.
+    """
 
     threads: int
     contenders: tuple[Contender, ...]
     steps: tuple[StepTime, ...] = ()
+    where: str = ""
+    device: DeviceFacts | None = None
 
     def parts(self) -> Iterator[Part]:
         """One row for each runtime, and how many times as fast as it edgesparse is."""
+        if self.where:
+            yield Note(self.where)
+        if self.device is not None:
+            yield from self.device.warnings("the device")
         rows = [
             (
                 each.runtime,
@@ -108,6 +118,7 @@ def bench(
         times = take_turns(sessions, feeds, seconds)
         memory = {name: Memory.of(session.meters(feeds)) for name, session in sessions.items()}
         profile = opened.profile(feeds) if steps else []
+        place = where(device, opened)
     ours = times[EDGESPARSE]
     contenders = tuple(
         Contender(
@@ -120,4 +131,5 @@ def bench(
         )
         for name, latency in times.items()
     )
-    return BenchReport(threads, contenders, tuple(StepTime(s.name, s.op, s.kernel, s.median_us) for s in profile))
+    timed = tuple(StepTime(s.name, s.op, s.kernel, s.median_us) for s in profile)
+    return BenchReport(threads, contenders, timed, place, opened.facts)

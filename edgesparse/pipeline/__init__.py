@@ -4,6 +4,7 @@ from edgesparse.pipeline.baseline import bench_builds
 from edgesparse.pipeline.board import RuntimeReport, clean, runtime
 from edgesparse.pipeline.budgets import SearchReport
 from edgesparse.pipeline.compiling import compile, default_output
+from edgesparse.pipeline.detecting import DetectReport, detect
 from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import load_arrays, save_arrays
 from edgesparse.pipeline.pruning import prune
@@ -19,6 +20,7 @@ __all__ = [
     "Answer",
     "ArtifactSummary",
     "CompileReport",
+    "DetectReport",
     "ExplainReport",
     "Pruning",
     "RecoverReport",
@@ -33,6 +35,7 @@ __all__ = [
     "clean",
     "compile",
     "default_output",
+    "detect",
     "explain",
     "inspect",
     "load_arrays",

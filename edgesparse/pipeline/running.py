@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse.devices.local import LOCAL
+from edgesparse.devices.session import where
 from edgesparse.errors import MeasureError
 from edgesparse.outputs import new_folder
 from edgesparse.pipeline.arguments import Progress, name_of, near_names, read_as_compiled, silent
@@ -140,7 +141,7 @@ def classify(
             inputs = {**_named(inputs), tensor.name: frame}
         outputs = model.run(measure.feeds_for(model.inputs, inputs))
         best = model.top(outputs, top) if top and outputs else []
-        return Answer(outputs, tuple(Score(label, score) for label, score in best), told, device.note)
+        return Answer(outputs, tuple(Score(label, score) for label, score in best), told, where(device, model))
 
 
 def _named(inputs: Given) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.devices import targets
+from edgesparse.devices.session import where
 from edgesparse.devices.targets import Target
 from edgesparse.errors import EdgesparseError, MeasureError, PruneError
 from edgesparse.inputs import said
@@ -115,14 +116,14 @@ class _Judge:
         device = device_of(artifact, self.on, progress)
         with device.open(artifact) as opened:
             record = of_plan(opened.manifest, 0)
-            outputs = self.judged(opened.run(self.feeds), self.expected)
+            outputs, place = self.judged(opened.run(self.feeds), self.expected), where(device, opened)
         compared = self._layers(_target(record, artifact), progress) if layers else ()
         return VerifiedPlan(
             target=shown(record.get("target", "?")),
             outputs=outputs,
             layers=compared,
             first_divergence=next((difference.name for difference in compared if not difference.agrees), None),
-            where=device.note,
+            where=place,
         )
 
     def _layers(self, device: Target, progress: Progress) -> tuple[Difference, ...]:

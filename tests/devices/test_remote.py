@@ -1,4 +1,4 @@
-"""Boards over ssh: a real server on loopback where there is one, a shell in its place else. ONNX Runtime judges."""
+"""Boards over ssh, with a shell in its place. ONNX Runtime judges."""
 
 from __future__ import annotations
 
@@ -11,65 +11,17 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import edgesparse
 from edgesparse.devices import remote
 from edgesparse.devices.remote import Remote
 from edgesparse.errors import EdgesparseError, MeasureError
-from edgesparse.measure import random_feeds
 from runtime import build
-from tests.cli.models import classifier
-from tests.models import ort_run
-
-BOARD = "pi@board"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return classifier(tmp_path_factory.mktemp("remote") / "model.onnx")
-
-
-@pytest.fixture(scope="module")
-def artifact(model) -> Path:
-    return edgesparse.compile(model, "host", model.with_name("my model's.esp"), labels=list("abcde")).artifact
-
-
-Place = Callable[[str], Path]
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch) -> Place:
-    """Puts a script in the place of ssh; returns where the board keeps what is copied there."""
-    board = tmp_path / "a board's"
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-
-    def put(script: str) -> Path:
-        (tmp_path / "bin").mkdir(exist_ok=True)
-        (tmp_path / "bin/ssh").write_text(f"#!/bin/sh\nexport XDG_CACHE_HOME={shlex.quote(str(board))}\n{script}\n")
-        (tmp_path / "bin/ssh").chmod(0o755)
-        return board / "edgesparse"
-
-    return put
-
-
-@pytest.fixture
-def folder(place) -> Path:
-    return place("exec sh")
-
-
-def feeds(artifact: Path) -> dict[str, np.ndarray]:
-    return random_feeds(edgesparse.inspect(artifact).inputs)
-
-
-def expect_right(outputs: dict[str, np.ndarray], model: Path, given: dict[str, np.ndarray]) -> None:
-    (expected,) = ort_run(model, given)
-    np.testing.assert_allclose(outputs["scores"], expected, rtol=1e-3, atol=1e-4)
+from tests.devices.boards import BOARD, expect_right, feeds
 
 
 def test_an_artifact_runs_there_and_is_copied_once(folder, artifact, model):
@@ -295,95 +247,3 @@ def test_connections_that_break_at_random_leave_no_process_behind(folder, artifa
 @pytest.mark.slow(part="soak")
 def test_connections_that_break_a_hundred_times(folder, artifact):
     assert "broken" in break_off(artifact, folder, 100, seed=2)
-
-
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/usr/local/sbin") or ""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Path]:
-    """A folder with the configuration of ssh for `BOARD`: a server on loopback, an aarch64 board if QEMU can be one."""
-    if not SSHD:
-        pytest.skip("openssh-server is not installed")
-    folder = tmp_path_factory.mktemp("sshd")
-    for key in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
-    (folder / "authorized").write_text((folder / "user.pub").read_text())
-    emulator = shutil.which("qemu-aarch64")
-    (folder / "board.sh").write_text(
-        f"export XDG_CACHE_HOME='{folder}/cache'\n"
-        f'uname() {{ echo aarch64; }}\nexec() {{ command exec {emulator} -cpu cortex-a72 "$@"; }}\n'
-    )
-    port = free_port()
-    (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
-        f"PidFile {folder}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
-        f"ForceCommand BASH_ENV={folder}/board.sh bash\n"
-    )
-    known = f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}"
-    (folder / "known").write_text(known)
-    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    (folder / "config").write_text(
-        f"Host board\nHostName 127.0.0.1\nPort {port}\nUser {user}\nIdentityFile {folder}/user\nIdentitiesOnly yes\n"
-        f"UserKnownHostsFile {folder}/known\nStrictHostKeyChecking yes\nLogLevel ERROR\n"
-    )
-    Path("/run/sshd").mkdir(exist_ok=True)
-    serving = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=(folder / "log").open("w"))
-    time.sleep(0.5)
-    yield folder
-    serving.terminate()
-    serving.wait()
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@pytest.fixture
-def ssh(server, place) -> Path:
-    """The real client, with that configuration."""
-    place(f'exec {shutil.which("ssh", path="/usr/bin:/usr/local/bin")} -F {server}/config "$@"')
-    return server
-
-
-def test_a_real_server_and_an_emulated_board(ssh, model, tmp_path):
-    if shutil.which("qemu-aarch64") is None:
-        pytest.skip("QEMU's user emulation is not installed")
-    made = edgesparse.compile(model, "rpi3,rpi4", tmp_path / "boards.esp").artifact
-    given = feeds(made)
-
-    outputs = edgesparse.run(made, given, on="board")
-    measured = edgesparse.bench(made, inputs=given, on="board", seconds=0.0)
-
-    expect_right(outputs, model, given)
-    assert measured.contenders[0].latency.runs > 0
-    assert edgesparse.verify(made, model, on="board", layers=False).agrees
-    with Remote("board").open(made) as session:
-        assert session.manifest["plans"][session.plan]["target"] == "rpi4"
-    with pytest.raises(MeasureError, match="board: plan: compiled for x86_64, this machine is aarch64"):
-        edgesparse.run(edgesparse.compile(model, "x86-64-v3", tmp_path / "pc.esp").artifact, on="board")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"known": "[127.0.0.1]:1 ssh-ed25519 AAAA\n"}, "Host key verification failed"),
-        ({"authorized": ""}, "Permission denied"),
-    ],
-)
-def test_what_ssh_refuses_is_told_in_its_words(ssh, artifact, change, words):
-    kept = {name: (ssh / name).read_text() for name in change}
-    try:
-        for name, text in change.items():
-            (ssh / name).write_text(text)
-        with pytest.raises(MeasureError, match=words) as err:
-            edgesparse.run(artifact, on="board")
-    finally:
-        for name, text in kept.items():
-            (ssh / name).write_text(text)
-
-    assert "\n" not in str(err.value)
