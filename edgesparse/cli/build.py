@@ -101,7 +101,7 @@ def compile_command(model: Path, target: str, output: Path | None, as_json: bool
     "--measured", type=parameters.FILE, help="Output of esrun --tune on the device; else this machine is measured."
 )
 @click.option("--seconds", type=parameters.Seconds(0.0), default=30.0, show_default=True, help="How long to measure.")
-@parameters.on
+@parameters.measured_on
 @parameters.as_json
 def tune_command(target: str, output: Path | None, as_json: bool, **chosen: Any) -> None:
     """Measure what kernels cost on a device, which is how compile chooses between dense and sparse."""

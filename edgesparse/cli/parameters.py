@@ -84,6 +84,26 @@ def on(command: Command) -> Command:
     return cast(Command, run)
 
 
+def measured_on(command: Command) -> Command:
+    """The device that a command uses, how cool it has to be first, and on which of its cores."""
+
+    @on
+    @click.option(
+        "--cores", metavar="big|little|0-3,5", help="Of the device, to run on: the big ones, the little ones, or these."
+    )
+    @click.option(
+        "--cool-down", metavar="45C", help="First wait until the device is as cool as this, for at most 10 minutes."
+    )
+    @wraps(command)
+    def run(*arguments: Any, on: str | None, cores: str | None, cool_down: str | None, **chosen: Any) -> None:
+        for option, given in (("--cores", cores), ("--cool-down", cool_down)):
+            if given is not None and on is None:
+                raise click.UsageError(f"{option} needs --on DEVICE")
+        command(*arguments, on=on, cores=cores, cool_down=cool_down, **chosen)
+
+    return cast(Command, run)
+
+
 witness = click.option(
     "--witness/--no-witness", default=True, help="Check the compiled code against MODEL before writing; on by default."
 )

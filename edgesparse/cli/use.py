@@ -108,7 +108,7 @@ def inspect_command(file: Path, code: Path | None, as_json: bool) -> None:
     "-o", "--output", type=parameters.FILE, help="An .npz file for all outputs, or an .npy file for a single one."
 )
 @parameters.threads
-@parameters.on
+@parameters.measured_on
 @parameters.as_json
 def run_command(
     artifact: Path,
@@ -154,7 +154,7 @@ def run_command(
 @MODEL
 @click.option("--seconds", type=parameters.Seconds(0.1), default=3.0, show_default=True, help="How long to measure.")
 @click.option("--steps", is_flag=True, help="Also time every kernel call.")
-@parameters.on
+@parameters.measured_on
 @click.option(
     "--baseline",
     type=parameters.FILE,

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgesparse.devices import targets
+from edgesparse.devices.cooling import degrees
+from edgesparse.devices.cores import require_cores
 from edgesparse.devices.emulated import Emulated
 from edgesparse.devices.local import LOCAL
 from edgesparse.devices.remote import Remote, ignored
@@ -15,24 +17,52 @@ from edgesparse.package.manifest import of_plan
 from edgesparse.package.reader import Artifact, read
 
 
-def named(on: str | None, told: Callable[[str, float], None] = ignored) -> Device:
-    """The device that the user names; this machine where none is named."""
-    return LOCAL if on is None else Remote(on, told)
+def named(
+    on: str | None,
+    told: Callable[[str, float], None] = ignored,
+    *,
+    cores: str | None = None,
+    cool_down: str | float | None = None,
+) -> Device:
+    """The device that the user names; this machine where none is named.
+
+    Args: cores, cool_down: as the user gives them: see `device_of`.
+
+    Raises: MeasureError: they cannot be read, or are given without a device.
+    """
+    require_cores(cores)
+    cool_c = degrees(cool_down)
+    if on is not None:
+        return Remote(on, told, cores, cool_c)
+    for name, given in (("cores", cores), ("cool-down", cool_c)):
+        if given is not None:
+            raise MeasureError(f"{name}: needs a device that is named with on, such as pi@board")
+    return LOCAL
 
 
-def device_of(artifact: Path | str, on: str | None = None, told: Callable[[str, float], None] = ignored) -> Device:
+def device_of(
+    artifact: Path | str,
+    on: str | None = None,
+    told: Callable[[str, float], None] = ignored,
+    *,
+    cores: str | None = None,
+    cool_down: str | float | None = None,
+) -> Device:
     """The device that an artifact runs on: the one named, else this machine, or its first target that can be emulated.
 
     Args:
         on: what the user calls a device: "pi@board" for ssh, or "adb:SERIAL".
         told: is called with what is copied there, and the share of it that has arrived.
+        cores: of the device, to run on: "big", "little", or numbers such as "0-3,5".
+        cool_down: how cool the device has to be before it runs anything, such as "45C".
 
     Raises:
-        MeasureError: this CPU does not run it, and nothing emulates one that does.
+        MeasureError: this CPU does not run it, and nothing emulates one that does; or cores cannot be read.
         TargetError: what it was compiled for is not known.
     """
+    device = named(on, told, cores=cores, cool_down=cool_down)
     if on is not None:
-        return named(on, told)
+        return device
     why = LOCAL.refuses(artifact)
     if not why:
         return LOCAL

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from edgesparse.devices import facts
+from edgesparse.devices.cooling import wait
+from edgesparse.devices.cores import chosen
 from edgesparse.devices.facts import DeviceFacts
 from edgesparse.devices.fitting import ALSO, require_fit
 from edgesparse.devices.pipe import Pipe
@@ -43,11 +45,14 @@ def ignored(what: str, share: float) -> None:
 class Remote:
     """A device by its name for ssh, such as "pi@board", or "adb:SERIAL"; "adb:" is the only one.
 
-    `told` is called with what is copied there and the share of it that has arrived.
+    `told` is called with what is copied there and the share of it that has arrived. `cores` are those that artifacts
+    run on, as `cores.chosen` reads them; they run once the device is as cool as `cool_c`, in degrees Celsius.
     """
 
     on: str
     told: Callable[[str, float], None] = field(default=ignored, compare=False)
+    cores: str | None = None
+    cool_c: float | None = None
 
     @property
     def name(self) -> str:
@@ -85,12 +90,15 @@ class Remote:
             told = _facts(shell)
             isa = self._isa(told, {image.isa for each in found.programs for image in each.images})
             require_fit(told, found, self.on, str(artifact))
+            cores = () if self.cores is None else chosen(self.cores, told.cores, self.on)
             folder, program = self._folder(shell), esrun(isa)
             runs = self._put(shell, program, f"{folder}/esrun-", "", "the runtime")
             there = self._put(shell, path, f"{folder}/", ".esp", path.name)
+            if self.cool_c is not None:
+                told = wait(partial(_facts, shell), self.cool_c, self.on, self.told)
             shell.become(f"{shlex.quote(runs)} --serve")
             with errors_about(artifact):
-                yield Served(shell.pipe, found, there, threads, lock=f"{folder}/lock", facts=told)
+                yield Served(shell.pipe, found, there, threads, f"{folder}/lock", told, cores)
 
     def facts(self) -> DeviceFacts:
         """What it says of itself now.

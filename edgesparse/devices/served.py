@@ -35,6 +35,7 @@ class Served:
         threads: int,
         lock: str = "",
         facts: DeviceFacts | None = None,
+        cores: Sequence[int] = (),
     ) -> None:
         """Open an artifact there.
 
@@ -43,13 +44,15 @@ class Served:
             path: where it is, for the program.
             lock: a file there that only the sessions of one process have while they measure.
             facts: what the device has said of itself.
+            cores: the numbers of those that it runs on; any, without.
 
         Raises: MeasureError: it cannot be opened, or the pipe breaks.
         """
         self._artifact, self._pipe, self.facts = artifact, pipe, facts
         self._ran: tuple[Mapping[str, np.ndarray], ...] = ()
         self._answer()
-        request = {"do": "open", "artifact": path, "threads": threads}
+        request: dict[str, Any] = {"do": "open", "artifact": path, "threads": threads}
+        request |= {"cores": [*cores]} if cores else {}
         opened = self._ask(request | ({"lock": lock, "owner": OWNER} if lock else {}))
         self.plan: int = opened["plan"]
         self.inputs, self.outputs = (_tensors(opened[name]) for name in ("inputs", "outputs"))

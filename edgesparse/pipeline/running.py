@@ -101,6 +101,8 @@ def run(
     image: str | Path | None = None,
     threads: int = 1,
     on: str | None = None,
+    cores: str | None = None,
+    cool_down: str | float | None = None,
     progress: Progress = silent,
 ) -> dict[str, np.ndarray]:
     """Run an artifact once on this machine, or emulated where it is for another; returns its outputs by name.
@@ -108,13 +110,26 @@ def run(
     Args:
         on: the device to run it on: a name for ssh, such as "pi@board", or "adb:SERIAL". The artifact and the program
             that runs it are copied there.
+        cores: of that device, to run on: "big", "little", or their numbers, such as "0-3,5".
+        cool_down: how cool that device has to be first, such as "45C".
         inputs: arrays by name or in order; seeded random ones by default.
         image: a picture for the input that takes frames; others are in `inputs`, by name. Needs Pillow. A picture
             of another size is scaled until it covers the frame, and cropped around its centre.
 
     Raises: EdgesparseError: the artifact, the inputs or the picture cannot be used.
     """
-    return classify(artifact, inputs, image=image, top=0, threads=threads, on=on, progress=progress).outputs
+    answer = classify(
+        artifact,
+        inputs,
+        image=image,
+        top=0,
+        threads=threads,
+        on=on,
+        cores=cores,
+        cool_down=cool_down,
+        progress=progress,
+    )
+    return answer.outputs
 
 
 @near_names
@@ -126,6 +141,8 @@ def classify(
     top: int = 5,
     threads: int = 1,
     on: str | None = None,
+    cores: str | None = None,
+    cool_down: str | float | None = None,
     progress: Progress = silent,
 ) -> Answer:
     """As `run`, and the largest `top` elements of the output that the artifact's labels name, or of the first."""
@@ -133,7 +150,7 @@ def classify(
     from edgesparse.devices.here import device_of
     from edgesparse.pipeline.pictures import load_picture, takes_picture
 
-    device, told = device_of(artifact, on, progress), None
+    device, told = device_of(artifact, on, progress, cores=cores, cool_down=cool_down), None
     with device.open(artifact, threads) as model:
         if image is not None:
             tensor = takes_picture(model.inputs, str(artifact))
@@ -168,12 +185,14 @@ def bench(
     seconds: float = 3.0,
     steps: bool = False,
     on: str | None = None,
+    cores: str | None = None,
+    cool_down: str | float | None = None,
     progress: Progress = silent,
 ) -> BenchReport:
     """Measure an artifact on this machine, in turns with the runtimes in `against` on `model`.
 
     Args:
-        on: the device to measure it on, as for `run`; by itself.
+        on, cores, cool_down: the device to measure it on, as for `run`; by itself.
         model, example_inputs: as for `verify`.
         inputs: arrays by name or in order; seeded random ones by default.
         seconds: how long to measure all of them together.
@@ -184,7 +203,7 @@ def bench(
     from edgesparse import measure
     from edgesparse.devices.here import named
 
-    device = named(on, progress)
+    device = named(on, progress, cores=cores, cool_down=cool_down)
     against = (against,) if isinstance(against, str) else against
     progress("measuring")
     with _onnx_file(model, example_inputs, Path(artifact)) if against else nullcontext() as path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from edgesparse.devices import costs, targets
 from edgesparse.devices.costs import CostTable
 from edgesparse.devices.local import LOCAL
+from edgesparse.devices.session import Device
 from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import content
@@ -65,6 +66,8 @@ def tune(
     measured: str | Path | None = None,
     seconds: float = 30.0,
     on: str | None = None,
+    cores: str | None = None,
+    cool_down: str | float | None = None,
     progress: Progress = silent,
 ) -> TuneReport:
     """Measure what the kernels' work costs on a device, and write its cost table.
@@ -78,13 +81,15 @@ def tune(
             artifact that is to be measured.
         measured: what esrun printed; measured on this machine by default.
         seconds: how long to measure.
-        on: the device to measure, as for `run`; this machine by default.
+        on, cores, cool_down: the device to measure, as for `run`; this machine by default.
 
     Raises: EdgesparseError: the target cannot be measured here, the measurements do not fit, or a file cannot be used.
     """
     from edgesparse import schedule
+    from edgesparse.devices.here import named
 
     device = target if isinstance(target, Target) else targets.load(target)
+    place = named(on, progress, cores=cores, cool_down=cool_down)
     path = Path(output) if output else targets.cached_costs(device)
     if not output:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +106,9 @@ def tune(
     if given is not None:
         times_us, how, machine = given, "measured by esrun", device.summary
     else:
-        times_us = _measure(model, tried, device, seconds, on, progress)
-        how, machine = ("measured in place", _cpu()) if on is None else (f"measured on {on}", device.summary)
+        times_us = _measure(model, tried, device, seconds, place, progress)
+        where = f"measured on {on}" + (f", cores {cores}" if cores else "")
+        how, machine = ("measured in place", _cpu()) if on is None else (where, device.summary)
     source = f"edgesparse tune, {how}, {datetime.date.today().isoformat()}"
     progress("fitting")
     found: Fit = schedule.fit_experiments(model, tried, times_us, device, source, machine)
@@ -139,16 +145,15 @@ def _cpu() -> str:
 
 
 def _measure(
-    model: ir.Model, tried: Sequence[Experiment], device: Target, seconds: float, on: str | None, progress: Progress
+    model: ir.Model, tried: Sequence[Experiment], device: Target, seconds: float, place: Device, progress: Progress
 ) -> dict[str, float]:
     from edgesparse import measure
-    from edgesparse.devices.here import named
 
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "tune.esp"
         _write_artifact(model, tried, device, path, progress)
         progress("measuring")
-        return measure.step_times_us(path, seconds, device=named(on, progress))
+        return measure.step_times_us(path, seconds, device=place)
 
 
 def _write_artifact(
