@@ -123,11 +123,15 @@ def tune_command(target: str, output: Path | None, as_json: bool, **chosen: Any)
 @parameters.preprocess
 @parameters.pruning
 @parameters.threads
-@parameters.on
+@click.option("--measured", is_flag=True, help="Also compile MODEL, and measure what each layer takes as chosen.")
+@parameters.measured_on
 @click.option("--html", type=parameters.FILE, help="Also write the report to this file, as one HTML page.")
 @parameters.as_json
 def explain_command(model: Path, target: str, as_json: bool, **chosen: Any) -> None:
     """Show how each layer of MODEL would run, dense or sparse, the predicted time of both, and why."""
+    for option, given in (("--cores", chosen["cores"]), ("--cool-down", chosen["cool_down"])):
+        if given is not None and not chosen["measured"]:
+            raise click.UsageError(f"{option} needs --measured")
     with progress() as stage:
         report = pipeline.explain(model, target, progress=stage, **chosen)
     show(report, as_json)

@@ -12,6 +12,7 @@ from edgesparse.devices.emulated import Emulated
 from edgesparse.devices.local import LOCAL
 from edgesparse.devices.remote import Remote, ignored
 from edgesparse.devices.session import Device
+from edgesparse.devices.targets import Target
 from edgesparse.errors import EdgesparseError, MeasureError, TargetError
 from edgesparse.package.manifest import of_plan
 from edgesparse.package.reader import Artifact, read
@@ -78,6 +79,19 @@ def device_of(
     if missing:
         raise MeasureError(f"{why}; remedy: {missing}")
     raise next((err for err in errors if not isinstance(err, TargetError)), errors[0])
+
+
+def require_here(target: Target, instead: str = "") -> None:
+    """Check that this machine runs the code of a target: what an emulator takes says nothing.
+
+    Args: instead: what else helps.
+
+    Raises: MeasureError: it does not.
+    """
+    why = LOCAL.why_not(target.cpu.isa, target.cpu.requires)
+    if why:
+        remedy = f"remedy: name the device with --on pi@board{instead}"
+        raise MeasureError(f"{target.name} cannot be measured here: code is {why}; {remedy}")
 
 
 class _NoEmulator(MeasureError):

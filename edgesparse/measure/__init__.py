@@ -8,7 +8,7 @@ from edgesparse.measure.figure import Figure, Origin
 from edgesparse.measure.latency import Latency, summarise, take_turns
 from edgesparse.measure.memory import Memory
 from edgesparse.measure.rivals import RIVALS, open_rival
-from edgesparse.measure.steps import step_times_us
+from edgesparse.measure.steps import step_times_us, times_of_steps_us
 
 __all__ = [
     "RIVALS",
@@ -34,4 +34,5 @@ __all__ = [
     "step_times_us",
     "summarise",
     "take_turns",
+    "times_of_steps_us",
 ]

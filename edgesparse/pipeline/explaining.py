@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -15,6 +15,7 @@ from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, name_of, silent
 from edgesparse.pipeline.budgets import SearchReport
 from edgesparse.pipeline.files import require_writable
+from edgesparse.pipeline.layer_times import LayerTimes, layer_times
 from edgesparse.pipeline.options import PruningOptions
 from edgesparse.pipeline.preparing import Request, prepared
 from edgesparse.pipeline.settings import Pruning
@@ -58,6 +59,7 @@ class ExplainReport(Report):
     search: SearchReport | None = None
     pruning: PruneReport | None = None
     notes: tuple[str, ...] = ()
+    measured: LayerTimes | None = None
 
     @property
     def dense_us(self) -> float:
@@ -87,7 +89,11 @@ class ExplainReport(Report):
             for density, break_even in [plan.told()]
         ]
         rows += [(layer.layer, layer.op, "", "", f"{layer.us:.1f}", "", "", "fixed", layer.why) for layer in self.fixed]
-        yield Table(("layer", "op", "MxKxN", "density", "dense us", "sparse us", "even", "choice", "why"), rows)
+        headings = ("layer", "op", "MxKxN", "density", "dense us", "sparse us", "even", "choice", "why")
+        if self.measured is None:
+            yield Table(headings, rows)
+        else:
+            yield from self._measured(self.measured, headings, rows)
         yield (
             f"weighted layers: {time_text(self.predicted_us)} as chosen, {time_text(self.dense_us)} all dense; "
             f"everything else: about {time_text(self.rest_us)} on one thread; "
@@ -101,6 +107,24 @@ class ExplainReport(Report):
         if self.other_ops:
             yield f"without weights: {counts_text(self.other_ops)}"
         yield from map(Note, self.notes)
+
+    def _measured(self, found: LayerTimes, names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[Part]:
+        """The rows with the time that each layer took, and the sums of both."""
+        if found.where:
+            yield Note(found.where)
+        if found.device is not None:
+            yield from found.device.warnings("the device")
+        times = [f"{found.us[row[0]]:.1f}" if row[0] in found.us else "" for row in rows]
+        at = names.index("even")
+        yield Table(
+            (*names[:at], "measured us", *names[at:]),
+            [(*row[:at], time, *row[at:]) for row, time in zip(rows, times, strict=True)],
+        )
+        ours = sum(found.us.get(plan.layer, 0.0) for plan in self.layers)
+        yield (
+            f"measured: weighted layers {time_text(ours)}, everything else {time_text(sum(found.us.values()) - ours)}; "
+            f"{self.threads} thread(s), 10th percentile of each kernel call"
+        )
 
 
 def _fixed(plan: Plan) -> Iterator[FixedLayer]:
@@ -125,7 +149,10 @@ def explain(
     bind: Bindings | None = None,
     preprocess: Preprocessing = None,
     threads: int = 1,
+    measured: bool = False,
     on: str | None = None,
+    cores: str | None = None,
+    cool_down: str | float | None = None,
     html: str | Path | None = None,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
@@ -135,15 +162,21 @@ def explain(
     Args:
         model, target, example_inputs, input_shapes, bind, preprocess, pruning: as for `compile`.
         threads: to predict for, and that a budget of latency holds for.
-        on: the device that a budget is measured on, as for `compile`.
+        measured: also compile the model, and measure what its layers take as chosen: on this machine, or on `on`.
+        on: the device that layers or a budget are measured on, as for `run`.
+        cores, cool_down: of that device, where layers are measured, as for `run`.
         html: also write the report to this file, as one page that needs no other file.
 
     Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
     """
     from edgesparse import frontend, schedule
+    from edgesparse.devices.here import named, require_here
     from edgesparse.graph.ops import graph_of
 
     device = target if isinstance(target, Target) else targets.load(target)
+    place = named(on, progress, cores=cores, cool_down=cool_down)
+    if measured and on is None:
+        require_here(device)
     if html:
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
     wanted = Pruning.of(pruning, device.cpu.lanes(F32))
@@ -168,6 +201,7 @@ def explain(
         search=ready.search,
         pruning=ready.report,
         notes=frontend.remarks(ready.source, ready.input_shapes),
+        measured=layer_times(ready.normal, device, threads, place, progress) if measured else None,
     )
     if html:
         from edgesparse.pipeline.page import page

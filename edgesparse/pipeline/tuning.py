@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from edgesparse.devices import costs, targets
 from edgesparse.devices.costs import CostTable
-from edgesparse.devices.local import LOCAL
 from edgesparse.devices.session import Device
 from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 
     from edgesparse.forms.tile import Experiment
     from edgesparse.schedule import Fit
+
+
+_INSTEAD = "; or write the artifact with -o tune.esp, run esrun tune.esp --tune > times.json there, and give --measured"
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,7 +88,7 @@ def tune(
     Raises: EdgesparseError: the target cannot be measured here, the measurements do not fit, or a file cannot be used.
     """
     from edgesparse import schedule
-    from edgesparse.devices.here import named
+    from edgesparse.devices.here import named, require_here
 
     device = target if isinstance(target, Target) else targets.load(target)
     place = named(on, progress, cores=cores, cool_down=cool_down)
@@ -95,7 +97,7 @@ def tune(
         path.parent.mkdir(parents=True, exist_ok=True)
     to_measure = path.suffix == ".esp"
     if not (to_measure or measured or on is not None):
-        _require_here(device)
+        require_here(device, _INSTEAD)
     require_writable(path, ARTIFACT if to_measure else COSTS, (target, measured))
     given = read_times(Path(measured)) if measured and not to_measure else None
     tried = schedule.experiments(device.cpu)
@@ -115,15 +117,6 @@ def tune(
     with written(path) as temporary:
         temporary.write_text(costs.dump(found.cost_table), encoding="utf-8")
     return TuneReport(path, device.name, len(tried), found.cost_table, found.within_20_percent)
-
-
-def _require_here(device: Target) -> None:
-    why = LOCAL.why_not(device.cpu.isa, device.cpu.requires)
-    if why:
-        raise MeasureError(
-            f"{device.name} cannot be measured here: code is {why}; remedy: name the device with --on pi@board; or "
-            f"write the artifact with -o tune.esp, run esrun tune.esp --tune > times.json there, and give --measured"
-        )
 
 
 def read_times(path: Path) -> dict[str, float]:

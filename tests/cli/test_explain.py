@@ -77,6 +77,31 @@ def test_explain_prints_a_row_for_each_layer_and_where_the_times_are_from(comman
     assert "predicted for rpi3 (cost table estimated: " in done.stdout
 
 
+def test_explain_measures_the_layers_as_they_are_compiled(command, model, monkeypatch):
+    monkeypatch.setattr("edgesparse.pipeline.layer_times.SECONDS", 0.0)
+
+    shown = command("explain", model, "--measured", "--threads", "2")
+    report = edgesparse.explain(model, measured=True)
+
+    assert shown.returncode == 0, shown.stderr
+    assert "sparse us  measured us" in shown.stdout.splitlines()[0]
+    assert shown.stdout.count("\nmeasured: weighted layers ") == 1
+    artifact = edgesparse.compile(model, "host", model.with_suffix(".esp")).artifact
+    steps = edgesparse.bench(artifact, seconds=0.0, steps=True).steps
+    assert set(report.measured.us) == {step.name for step in steps}
+    assert all(us > 0 for us in report.measured.us.values()) and HOSTILE in report.measured.us
+
+
+def test_explain_never_measures_what_is_emulated(command, model):
+    foreign = "rpi4" if targets.load("host").cpu.isa != "aarch64" else "x86-64-v3"
+
+    assert (
+        "cannot be measured here: code is built for "
+        in command("explain", model, "--target", foreign, "--measured").error
+    )
+    assert "--cores needs --measured" in command("explain", model, "--on", "pi@board", "--cores", "big").stderr
+
+
 class Page(html.parser.HTMLParser):
     """Collects the tags and the text of a page."""
 

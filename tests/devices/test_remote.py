@@ -167,6 +167,15 @@ def test_a_budget_is_measured_there(folder, model, tmp_path):
     assert len([path for path in folder.iterdir() if path.suffix == ".esp"]) >= 1
 
 
+def test_layers_are_measured_there(folder, model, command, monkeypatch):
+    monkeypatch.setattr("edgesparse.pipeline.layer_times.SECONDS", 0.0)
+
+    shown = command("explain", model, "--measured", "--on", BOARD, "--clean")
+
+    assert shown.returncode == 0 and f"note: on {BOARD}: " in shown.stdout and "measured us" in shown.stdout
+    assert not folder.exists()
+
+
 def test_what_was_copied_is_removed_if_that_is_asked_for(command, folder, artifact):
     shown = command("run", artifact, "--on", BOARD)
     assert shown.returncode == 0 and f"note: on {BOARD}" in shown.stdout and list(folder.iterdir())
