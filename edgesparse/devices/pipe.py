@@ -106,7 +106,7 @@ class Pipe:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING_S)
         self._errors.seek(0)
-        said = last_line(self._errors.read()).removeprefix("esrun: ")
+        said = last_line(self._errors.read()).removeprefix("esrun: ").removeprefix("error: ")
         return MeasureError(f"{self.name}: {said or 'the connection is closed'}")
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ _SSH = ("ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3
 """A connection that is cut is found out within 15 seconds."""
 
 _CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgesparse"'
-_ADB_CACHE = "/data/local/tmp/edgesparse"
+_ADB_CACHE = '"${TMPDIR:-/data/local/tmp}/edgesparse"'
 
 DIGITS = 16  # of a SHA-256 that a file there is called by
 
@@ -56,13 +56,13 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
-        return self.on
+        """What messages call it."""
+        return "adb" if self.on == ADB else self.on
 
     @property
     def note(self) -> str:
         """Where results are from."""
-        return f"on {self.on}"
+        return f"on {self.name}"
 
     @property
     def _command(self) -> Sequence[str]:
@@ -89,13 +89,13 @@ class Remote:
         with self._shell() as shell:
             told = _facts(shell)
             isa = self._isa(told, {image.isa for each in found.programs for image in each.images})
-            require_fit(told, found, self.on, str(artifact))
-            cores = () if self.cores is None else chosen(self.cores, told.cores, self.on)
+            require_fit(told, found, self.name, str(artifact))
+            cores = () if self.cores is None else chosen(self.cores, told.cores, self.name)
             folder, program = self._folder(shell), esrun(isa)
             runs = self._put(shell, program, f"{folder}/esrun-", "", "the runtime")
             there = self._put(shell, path, f"{folder}/", ".esp", path.name)
             if self.cool_c is not None:
-                told = wait(partial(_facts, shell), self.cool_c, self.on, self.told)
+                told = wait(partial(_facts, shell), self.cool_c, self.name, self.told)
             shell.become(f"{shlex.quote(runs)} --serve")
             with errors_about(artifact):
                 yield Served(shell.pipe, found, there, threads, f"{folder}/lock", told, cores)
@@ -113,7 +113,7 @@ class Remote:
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         path = f"{before}{digest[:DIGITS]}{after}"
-        shell.put(content, digest, path, partial(self.told, f"copying {what} to {self.on}"))
+        shell.put(content, digest, path, partial(self.told, f"copying {what} to {self.name}"))
         return path
 
     def clean(self) -> None:
@@ -126,7 +126,7 @@ class Remote:
 
     @contextmanager
     def _shell(self) -> Iterator[Shell]:
-        with Pipe(self._command, self.on, PATIENCE_S) as pipe:
+        with Pipe(self._command, self.name, PATIENCE_S) as pipe:
             yield Shell(pipe)
 
     def _folder(self, shell: Shell) -> str:
@@ -137,7 +137,7 @@ class Remote:
         """The instruction set to run there: the machine's own, or of the artifact's one that its kernel runs, too."""
         if told.isa is None:
             known = ", ".join(name for row in ISAS.values() for name in row.machines)
-            raise MeasureError(f"{self.on}: is a {told.machine or 'machine without a name'}, expected one of {known}")
+            raise MeasureError(f"{self.name}: is a {told.machine or 'machine without a name'}, expected one of {known}")
         also = ALSO.get(told.isa, told.isa)
         return also if told.isa not in wanted and also in wanted else told.isa
 
