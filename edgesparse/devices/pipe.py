@@ -32,6 +32,17 @@ def last_line(text: bytes | str) -> str:
     return lines[-1] if lines else ""
 
 
+_EXPLAINED = "Host key verification failed."
+"""What ssh says last, behind a line that says why."""
+
+
+def _last_words(text: bytes) -> str:
+    """What a program said last, and why where that is a line of its own."""
+    said = last_line(text)
+    before = last_line(text[: text.rfind(_EXPLAINED.encode())]) if said == _EXPLAINED else ""
+    return f"{before} {said}" if before else said.removeprefix("esrun: ").removeprefix("error: ")
+
+
 class Pipe:
     """A process that is written to and read from, with an end to patience.
 
@@ -106,7 +117,7 @@ class Pipe:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING_S)
         self._errors.seek(0)
-        said = last_line(self._errors.read()).removeprefix("esrun: ").removeprefix("error: ")
+        said = _last_words(self._errors.read())
         return MeasureError(f"{self.name}: {said or 'the connection is closed'}")
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -17,7 +17,7 @@ from edgesparse.pipeline.budgets import SearchReport
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.layer_times import LayerTimes, layer_times
 from edgesparse.pipeline.options import PruningOptions
-from edgesparse.pipeline.preparing import Request, prepared
+from edgesparse.pipeline.preparing import Prepared, Request, prepared
 from edgesparse.pipeline.settings import Pruning
 from edgesparse.plan import LayerPlan
 from edgesparse.signatures import PAGE
@@ -140,6 +140,30 @@ def _fixed(plan: Plan) -> Iterator[FixedLayer]:
             yield FixedLayer(str(node.name), node.op_type, why, us if node is named[0] else 0.0)
 
 
+def _predicted(ready: Prepared, plan: Plan) -> ExplainReport:
+    from edgesparse import frontend, schedule
+
+    asked = ready.asked
+    table = schedule.cost_table(asked.target)
+    rest = [node for node in ready.normal.graph if str(node.name) not in plan.layers]
+    fixed = tuple(_fixed(plan))
+    names = {layer.layer for layer in fixed}
+    return ExplainReport(
+        model=name_of(asked.model),
+        target=asked.target.name,
+        threads=asked.threads,
+        origin=table.origin,
+        source=table.source,
+        layers=tuple(plan.layers.values()),
+        fixed=fixed,
+        rest_us=plan.rest_us,
+        other_ops=dict(Counter(node.op_type for node in rest if str(node.name) not in names).most_common()),
+        search=ready.search,
+        pruning=ready.report,
+        notes=frontend.remarks(ready.source, ready.input_shapes),
+    )
+
+
 def explain(
     model: Source,
     target: str | Target = targets.HOST,
@@ -169,7 +193,7 @@ def explain(
 
     Raises: EdgesparseError: the model, the target or the options cannot be used, or the file cannot be written.
     """
-    from edgesparse import frontend, schedule
+    from edgesparse import schedule
     from edgesparse.devices.here import named, require_here
     from edgesparse.graph.ops import graph_of
 
@@ -184,25 +208,9 @@ def explain(
     ready = prepared(asked, Path(), progress)
     progress("predicting times")
     plan = schedule.plan(graph_of(ready.normal), device, threads)
-    table = schedule.cost_table(device)
-    rest = [node for node in ready.normal.graph if str(node.name) not in plan.layers]
-    fixed = tuple(_fixed(plan))
-    names = {layer.layer for layer in fixed}
-    report = ExplainReport(
-        model=name_of(model),
-        target=device.name,
-        threads=threads,
-        origin=table.origin,
-        source=table.source,
-        layers=tuple(plan.layers.values()),
-        fixed=fixed,
-        rest_us=plan.rest_us,
-        other_ops=dict(Counter(node.op_type for node in rest if str(node.name) not in names).most_common()),
-        search=ready.search,
-        pruning=ready.report,
-        notes=frontend.remarks(ready.source, ready.input_shapes),
-        measured=layer_times(ready.normal, device, threads, place, progress) if measured else None,
-    )
+    report = _predicted(ready, plan)
+    if measured:
+        report = replace(report, measured=layer_times(ready.normal, device, threads, place, progress))
     if html:
         from edgesparse.pipeline.page import page
 

@@ -7,6 +7,7 @@ Source: Linux, Documentation/ABI/testing/sysfs-devices-system-cpu and sysfs-clas
 from __future__ import annotations
 
 import shlex
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -118,3 +119,9 @@ def feeds(artifact: Path) -> dict[str, np.ndarray]:
 def expect_right(outputs: dict[str, np.ndarray], model: Path, given: dict[str, np.ndarray]) -> None:
     (expected,) = ort_run(model, given)
     np.testing.assert_allclose(outputs["scores"], expected, rtol=1e-3, atol=1e-4)
+
+
+def processes(of: Path) -> list[str]:
+    """Command lines of processes that run a program below a folder."""
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in found.splitlines() if str(of) in line and not line.startswith("ps ")]

@@ -21,7 +21,7 @@ from edgesparse.devices import remote
 from edgesparse.devices.remote import Remote
 from edgesparse.errors import EdgesparseError, MeasureError
 from runtime import build
-from tests.devices.boards import BOARD, expect_right, feeds
+from tests.devices.boards import BOARD, expect_right, feeds, processes
 
 
 def test_an_artifact_runs_there_and_is_copied_once(folder, artifact, model):
@@ -191,12 +191,6 @@ def test_kernels_are_tuned_there(command, folder, tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert f"measured on {BOARD}" in (tmp_path / "costs.toml").read_text()
-
-
-def processes(of: Path) -> list[str]:
-    """Command lines of processes that run a program below a folder."""
-    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if str(of) in line and not line.startswith("ps ")]
 
 
 def test_a_board_that_hangs_is_given_up(folder, artifact, monkeypatch):
