@@ -1,29 +1,5 @@
-"""A number that says how it was got."""
+"""A number that says how it was got; on a device, the runtime's package says it alike."""
 
-from __future__ import annotations
+from edgesparse_runtime import Figure, Origin
 
-from dataclasses import dataclass
-from enum import StrEnum
-
-
-class Origin(StrEnum):
-    """How a figure was got."""
-
-    MEASURED = "measured"
-    ESTIMATED = "estimated"
-    UNAVAILABLE = "unavailable"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A value, its unit, its origin, and in words how it was got or why it is missing."""
-
-    value: float | None
-    unit: str
-    origin: Origin
-    how: str
-
-    @classmethod
-    def unavailable(cls, unit: str, why: str) -> Figure:
-        """A figure that could not be had."""
-        return cls(None, unit, Origin.UNAVAILABLE, why)
+__all__ = ["Figure", "Origin"]

@@ -2,10 +2,22 @@
 
 from typing import TYPE_CHECKING
 
+from edgesparse_runtime._figure import Figure, Origin
 from edgesparse_runtime._library import EdgesparseRuntimeError, library
 from edgesparse_runtime._model import Model, StepTiming, Tensor, arrange, largest
+from edgesparse_runtime._profile import Profile
 
-__all__ = ["EdgesparseRuntimeError", "Model", "StepTiming", "Tensor", "arrange", "largest"]
+__all__ = [
+    "EdgesparseRuntimeError",
+    "Figure",
+    "Model",
+    "Origin",
+    "Profile",
+    "StepTiming",
+    "Tensor",
+    "arrange",
+    "largest",
+]
 
 
 __version__: str
