@@ -19,12 +19,13 @@ class Runtime(BuildHookInterface[Any]):
         from runtime import build
 
         if version == "editable":
-            library = build.shared_library(build.host_platform())
-            shutil.copy(library, ROOT / "runtime/python/edgesparse_runtime/libedgesparse.so")
+            for library in (build.shared_library(build.host_platform()), build.profiler(build.host_platform())):
+                shutil.copy(library, ROOT / "runtime/python/edgesparse_runtime" / library.name)
             return
         for platform in build.PLATFORMS:
             board = build.board(platform)
             build_data["force_include"] |= {
                 str(board): f"edgesparse/runtime_data/{platform}",
                 str(board / "libedgesparse.so"): f"edgesparse_runtime/libedgesparse-{platform}.so",
+                str(board / "libedgesparse_profile.so"): f"edgesparse_runtime/libedgesparse_profile-{platform}.so",
             }

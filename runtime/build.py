@@ -27,11 +27,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parent / "build" / "runtime"
 SOURCES = tuple(sorted((HERE / "src").glob("*.c")))
+PROFILE_SOURCES = tuple(sorted((HERE / "profile").glob("*.c")))
 TOOL_SOURCES = tuple(sorted((HERE / "tools").glob("*.c")))
+ESRUN_SOURCES = (*SOURCES, *PROFILE_SOURCES, *TOOL_SOURCES)
 
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 LEAN = ("-O2", "-ffunction-sections", "-fdata-sections", "-fvisibility=hidden", "-g0")
 INCLUDE = (f"-I{HERE / 'include'}",)
+INSIDE = (*INCLUDE, f"-I{HERE / 'profile'}")
 SANITIZERS = {
     "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
     "thread": ("-fsanitize=thread",),
@@ -39,7 +42,8 @@ SANITIZERS = {
 }
 
 SHARED_LIBRARY_BUDGET_BYTES = 64 * 1024
-ESRUN_BUDGET_BYTES = 160 * 1024
+PROFILER_BUDGET_BYTES = 48 * 1024
+ESRUN_BUDGET_BYTES = 192 * 1024  # with the profiler
 
 
 class BuildError(Exception):
@@ -104,10 +108,20 @@ def shared_library(platform: str) -> Path:
     return _build(f"{platform}/libedgesparse.so", command, SOURCES)
 
 
-def system_library() -> Path:
-    """Build the shared library for this machine with its own C compiler."""
+def profiler(platform: str) -> Path:
+    """Build the shared library that measures, which calls the other one."""
+    target = _platform(platform)
+    command = [*zig(), "cc", "-target", target.library_triple, *STRICT, *LEAN, *INCLUDE, "-shared", "-fPIC", "-s"]
+    command += ["-Wl,--gc-sections", "-Wl,-soname,libedgesparse_profile.so", "-Wl,-rpath,$ORIGIN"]
+    return _build(f"{platform}/libedgesparse_profile.so", [*command, str(shared_library(platform))], PROFILE_SOURCES)
+
+
+def system_libraries() -> tuple[Path, Path]:
+    """Build both shared libraries for this machine with its own C compiler."""
     command = [*shlex.split(os.environ.get("CC", "cc")), "-std=c11", *LEAN, *INCLUDE, "-shared", "-fPIC", "-pthread"]
-    return _build("system/libedgesparse.so", [*command, "-s"], SOURCES)
+    main = _build("system/libedgesparse.so", [*command, "-s", "-Wl,-soname,libedgesparse.so"], SOURCES)
+    command += ["-s", str(main), "-Wl,-rpath,$ORIGIN"]
+    return main, _build("system/libedgesparse_profile.so", command, PROFILE_SOURCES)
 
 
 def static_library(platform: str) -> Path:
@@ -121,9 +135,9 @@ def static_library(platform: str) -> Path:
 def esrun(platform: str) -> Path:
     """Build the command-line runner for a platform: one static program."""
     target = _platform(platform)
-    command = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INCLUDE]
+    command = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INSIDE]
     command += ["-static", "-s", "-Wl,--gc-sections"]
-    return _build(f"{platform}/esrun", command, [*SOURCES, *TOOL_SOURCES])
+    return _build(f"{platform}/esrun", command, ESRUN_SOURCES)
 
 
 def test_program(source: Path, sanitizer: str = "none", wrapped: Sequence[str] = ()) -> Path:
@@ -138,8 +152,8 @@ def test_program(source: Path, sanitizer: str = "none", wrapped: Sequence[str] =
 
 def sanitized_esrun() -> Path:
     """Build esrun for this machine, with ASan and UBSan."""
-    command = [_clang(), *STRICT, "-g", "-O1", *SANITIZERS["address"], *INCLUDE, "-pthread", "-lm"]
-    return _build("tests/esrun-address", command, [*SOURCES, *TOOL_SOURCES])
+    command = [_clang(), *STRICT, "-g", "-O1", *SANITIZERS["address"], *INSIDE, "-pthread", "-lm"]
+    return _build("tests/esrun-address", command, ESRUN_SOURCES)
 
 
 def guest_program(source: Path, platform: str) -> Path:
@@ -176,9 +190,9 @@ def board(platform: str, directory: Path | None = None) -> Path:
         directory = OUTPUT / platform / "board"
         shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    for file in (esrun(platform), shared_library(platform), static_library(platform)):
+    for file in (esrun(platform), shared_library(platform), profiler(platform), static_library(platform)):
         shutil.copy(file, directory)
-    for file in (HERE / "include" / "edgesparse.h", HERE / "python" / "LICENSE"):
+    for file in (*(HERE / "include").glob("*.h"), HERE / "python" / "LICENSE"):
         shutil.copy(file, directory)
     shutil.copy(_zig_folder() / "lib/libc/musl/COPYRIGHT", directory / "LICENSE.musl")  # esrun holds parts of musl
     wheel(platform, directory)
@@ -221,7 +235,7 @@ def _make(output: Path, command: Sequence[str], sources: Sequence[Path], output_
 
 
 def _fingerprint(command: Sequence[str], sources: Sequence[Path]) -> str:
-    headers = [path for room in ("include", "src", "tools", "tests") for path in (HERE / room).glob("*.h")]
+    headers = [path for room in ("include", "src", "profile", "tools", "tests") for path in (HERE / room).glob("*.h")]
     digest = hashlib.sha256("\0".join(command).encode())
     digest.update(_zig_version().encode())
     for path in [*sources, *sorted(headers)]:
@@ -256,6 +270,7 @@ def _sizes() -> list[tuple[str, int, int]]:
         for platform in PLATFORMS
         for path, budget in (
             (shared_library(platform), SHARED_LIBRARY_BUDGET_BYTES),
+            (profiler(platform), PROFILER_BUDGET_BYTES),
             (esrun(platform), ESRUN_BUDGET_BYTES),
         )
     ]

@@ -30,9 +30,9 @@ class Library(BuildHookInterface[Any]):
 
         if PLATFORM or importlib.util.find_spec("ziglang"):
             platform = PLATFORM or build.host_platform()
-            library, tag = build.shared_library(platform), build.PLATFORMS[platform].wheel_tag
+            libraries, tag = (build.shared_library(platform), build.profiler(platform)), build.PLATFORMS[platform].wheel_tag
         else:
-            library, tag = build.system_library(), next(tag for tag in platform_tags() if tag.startswith("linux"))
+            libraries, tag = build.system_libraries(), next(tag for tag in platform_tags() if tag.startswith("linux"))
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{tag}"
-        build_data["force_include"][str(library)] = "edgesparse_runtime/libedgesparse.so"
+        build_data["force_include"] |= {str(file): f"edgesparse_runtime/{file.name}" for file in libraries}

@@ -1,6 +1,5 @@
 /* esrun: runs an artifact on .npy files and pictures. */
 #define _DEFAULT_SOURCE
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,50 +11,17 @@
 #include "fatal.h"
 #include "npy.h"
 #include "npz.h"
+#include "options.h"
 #include "ppm.h"
+#include "profile_report.h"
 #include "report.h"
 #include "serve.h"
 
-static const char usage[] =
-    "usage: esrun MODEL.esp [options]\n"
-    "  --input [NAME=]FILE.npy    an input; the name may be left out if the model has one\n"
-    "  --image [NAME=]FILE.ppm    a picture (P6, P5) for an input that takes frames\n"
-    "  --top N                    print the N largest elements of an output, with their labels;\n"
-    "                             5 with --image and without --output\n"
-    "  --output [NAME=]FILE.npy   where to write an output; without a name, the first\n"
-    "  --output FILE.npz          where to write all outputs\n"
-    "  --threads N                threads, the main one included (1)\n"
-    "  --repeat K                 run K times after a first run and print the latency\n"
-    "  --profile                  print the time of each layer\n"
-    "  --check                    also verify the checksum of the weights\n"
-    "  --tune                     run on made-up inputs and print the time of each layer as JSON,\n"
-    "                             for edgesparse tune --measured; 200 runs without --repeat\n"
-    "  --version                  print the version\n"
-    "  --serve                    alone: answer requests on stdin, for edgesparse --on\n"
-    "Without inputs, prints the inputs and outputs of the model.\n";
-
 enum {
-    MAX_FILES = 64,
-    MAX_TOP = 100,
-    USUAL_TOP = 5,
     TUNE_RUNS = 200,
+    STEP_RUNS = 20, /* of a profile */
     FILLER = 0x3f /* each byte of a made-up float32: 0.747, and no denormal number */
 };
-
-typedef struct options {
-    const char *model;
-    const char *inputs[MAX_FILES];
-    bool is_image[MAX_FILES]; /* of each input */
-    const char *outputs[MAX_FILES];
-    size_t input_count;
-    size_t output_count;
-    uint32_t threads;
-    size_t top;    /* 0: print none */
-    size_t repeat; /* 0: run once, print no latency */
-    bool profile;
-    bool check;
-    bool tune;
-} options;
 
 /* A model and the buffers of its inputs and outputs. */
 typedef struct job {
@@ -68,87 +34,6 @@ typedef struct job {
     es_input *inputs;
     es_output *outputs;
 } job;
-
-static unsigned long parse_number(const char *text, const char *option, unsigned long maximum)
-{
-    char *end;
-    errno = 0;
-    const unsigned long number = strtoul(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || number < 1 ||
-        number > maximum) {
-        bad_usage("%s: got '%s', expected a number from 1 to %lu", option, text, maximum);
-    }
-    return number;
-}
-
-static void add_file(const char **files, size_t *count, const char *file, const char *option)
-{
-    if (*count == MAX_FILES) {
-        bad_usage("%s: is given more than %d times", option, MAX_FILES);
-    }
-    files[(*count)++] = file;
-}
-
-/* Takes one option with a value; false if `name` is none. */
-static bool take_option(options *chosen, const char *name, const char *value)
-{
-    if (strcmp(name, "--input") == 0) {
-        add_file(chosen->inputs, &chosen->input_count, value, name);
-    } else if (strcmp(name, "--image") == 0) {
-        add_file(chosen->inputs, &chosen->input_count, value, name);
-        chosen->is_image[chosen->input_count - 1] = true;
-    } else if (strcmp(name, "--top") == 0) {
-        chosen->top = parse_number(value, name, MAX_TOP);
-    } else if (strcmp(name, "--output") == 0) {
-        add_file(chosen->outputs, &chosen->output_count, value, name);
-    } else if (strcmp(name, "--threads") == 0) {
-        chosen->threads = (uint32_t)parse_number(value, name, ES_MAX_THREADS);
-    } else if (strcmp(name, "--repeat") == 0) {
-        chosen->repeat = parse_number(value, name, 1000000);
-    } else {
-        return false;
-    }
-    return true;
-}
-
-static options parse_arguments(int count, char **arguments)
-{
-    options chosen = {.threads = 1};
-    for (int i = 1; i < count; i++) {
-        const char *const argument = arguments[i];
-        if (strcmp(argument, "--help") == 0) {
-            fputs(usage, stdout);
-            exit(0);
-        } else if (strcmp(argument, "--version") == 0) {
-            printf("esrun %s\n", es_version());
-            exit(0);
-        } else if (strcmp(argument, "--profile") == 0) {
-            chosen.profile = true;
-        } else if (strcmp(argument, "--check") == 0) {
-            chosen.check = true;
-        } else if (strcmp(argument, "--tune") == 0) {
-            chosen.tune = true;
-        } else if (strncmp(argument, "--", 2) == 0) {
-            if (!take_option(&chosen, argument, i + 1 < count ? arguments[i + 1] : "")) {
-                bad_usage("unknown option '%s'; see esrun --help", argument);
-            }
-            if (++i == count) {
-                bad_usage("%s: its value is missing", argument);
-            }
-        } else if (chosen.model == NULL) {
-            chosen.model = argument;
-        } else {
-            bad_usage("got '%s' besides the model '%s'; see esrun --help", argument, chosen.model);
-        }
-    }
-    if (chosen.model == NULL) {
-        bad_usage("no model is given; see esrun --help");
-    }
-    for (size_t i = 0; i < chosen.input_count && chosen.output_count == 0 && chosen.top == 0; i++) {
-        chosen.top = chosen.is_image[i] ? USUAL_TOP : 0;
-    }
-    return chosen;
-}
 
 static void require(es_status status, const char *path, const es_error *error)
 {
@@ -264,18 +149,38 @@ static timings run_repeatedly(const options *chosen, job *work)
 {
     es_model_info info;
     es_model_describe(work->model, &info);
-    const size_t run_count = chosen->repeat > 0 ? chosen->repeat : chosen->tune ? TUNE_RUNS : 1;
+    const size_t run_count = chosen->repeat > 0 ? chosen->repeat
+                             : chosen->tune     ? TUNE_RUNS
+                             : chosen->profile  ? STEP_RUNS
+                                                : 1;
     timings times = {.run_count = run_count, .step_count = info.step_count};
     times.run_ns = allocate(run_count, sizeof *times.run_ns);
     if (chosen->profile || chosen->tune) {
         times.step_ns = allocate(run_count * info.step_count, sizeof *times.step_ns);
     }
     for (size_t run = 0; run < run_count; run++) {
-        const uint64_t start = clock_ns();
+        const uint64_t start = es_now_ns();
         run_once(work, times.step_ns == NULL ? NULL : times.step_ns + run * info.step_count);
-        times.run_ns[run] = clock_ns() - start;
+        times.run_ns[run] = es_now_ns() - start;
     }
     return times;
+}
+
+/* Measures for a while, and prints what came of it. */
+static void print_measured(const options *chosen, job *work, uint64_t opened_ns)
+{
+    static es_profile profile;
+    es_model_info info;
+    es_error error;
+    const es_profile_options wanted = {
+        .seconds = chosen->seconds, .rate_hz = chosen->rate_hz, .meter = chosen->meter};
+    es_model_describe(work->model, &info);
+    require(es_session_measure(work->session, work->inputs, work->input_count, work->outputs, work->output_count,
+                               &wanted, &profile, &error),
+            "profile", &error);
+    print_profile(&profile, &info, opened_ns, chosen->rate_hz, chosen->battery_wh);
+    const timings steps = run_repeatedly(chosen, work);
+    print_steps(work->model, &steps);
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -354,11 +259,11 @@ int main(int count, char **arguments)
     const options chosen = parse_arguments(count, arguments);
     job work = {.model = NULL};
     es_error error;
-    const uint64_t start = clock_ns();
+    const uint64_t start = es_now_ns();
     const uint32_t flags = chosen.check ? ES_OPEN_VERIFY_WEIGHTS : 0;
     require(es_model_open_file(chosen.model, flags, &work.model, &error), chosen.model, &error);
     require(es_session_open(work.model, chosen.threads, &work.session, &error), chosen.model, &error);
-    const uint64_t opened = clock_ns();
+    const uint64_t opened = es_now_ns();
     if (chosen.check) {
         printf("%s: all checksums match\n", chosen.model);
     }
@@ -377,20 +282,21 @@ int main(int count, char **arguments)
     read_inputs(&chosen, &work);
 
     if (chosen.repeat > 0) {
-        const uint64_t first = clock_ns();
+        const uint64_t first = es_now_ns();
         run_once(&work, NULL);
         printf("open %.3f ms, first run %.3f ms\n", (double)(opened - start) / 1e6,
-               (double)(clock_ns() - first) / 1e6);
+               (double)(es_now_ns() - first) / 1e6);
     }
-    timings times = run_repeatedly(&chosen, &work);
-    if (chosen.repeat > 0) {
-        print_latency(&times, chosen.threads);
+    if (chosen.profile) {
+        print_measured(&chosen, &work, opened - start);
+    } else {
+        timings times = run_repeatedly(&chosen, &work);
+        if (chosen.repeat > 0) {
+            print_latency(&times, chosen.threads);
+        }
     }
     if (chosen.top > 0) {
         print_top(work.model, work.outputs, chosen.top);
-    }
-    if (chosen.profile) {
-        print_profile(work.model, &times);
     }
     write_outputs(&chosen, &work);
     es_session_close(work.session);

@@ -88,7 +88,7 @@ static double step_percentile_us(const timings *times, size_t step, size_t perce
     return percentile_us(buffer, times->run_count, percent);
 }
 
-void print_profile(const es_model *model, const timings *times)
+void print_steps(const es_model *model, const timings *times)
 {
     uint64_t *const buffer = allocate(times->run_count, sizeof *buffer);
     double *const median_us = allocate(times->step_count, sizeof *median_us);

@@ -18,7 +18,7 @@ void print_signature(const char *path, const es_model *model);
 void print_latency(timings *times, uint32_t threads);
 
 /* Prints a row for each step with its median time. */
-void print_profile(const es_model *model, const timings *times);
+void print_steps(const es_model *model, const timings *times);
 
 /* Prints the tenth percentile of each step as JSON: {"steps": [{"name": ..., "p10_us": ...}, ...]}. */
 void print_step_times(const es_model *model, const timings *times);

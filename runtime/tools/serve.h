@@ -11,10 +11,12 @@
  *   {"do": "run", "bytes": [N, ...]} and inputs      -> {"bytes": [N, ...]} and outputs
  *   {"do": "time", "repeat": N}                      -> {"ns": [N, ...]}
  *   {"do": "profile", "repeat": N}                   -> {"steps": [...], "ns": [[N, ...], ...]}
+ *   {"do": "measure", "milliseconds": N, "every_us": N, "meter": NAME, "root": PATH}
+ *                         -> {"share": S}, now and then; at the end what profile_report.h says
  *   {"do": "meters"}                                 -> {"peak_bytes": N, ...}
  *   {"do": "quit"}
  *
- * `time` and `profile` run the inputs of the last `run`, once uncounted and then `repeat` times; with a
+ * `time`, `profile` and `measure` run the inputs of the last `run`, once uncounted and then `repeat` times; with a
  * `lock`, a file, only if no other owner has it, and until the artifact is closed. What
  * fails is answered by {"error": TEXT, "status": NAME}.
  * Returns the exit status of the program. */

@@ -1,0 +1,125 @@
+/* Sensors of power by Linux's hwmon, such as INA219, INA226, INA260 and INA3221.
+ * Source: Documentation/hwmon/sysfs-interface.rst of Linux: mV, mA, uW, uJ, ms; shunts in uOhm. */
+#include "hwmon.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "files.h"
+
+enum { DEVICES = 64, CHANNELS = 8 };
+
+static bool exists(const char *root, const char *path)
+{
+    char line[ES_LINE_BYTES];
+    return es_file_line(root, path, line);
+}
+
+/* The shunt of a channel, as the driver was told; NaN if it does not say. */
+static double shunt_ohm(const char *root, const char *folder, unsigned channel)
+{
+    char path[ES_ERROR_BYTES];
+    double micro;
+    es_text(path, "%s/shunt%u_resistor", folder, channel);
+    if (es_file_number_at(root, path, &micro)) {
+        return micro * 1e-6;
+    }
+    es_text(path, "%s/shunt_resistor", folder);
+    return es_file_number_at(root, path, &micro) ? micro * 1e-6 : NAN;
+}
+
+/* What the board calls a channel, or else the device and its number. */
+static void label_of(const char *root, const char *folder, const char *device, unsigned channel,
+                     char label[ES_ERROR_BYTES])
+{
+    static const char *const kinds[] = {"power", "curr", "in", "energy"};
+    char path[ES_ERROR_BYTES];
+    char line[ES_LINE_BYTES];
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        es_text(path, "%s/%s%u_label", folder, kinds[i], channel);
+        if (es_file_line(root, path, line)) {
+            es_text(label, "%s", line);
+            return;
+        }
+    }
+    es_text(label, "%s %u", device, channel);
+}
+
+/* Adds what a channel offers: the best of energy, power, and voltage with current. */
+static bool add_channel(es_meter *meter, const char *root, const char *folder, const char *label, unsigned channel,
+                        char why[ES_ERROR_BYTES])
+{
+    char path[ES_ERROR_BYTES];
+    char current[ES_ERROR_BYTES];
+    es_text(path, "%s/energy%u_input", folder, channel);
+    if (exists(root, path)) {
+        const bool added = es_meter_add(meter, root, label, "energy", path, NULL, 1e-6, why);
+        if (added) {
+            meter->channels[meter->count - 1].counts = true;
+        }
+        return added;
+    }
+    es_text(path, "%s/power%u_input", folder, channel);
+    if (exists(root, path)) {
+        return es_meter_add(meter, root, label, "power", path, NULL, 1e-6, why);
+    }
+    es_text(path, "%s/in%u_input", folder, channel);
+    es_text(current, "%s/curr%u_input", folder, channel);
+    return exists(root, path) && exists(root, current) &&
+           es_meter_add(meter, root, label, "voltage and current", path, current, 1e-6, why);
+}
+
+void es_hwmon_add(es_meter *meter, const char *root, const char *folder, const char *device,
+                  char why[ES_ERROR_BYTES])
+{
+    char path[ES_ERROR_BYTES];
+    char label[ES_ERROR_BYTES];
+    double interval_ms;
+    for (unsigned channel = 1; channel <= CHANNELS; channel++) {
+        label_of(root, folder, device, channel, label);
+        if (add_channel(meter, root, folder, label, channel, why)) {
+            meter->rails[meter->count - 1].shunt_ohm = shunt_ohm(root, folder, channel);
+        }
+    }
+    es_text(path, "%s/update_interval", folder);
+    if (es_file_number_at(root, path, &interval_ms) && interval_ms > 0) {
+        meter->hz = interval_ms < 10 ? 100 : interval_ms > 1000 ? 1 : 1000 / interval_ms;
+    }
+}
+
+void es_hwmon_choose_total(es_meter *meter)
+{
+    static const char *const words[] = {"total", "system", "vdd_in", "vin", "5v0_in"};
+    for (size_t i = 0; i < meter->count; i++) {
+        for (size_t j = 0; j < sizeof words / sizeof words[0]; j++) {
+            if (es_text_has(meter->rails[i].name, words[j])) {
+                meter->total = i;
+                return;
+            }
+        }
+    }
+}
+
+bool es_hwmon_find(const char *root, const char *device, es_meter *meter, char why[ES_ERROR_BYTES])
+{
+    for (unsigned number = 0; number < DEVICES; number++) {
+        char folder[ES_ERROR_BYTES];
+        char path[ES_ERROR_BYTES];
+        char name[ES_LINE_BYTES];
+        es_text(folder, "sys/class/hwmon/hwmon%u", number);
+        es_text(path, "%s/name", folder);
+        if (es_file_line(root, path, name) && strncmp(name, device, strlen(device)) == 0) {
+            es_hwmon_add(meter, root, folder, name, why);
+        }
+    }
+    es_hwmon_choose_total(meter);
+    return meter->count > 0;
+}
+
+/* By itself only what is made to measure supplies; any device by its name. */
+static bool find(const char *root, const char *which, es_meter *meter, char why[ES_ERROR_BYTES])
+{
+    return es_hwmon_find(root, which[0] != '\0' ? which : "ina", meter, why);
+}
+
+const es_meter_reader es_meter_hwmon = {"hwmon", find};
