@@ -102,7 +102,7 @@ def limit(model: str, onnx_file: Path, result: Result, inputs: Arrays, gflops: f
     """Profile the artifact of a measured result and hold it against the limit."""
     assert result.latency
     with LOCAL.open(result.contender.file) as artifact:
-        steps = artifact.profile(inputs, repeat=PROFILE_RUNS)
+        steps = artifact.step_times(inputs, repeat=PROFILE_RUNS)
         layers = {layer["name"]: layer["kernel"] for layer in of_plan(artifact.manifest, artifact.plan)["layers"]}
     return Limit(
         model=model,

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from edgesparse.devices.pipe import Pipe
 from edgesparse.devices.programs import esrun
 from edgesparse.devices.served import Served
-from edgesparse.devices.session import errors_about
+from edgesparse.devices.session import Profiling, errors_about
 from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
 from edgesparse.isa import ISAS
@@ -94,17 +94,21 @@ def plan_alone(found: Artifact, number: int, file: Path) -> Iterator[Path]:
 class EmulatedSession(Served):
     """An artifact that an emulated program has open."""
 
-    def profile(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> NoReturn:
-        """Raises: MeasureError: always, as `time` and `meters` do."""
+    def step_times(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> NoReturn:
+        """Raises: MeasureError: always, as `profile`, `time` and `meters` do."""
         raise MeasureError("an emulator's times mean nothing; measure on the device itself")
 
+    def profile(self, inputs: Mapping[str, np.ndarray], wanted: Profiling, told: Callable[[float], None]) -> NoReturn:
+        """See `step_times`."""
+        self.step_times()
+
     def time(self, inputs: Mapping[str, np.ndarray], repeat: int = 10) -> NoReturn:
-        """See `profile`."""
-        self.profile()
+        """See `step_times`."""
+        self.step_times()
 
     def meters(self, inputs: Mapping[str, np.ndarray]) -> NoReturn:
-        """See `profile`."""
-        self.profile()
+        """See `step_times`."""
+        self.step_times()
 
 
 @cache

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.devices import host
-from edgesparse.devices.session import errors_about
+from edgesparse.devices.pipe import Pipe
+from edgesparse.devices.programs import esrun
+from edgesparse.devices.served import Served
+from edgesparse.devices.session import Profiling, errors_about
 from edgesparse.devices.worker import BUILD, Worker
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import require_kind
+from edgesparse.package.reader import read
 from edgesparse.signatures import ARTIFACT
 
 if TYPE_CHECKING:
-    from edgesparse_runtime import Model
+    import numpy as np
+    from edgesparse_runtime import Model, Profile
 
 
 class Local:
@@ -50,7 +56,7 @@ class Local:
             Model(artifact, threads=threads) as model,
             Worker(BUILD, artifact, threads) as worker,
         ):
-            yield LocalSession(model, worker)
+            yield LocalSession(model, worker, Path(artifact), threads)
 
 
 class LocalSession:
@@ -58,16 +64,22 @@ class LocalSession:
 
     facts = None
 
-    def __init__(self, model: Model, worker: Worker) -> None:
-        self._model = model
+    def __init__(self, model: Model, worker: Worker, artifact: Path, threads: int) -> None:
+        self._model, self._path, self._threads = model, artifact, threads
         self.inputs, self.outputs, self.plan = model.inputs, model.outputs, model.plan
-        self.run, self.top, self.profile = model.run, model.top, model.profile
+        self.run, self.top, self.step_times = model.run, model.top, model.step_times
         self.time, self.meters = worker.time, worker.meters
 
     @property
     def manifest(self) -> dict[str, Any]:
         """Where the artifact came from."""
         return self._model.manifest
+
+    def profile(self, inputs: Mapping[str, np.ndarray], wanted: Profiling, told: Callable[[float], None]) -> Profile:
+        """See `Session`; in a process of its own, which has just been started."""
+        with Pipe([str(esrun(host.detect().isa)), "--serve"], LOCAL.name) as pipe:
+            served = Served(pipe, read(self._path), os.path.abspath(self._path), self._threads)
+            return served.profile(inputs, wanted, told)
 
 
 LOCAL = Local()

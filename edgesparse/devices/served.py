@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from edgesparse.devices.pipe import Pipe
+from edgesparse.devices.session import Profiling
 from edgesparse.errors import MeasureError
 
 if TYPE_CHECKING:
     import numpy as np
-    from edgesparse_runtime import StepTiming, Tensor
+    from edgesparse_runtime import Profile, StepTiming, Tensor
 
     from edgesparse.devices.facts import DeviceFacts
     from edgesparse.package.reader import Artifact
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 OWNER = secrets.token_hex(16)
 """This process, for locks."""
 
+STEP_RUNS = 20  # of a profile, to time its steps
 QUOTED = 80  # characters of what is no answer
 
 
@@ -48,7 +50,7 @@ class Served:
 
         Raises: MeasureError: it cannot be opened, or the pipe breaks.
         """
-        self._artifact, self._pipe, self.facts = artifact, pipe, facts
+        self._artifact, self._pipe, self._threads, self.facts = artifact, pipe, threads, facts
         self._ran: tuple[Mapping[str, np.ndarray], ...] = ()
         self._answer()
         request: dict[str, Any] = {"do": "open", "artifact": path, "threads": threads}
@@ -87,7 +89,7 @@ class Served:
         named = next((o for o in self.outputs if prod(o.shape) == len(labels)), self.outputs[0])
         return largest(outputs, named.name, labels, count)
 
-    def profile(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[StepTiming]:
+    def step_times(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[StepTiming]:
         """The time of every kernel call, of so many runs.
 
         Raises: MeasureError: a run fails, or the pipe breaks.
@@ -101,6 +103,20 @@ class Served:
             StepTiming(**step, times_us=tuple(ns / 1e3 for ns in column))
             for step, column in zip(told["steps"], columns, strict=True)
         ]
+
+    def profile(self, inputs: Mapping[str, np.ndarray], wanted: Profiling, told: Callable[[float], None]) -> Profile:
+        """See `Session`."""
+        from edgesparse_runtime import profile_of
+
+        self._require(inputs)
+        every_us = round(1e6 / wanted.rate_hz) if wanted.rate_hz else 0
+        request = {"do": "measure", "milliseconds": round(wanted.seconds * 1e3), "every_us": every_us}
+        answer = self._ask(request | {"meter": wanted.meter})
+        while "share" in answer:
+            told(answer["share"])
+            answer = self._answer()
+        steps = self.step_times(inputs, repeat=STEP_RUNS)
+        return profile_of(answer, steps, self._threads, wanted.rate_hz, wanted.battery_wh, self._pipe.name)
 
     def time(self, inputs: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[int]:
         """Nanoseconds of so many runs, after one that is not counted.

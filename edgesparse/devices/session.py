@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +12,21 @@ from edgesparse.errors import MeasureError
 
 if TYPE_CHECKING:
     import numpy as np
-    from edgesparse_runtime import StepTiming, Tensor
+    from edgesparse_runtime import Profile, StepTiming, Tensor
+
+
+@dataclass(frozen=True)
+class Profiling:
+    """How to profile.
+
+    `rate_hz` says how often an inference is due; without it, one follows the other. `meter` is a name that the
+    runtime knows, such as "auto"; "external" leaves the joules of the windows open.
+    """
+
+    seconds: float
+    rate_hz: float | None = None
+    meter: str = "auto"
+    battery_wh: float | None = None
 
     from edgesparse.devices.facts import DeviceFacts
 
@@ -60,10 +75,18 @@ class Session(Timed, Protocol):
     def top(self, outputs: Mapping[str, np.ndarray], count: int = 5) -> Sequence[tuple[str, float]]:
         """The largest elements of the output that the artifact's labels name, with their labels."""
 
-    def profile(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[StepTiming]:
+    def step_times(self, *arrays: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[StepTiming]:
         """The time of every kernel call, of so many runs.
 
         Raises: MeasureError: times of this device say nothing.
+        """
+
+    def profile(self, inputs: Mapping[str, np.ndarray], wanted: Profiling, told: Callable[[float], None]) -> Profile:
+        """Run for a while, and tell latency, memory and energy.
+
+        Args: told: is called with the share of the time that is over.
+
+        Raises: MeasureError: times of this device say nothing, or the meter that was named is not there.
         """
 
 

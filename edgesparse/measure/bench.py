@@ -117,7 +117,7 @@ def bench(
             sessions[name] = stack.enter_context(open_rival(name, files[name], threads))
         times = take_turns(sessions, feeds, seconds)
         memory = {name: Memory.of(session.meters(feeds)) for name, session in sessions.items()}
-        profile = opened.profile(feeds) if steps else []
+        profile = opened.step_times(feeds) if steps else []
         place = where(device, opened)
     ours = times[EDGESPARSE]
     contenders = tuple(

@@ -35,7 +35,7 @@ def times_of_steps_us(model: Session, seconds: float) -> dict[str, float]:
     feeds = random_feeds(model.inputs)
     end = time.perf_counter() + seconds
     while not rounds or time.perf_counter() < end:
-        steps = model.profile(feeds, repeat=RUNS)
+        steps = model.step_times(feeds, repeat=RUNS)
         rounds.append(np.array([step.times_us for step in steps]))
     found: dict[str, float] = defaultdict(float)
     for step, p10 in zip(steps, np.percentile(np.concatenate(rounds, axis=1), 10, axis=1), strict=True):

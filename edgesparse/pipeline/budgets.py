@@ -269,7 +269,7 @@ def _measure(goal: Goal, device: Device, dense: Callable[[], ir.Model]) -> Calla
             feeds = measuring.random_feeds(second.inputs)
             timed = measuring.take_turns({"dense": first, "candidate": second}, feeds, SECONDS)
             steps: dict[str, float] = defaultdict(float)
-            for step in second.profile(feeds, repeat=RUNS):
+            for step in second.step_times(feeds, repeat=RUNS):
                 steps[step.name] += float(np.percentile(step.times_us, 10))
         return search.Measured(timed["candidate"].p10_us, timed["dense"].p10_us, steps)
 

@@ -110,7 +110,8 @@ typedef struct es_profile {
 typedef struct es_profile_options {
     double seconds;     /* that the model runs: more than 0, at most 1e6 */
     double rate_hz;     /* how often a run is due; 0: one right after the other */
-    const char *meter;  /* "auto", "none", or the name of a meter: pmic, jetson, hwmon, hwmon:NAME, rapl, battery */
+    const char *meter;  /* "auto", "none", or a meter: pmic, jetson, hwmon, hwmon:NAME, rapl or battery; with
+                           "external" the joules of the windows are for the caller to fill in */
     const char *root;   /* where /sys, /proc and /dev are; NULL: in / */
     double shortest_window_s; /* a shorter one makes no figure; 0: 10 s, as MLPerf has it */
     /* Called about once a slot with the share of the time that is over; false ends the measurement. May be

@@ -47,6 +47,10 @@ static bool is_enough(es_profile *profile, double shortest_window_s)
                     seconds, shortest_window_s, (double)ES_PROFILE_BUSY * shortest_window_s);
             return false;
         }
+        if (isnan(window->joules) && window->samples == 0) {
+            es_text(why, "%s gave no readings of the time of the measurement", profile->meter);
+            return false;
+        }
         if (isnan(window->joules) || window->samples < LEAST_SAMPLES) {
             es_text(why, "%s gave %u readings in a window of %.1f s, expected %d or more; remedy: measure for "
                            "longer", profile->meter, window->samples, seconds, LEAST_SAMPLES);

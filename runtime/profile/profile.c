@@ -13,6 +13,7 @@
 
 enum { IDLE = (ES_PROFILE_WINDOWS - ES_PROFILE_BUSY) / 2 /* windows before, and as many behind */ };
 
+static const char EXTERNAL[] = "external";
 static const double MOST_SECONDS = 1e6;
 static const double MOST_HZ = 1e6;
 
@@ -241,6 +242,10 @@ static es_status open_meter(recorder *record, const es_profile_options *options,
     const char *const name = options->meter != NULL ? options->meter : "auto";
     char why[ES_ERROR_BYTES] = "no meter was asked for";
     es_profile *const profile = &record->profile;
+    if (strcmp(name, EXTERNAL) == 0) {
+        es_text_copy(profile->meter, sizeof profile->meter, EXTERNAL);
+        return ES_OK;
+    }
     const bool found = strcmp(name, "none") != 0 && es_meter_open(root, name, &record->meter, why);
     es_text(profile->energy_how, "%s", found ? "" : why);
     if (found) {
@@ -256,7 +261,7 @@ static es_status open_meter(recorder *record, const es_profile_options *options,
 /* The measurement itself, beside the sampler. */
 static es_status measure(recorder *record, const call *run, const es_profile_options *options, es_error *error)
 {
-    const bool is_weighed = record->sampler.meter != NULL;
+    const bool is_weighed = record->profile.meter[0] != '\0';
     const double share = is_weighed ? 1 / (double)(ES_PROFILE_BUSY + 2) : 0; /* of the time, before and behind */
     uint64_t ns;
     if (is_weighed) {
@@ -278,7 +283,7 @@ static es_status record_all(recorder *record, const call *run, const es_profile_
     getrusage(RUSAGE_SELF, &before);
     es_state_read(root, &profile->before);
     ES_TRY(run_once(run, &first_ns, error));
-    es_meter *const meter = profile->meter[0] != '\0' ? &record->meter : NULL;
+    es_meter *const meter = record->meter.count > 0 ? &record->meter : NULL;
     ES_TRY(es_sampler_start(&record->sampler, root, meter, options->seconds, error));
     const es_status status = measure(record, run, options, error);
     if (meter != NULL && status == ES_OK) {

@@ -30,7 +30,8 @@ class Library(BuildHookInterface[Any]):
 
         if PLATFORM or importlib.util.find_spec("ziglang"):
             platform = PLATFORM or build.host_platform()
-            libraries, tag = (build.shared_library(platform), build.profiler(platform)), build.PLATFORMS[platform].wheel_tag
+            libraries = build.shared_library(platform), build.profiler(platform)
+            tag = build.PLATFORMS[platform].wheel_tag
         else:
             libraries, tag = build.system_libraries(), next(tag for tag in platform_tags() if tag.startswith("linux"))
         build_data["pure_python"] = False

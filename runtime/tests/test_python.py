@@ -126,7 +126,7 @@ def test_damaged_weights_show_only_when_asked(sample):
 
 
 def test_profile_times_every_step(model, sample):
-    timings = model.profile(sample.inputs, repeat=4)
+    timings = model.step_times(sample.inputs, repeat=4)
 
     assert [(step.name, step.op, step.kernel) for step in timings] == [
         ("conv1", "Conv+Relu", "spmm"),
@@ -141,7 +141,7 @@ def test_profile_takes_what_run_takes(model, sample):
 
     for given in (arrays, [arrays], [tuple(arrays)], [sample.inputs]):
         assert_matches(model.run(*given), sample)
-        assert len(model.profile(*given, repeat=1)) == 3
+        assert len(model.step_times(*given, repeat=1)) == 3
 
 
 def test_a_model_shows_what_it_takes_and_gives(model):
@@ -177,7 +177,7 @@ def test_forked_process_is_told_to_open_its_own(model, sample):
 
 def test_profile_needs_a_run(model, sample):
     with pytest.raises(EdgesparseRuntimeError, match="repeat: got 0, expected 1 or more"):
-        model.profile(sample.inputs, repeat=0)
+        model.step_times(sample.inputs, repeat=0)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 65])

@@ -32,7 +32,7 @@ def test_an_artifact_runs_there_and_is_copied_once(folder, artifact, model):
         with board.open(artifact) as session:
             expect_right(session.run(given), model, given)
             assert [tensor.name for tensor in session.outputs] == ["scores"]
-            assert len(session.time(given, 3)) == 3 and len(session.profile(given, repeat=2)[0].times_us) == 2
+            assert len(session.time(given, 3)) == 3 and len(session.step_times(given, repeat=2)[0].times_us) == 2
             assert session.meters(given)["peak_bytes"] > 0
             assert session.top(session.run(given), 2)[0][0] in "abcde"
 

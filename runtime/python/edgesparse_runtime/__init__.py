@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from edgesparse_runtime._figure import Figure, Origin
 from edgesparse_runtime._library import EdgesparseRuntimeError, library
-from edgesparse_runtime._model import Model, StepTiming, Tensor, arrange, largest
-from edgesparse_runtime._profile import Profile
+from edgesparse_runtime._model import Model, Tensor, arrange, largest
+from edgesparse_runtime._profile import Profile, StepTiming, profile_of
 
 __all__ = [
     "EdgesparseRuntimeError",
@@ -17,6 +17,7 @@ __all__ = [
     "Tensor",
     "arrange",
     "largest",
+    "profile_of",
 ]
 
 

@@ -14,7 +14,7 @@ PICTURES = ("", "rgb", "bgr", "grey", "rgb-planes", "bgr-planes")
 OPEN_VERIFY_WEIGHTS = 1
 
 _OK = 0
-_LIBRARIES = "libedgesparse*.so"  # one; or, in the compiler's wheel, which is for any machine, one for each platform
+_LIBRARIES = "libedgesparse[.-]*so"  # one; or, in the compiler's wheel, which is for any machine, one for each platform
 
 
 class EdgesparseRuntimeError(ValueError):
@@ -105,7 +105,7 @@ def library() -> ctypes.CDLL:
 
     Raises: EdgesparseRuntimeError: none is for this machine.
     """
-    loaded = _load()
+    loaded = load(_LIBRARIES)
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.restype = result
@@ -113,9 +113,13 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-def _load() -> ctypes.CDLL:
+def load(pattern: str) -> ctypes.CDLL:
+    """The library beside this file that is for this machine.
+
+    Raises: EdgesparseRuntimeError: none is.
+    """
     failures = []
-    for path in sorted(Path(__file__).parent.glob(_LIBRARIES)):
+    for path in sorted(Path(__file__).parent.glob(pattern)):
         try:
             return ctypes.CDLL(str(path))
         except OSError as err:  # most often one for another machine

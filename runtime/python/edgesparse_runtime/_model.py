@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from edgesparse_runtime import _library
+from edgesparse_runtime import _library, _profiler
 from edgesparse_runtime._library import EdgesparseRuntimeError, check
+from edgesparse_runtime._profile import Profile, StepTiming, profile_of, resident_bytes
 
 _Info = TypeVar("_Info", bound=ctypes.Structure)
 
@@ -32,21 +34,8 @@ class Tensor:
         return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
-@dataclass(frozen=True)
-class StepTiming:
-    """How long one kernel call of a model took, in every run that was measured."""
-
-    name: str  # the layer in the ONNX model
-    op: str
-    kernel: str
-    tiles: int
-    times_us: tuple[float, ...]
-
-    @property
-    def median_us(self) -> float:
-        """The median over the runs, in microseconds."""
-        return float(np.median(self.times_us))
-
+STEP_RUNS = 20
+"""Of a profile, to time its steps."""
 
 Arrays = np.ndarray | Mapping[str, np.ndarray] | Sequence[np.ndarray]
 
@@ -78,6 +67,9 @@ class Model:
             raise EdgesparseRuntimeError(f"threads: got {threads!r}, expected 1 to 64", "ES_ERR_ARGUMENT")
         self._name = f"of {len(artifact)} bytes" if isinstance(artifact, bytes) else os.fspath(artifact)
         self._artifact = artifact if isinstance(artifact, bytes) else None  # used in place
+        self._threads = threads
+        self._first_ns = 0  # how long the first run took; 0: there was none
+        start_ns = time.perf_counter_ns()
         self._open(artifact, _library.OPEN_VERIFY_WEIGHTS if verify_weights else 0)
         try:
             error = _library.Error()
@@ -86,6 +78,7 @@ class Model:
         except BaseException:
             self.close()
             raise
+        self._opened_ns = time.perf_counter_ns() - start_ns
         self._info = _library.ModelInfo()
         _library.library().es_model_describe(self._model, self._info)
         lib = _library.library()
@@ -176,7 +169,7 @@ class Model:
         """
         return self._run(arrange(arrays, self._inputs), None)
 
-    def profile(self, *arrays: Arrays, repeat: int = 10) -> list[StepTiming]:
+    def step_times(self, *arrays: Arrays, repeat: int = 10) -> list[StepTiming]:
         """Run the model once unmeasured and then `repeat` times, and time every step.
 
         Args:
@@ -202,6 +195,64 @@ class Model:
                 for step, column in zip(steps, times_ns.T / 1e3, strict=True)
             ]
 
+    def profile(
+        self,
+        *arrays: Arrays,
+        seconds: float = 10.0,
+        rate_hz: float | None = None,
+        meter: str = "auto",
+        battery_wh: float | None = None,
+        go_on: Callable[[float], bool] | None = None,
+    ) -> Profile:
+        """Run the model for a while, and tell latency, memory, energy, temperature and clock.
+
+        With a meter it also stands idle, a sixth of the time before and after.
+
+        Args:
+            arrays: as for `run`.
+            seconds: for which it runs; a figure of energy needs 60.
+            rate_hz: how often a run is due; one right after the other by default.
+            meter: "auto", "none", or one of "pmic", "jetson", "hwmon", "hwmon:NAME", "rapl" and "battery".
+            battery_wh: of a battery, to tell how long it lasts.
+            go_on: is told about once a second the share of the time that is over; what is not true ends it.
+
+        Raises:
+            EdgesparseRuntimeError: a name, dtype or shape is not the model's, an option cannot be, or the meter that
+                was named is not there.
+        """
+        arranged = arrange(arrays, self._inputs)
+        options = _profiler.Options(
+            seconds=seconds,
+            rate_hz=rate_hz or 0.0,
+            meter=meter.encode(),
+            go_on=_profiler.GoOn((lambda _context, share: bool(go_on(share))) if go_on else 0),
+        )
+        measured = _profiler.told(self._measure(arranged, options))
+        info = self._info
+        measured |= {
+            "opened_ns": self._opened_ns,
+            "first_ns": self._first_ns or measured["first_ns"],
+            "memory": {
+                **resident_bytes(),
+                "arena": info.arena_bytes,
+                "weights": info.weights_bytes,
+                "minor_faults": measured["minor_faults"],
+                "major_faults": measured["major_faults"],
+            },
+        }
+        steps = self.step_times(*arrays, repeat=STEP_RUNS)
+        return profile_of(measured, steps, self._threads, rate_hz, battery_wh)
+
+    def _measure(self, inputs: list[np.ndarray], options: _profiler.Options) -> _profiler.Profile:
+        outputs = [np.empty(tensor.shape, tensor.dtype) for tensor in self._outputs]
+        profile, error = _profiler.Profile(), _library.Error()
+        measure = _profiler.library().es_session_measure
+        with self._lock:
+            self._require_open()
+            tensors = (_buffers(inputs), len(inputs), _buffers(outputs), len(outputs))
+            check(measure(self._session, *tensors, ctypes.byref(options), ctypes.byref(profile), error), error)
+        return profile
+
     def _run(self, inputs: list[np.ndarray], times_ns: np.ndarray | None) -> dict[str, np.ndarray]:
         outputs = {tensor.name: np.empty(tensor.shape, tensor.dtype) for tensor in self._outputs}
         lib = _library.library()
@@ -209,11 +260,14 @@ class Model:
         with self._lock:
             self._require_open()
             tensors = (_buffers(inputs), len(inputs), _buffers(list(outputs.values())), len(outputs))
+            start_ns = time.perf_counter_ns() if not self._first_ns else 0
             if times_ns is None:
                 status = lib.es_session_run(self._session, *tensors, error)
             else:
                 pointer = times_ns.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
                 status = lib.es_session_profile(self._session, *tensors, pointer, error)
+            if start_ns:
+                self._first_ns = time.perf_counter_ns() - start_ns
         check(status, error)
         return outputs
 

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from edgesparse_runtime._figure import Figure
+import numpy as np
+
+from edgesparse_runtime._figure import Figure, Origin
 
 SCHEMA = 1
 """Of a profile as JSON. It grows when a field changes its meaning or goes; new fields may come without."""
+
+
+@dataclass(frozen=True)
+class StepTiming:
+    """How long one kernel call of a model took, in every run that was measured."""
+
+    name: str  # the layer in the ONNX model
+    op: str
+    kernel: str
+    tiles: int
+    times_us: tuple[float, ...]
+
+    @property
+    def median_us(self) -> float:
+        """The median over the runs, in microseconds."""
+        return float(np.median(self.times_us))
 
 
 @dataclass(frozen=True)
@@ -131,3 +152,147 @@ class Profile:
     battery: Figure  # hours
     before: State
     after: State
+
+
+THROTTLED = {0: "undervoltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+"""Bits of the firmware of a Raspberry Pi; each is also 16 further up, where it has happened since the start.
+
+Source: raspberrypi.com, documentation of vcgencmd get_throttled.
+"""
+
+_RESIDENT = {"peak": "VmHWM:", "mapped": "RssFile:", "anonymous": "RssAnon:"}
+
+
+def resident_bytes() -> dict[str, int | None]:
+    """Memory of this process; None where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        lines = []
+    kib = {words[0]: int(words[1]) for line in lines if len(words := line.split()) == 3 and words[2] == "kB"}
+    return {name: kib[label] * 1024 if label in kib else None for name, label in _RESIDENT.items()}
+
+
+def profile_of(
+    told: Mapping[str, Any],
+    steps: Sequence[StepTiming],
+    threads: int,
+    rate_hz: float | None,
+    battery_wh: float | None,
+    where: str = "this machine",
+) -> Profile:
+    """A profile, from what the profiler told by the names of its fields."""
+    missed = (
+        Figure(told["missed"], "runs", Origin.MEASURED, "those that were due and not done when the next was due")
+        if rate_hz
+        else Figure.unavailable("runs", "nothing was due: no rate was asked for")
+    )
+    return Profile(
+        schema=SCHEMA,
+        where=where,
+        seconds=told["seconds"],
+        threads=threads,
+        rate_hz=rate_hz,
+        runs=told["runs"],
+        opened=_time(told["opened_ns"], "opening the artifact and its threads, once"),
+        first=_time(told["first_ns"], "the first inference after opening"),
+        **{name: _time(told[f"{name}_ns"], _QUANTILE) for name in ("p10", "median", "p90", "p99")},
+        worst=_time(told["worst_ns"], "the longest inference"),
+        burst=_time(told["burst_ns"], "median of the first tenth of the time"),
+        sustained=_time(told["sustained_ns"], "median of the last tenth of the time"),
+        missed=missed,
+        histogram=tuple(Bar(begin / 1e3, end / 1e3, runs) for begin, end, runs in told["bars"]),
+        slots=tuple(_slot(at, slot, told["seconds"] / len(told["slots"])) for at, slot in enumerate(told["slots"])),
+        steps=tuple(
+            Step(s.name, s.op, s.kernel, s.tiles, float(np.percentile(s.times_us, 10)), s.median_us) for s in steps
+        ),
+        memory=_memory(told["memory"]),
+        energy=energy_of(told),
+        battery=_battery(told, battery_wh),
+        before=_state(told["before"]),
+        after=_state(told["after"]),
+    )
+
+
+_QUANTILE = "of all inferences; interval: the lowest and highest of six windows"
+
+
+def _time(told_ns: Any, how: str) -> Figure:
+    value, low, high = told_ns if isinstance(told_ns, list | tuple) else (told_ns, None, None)
+    if value is None:
+        return Figure.unavailable("us", "there were no inferences in that time")
+    return Figure(value / 1e3, "us", Origin.MEASURED, how, *(end and end / 1e3 for end in (low, high)))
+
+
+def _slot(at: int, told: Mapping[str, Any], seconds: float) -> Slot:
+    times = {f"{name}_us": _us(told[f"{name}_ns"]) for name in ("p10", "median", "p90", "worst")}
+    state = {name: told[name] for name in ("watts", "temperature_c", "clock_hz")}
+    return Slot(begin_s=at * seconds, runs=told["runs"], **times, **state)
+
+
+def _us(ns: float | None) -> float | None:
+    return None if ns is None else ns / 1e3
+
+
+def _memory(told: Mapping[str, Any]) -> MemoryProfile:
+    sources = {
+        "peak": ("bytes", "peak of the resident set (VmHWM)"),
+        "mapped": ("bytes", "resident pages of files (RssFile); they are shared, and given back under pressure"),
+        "anonymous": ("bytes", "resident anonymous memory (RssAnon)"),
+        "arena": ("bytes", "activations of a session, from the artifact"),
+        "weights": ("bytes", "mapped from the artifact once for all sessions"),
+        "minor_faults": ("page faults", "without a read of the disk (getrusage)"),
+        "major_faults": ("page faults", "with a read of the disk (getrusage)"),
+    }
+    return MemoryProfile(
+        **{
+            name: Figure(told[name], unit, Origin.MEASURED, how)
+            if told.get(name) is not None
+            else Figure.unavailable(unit, "this system has no /proc/self/status")
+            for name, (unit, how) in sources.items()
+        }
+    )
+
+
+def energy_of(told: Mapping[str, Any]) -> EnergyProfile:
+    """What the profiler told of energy."""
+    how = told["energy_how"]
+    figures = {name: _energy(told[f"{name}_{unit.lower()}"], unit, how) for name, unit in _ENERGY.items()}
+    names = ("begin_unix_ns", "end_unix_ns", "runs", "samples", "joules")
+    return EnergyProfile(
+        meter=told["meter"],
+        rails=tuple(Rail(rail["name"], rail["reads"], rail["shunt_ohm"]) for rail in told["rails"]),
+        windows=tuple(
+            Window(busy=bool(window["busy"]), **{name: window[name] for name in names}) for window in told["windows"]
+        ),
+        **figures,
+    )
+
+
+_ENERGY = {"idle": "W", "mean": "W", "gross": "J", "net": "J"}
+
+
+def _energy(told: Sequence[float | None], unit: str, how: str) -> Figure:
+    value, low, high = told
+    return Figure.unavailable(unit, how) if value is None else Figure(value, unit, Origin.MEASURED, how, low, high)
+
+
+def _battery(told: Mapping[str, Any], battery_wh: float | None) -> Figure:
+    if battery_wh is None:
+        return Figure.unavailable("h", "no battery was named, such as 18.5Wh")
+    watts, low, high = told["mean_w"]
+    if watts is None:
+        return Figure.unavailable("h", told["energy_how"])
+    how = f"{battery_wh:g} Wh over the mean power while the model ran; a battery gives less when it is cold or old"
+    ends = (battery_wh / end if end else None for end in (high, low))
+    return Figure(battery_wh / watts, "h", Origin.ESTIMATED, how, *ends)
+
+
+def _state(told: Mapping[str, Any]) -> State:
+    bits = told["throttled"] or 0
+    return State(
+        temperature_c=told["temperature_c"],
+        clock_hz=told["clock_hz"],
+        governor=told["governor"] or None,
+        throttled=tuple(words for bit, words in THROTTLED.items() if int(bits) >> bit & 1),
+    )
