@@ -145,9 +145,9 @@ def test_program(source: Path, sanitizer: str = "none", wrapped: Sequence[str] =
 
     Calls of a function that is `wrapped` go to the program's own `__wrap_NAME`.
     """
-    command = [_clang(), *STRICT, "-g", "-O1", *SANITIZERS[sanitizer], *INCLUDE, f"-I{HERE / 'src'}"]
+    command = [_clang(), *STRICT, "-g", "-O1", *SANITIZERS[sanitizer], *INSIDE, "-iquote", str(HERE / "src")]
     command += ["-pthread", "-lm", *(f"-Wl,--wrap={name}" for name in wrapped)]
-    return _build(f"tests/{source.stem}-{sanitizer}", command, [*SOURCES, source])
+    return _build(f"tests/{source.stem}-{sanitizer}", command, [*SOURCES, *PROFILE_SOURCES, source])
 
 
 def sanitized_esrun() -> Path:
@@ -159,7 +159,7 @@ def sanitized_esrun() -> Path:
 def guest_program(source: Path, platform: str) -> Path:
     """Build a C test program, static, for a platform; it runs the kernels of an artifact."""
     target = _platform(platform)
-    command = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INCLUDE, f"-I{HERE / 'src'}"]
+    command = [*zig(), "cc", "-target", target.static_triple, *STRICT, *LEAN, *INCLUDE, "-iquote", str(HERE / "src")]
     command += ["-static", "-s", "-Wl,--gc-sections"]
     return _build(f"{platform}/{source.stem}", command, [*SOURCES, source])
 
@@ -167,7 +167,7 @@ def guest_program(source: Path, platform: str) -> Path:
 def fuzz_target() -> Path:
     """Build the libFuzzer target, which skips checksums so that the fuzzer gets past them."""
     flags = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
-    command = [_clang(), *STRICT, "-g", "-O1", *flags, *INCLUDE, f"-I{HERE / 'src'}"]
+    command = [_clang(), *STRICT, "-g", "-O1", *flags, *INCLUDE, "-iquote", str(HERE / "src")]
     command += ["-DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION", "-pthread"]
     return _build("tests/fuzz_open", command, [*SOURCES, HERE / "tests" / "fuzz_open.c"])
 

@@ -44,6 +44,24 @@ class Seconds(click.FloatRange):
         return number
 
 
+class Amount(click.ParamType[Any]):
+    """A number above 0 with its unit behind it, which may be left out."""
+
+    def __init__(self, unit: str, example: str) -> None:
+        self.name = self._example = example
+        self._unit = unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        try:
+            number = float(str(value).removesuffix(self._unit))
+        except ValueError:
+            number = math.nan
+        if not 0 < number <= 1e6:
+            self.fail(f"got {value!r}, expected a number above 0 such as {self._example}", param, ctx)
+        return number
+
+
 class TargetName(click.ParamType[Any]):
     """A name that the shell completes, or a file."""
 

@@ -186,6 +186,51 @@ def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, sec
 
 
 @click.command(
+    "profile",
+    cls=Command,
+    short="Run an artifact for a while: latency, memory, energy.",
+    example="edgesparse profile model.esp --on pi@board --seconds 60 --battery 18.5Wh",
+)
+@click.argument("artifacts", type=parameters.FILE, nargs=-1, required=True)
+@INPUTS
+@parameters.threads
+@click.option(
+    "--seconds",
+    type=parameters.Amount("s", "60s"),
+    default="10s",
+    show_default=True,
+    help="How long each artifact runs; energy needs 60 s.",
+)
+@click.option(
+    "--rate",
+    "rate_hz",
+    type=parameters.Amount("/s", "10/s"),
+    help="How often an inference is due; without pause if not given.",
+)
+@click.option(
+    "--meter",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="What measures power: auto, none, pmic, jetson, hwmon, hwmon:DEVICE, rapl, battery, or a .csv file.",
+)
+@click.option(
+    "--battery",
+    "battery_wh",
+    type=parameters.Amount("Wh", "18.5Wh"),
+    help="Say how long a battery of this energy lasts.",
+)
+@click.option("--eval", metavar="package.module:function", help="Score each artifact: a function that takes its path.")
+@parameters.on
+@parameters.as_json
+def profile_command(artifacts: tuple[Path, ...], inputs: Any, as_json: bool, **chosen: Any) -> None:
+    """Run ARTIFACTS one after the other, each for a while, and tell latency, memory, energy and temperature."""
+    with progress() as stage:
+        report = pipeline.profile(artifacts, parameters.merged(inputs), progress=stage, **chosen)
+    show(report, as_json)
+
+
+@click.command(
     "verify",
     cls=Command,
     short="Compare an artifact with ONNX Runtime.",
@@ -223,4 +268,12 @@ def runtime_command(target: str, output: Path, as_json: bool) -> None:
     show(report, as_json)
 
 
-COMMANDS = (targets_command, inspect_command, run_command, runtime_command, bench_command, verify_command)
+COMMANDS = (
+    targets_command,
+    inspect_command,
+    run_command,
+    runtime_command,
+    bench_command,
+    profile_command,
+    verify_command,
+)

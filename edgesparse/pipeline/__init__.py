@@ -7,6 +7,7 @@ from edgesparse.pipeline.compiling import compile, default_output
 from edgesparse.pipeline.detecting import DetectReport, detect
 from edgesparse.pipeline.explaining import ExplainReport, explain
 from edgesparse.pipeline.files import load_arrays, save_arrays
+from edgesparse.pipeline.profiling import ProfileReport, profile
 from edgesparse.pipeline.pruning import prune
 from edgesparse.pipeline.recipe import read_recipe
 from edgesparse.pipeline.recovering import RecoverReport, recover
@@ -22,6 +23,7 @@ __all__ = [
     "CompileReport",
     "DetectReport",
     "ExplainReport",
+    "ProfileReport",
     "Pruning",
     "RecoverReport",
     "RuntimeReport",
@@ -39,6 +41,7 @@ __all__ = [
     "explain",
     "inspect",
     "load_arrays",
+    "profile",
     "prune",
     "read_recipe",
     "recover",

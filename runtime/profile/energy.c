@@ -4,7 +4,11 @@
 
 #include "text.h"
 
-enum { LEAST_SAMPLES = 20, LEAST_RUNS = 10 };
+enum {
+    LEAST_SAMPLES = 20, /* of a busy window */
+    IDLE_PARTS = 3,     /* of the time before, and of that behind, which are as long as a busy window */
+    LEAST_RUNS = 10
+};
 
 static const double USUAL_WINDOW_S = 10;
 
@@ -39,19 +43,20 @@ static bool is_enough(es_profile *profile, double shortest_window_s)
         es_text(why, "the measurement was too short for six windows; remedy: measure for longer");
         return false;
     }
+    const double window_s = seconds_of(&profile->windows[profile->window_count / 2]);
+    if (window_s < shortest_window_s * 0.99) {
+        es_text(why, "windows of %.1f s are too short for a figure, expected %g s or more; remedy: measure for %g s",
+                window_s, shortest_window_s, (double)ES_PROFILE_BUSY * shortest_window_s);
+        return false;
+    }
     for (size_t i = 0; i < profile->window_count; i++) {
         const es_profile_window *const window = &profile->windows[i];
         const double seconds = seconds_of(window);
-        if (window->busy && seconds < shortest_window_s * 0.99) {
-            es_text(why, "windows of %.1f s are too short for a figure, expected %g s or more; remedy: measure for %g s",
-                    seconds, shortest_window_s, (double)ES_PROFILE_BUSY * shortest_window_s);
-            return false;
-        }
         if (isnan(window->joules) && window->samples == 0) {
             es_text(why, "%s gave no readings of the time of the measurement", profile->meter);
             return false;
         }
-        if (isnan(window->joules) || window->samples < LEAST_SAMPLES) {
+        if (isnan(window->joules) || window->samples * (window->busy ? 1 : IDLE_PARTS) < LEAST_SAMPLES) {
             es_text(why, "%s gave %u readings in a window of %.1f s, expected %d or more; remedy: measure for "
                            "longer", profile->meter, window->samples, seconds, LEAST_SAMPLES);
             return false;

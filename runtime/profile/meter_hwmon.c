@@ -89,7 +89,7 @@ void es_hwmon_add(es_meter *meter, const char *root, const char *folder, const c
 
 void es_hwmon_choose_total(es_meter *meter)
 {
-    static const char *const words[] = {"total", "system", "vdd_in", "vin", "5v0_in"};
+    static const char *const words[] = {"total", "system", "_in"};
     for (size_t i = 0; i < meter->count; i++) {
         for (size_t j = 0; j < sizeof words / sizeof words[0]; j++) {
             if (es_text_has(meter->rails[i].name, words[j])) {

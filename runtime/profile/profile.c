@@ -16,6 +16,7 @@ enum { IDLE = (ES_PROFILE_WINDOWS - ES_PROFILE_BUSY) / 2 /* windows before, and 
 static const char EXTERNAL[] = "external";
 static const double MOST_SECONDS = 1e6;
 static const double MOST_HZ = 1e6;
+static const double MOST_SAMPLE_HZ = 1e3;
 
 /* The arguments of a run. */
 typedef struct call {
@@ -233,6 +234,8 @@ static es_status check_options(const es_profile_options *options, es_error *erro
                "seconds: got %g, expected more than 0 and at most %g", options->seconds, MOST_SECONDS);
     ES_REQUIRE(options->rate_hz >= 0 && options->rate_hz <= MOST_HZ, error, ES_ERR_ARGUMENT,
                "rate: got %g a second, expected 0 to %g", options->rate_hz, MOST_HZ);
+    ES_REQUIRE(options->sample_hz >= 0 && options->sample_hz <= MOST_SAMPLE_HZ, error, ES_ERR_ARGUMENT,
+               "samples: got %g a second, expected 0 to %g", options->sample_hz, MOST_SAMPLE_HZ);
     return ES_OK;
 }
 
@@ -249,6 +252,7 @@ static es_status open_meter(recorder *record, const es_profile_options *options,
     const bool found = strcmp(name, "none") != 0 && es_meter_open(root, name, &record->meter, why);
     es_text(profile->energy_how, "%s", found ? "" : why);
     if (found) {
+        record->meter.hz = options->sample_hz > 0 ? options->sample_hz : record->meter.hz;
         memcpy(profile->meter, record->meter.name, sizeof profile->meter);
         memcpy(profile->rails, record->meter.rails, sizeof profile->rails);
         profile->rail_count = record->meter.count;

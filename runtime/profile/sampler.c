@@ -9,18 +9,18 @@
 
 enum { STATES_A_RUN = 240 };
 
-static void sample(es_sampler *sampler, uint64_t *next_state_ns)
+static void sample(es_sampler *sampler)
 {
     const uint64_t now_ns = es_now_ns();
     if (sampler->meter != NULL && sampler->count < ES_MAX_SAMPLES && es_meter_read(sampler->meter)) {
         sampler->samples[sampler->count++] =
             (es_sample){.ns = sampler->meter->last_ns, .joules = sampler->meter->joules};
     }
-    if (now_ns >= *next_state_ns && sampler->state_count < ES_MAX_STATES) {
+    if (now_ns >= sampler->next_state_ns && sampler->state_count < ES_MAX_STATES) {
         es_state_sample *const state = &sampler->states[sampler->state_count++];
         state->ns = now_ns;
         es_state_read_now(sampler->root, &state->temperature_c, &state->clock_hz);
-        *next_state_ns = now_ns + sampler->state_period_ns;
+        sampler->next_state_ns = now_ns + sampler->state_period_ns;
     }
 }
 
@@ -28,15 +28,13 @@ static void *sampler_main(void *argument)
 {
     es_sampler *const sampler = argument;
     uint64_t next_ns = es_now_ns();
-    uint64_t next_state_ns = next_ns;
     while (!atomic_load(&sampler->stop)) {
-        sample(sampler, &next_state_ns);
         next_ns += sampler->period_ns;
         const uint64_t now_ns = es_now_ns();
         next_ns = next_ns < now_ns ? now_ns : next_ns; /* what was slept through is not made up for */
         es_sleep_until(next_ns);
+        sample(sampler);
     }
-    sample(sampler, &next_state_ns);
     return NULL;
 }
 
@@ -51,7 +49,9 @@ es_status es_sampler_start(es_sampler *sampler, const char *root, es_meter *mete
     sampler->period_ns = (uint64_t)(1e9 * (wanted_s > least_s ? wanted_s : least_s));
     sampler->state_period_ns = (uint64_t)(1e9 * (state_s > 0.05 ? state_s : 0.05));
     sampler->count = sampler->state_count = 0;
+    sampler->next_state_ns = 0;
     atomic_init(&sampler->stop, false);
+    sample(sampler);
     sigset_t all;
     sigset_t previous;
     sigfillset(&all);

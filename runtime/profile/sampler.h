@@ -26,6 +26,7 @@ typedef struct es_sampler {
     es_meter *meter; /* NULL: there is none */
     uint64_t period_ns;
     uint64_t state_period_ns;
+    uint64_t next_state_ns;
     atomic_bool stop;
     pthread_t thread;
     size_t count;
@@ -34,7 +35,7 @@ typedef struct es_sampler {
     es_state_sample states[ES_MAX_STATES];
 } es_sampler;
 
-/* Starts the thread. `seconds`: how long it will sample at most, so that it has room.
+/* Takes the first sample and starts the thread. `seconds`: how long it will sample at most, so that it has room.
  * Returns ES_OK or ES_ERR_THREAD. */
 es_status es_sampler_start(es_sampler *sampler, const char *root, es_meter *meter, double seconds,
                            es_error *error);

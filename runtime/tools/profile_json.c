@@ -1,6 +1,8 @@
+#define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
 
+#include "clock.h"
 #include "json.h"
 #include "memory_use.h"
 #include "profile_report.h"
@@ -179,5 +181,6 @@ void print_profile_json(const es_profile *profile, const es_model_info *info, ui
     print_figure("net_j", &profile->net_j, &before);
     print_state("before", &profile->before, &before);
     print_state("after", &profile->after, &before);
+    print_count("now_unix_ns", es_clock_ns(CLOCK_REALTIME), &before); /* for who reads a meter by another clock */
     printf("}\n");
 }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from edgesparse_runtime._figure import Figure, Origin
 from edgesparse_runtime._library import EdgesparseRuntimeError, library
 from edgesparse_runtime._model import Model, Tensor, arrange, largest
-from edgesparse_runtime._profile import Profile, StepTiming, profile_of
+from edgesparse_runtime._profile import Profile, StepTiming, profile_of, with_readings
 
 __all__ = [
     "EdgesparseRuntimeError",
@@ -18,6 +18,7 @@ __all__ = [
     "arrange",
     "largest",
     "profile_of",
+    "with_readings",
 ]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgesparse_runtime import _profiler
 from edgesparse_runtime._figure import Figure, Origin
 
 SCHEMA = 1
@@ -270,6 +271,31 @@ def energy_of(told: Mapping[str, Any]) -> EnergyProfile:
 
 
 _ENERGY = {"idle": "W", "mean": "W", "gross": "J", "net": "J"}
+
+
+def with_readings(
+    profile: Profile,
+    joules: Callable[[float, float], tuple[float, int]],
+    meter: str,
+    battery_wh: float | None = None,
+    shortest_window_s: float = 0.0,
+) -> Profile:
+    """A profile with energy from a meter elsewhere.
+
+    Args:
+        joules: the energy between two times in seconds since 1970, NaN where it is not known, and from how many
+            readings.
+        meter: what it is called.
+        shortest_window_s: a shorter window makes no figure; 0: 10 s.
+    """
+    windows = []
+    for window in profile.energy.windows:
+        energy, samples = joules(window.begin_unix_ns / 1e9, window.end_unix_ns / 1e9)
+        read = {"joules": None if np.isnan(energy) else energy, "samples": samples, "doubt_j": 0.0}
+        times = {"begin_ns": window.begin_unix_ns, "end_ns": window.end_unix_ns}
+        windows.append({**vars(window), **times, **read})
+    told = {**_profiler.weighed(windows, meter, shortest_window_s), "meter": meter, "rails": (), "windows": windows}
+    return replace(profile, energy=energy_of(told), battery=_battery(told, battery_wh))
 
 
 def _energy(told: Sequence[float | None], unit: str, how: str) -> Figure:

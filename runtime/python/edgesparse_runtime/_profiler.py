@@ -101,6 +101,7 @@ class Options(Structure):
         ("rate_hz", c_double),
         ("meter", c_char_p),
         ("root", c_char_p),
+        ("sample_hz", c_double),
         ("shortest_window_s", c_double),
         ("go_on", GoOn),
         ("context", c_void_p),
@@ -154,8 +155,8 @@ def weighed(windows: Sequence[Mapping[str, Any]], meter: str, shortest_window_s:
     """Figures of energy from windows whose joules came from elsewhere, as `told` tells them."""
     profile = Profile(meter=meter.encode()[: _RAIL_BYTES - 1], window_count=len(windows))
     for at, window in enumerate(windows):
-        known = {name: math.nan if value is None else value for name, value in window.items()}
-        profile.windows[at] = _Window(**{name: known[name] for name, *_ in _Window._fields_})
+        known = {name: math.nan if window[name] is None else window[name] for name, *_ in _Window._fields_}
+        profile.windows[at] = _Window(**known)
     library().es_profile_weigh(ctypes.byref(profile), shortest_window_s)
     figures = told(profile)
     return {name: figures[name] for name in ("energy_how", "idle_w", "mean_w", "gross_j", "net_j")}

@@ -1,0 +1,218 @@
+"""Run artifacts for a while on a device: latency, memory, energy, and how long a battery lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgesparse.errors import MeasureError, in_words
+from edgesparse.imports import function, importable
+from edgesparse.pipeline.arguments import Progress, near_names, silent
+from edgesparse.tables import Note, Part, Report, Table, bytes_text, time_text
+
+if TYPE_CHECKING:
+    from edgesparse_runtime import Profile
+
+    from edgesparse.devices.session import Device, Profiling
+    from edgesparse.measure import Figure, Given
+
+MOST = 1e6
+"""Seconds, inferences a second, and watt-hours."""
+
+SLOWED = 1.1
+"""The last tenth of the time over the first, in which a device has slowed down."""
+
+
+@dataclass(frozen=True, repr=False)
+class ProfileReport(Report):
+    """Profiles by the artifacts that they are of, and the score of each where one was asked for."""
+
+    profiles: dict[str, Profile]
+    scores: dict[str, float]
+
+    def parts(self) -> Iterator[Part]:
+        """For each artifact its figures and its steps."""
+        for name, profile in self.profiles.items():
+            yield f"{name} on {profile.where}: {profile.runs} inferences in {profile.seconds:.1f} s, {_how(profile)}"
+            if name in self.scores:
+                yield f"score {self.scores[name]:g}"
+            yield Table(("figure", "value", "95 % interval", "how"), [_row(*each) for each in _figures(profile)])
+            yield from _energy(profile)
+            yield from _state(profile)
+            total_us = sum(step.median_us for step in profile.steps) or 1.0
+            rows = [
+                (s.name, s.op, s.kernel, f"{s.p10_us:.1f}", f"{s.median_us:.1f}", f"{100 * s.median_us / total_us:.1f}")
+                for s in profile.steps
+            ]
+            yield Table(("step", "op", "kernel", "p10 us", "median us", "%"), rows)
+
+
+def _how(profile: Profile) -> str:
+    rate = f"{profile.rate_hz:g} a second" if profile.rate_hz else "one after the other"
+    return f"{rate}, {profile.threads} thread(s)"
+
+
+def _figures(profile: Profile) -> Iterator[tuple[str, Figure]]:
+    """What can be had everywhere, with names."""
+    for name in ("p10", "median", "p90", "p99", "worst"):
+        yield name, getattr(profile, name)
+    yield from (("open", profile.opened), ("first inference", profile.first))
+    yield from (("burst", profile.burst), ("sustained", profile.sustained))
+    if profile.rate_hz:
+        yield "missed", profile.missed
+    memory = profile.memory
+    yield from (("peak memory", memory.peak), ("arena", memory.arena), ("weights", memory.weights))
+    yield "page faults, major", memory.major_faults
+
+
+def _row(name: str, figure: Figure) -> tuple[str, str, str, str]:
+    interval = "" if figure.low is None or figure.high is None else f"{_text(figure, figure.low)} to "
+    return name, _text(figure, figure.value), interval and interval + _text(figure, figure.high), figure.how
+
+
+def _text(figure: Figure, value: float | None) -> str:
+    """A value in the unit that reads best."""
+    if value is None:
+        return "unavailable"
+    match figure.unit:
+        case "us":
+            return time_text(value)
+        case "bytes":
+            return bytes_text(value)
+        case "J":
+            return f"{value * 1e3:.4g} mJ" if value < 1 else f"{value:.4g} J"
+        case "runs" | "page faults":
+            return f"{value:.0f}"
+    return f"{value:.4g} {figure.unit}"
+
+
+def _energy(profile: Profile) -> Iterator[Part]:
+    energy = profile.energy
+    if energy.gross.value is None:
+        yield f"energy: unavailable: {energy.gross.how}"
+    else:
+        figures = (
+            *(("energy of an inference", energy.gross), ("net of idle", energy.net)),
+            *(("power while running", energy.mean), ("power when idle", energy.idle)),
+        )
+        yield Table(("figure", "value", "95 % interval", "how"), [_row(*each) for each in figures])
+    for rail in energy.rails:
+        shunt = f", shunt {rail.shunt_ohm:g} ohm as its driver was told" if rail.shunt_ohm is not None else ""
+        yield f"rail {rail.name}: {rail.reads}{shunt}"
+    if profile.battery.value is not None:
+        yield f"battery: {profile.battery.value:.2f} h at this rate: {profile.battery.how}"
+    elif "no battery" not in profile.battery.how:
+        yield f"battery: unavailable: {profile.battery.how}"
+
+
+def _state(profile: Profile) -> Iterator[Part]:
+    """The device before and after, and what speaks against the figures."""
+    told = []
+    for when, state in (("before", profile.before), ("after", profile.after)):
+        heat = None if state.temperature_c is None else f"{state.temperature_c:.1f} C"
+        clock = None if state.clock_hz is None else f"{state.clock_hz / 1e6:.0f} MHz"
+        governor = state.governor and f"governor {state.governor}"
+        words = [word for word in (heat, clock, governor, *state.throttled) if word]
+        told.append(f"{when}: {', '.join(words) or 'it does not tell its temperature or clock'}")
+    yield "; ".join(told)
+    if profile.after.throttled:
+        yield Note(f"the device holds itself back: {', '.join(profile.after.throttled)}", warning=True)
+    if profile.before.governor == "powersave":
+        yield Note("the governor is powersave: the device runs at its lowest clock", warning=True)
+    burst, sustained = profile.burst.value, profile.sustained.value
+    if burst and sustained and sustained > SLOWED * burst:
+        yield Note(f"inferences took {sustained / burst:.2f} times as long at the end as at first", warning=True)
+
+
+@near_names
+def profile(
+    artifacts: str | Path | Sequence[str | Path],
+    inputs: Given = None,
+    *,
+    seconds: float = 10.0,
+    rate_hz: float | None = None,
+    meter: str = "auto",
+    battery_wh: float | None = None,
+    threads: int = 1,
+    on: str | None = None,
+    eval: str | Callable[[str], float] | None = None,
+    progress: Progress = silent,
+) -> ProfileReport:
+    """Run artifacts one after the other, each for a while in a new process, and tell what that took.
+
+    Args:
+        artifacts: one, or several to compare.
+        inputs: arrays by name or in order; seeded random ones by default.
+        seconds: for which each runs; energy needs 60, and a sixth of it more before and after.
+        rate_hz: how often an inference is due; one right after the other by default.
+        meter: "auto", "none", "pmic", "jetson", "hwmon", "hwmon:NAME", "rapl", "battery", or the .csv file that the
+            program of an external meter writes.
+        battery_wh: of a battery, to tell how long it lasts.
+        on: the device, as for `run`.
+        eval: scores an artifact by its path: a function, or "package.module:function".
+
+    Raises: EdgesparseError: an artifact cannot be run there, an option cannot be, or there is no such meter.
+    """
+    from edgesparse.devices.here import named
+    from edgesparse.devices.session import Profiling
+    from edgesparse.measure.readings import read_log
+
+    paths = [artifacts] if isinstance(artifacts, str | Path) else [*artifacts]
+    log = Path(meter) if meter.lower().endswith(".csv") else None
+    wanted = Profiling(seconds, rate_hz, "external" if log else meter, battery_wh)
+    _require(paths, wanted)
+    if log:
+        read_log(log)
+    device = named(on, progress)
+    profiles = {str(path): _profiled(device, path, inputs, wanted, threads, progress) for path in paths}
+    if log:
+        profiles = {name: _weighed(each, log, battery_wh) for name, each in profiles.items()}
+    return ProfileReport(profiles, _scores(paths, eval))
+
+
+def _require(paths: Sequence[str | Path], wanted: Profiling) -> None:
+    """Raises: MeasureError: nothing is to be profiled, or not for a time."""
+    if not paths:
+        raise MeasureError("profile: got no artifact, expected one or several")
+    for name, value in (("seconds", wanted.seconds), ("rate_hz", wanted.rate_hz), ("battery_wh", wanted.battery_wh)):
+        if value is not None and not (isinstance(value, int | float) and 0 < value <= MOST):
+            raise MeasureError(f"profile: got {name}={value!r}, expected more than 0 and at most {MOST:g}")
+
+
+def _profiled(
+    device: Device, path: str | Path, inputs: Given, wanted: Profiling, threads: int, progress: Progress
+) -> Profile:
+    from edgesparse import measure
+
+    stage = f"profiling {path}"
+    progress(stage)
+    with device.open(path, threads) as session:
+        feeds = measure.feeds_for(session.inputs, inputs)
+        return session.profile(feeds, wanted, lambda share: progress(stage, share))
+
+
+def _weighed(profile: Profile, log: Path, battery_wh: float | None) -> Profile:
+    """The profile with what the meter logged while it was made."""
+    from edgesparse_runtime import with_readings
+
+    from edgesparse.measure.readings import read_log_until
+
+    readings = read_log_until(log, profile.energy.windows[-1].end_unix_ns / 1e9)
+    return with_readings(profile, readings.joules, str(log), battery_wh)
+
+
+def _scores(paths: Sequence[str | Path], eval: str | Callable[[str], float] | None) -> dict[str, float]:
+    """What the user's function says of each artifact.
+
+    Raises: MeasureError: there is no such function, or it fails.
+    """
+    if eval is None:
+        return {}
+    with importable(Path.cwd()):
+        score = function(eval, MeasureError, "eval") if isinstance(eval, str) else eval
+        try:
+            return {str(path): float(score(str(path))) for path in paths}
+        except Exception as err:
+            raise MeasureError(f"eval: {in_words(err)}") from err
