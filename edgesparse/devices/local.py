@@ -16,7 +16,6 @@ from edgesparse.devices.session import Profiling, errors_about
 from edgesparse.devices.worker import BUILD, Worker
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import require_kind
-from edgesparse.package.reader import read
 from edgesparse.signatures import ARTIFACT
 
 if TYPE_CHECKING:
@@ -77,6 +76,8 @@ class LocalSession:
 
     def profile(self, inputs: Mapping[str, np.ndarray], wanted: Profiling, told: Callable[[float], None]) -> Profile:
         """See `Session`; in a process of its own, which has just been started."""
+        from edgesparse.package.reader import read
+
         with Pipe([str(esrun(host.detect().isa)), "--serve"], LOCAL.name) as pipe:
             served = Served(pipe, read(self._path), os.path.abspath(self._path), self._threads)
             return served.profile(inputs, wanted, told)

@@ -97,9 +97,8 @@ def read_log_until(path: Path, end_s: float) -> Readings:
 
 
 def _rows(lines: Sequence[str]) -> Iterator[list[str]]:
-    heading = next((line for line in lines if line.strip()), "")
-    between = next((sign for sign in ",;\t" if sign in heading), None)
     told = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    between = next((sign for sign in ",;\t" if told and sign in told[0]), None)
     if between is None:
         yield from (line.split() for line in told)
     else:

@@ -36,10 +36,20 @@ def test_esrun_is_small_and_static(platform):
     assert needed_libraries(program) == set()
 
 
-def test_shared_library_exports_the_api_only(host):
-    header = (build.HERE / "include" / "edgesparse.h").read_text()
+@pytest.mark.parametrize("platform", sorted(build.PLATFORMS))
+def test_profiler_is_small_and_needs_only_the_runtime(platform):
+    library = build.profiler(platform)
 
-    with build.shared_library(host).open("rb") as file:
+    assert library.stat().st_size < build.PROFILER_BUDGET_BYTES
+    assert needed_libraries(library) <= LIBC | {"libedgesparse.so"}
+
+
+@pytest.mark.parametrize("name", ["edgesparse", "edgesparse_profile"])
+def test_shared_library_exports_the_api_only(name, host):
+    header = (build.HERE / "include" / f"{name}.h").read_text()
+    library = build.shared_library(host) if name == "edgesparse" else build.profiler(host)
+
+    with library.open("rb") as file:
         symbols = ELFFile(file).get_section_by_name(".dynsym").iter_symbols()
         exported = {symbol.name for symbol in symbols if symbol["st_shndx"] != "SHN_UNDEF"}
 
@@ -63,7 +73,7 @@ def test_static_library_links_into_a_program(host, tmp_path):
 @pytest.mark.parametrize("suffix", [".c", ".cpp"])
 def test_header_stands_alone(suffix, tmp_path):
     source = tmp_path / f"main{suffix}"
-    source.write_text('#include "edgesparse.h"\n')
+    source.write_text('#include "edgesparse.h"\n#include "edgesparse_profile.h"\n')
     strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "-o", str(tmp_path / "main.o")]
 
     result = run_program(*build.zig(), "cc", *strict, *build.INCLUDE, source)

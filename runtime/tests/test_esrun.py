@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 
 import edgesparse_runtime
@@ -103,10 +104,30 @@ def test_model_alone_prints_its_signature(esrun):
 
 
 def test_profile_has_a_row_for_each_step(esrun, folder):
-    result = esrun("--input", folder / "x.npy", "--repeat", 3, "--profile")
+    result = esrun(
+        "--input", folder / "x.npy", "--profile", "--seconds", "0.2s", "--battery", "18.5Wh", "--rate", "100/s"
+    )
 
-    assert "latency: median" in result.stdout
-    assert [line.split()[-1] for line in result.stdout.splitlines()[4:7]] == ["conv1", "gather/größe", "sum"]
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[:4]] == ["cold start", "latency", "over time", "deadlines"]
+    assert "missed at 100 runs a second" in lines[3] and re.search(r"memory: peak \d+ KiB", lines[4])
+    assert [line.split()[-1] for line in lines[-4:-1]] == ["conv1", "gather/größe", "sum"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--seconds", "0", "--seconds: got '0', expected a number above 0 and up to 1e+06, such as 10s"),
+        ("--rate", "fast", "--rate: got 'fast', expected a number above 0 and up to 1e+06, such as 10/s"),
+        ("--battery", "1kWh", "--battery: got '1kWh'"),
+        ("--meter", "volt", "profile: meter: got 'volt', expected auto, none"),
+    ],
+)
+def test_wrong_options_of_a_profile_are_told(option, value, words, esrun, folder):
+    result = esrun("--input", folder / "x.npy", "--profile", option, value)
+
+    assert result.returncode in (1, 2) and words in result.stderr
 
 
 def test_tune_prints_the_time_of_each_step_as_json(esrun):

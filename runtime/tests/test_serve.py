@@ -62,6 +62,25 @@ def sample(host, tmp_path):
     return tmp_path / "model's \\ größe.esp", made
 
 
+def test_measurement_tells_its_share_and_then_the_profile(server, sample, tmp_path):
+    path, made = sample
+    x = made.inputs["x"].tobytes()
+    opened(server, path)
+    sizes = server.ask({"do": "run", "bytes": [len(x)]}, x)["bytes"]
+    server.process.stdout.read(sum(sizes))
+
+    told = server.ask({"do": "measure", "milliseconds": 300, "every_us": 10000, "root": str(tmp_path)})
+    assert 0 <= told.pop("share") < 1 and not told
+    while "share" in (told := server.answer()):
+        pass
+
+    assert 20 <= told["runs"] <= 31 and told["missed"] >= 0 and told["first_ns"] > 0 and told["opened_ns"] > 0
+    assert told["p10_ns"][0] <= told["median_ns"][0] <= told["worst_ns"] and told["gross_j"] == [None] * 3
+    assert sum(runs for _, _, runs in told["bars"]) == told["runs"] and len(told["slots"]) == 60
+    assert server.ask({"do": "measure", "milliseconds": 0})["error"].startswith("seconds: got 0")
+    assert "meter pmic" in server.ask({"do": "measure", "meter": "pmic", "root": str(tmp_path)})["error"]
+
+
 def opened(server: Server, path: Path, **more: object) -> dict:
     return server.ask({"do": "open", "artifact": str(path), "threads": 2, **more})
 
@@ -116,7 +135,7 @@ def test_an_artifact_is_described_timed_and_closed_for_another(server, sample):
         (b'{"a": [' + b"0, " * 9000 + b"0]}", "is not a JSON object"),
         (b"{}", 'says with "do"'),
         (b'{"do": [1]}', 'says with "do"'),
-        (b'{"do": "dance"}', "expected open, run, time, profile, meters or quit"),
+        (b'{"do": "dance"}', "expected open, run, time, profile, measure, meters or quit"),
         (b'{"do": "open"}', "names no artifact"),
         (b'{"do": "open", "artifact": "/nonexistent"}', "no such file"),
         (b'{"do": "run"}', "not those of the inputs"),

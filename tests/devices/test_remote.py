@@ -42,6 +42,16 @@ def test_an_artifact_runs_there_and_is_copied_once(folder, artifact, model):
     assert not folder.exists()
 
 
+def test_a_profile_is_of_the_board(folder, artifact):
+    report = edgesparse.profile(artifact, seconds=0.3, on=BOARD)
+
+    (told,) = report.profiles.values()
+    assert told.where == BOARD and told.runs > 3 and told.memory.peak.value > 0 and told.steps
+    assert abs(told.energy.windows[0].begin_unix_ns / 1e9 - time.time()) < 120
+    with pytest.raises(MeasureError, match=f"^{BOARD}: meter pmic: there is none here"):
+        edgesparse.profile(artifact, seconds=0.3, on=BOARD, meter="pmic")
+
+
 @pytest.mark.parametrize("greeting", ["echo Welcome", "printf 'no newline'", "printf '\\000\\377\\n'; echo begin"])
 def test_what_a_login_prints_is_skipped(place, artifact, greeting):
     place(f"{greeting}; exec sh")

@@ -95,8 +95,8 @@ def test_runtime_command_makes_what_a_board_needs(command, tmp_path):
     assert listed.returncode == 0, listed.stderr
     files = {path.name: path for path in (tmp_path / "out").iterdir()}
     wheel = f"edgesparse_runtime-{edgesparse.__version__}-py3-none-manylinux2014_aarch64.whl"
-    libraries = {"libedgesparse.so", "libedgesparse.a"}
-    assert set(files) == {"LICENSE", "LICENSE.musl", "edgesparse.h", "esrun", wheel} | libraries
+    libraries = {"libedgesparse.so", "libedgesparse_profile.so", "libedgesparse.a"}
+    assert set(files) == {"LICENSE", "LICENSE.musl", "edgesparse.h", "edgesparse_profile.h", "esrun", wheel} | libraries
     assert all(name in listed.stdout for name in files)
     for name in ("esrun", "libedgesparse.so"):
         with files[name].open("rb") as file:
