@@ -250,7 +250,7 @@ static es_status open_meter(recorder *record, const es_profile_options *options,
         return ES_OK;
     }
     const bool found = strcmp(name, "none") != 0 && es_meter_open(root, name, &record->meter, why);
-    es_text(profile->energy_how, "%s", found ? "" : why);
+    es_text_copy(profile->energy_how, sizeof profile->energy_how, found ? "" : why);
     if (found) {
         record->meter.hz = options->sample_hz > 0 ? options->sample_hz : record->meter.hz;
         memcpy(profile->meter, record->meter.name, sizeof profile->meter);

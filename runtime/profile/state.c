@@ -58,7 +58,6 @@ void es_state_read(const char *root, es_device_state *state)
     if (!es_file_line(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", line)) {
         line[0] = '\0';
     }
-    line[sizeof state->governor - 1] = '\0';
-    memcpy(state->governor, line, sizeof state->governor);
+    es_text_copy(state->governor, sizeof state->governor, line);
     state->throttled = read_throttled(root);
 }

@@ -28,11 +28,11 @@
 /* Formats what fits; the rest is lost. */
 __attribute__((format(printf, 2, 3))) void es_text(char line[ES_ERROR_BYTES], const char *format, ...);
 
-/* Writes the message of an error, unless it is NULL, and returns `status`. */
+/* Writes the message of an error, in printable ASCII, unless it is NULL, and returns `status`. */
 __attribute__((format(printf, 3, 4))) es_status es_text_fail(es_error *error, es_status status,
                                                              const char *format, ...);
 
-/* Copies what fits. */
+/* Copies what fits, in printable ASCII. */
 void es_text_copy(char *to, size_t size_bytes, const char *from);
 
 /* Whether a text holds another, in any case. */

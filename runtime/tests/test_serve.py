@@ -13,7 +13,7 @@ import pytest
 
 from edgesparse.package.writer import write
 from runtime import build
-from runtime.tests import samples
+from runtime.tests import samples, trees
 from runtime.tests.conftest import launcher
 
 
@@ -26,7 +26,7 @@ class Server:
         self.hello = self.answer()
 
     def answer(self) -> dict:
-        return json.loads(self.process.stdout.readline().decode(errors="replace"))
+        return json.loads(self.process.stdout.readline())
 
     def ask(self, line: object, tensors: bytes = b"") -> dict:
         text = line if isinstance(line, bytes) else json.dumps(line).encode()
@@ -79,6 +79,42 @@ def test_measurement_tells_its_share_and_then_the_profile(server, sample, tmp_pa
     assert sum(runs for _, _, runs in told["bars"]) == told["runs"] and len(told["slots"]) == 60
     assert server.ask({"do": "measure", "milliseconds": 0})["error"].startswith("seconds: got 0")
     assert "meter pmic" in server.ask({"do": "measure", "meter": "pmic", "root": str(tmp_path)})["error"]
+
+
+JUNK = [
+    b"",
+    bytes(200),
+    b"-",
+    b"9" * 400,
+    b"\xff\xfe",
+    b"nan\n",
+    b"1" * 29,
+    b"NVIDIA Jetson",
+    b"ina3221",
+    b'"\\"',
+    b"a" * 5000,
+]
+
+
+def test_boards_that_are_made_to_hurt_are_answered_in_json(server, sample, tmp_path):
+    path, made = sample
+    x = made.inputs["x"].tobytes()
+    opened(server, path)
+    server.process.stdout.read(sum(server.ask({"do": "run", "bytes": [len(x)]}, x)["bytes"]))
+    board = trees.INA226 | trees.JETSON_ORIN | trees.JETSON_NANO | trees.BATTERY | trees.rapl() | trees.STATE
+    meters = ["auto", "hwmon", "rapl", "battery", "jetson", "hwmon:ina226", "hwmon:\u00fc" + "x" * 300]
+    for seed in range(60):
+        random.seed(seed)
+        files = dict(random.sample(sorted(board.items()), random.randint(1, len(board))))
+        root = trees.made(tmp_path / str(seed), files)
+        for name in random.sample(sorted(files), min(6, len(files))):
+            (root / name).write_bytes(random.choice([*JUNK, random.randbytes(300)]))
+
+        told = server.ask({"do": "measure", "milliseconds": 10, "meter": meters[seed % 7], "root": str(root)})
+        while "share" in told:
+            told = server.answer()
+
+        assert "error" in told or told["gross_j"] == [None] * 3
 
 
 def opened(server: Server, path: Path, **more: object) -> dict:
