@@ -221,7 +221,7 @@ def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, sec
     help="Say how long a battery of this energy lasts.",
 )
 @click.option("--eval", metavar="package.module:function", help="Score each artifact: a function that takes its path.")
-@parameters.on
+@parameters.measured_on
 @parameters.as_json
 def profile_command(artifacts: tuple[Path, ...], inputs: Any, as_json: bool, **chosen: Any) -> None:
     """Run ARTIFACTS one after the other, each for a while, and tell latency, memory, energy and temperature."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from edgesparse_runtime import Profile, StepTiming, Tensor
 
+    from edgesparse.devices.facts import DeviceFacts
+
 
 @dataclass(frozen=True)
 class Profiling:
@@ -27,8 +29,6 @@ class Profiling:
     rate_hz: float | None = None
     meter: str = "auto"
     battery_wh: float | None = None
-
-    from edgesparse.devices.facts import DeviceFacts
 
 
 class Timed(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,8 @@ class ProfileReport(Report):
     def parts(self) -> Iterator[Part]:
         """For each artifact its figures and its steps."""
         for name, profile in self.profiles.items():
-            yield f"{name} on {profile.where}: {profile.runs} inferences in {profile.seconds:.1f} s, {_how(profile)}"
+            yield f"{name}: {profile.runs} inferences in {profile.seconds:.1f} s, {_how(profile)}"
+            yield profile.where
             if name in self.scores:
                 yield f"score {self.scores[name]:g}"
             yield Table(("figure", "value", "95 % interval", "how"), [_row(*each) for each in _figures(profile)])
@@ -122,8 +123,6 @@ def _state(profile: Profile) -> Iterator[Part]:
     yield "; ".join(told)
     if profile.after.throttled:
         yield Note(f"the device holds itself back: {', '.join(profile.after.throttled)}", warning=True)
-    if profile.before.governor == "powersave":
-        yield Note("the governor is powersave: the device runs at its lowest clock", warning=True)
     burst, sustained = profile.burst.value, profile.sustained.value
     if burst and sustained and sustained > SLOWED * burst:
         yield Note(f"inferences took {sustained / burst:.2f} times as long at the end as at first", warning=True)
@@ -140,6 +139,8 @@ def profile(
     battery_wh: float | None = None,
     threads: int = 1,
     on: str | None = None,
+    cores: str | None = None,
+    cool_down: str | float | None = None,
     eval: str | Callable[[str], float] | None = None,
     progress: Progress = silent,
 ) -> ProfileReport:
@@ -153,7 +154,7 @@ def profile(
         meter: "auto", "none", "pmic", "jetson", "hwmon", "hwmon:NAME", "rapl", "battery", or the .csv file that the
             program of an external meter writes.
         battery_wh: of a battery, to tell how long it lasts.
-        on: the device, as for `run`.
+        on, cores, cool_down: the device, as for `bench`.
         eval: scores an artifact by its path: a function, or "package.module:function".
 
     Raises: EdgesparseError: an artifact cannot be run there, an option cannot be, or there is no such meter.
@@ -168,7 +169,7 @@ def profile(
     _require(paths, wanted)
     if log:
         read_log(log)
-    device = named(on, progress)
+    device = named(on, progress, cores=cores, cool_down=cool_down)
     profiles = {str(path): _profiled(device, path, inputs, wanted, threads, progress) for path in paths}
     if log:
         profiles = {name: _weighed(each, log, battery_wh) for name, each in profiles.items()}
@@ -188,12 +189,14 @@ def _profiled(
     device: Device, path: str | Path, inputs: Given, wanted: Profiling, threads: int, progress: Progress
 ) -> Profile:
     from edgesparse import measure
+    from edgesparse.devices.session import where
 
     stage = f"profiling {path}"
     progress(stage)
     with device.open(path, threads) as session:
         feeds = measure.feeds_for(session.inputs, inputs)
-        return session.profile(feeds, wanted, lambda share: progress(stage, share))
+        told = session.profile(feeds, wanted, lambda share: progress(stage, share))
+        return replace(told, where=where(device, session) or told.where)
 
 
 def _weighed(profile: Profile, log: Path, battery_wh: float | None) -> Profile:

@@ -26,7 +26,7 @@ class Server:
         self.hello = self.answer()
 
     def answer(self) -> dict:
-        return json.loads(self.process.stdout.readline())
+        return json.loads(self.process.stdout.readline().decode(errors="replace"))
 
     def ask(self, line: object, tensors: bytes = b"") -> dict:
         text = line if isinstance(line, bytes) else json.dumps(line).encode()
@@ -115,6 +115,7 @@ def test_boards_that_are_made_to_hurt_are_answered_in_json(server, sample, tmp_p
             told = server.answer()
 
         assert "error" in told or told["gross_j"] == [None] * 3
+        assert "\ufffd" not in json.dumps(told, ensure_ascii=False)
 
 
 def opened(server: Server, path: Path, **more: object) -> dict:

@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 
+import edgesparse_runtime
 import pytest
 
 from edgesparse.devices import facts, fitting
@@ -159,3 +160,7 @@ def test_detect_says_what_a_machine_is_and_which_target_is_for_it(command):
 
     assert shown.returncode == 0 and "\ntarget " in shown.stdout
     assert told["targets"][0] == "host" and told["device"]["isa"] == facts.here().isa
+
+
+def test_what_holds_a_raspberry_pi_back_is_called_alike_by_the_runtime():
+    assert facts.THROTTLED == edgesparse_runtime._profile.THROTTLED

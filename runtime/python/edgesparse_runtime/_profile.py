@@ -155,7 +155,7 @@ class Profile:
     after: State
 
 
-THROTTLED = {0: "undervoltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+THROTTLED = {0: "undervoltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
 """Bits of the firmware of a Raspberry Pi; each is also 16 further up, where it has happened since the start.
 
 Source: raspberrypi.com, documentation of vcgencmd get_throttled.
