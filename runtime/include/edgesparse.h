@@ -4,19 +4,19 @@
  * artifact runs the machine code inside it: run only artifacts you trust, as with any program.
  *
  * Every function may be called from any thread. A model is read-only and shared by its sessions; a
- * session runs one inference at a time. An artifact must not be modified while it is open: replace
+ * session runs one inference at a time. Sessions may share the threads of a pool, in which they take turns. An artifact must not be modified while it is open: replace
  * it by renaming a new file over it. A file that is made shorter takes its pages away, and touching one
  * is a SIGBUS.
  *
- * Forks: a model that was open before a fork works in the child. A session does not, since a fork copies
- * no threads: running it returns ES_ERR_FORKED, closing it frees its memory, and the child opens one of
- * its own.
+ * Forks: a model that was open before a fork works in the child. A session and a pool do not, since a fork
+ * copies no threads: running or using one returns ES_ERR_FORKED, closing it frees its memory, and the child
+ * opens one of its own.
  *
- * Signals: the threads of a session block all but SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS and
+ * Signals: the threads of a pool block all but SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS and
  * SIGPROF. No function may be called from a signal handler.
  *
- * Cancellation: es_session_run has no cancellation point; es_model_open_file and es_session_close have,
- * and leak when they are cancelled.
+ * Cancellation: es_session_run has no cancellation point; es_model_open_file, es_session_close and
+ * es_pool_close have, and leak when they are cancelled.
  *
  * Floating point: kernels round to nearest, keep denormals and trap nothing, whatever the caller set. */
 #ifndef EDGESPARSE_H
@@ -100,7 +100,10 @@ typedef enum es_picture {
 enum {
     ES_ERROR_BYTES = 256,
     ES_MAX_RANK = 8,
-    ES_MAX_THREADS = 64
+    ES_MAX_THREADS = 64,
+    ES_MAX_CORES = 1024,
+    ES_MAX_SPIN_US = 1000000,
+    ES_MAX_PRIORITY = 19
 };
 
 /* What went wrong, in one line: where, what was found, what was expected. Filled when a function
@@ -112,8 +115,27 @@ typedef struct es_error {
 /* A model: an artifact that has been checked and is ready to run. */
 typedef struct es_model es_model;
 
-/* An arena, a scratch buffer for each thread, and the threads that run a model. */
+/* Threads that run models. */
+typedef struct es_pool es_pool;
+
+/* An arena, and a scratch buffer for each thread of the pool that runs a model. */
 typedef struct es_session es_session;
+
+/* How the threads of a pool behave. Start from ES_POOL_OPTIONS, which says how large the structure is that
+ * the program was compiled with: fields of later versions come at its end, and 0 is what was before. */
+typedef struct es_pool_options {
+    size_t size_bytes;
+    uint32_t threads;  /* 1 to ES_MAX_THREADS, the caller of es_session_run being one of them */
+    uint32_t spin_us;  /* how long a thread that has nothing to do spins before it sleeps, up to
+                        * ES_MAX_SPIN_US; 0 sleeps at once. None spins where there are more threads than
+                        * CPUs for them */
+    uint32_t priority; /* 0 to ES_MAX_PRIORITY, added to the nice value of the thread that opens the pool:
+                        * the larger, the less urgent */
+    const uint32_t *cores; /* CPUs, by their numbers; read by es_pool_open only */
+    size_t core_count;     /* 0: the threads run wherever that which opens the pool may */
+} es_pool_options;
+
+#define ES_POOL_OPTIONS {sizeof(es_pool_options), 1, 50, 0, NULL, 0}
 
 /* Facts about a model. Pointers live as long as the model. */
 typedef struct es_model_info {
@@ -204,7 +226,34 @@ ES_API es_status es_model_step(const es_model *model, size_t index, es_step_info
  * large. Takes time in proportion to `index`. */
 ES_API const char *es_model_label(const es_model *model, size_t index);
 
-/* Makes a session with `threads` threads, the caller of es_session_run being one of them.
+/* Starts the threads of a pool: one less than it has, since the caller of es_session_run is one of them. That
+ * one stays where it is and as urgent as it is (es_place_thread changes it); cores and priority are those of
+ * the others. Each may run on all of the cores: one that is busy with other work holds nobody up.
+ * pool: set on success only; close it with es_pool_close.
+ * Returns ES_OK; ES_ERR_ARGUMENT if an option is out of its range, a core is not there or not for this
+ * process, or there are cores or a priority for no thread but the caller's; ES_ERR_NO_MEMORY; ES_ERR_THREAD
+ * if a thread cannot be started, or the system refuses it cores or priority; ES_ERR_UNSUPPORTED if it has
+ * none, or this runtime does not know all of the options. */
+ES_API es_status es_pool_open(const es_pool_options *options, es_pool **pool, es_error *error);
+
+/* Closes a pool; NULL is ignored. Its open sessions stay usable and keep its threads. */
+ES_API void es_pool_close(es_pool *pool);
+
+/* Lets the calling thread, and those that it starts from now on, run on these cores only, as
+ * es_pool_options says it; `core_count` 0 leaves them. Adds `priority` to its nice value.
+ * Returns ES_OK, ES_ERR_ARGUMENT, ES_ERR_THREAD or ES_ERR_UNSUPPORTED, as es_pool_open does. */
+ES_API es_status es_place_thread(const uint32_t *cores, size_t core_count, uint32_t priority,
+                                 es_error *error);
+
+/* Makes a session that runs on the threads of `pool`. Runs of its sessions wait for each other and take
+ * turns, in the order in which they were called.
+ * session: set on success only; close it with es_session_close.
+ * Returns ES_OK, ES_ERR_ARGUMENT, ES_ERR_NO_MEMORY, or ES_ERR_FORKED if this process was forked after the
+ * pool was opened. */
+ES_API es_status es_session_open_in(es_model *model, es_pool *pool, es_session **session,
+                                    es_error *error);
+
+/* Makes a session with a pool of its own, of `threads` threads and else as ES_POOL_OPTIONS has it.
  * threads: 1 to ES_MAX_THREADS.
  * session: set on success only; close it with es_session_close.
  * Returns ES_OK, ES_ERR_ARGUMENT, ES_ERR_NO_MEMORY or ES_ERR_THREAD. */
@@ -219,7 +268,7 @@ ES_API void es_session_close(es_session *session);
  * outputs: written on success only. The session may be run again whatever came of it.
  * Returns ES_OK; ES_ERR_ARGUMENT if `session` is NULL; ES_ERR_TENSOR if a count or size is not the
  * model's; ES_ERR_BUSY if another thread is running this session; ES_ERR_FORKED if this process was
- * forked after the session was opened; ES_ERR_INPUT if the inputs hold a value, such as an index, that
+ * forked after its pool was opened; ES_ERR_INPUT if the inputs hold a value, such as an index, that
  * the model cannot use: the message names step, operand, element, value and limits. */
 ES_API es_status es_session_run(es_session *session, const es_input *inputs, size_t input_count,
                                 const es_output *outputs, size_t output_count, es_error *error);

@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "model.h"
+#include "pool.h"
 
 typedef struct es_engine_kind es_engine_kind;
 
@@ -13,23 +14,23 @@ typedef struct es_engine {
 } es_engine;
 
 struct es_engine_kind {
-    /* Starts an engine for `model`, which must stay open until the engine is closed.
-     * threads: 1 to ES_MAX_THREADS, the caller of `run` being one of them.
+    /* Starts an engine for `model` on the threads of `pool`; both must stay open until it is closed.
      * engine: set on success only.
-     * Returns ES_OK, ES_ERR_NO_MEMORY or ES_ERR_THREAD. */
-    es_status (*open)(const es_model *model, uint32_t threads, es_engine **engine, es_error *error);
+     * Returns ES_OK or ES_ERR_NO_MEMORY. */
+    es_status (*open)(const es_model *model, es_pool *pool, es_engine **engine, es_error *error);
 
-    /* Stops an engine that is not running, and gives back its memory. */
+    /* Gives back the memory of an engine that is not running. */
     void (*close)(es_engine *engine);
 
-    /* Returns ES_OK, or ES_ERR_FORKED if it was started by the process that this one was forked off. */
+    /* Returns ES_OK, or ES_ERR_FORKED if its pool was opened by the process that this one was forked off. */
     es_status (*check)(const es_engine *engine, es_error *error);
 
     /* Copy to and from its arena: a range that is inside it. */
     void (*write)(es_engine *engine, size_t offset, const void *data, size_t size_bytes);
     void (*read)(const es_engine *engine, size_t offset, void *data, size_t size_bytes);
 
-    /* Runs steps [begin, end) one after another, up to the first that fails.
+    /* Runs steps [begin, end) one after another, up to the first that fails, once it is their turn in the
+     * pool.
      * step_ns: how long each step of the plan took, by its number; NULL if nobody asks.
      * Returns ES_OK, ES_ERR_INPUT or ES_ERR_UNSUPPORTED. */
     es_status (*run)(es_engine *engine, uint32_t begin, uint32_t end, uint64_t *step_ns,

@@ -3,7 +3,6 @@
 #include "engine.h"
 #include "fault.h"
 #include "platform.h"
-#include "pool.h"
 
 /* What the compiler emits for a step: computes tiles [begin, end) of it. Returns 0, or 1 when it met
  * a value that it cannot use and filled in `fault`. */
@@ -11,13 +10,14 @@ typedef int32_t es_kernel(void *const *args, int32_t begin, int32_t end, es_faul
 
 typedef struct cpu_engine {
     es_engine base;
-    es_pool pool;
+    es_pool *pool;
     atomic_bool failed; /* a thread met a fault in the step that runs */
     const es_model *model;
     es_block arena;
-    es_block *scratches; /* one for each thread */
+    es_block *scratches; /* one for each thread of the pool */
     void **args; /* the arguments of all steps, once for each thread, whose scratch they name */
     es_faults *faults; /* one for each thread */
+    es_pool_job *jobs; /* one for each step */
     es_block self; /* holds this struct and the arrays */
 } cpu_engine;
 
@@ -26,7 +26,6 @@ typedef struct cpu_engine {
 typedef struct engine_layout {
     size_t args;
     size_t jobs;
-    size_t workers;
     size_t faults;
     size_t scratches;
     es_layout layout;
@@ -39,7 +38,6 @@ static engine_layout plan_engine(const es_plan *plan, uint32_t threads)
     es_layout_add(layout, 1, sizeof(cpu_engine));
     parts.args = es_layout_add(layout, plan->arg_count * (size_t)threads, sizeof(void *));
     parts.jobs = es_layout_add(layout, plan->step_count, sizeof(es_pool_job));
-    parts.workers = es_layout_add(layout, threads, sizeof(es_worker));
     parts.faults = es_layout_add(layout, threads, sizeof(es_faults));
     parts.scratches = es_layout_add(layout, threads, sizeof(es_block));
     return parts;
@@ -81,24 +79,25 @@ static void place_parts(cpu_engine *engine, const engine_layout *parts)
     engine->args = (void *)(base + parts->args);
     engine->faults = (void *)(base + parts->faults);
     engine->scratches = (void *)(base + parts->scratches);
+    engine->jobs = (void *)(base + parts->jobs);
     atomic_init(&engine->failed, false);
 }
 
 /* Allocates what kernels write; after a failure release_memory releases what there is. */
-static es_status alloc_memory(cpu_engine *engine, uint32_t threads, es_error *error)
+static es_status alloc_memory(cpu_engine *engine, es_error *error)
 {
     const es_plan *const plan = &engine->model->plan;
     ES_TRY(es_alloc_pages(plan->arena_bytes, &engine->arena, error));
-    for (uint32_t i = 0; i < threads; i++) {
+    for (uint32_t i = 0; i < engine->pool->threads; i++) {
         ES_TRY(es_alloc_pages(plan->scratch_bytes, &engine->scratches[i], error));
         resolve_args(engine, &engine->scratches[i], engine->args + i * plan->arg_count);
     }
     return ES_OK;
 }
 
-static void release_memory(cpu_engine *engine, uint32_t threads)
+static void release_memory(cpu_engine *engine)
 {
-    for (uint32_t i = 0; i < threads; i++) {
+    for (uint32_t i = 0; i < engine->pool->threads; i++) {
         es_release(&engine->scratches[i]);
     }
     es_release(&engine->arena);
@@ -106,39 +105,34 @@ static void release_memory(cpu_engine *engine, uint32_t threads)
     es_release(&self);
 }
 
-static es_status start(cpu_engine *engine, const engine_layout *parts, uint32_t threads,
-                       es_error *error)
+static void plan_jobs(cpu_engine *engine)
 {
     const es_plan *const plan = &engine->model->plan;
-    uint8_t *const base = engine->self.data;
-    es_pool_job *const jobs = (void *)(base + parts->jobs);
-    for (size_t i = 0; i < plan->step_count; i++) {
-        jobs[i] = es_pool_plan_job(plan->steps[i].info.tiles, threads);
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        engine->jobs[i] =
+            es_pool_plan_job(engine->pool, run_tiles, engine, i, plan->steps[i].info.tiles);
     }
-    return es_pool_start(&engine->pool, threads, jobs, (void *)(base + parts->workers), run_tiles,
-                         engine, error);
 }
 
-static es_status open_engine(const es_model *model, uint32_t threads, es_engine **engine,
+static es_status open_engine(const es_model *model, es_pool *pool, es_engine **engine,
                              es_error *error)
 {
-    const engine_layout parts = plan_engine(&model->plan, threads);
+    const engine_layout parts = plan_engine(&model->plan, pool->threads);
     ES_REQUIRE(!parts.layout.overflow, error, ES_ERR_NO_MEMORY,
                "es_session_open: %llu threads of this model do not fit the address space",
-               ES_U(threads));
+               ES_U(pool->threads));
     es_block self;
     ES_TRY(es_alloc_pages(parts.layout.size_bytes, &self, error));
     cpu_engine *const opened = self.data;
     opened->base.kind = &es_engine_cpu;
     opened->self = self;
     opened->model = model;
+    opened->pool = pool;
     place_parts(opened, &parts);
-    es_status status = alloc_memory(opened, threads, error);
-    if (status == ES_OK) {
-        status = start(opened, &parts, threads, error);
-    }
+    plan_jobs(opened);
+    const es_status status = alloc_memory(opened, error);
     if (status != ES_OK) {
-        release_memory(opened, threads);
+        release_memory(opened);
         return status;
     }
     *engine = &opened->base;
@@ -147,15 +141,13 @@ static es_status open_engine(const es_model *model, uint32_t threads, es_engine 
 
 static void close_engine(es_engine *engine)
 {
-    cpu_engine *const self = (cpu_engine *)engine;
-    es_pool_stop(&self->pool);
-    release_memory(self, self->pool.threads);
+    release_memory((cpu_engine *)engine);
 }
 
 static es_status check_engine(const es_engine *engine, es_error *error)
 {
     const cpu_engine *const self = (const cpu_engine *)engine;
-    ES_REQUIRE(!es_pool_is_inherited(&self->pool), error, ES_ERR_FORKED,
+    ES_REQUIRE(!es_pool_is_inherited(self->pool), error, ES_ERR_FORKED,
                "es_session_run: opened before this process was forked, and a fork copies no threads; "
                "open it again here");
     return ES_OK;
@@ -179,10 +171,10 @@ static es_status run_steps(cpu_engine *engine, uint32_t begin, uint32_t end, uin
     const es_plan *const plan = &engine->model->plan;
     uint64_t start = step_ns != NULL ? es_now_ns() : 0;
     for (uint32_t i = begin; i < end; i++) {
-        es_pool_run(&engine->pool, i);
+        es_pool_run(engine->pool, &engine->jobs[i]);
         if (atomic_load_explicit(&engine->failed, memory_order_relaxed)) {
             atomic_store_explicit(&engine->failed, false, memory_order_relaxed);
-            return es_faults_report(engine->faults, engine->pool.threads, plan, i, error);
+            return es_faults_report(engine->faults, engine->pool->threads, plan, i, error);
         }
         if (step_ns != NULL) {
             const uint64_t now = es_now_ns();
@@ -196,11 +188,18 @@ static es_status run_steps(cpu_engine *engine, uint32_t begin, uint32_t end, uin
 static es_status run_engine(es_engine *engine, uint32_t begin, uint32_t end, uint64_t *step_ns,
                             es_error *error)
 {
+    cpu_engine *const self = (cpu_engine *)engine;
+    es_pool *const pool = self->pool;
+    const bool is_shared = es_pool_is_shared(pool);
+    const uint32_t ticket = is_shared ? es_turns_take(&pool->turns, pool->spin_ns) : 0;
     /* Which thread computes an element is chance: all must compute alike, whatever the caller set. */
     const uint32_t callers_mode = es_float_mode();
     es_set_float_mode(ES_FLOAT_MODE);
-    const es_status status = run_steps((cpu_engine *)engine, begin, end, step_ns, error);
+    const es_status status = run_steps(self, begin, end, step_ns, error);
     es_set_float_mode(callers_mode);
+    if (is_shared) {
+        es_turns_give(&pool->turns, ticket);
+    }
     return status;
 }
 

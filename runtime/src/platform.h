@@ -44,6 +44,15 @@ uint32_t es_cpu_count(void);
 /* Lets another thread run on this CPU. */
 void es_yield(void);
 
+/* Lets the calling thread run on these CPUs and on no others.
+ * Returns ES_OK, ES_ERR_ARGUMENT (one of them is not there, or not for this process), ES_ERR_THREAD (the
+ * system refuses) or ES_ERR_UNSUPPORTED. */
+es_status es_bind_thread(const uint32_t *cores, size_t core_count, es_error *error);
+
+/* Adds `more` to the nice value of the calling thread alone; the system stops at its largest.
+ * Returns ES_OK, ES_ERR_THREAD (the system refuses) or ES_ERR_UNSUPPORTED. */
+es_status es_make_nicer(uint32_t more, es_error *error);
+
 /* The ES_CPU(...) bits that this CPU has and the system has enabled. */
 uint64_t es_cpu_features(void);
 

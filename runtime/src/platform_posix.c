@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -184,3 +185,52 @@ void es_yield(void)
 {
     sched_yield();
 }
+
+#ifdef __linux__
+_Static_assert(ES_MAX_CORES <= CPU_SETSIZE, "a core has no bit in a set of the system");
+
+es_status es_bind_thread(const uint32_t *cores, size_t core_count, es_error *error)
+{
+    cpu_set_t wanted;
+    CPU_ZERO(&wanted);
+    for (size_t i = 0; i < core_count; i++) {
+        CPU_SET((size_t)cores[i], &wanted);
+    }
+    const int failure = sched_setaffinity(0, sizeof wanted, &wanted) == 0 ? 0 : errno;
+    ES_REQUIRE(failure == 0 || failure == EINVAL, error, ES_ERR_THREAD,
+               "the system does not let a thread choose its cores (error %llu)", ES_U(failure));
+    cpu_set_t found; /* the system leaves out what is not there, and is content if anything is left */
+    CPU_ZERO(&found);
+    if (failure == 0 && sched_getaffinity(0, sizeof found, &found) != 0) {
+        return ES_OK; /* it has more CPUs than there are bits */
+    }
+    for (size_t i = 0; i < core_count; i++) {
+        ES_REQUIRE(CPU_ISSET((size_t)cores[i], &found), error, ES_ERR_ARGUMENT,
+                   "core %llu is not there, or this process may not use it",
+                   ES_U(cores[i]));
+    }
+    return ES_OK;
+}
+
+es_status es_make_nicer(uint32_t more, es_error *error)
+{
+    /* Of the thread: Linux takes the number of one where POSIX speaks of processes. */
+    const int now = getpriority(PRIO_PROCESS, 0);
+    ES_REQUIRE(setpriority(PRIO_PROCESS, 0, now + (int)more) == 0, error, ES_ERR_THREAD,
+               "the system does not let a thread lower its priority (error %llu)", ES_U(errno));
+    return ES_OK;
+}
+#else
+es_status es_bind_thread(const uint32_t *cores, size_t core_count, es_error *error)
+{
+    (void)cores;
+    (void)core_count;
+    return es_fail(error, ES_ERR_UNSUPPORTED, "threads do not choose their cores on this system");
+}
+
+es_status es_make_nicer(uint32_t more, es_error *error)
+{
+    (void)more;
+    return es_fail(error, ES_ERR_UNSUPPORTED, "threads have no priority of their own on this system");
+}
+#endif

@@ -3,10 +3,12 @@
 #include "engine.h"
 #include "model.h"
 #include "platform.h"
+#include "pool.h"
 
 struct es_session {
     atomic_bool running;
     es_model *model;
+    es_pool *pool;
     es_engine *engine;
     uint64_t *step_ns;
     es_block self; /* holds this struct and the times of the steps */
@@ -37,25 +39,40 @@ static void release_session(es_session *session)
     es_release(&self);
 }
 
-es_status es_session_open(es_model *model, uint32_t threads, es_session **session, es_error *error)
+es_status es_session_open_in(es_model *model, es_pool *pool, es_session **session, es_error *error)
 {
-    ES_REQUIRE(model != NULL && session != NULL, error, ES_ERR_ARGUMENT,
-               "es_session_open: an argument is NULL");
-    ES_REQUIRE(threads >= 1 && threads <= ES_MAX_THREADS, error, ES_ERR_ARGUMENT,
-               "es_session_open: %llu threads, expected 1 to %llu", ES_U(threads),
-               ES_U(ES_MAX_THREADS));
+    ES_REQUIRE(model != NULL && pool != NULL && session != NULL, error, ES_ERR_ARGUMENT,
+               "es_session_open_in: an argument is NULL");
+    ES_REQUIRE(!es_pool_is_inherited(pool), error, ES_ERR_FORKED,
+               "es_session_open_in: the pool was opened before this process was forked, and a fork "
+               "copies no threads; open one here");
     es_session *opened;
     ES_TRY(alloc_session(&model->plan, &opened, error));
     opened->model = model;
+    opened->pool = pool;
     const es_status status =
-        engine_kinds[model->plan.engine]->open(model, threads, &opened->engine, error);
+        engine_kinds[model->plan.engine]->open(model, pool, &opened->engine, error);
     if (status != ES_OK) {
         release_session(opened);
         return status;
     }
     es_model_retain(model);
+    es_pool_retain(pool);
     *session = opened;
     return ES_OK;
+}
+
+es_status es_session_open(es_model *model, uint32_t threads, es_session **session, es_error *error)
+{
+    ES_REQUIRE(model != NULL && session != NULL, error, ES_ERR_ARGUMENT,
+               "es_session_open: an argument is NULL");
+    es_pool_options options = ES_POOL_OPTIONS;
+    options.threads = threads;
+    es_pool *pool;
+    ES_TRY(es_pool_open(&options, &pool, error));
+    const es_status status = es_session_open_in(model, pool, session, error);
+    es_pool_close(pool); /* the session keeps it */
+    return status;
 }
 
 void es_session_close(es_session *session)
@@ -64,6 +81,7 @@ void es_session_close(es_session *session)
         return;
     }
     session->engine->kind->close(session->engine);
+    es_pool_close(session->pool);
     es_model_close(session->model);
     release_session(session);
 }
