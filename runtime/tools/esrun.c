@@ -12,6 +12,7 @@
 #include "npy.h"
 #include "npz.h"
 #include "options.h"
+#include "placement.h"
 #include "ppm.h"
 #include "profile_report.h"
 #include "report.h"
@@ -262,7 +263,7 @@ int main(int count, char **arguments)
     const uint64_t start = es_now_ns();
     const uint32_t flags = chosen.check ? ES_OPEN_VERIFY_WEIGHTS : 0;
     require(es_model_open_file(chosen.model, flags, &work.model, &error), chosen.model, &error);
-    require(es_session_open(work.model, chosen.threads, &work.session, &error), chosen.model, &error);
+    require(open_placed(work.model, &chosen.pool, &work.session, &error), chosen.model, &error);
     const uint64_t opened = es_now_ns();
     if (chosen.check) {
         printf("%s: all checksums match\n", chosen.model);
@@ -292,7 +293,7 @@ int main(int count, char **arguments)
     } else {
         timings times = run_repeatedly(&chosen, &work);
         if (chosen.repeat > 0) {
-            print_latency(&times, chosen.threads);
+            print_latency(&times, chosen.pool.threads);
         }
     }
     if (chosen.top > 0) {

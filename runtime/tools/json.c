@@ -182,7 +182,7 @@ const char *json_read(char *line, uint64_t *numbers, size_t room, json_object *o
     return *from.at == '\0' ? NULL : malformed;
 }
 
-static const json_field *find(const json_object *object, const char *name)
+const json_field *json_field_of(const json_object *object, const char *name)
 {
     for (size_t i = 0; i < object->count; i++) {
         if (strcmp(object->fields[i].name, name) == 0) {
@@ -194,19 +194,19 @@ static const json_field *find(const json_object *object, const char *name)
 
 const char *json_text(const json_object *object, const char *name)
 {
-    const json_field *const field = find(object, name);
+    const json_field *const field = json_field_of(object, name);
     return field != NULL ? field->text : NULL;
 }
 
 const json_field *json_list(const json_object *object, const char *name)
 {
-    const json_field *const field = find(object, name);
+    const json_field *const field = json_field_of(object, name);
     return field != NULL && field->is_list ? field : NULL;
 }
 
 uint64_t json_number(const json_object *object, const char *name, uint64_t otherwise)
 {
-    const json_field *const field = find(object, name);
+    const json_field *const field = json_field_of(object, name);
     return field != NULL && field->count == 1 && !field->is_list ? field->numbers[0] : otherwise;
 }
 

@@ -29,6 +29,9 @@ typedef struct json_object {
  * Returns NULL, or what is wrong with the line. */
 const char *json_read(char *line, uint64_t *numbers, size_t room, json_object *object);
 
+/* A field of the object, of any kind; NULL if it has none of that name. */
+const json_field *json_field_of(const json_object *object, const char *name);
+
 /* A field of the object; NULL if it has none of that name and kind. */
 const char *json_text(const json_object *object, const char *name);
 const json_field *json_list(const json_object *object, const char *name);

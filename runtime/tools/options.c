@@ -1,12 +1,12 @@
 #include "options.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "edgesparse.h"
+#include "arguments.h"
 #include "fatal.h"
+#include "placement.h"
 
 static const char usage[] =
     "usage: esrun MODEL.esp [options]\n"
@@ -17,6 +17,9 @@ static const char usage[] =
     "  --output [NAME=]FILE.npy   where to write an output; without a name, the first\n"
     "  --output FILE.npz          where to write all outputs\n"
     "  --threads N                threads, the main one included (1)\n"
+    "  --cores LIST               CPUs to run on, such as 4-7 or 0,2,3; all threads may use all of them\n"
+    "  --spin-us N                how long an idle thread spins before it sleeps (50); 0 to spare a battery\n"
+    "  --priority N               added to the nice value, 0 to 19: the larger, the less urgent (0)\n"
     "  --repeat K                 run K times after a first run and print the latency\n"
     "  --profile                  run for a while, and tell latency, memory, energy and each layer\n"
     "  --seconds S                of --profile (10); energy needs 60\n"
@@ -36,31 +39,6 @@ enum {
     USUAL_TOP = 5
 };
 
-static unsigned long parse_number(const char *text, const char *option, unsigned long maximum)
-{
-    char *end;
-    errno = 0;
-    const unsigned long number = strtoul(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || number < 1 ||
-        number > maximum) {
-        bad_usage("%s: got '%s', expected a number from 1 to %lu", option, text, maximum);
-    }
-    return number;
-}
-
-/* A number of things: digits with a point, and maybe the unit behind them. */
-static double parse_amount(const char *text, const char *option, const char *unit, double maximum)
-{
-    char *end;
-    const double amount = strtod(text, &end);
-    if (*text < '0' || *text > '9' || (*end != '\0' && strcmp(end, unit) != 0) || !(amount > 0) ||
-        amount > maximum) {
-        bad_usage("%s: got '%s', expected a number above 0 and up to %g, such as 10%s", option, text, maximum,
-                  unit);
-    }
-    return amount;
-}
-
 static void add_file(const char **files, size_t *count, const char *file, const char *option)
 {
     if (*count == MAX_FILES) {
@@ -78,13 +56,13 @@ static bool take_option(options *chosen, const char *name, const char *value)
         add_file(chosen->inputs, &chosen->input_count, value, name);
         chosen->is_image[chosen->input_count - 1] = true;
     } else if (strcmp(name, "--top") == 0) {
-        chosen->top = parse_number(value, name, MAX_TOP);
+        chosen->top = parse_number(value, name, 1, MAX_TOP);
     } else if (strcmp(name, "--output") == 0) {
         add_file(chosen->outputs, &chosen->output_count, value, name);
     } else if (strcmp(name, "--threads") == 0) {
-        chosen->threads = (uint32_t)parse_number(value, name, ES_MAX_THREADS);
+        chosen->pool.threads = (uint32_t)parse_number(value, name, 1, ES_MAX_THREADS);
     } else if (strcmp(name, "--repeat") == 0) {
-        chosen->repeat = parse_number(value, name, 1000000);
+        chosen->repeat = parse_number(value, name, 1, 1000000);
     } else if (strcmp(name, "--seconds") == 0) {
         chosen->seconds = parse_amount(value, name, "s", 1e6);
     } else if (strcmp(name, "--rate") == 0) {
@@ -94,14 +72,14 @@ static bool take_option(options *chosen, const char *name, const char *value)
     } else if (strcmp(name, "--meter") == 0) {
         chosen->meter = value;
     } else {
-        return false;
+        return take_placement(&chosen->pool, name, value);
     }
     return true;
 }
 
 options parse_arguments(int count, char **arguments)
 {
-    options chosen = {.threads = 1, .seconds = 10, .meter = "auto"};
+    options chosen = {.pool = ES_POOL_OPTIONS, .seconds = 10, .meter = "auto"};
     for (int i = 1; i < count; i++) {
         const char *const argument = arguments[i];
         if (strcmp(argument, "--help") == 0) {

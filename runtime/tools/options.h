@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "edgesparse.h"
+
 enum { MAX_FILES = 64 };
 
 typedef struct options {
@@ -15,7 +17,7 @@ typedef struct options {
     const char *outputs[MAX_FILES];
     size_t input_count;
     size_t output_count;
-    uint32_t threads;
+    es_pool_options pool;
     size_t top;    /* 0: print none */
     size_t repeat; /* 0: run once, print no latency */
     bool profile;

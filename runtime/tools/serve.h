@@ -6,7 +6,7 @@
  * or one says to quit. Tensors follow the line that says how many bytes each has; so they do behind an
  * answer.
  *
- *   {"do": "open", "artifact": PATH, "threads": N, "lock": PATH, "owner": TEXT}
+ *   {"do": "open", "artifact": PATH, "threads": N, "cores": [N, ...], "lock": PATH, "owner": TEXT}
  *                                                    -> {"plan": N, "inputs": [...], "outputs": [...]}
  *   {"do": "run", "bytes": [N, ...]} and inputs      -> {"bytes": [N, ...]} and outputs
  *   {"do": "time", "repeat": N}                      -> {"ns": [N, ...]}
@@ -16,9 +16,10 @@
  *   {"do": "meters"}                                 -> {"peak_bytes": N, ...}
  *   {"do": "quit"}
  *
- * `time`, `profile` and `measure` run the inputs of the last `run`, once uncounted and then `repeat` times; with a
- * `lock`, a file, only if no other owner has it, and until the artifact is closed. What
- * fails is answered by {"error": TEXT, "status": NAME}.
+ * `cores` are the CPUs that this process, with all of its threads, runs on until the next `open`; without
+ * them it may run where it could when it started. `time`, `profile` and `measure` run the inputs of the last
+ * `run`, once uncounted and then `repeat` times; with a `lock`, a file, only if no other owner has it, and
+ * until the artifact is closed. What fails is answered by {"error": TEXT, "status": NAME}.
  * Returns the exit status of the program. */
 int serve(void);
 

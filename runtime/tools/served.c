@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "placement.h"
 
 void answer_error(const char *message, es_status status)
 {
@@ -112,14 +113,12 @@ static void print_opened(const served *work)
 void open_artifact(served *work, const json_object *request)
 {
     const char *const path = json_text(request, "artifact");
-    const uint64_t threads = json_number(request, "threads", 1);
     es_error error = {.message = "open: names no artifact"};
     release(work);
     const uint64_t start_ns = es_now_ns();
     es_status status = path == NULL ? ES_ERR_ARGUMENT : es_model_open_file(path, 0, &work->model, &error);
     if (status == ES_OK) {
-        const uint32_t count = threads <= ES_MAX_THREADS ? (uint32_t)threads : 0;
-        status = es_session_open(work->model, count, &work->session, &error);
+        status = open_requested(work->model, request, &work->session, &error);
     }
     if (status == ES_OK && !open_lock(work, request)) {
         status = ES_ERR_IO;
