@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from edgesparse_runtime._figure import Figure, Origin
 from edgesparse_runtime._library import EdgesparseRuntimeError, library
 from edgesparse_runtime._model import Model, Tensor, arrange, largest
+from edgesparse_runtime._pool import Pool
 from edgesparse_runtime._profile import Profile, StepTiming, profile_of, with_readings
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Figure",
     "Model",
     "Origin",
+    "Pool",
     "Profile",
     "StepTiming",
     "Tensor",

@@ -80,6 +80,19 @@ class Buffer(Structure):
     _fields_ = (("data", c_void_p), ("size_bytes", c_size_t))
 
 
+class PoolOptions(Structure):
+    """es_pool_options."""
+
+    _fields_ = (
+        ("size_bytes", c_size_t),
+        ("threads", c_uint32),
+        ("spin_us", c_uint32),
+        ("priority", c_uint32),
+        ("cores", POINTER(c_uint32)),
+        ("core_count", c_size_t),
+    )
+
+
 _RUN = (c_void_p, POINTER(Buffer), c_size_t, POINTER(Buffer), c_size_t)
 _SIGNATURES = {
     "es_version": (c_char_p, ()),
@@ -92,6 +105,10 @@ _SIGNATURES = {
     "es_model_input": (c_int, (c_void_p, c_size_t, POINTER(TensorInfo))),
     "es_model_output": (c_int, (c_void_p, c_size_t, POINTER(TensorInfo))),
     "es_model_step": (c_int, (c_void_p, c_size_t, POINTER(StepInfo))),
+    "es_pool_open": (c_int, (POINTER(PoolOptions), POINTER(c_void_p), POINTER(Error))),
+    "es_pool_close": (None, (c_void_p,)),
+    "es_place_thread": (c_int, (POINTER(c_uint32), c_size_t, c_uint32, POINTER(Error))),
+    "es_session_open_in": (c_int, (c_void_p, c_void_p, POINTER(c_void_p), POINTER(Error))),
     "es_session_open": (c_int, (c_void_p, c_uint32, POINTER(c_void_p), POINTER(Error))),
     "es_session_close": (None, (c_void_p,)),
     "es_session_run": (c_int, (*_RUN, POINTER(Error))),

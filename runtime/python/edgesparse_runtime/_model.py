@@ -5,9 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
@@ -15,7 +13,9 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from edgesparse_runtime import _library, _profiler
+from edgesparse_runtime._forks import Locked
 from edgesparse_runtime._library import EdgesparseRuntimeError, check
+from edgesparse_runtime._pool import Pool, require_threads
 from edgesparse_runtime._profile import Profile, StepTiming, profile_of, resident_bytes
 
 _Info = TypeVar("_Info", bound=ctypes.Structure)
@@ -40,7 +40,7 @@ STEP_RUNS = 20
 Arrays = np.ndarray | Mapping[str, np.ndarray] | Sequence[np.ndarray]
 
 
-class Model:
+class Model(Locked):
     """An artifact that is open and ready to run.
 
     Calls from several threads run one after another; for concurrent runs open one Model per thread, each of
@@ -50,6 +50,7 @@ class Model:
     Args:
         artifact: a path, or the bytes of an artifact.
         threads: threads that share the work, the caller's included; 1 to 64.
+        pool: the threads of other models too, instead of such that are the model's own.
         verify_weights: also verify the checksum of the weights.
 
     Raises:
@@ -57,24 +58,26 @@ class Model:
     """
 
     def __init__(
-        self, artifact: str | os.PathLike[str] | bytes, threads: int = 1, *, verify_weights: bool = False
+        self,
+        artifact: str | os.PathLike[str] | bytes,
+        threads: int = 1,
+        *,
+        pool: Pool | None = None,
+        verify_weights: bool = False,
     ) -> None:
+        super().__init__()
         self._model = ctypes.c_void_p()
         self._session = ctypes.c_void_p()
-        self._lock = threading.RLock()  # a signal handler may close the model whose run it interrupts
-        _models.add(self)
-        if not isinstance(threads, int) or not 1 <= threads <= 64:
-            raise EdgesparseRuntimeError(f"threads: got {threads!r}, expected 1 to 64", "ES_ERR_ARGUMENT")
+        if require_threads(threads) != 1 and pool is not None:
+            raise EdgesparseRuntimeError(f"threads: got {threads} beside a pool, which has its own", "ES_ERR_ARGUMENT")
         self._name = f"of {len(artifact)} bytes" if isinstance(artifact, bytes) else os.fspath(artifact)
         self._artifact = artifact if isinstance(artifact, bytes) else None  # used in place
-        self._threads = threads
+        self._threads = threads if pool is None else pool.threads
         self._first_ns = 0  # how long the first run took; 0: there was none
         start_ns = time.perf_counter_ns()
         self._open(artifact, _library.OPEN_VERIFY_WEIGHTS if verify_weights else 0)
         try:
-            error = _library.Error()
-            status = _library.library().es_session_open(self._model, threads, ctypes.byref(self._session), error)
-            check(status, error)
+            self._open_session(threads, pool)
         except BaseException:
             self.close()
             raise
@@ -100,6 +103,13 @@ class Model:
         status = lib.es_model_open_file(os.fsencode(path), flags, ctypes.byref(self._model), error)
         message = error.message.decode(errors="replace")
         check(status, error, "" if message.startswith(path) else f"{path}: ")
+
+    def _open_session(self, threads: int, pool: Pool | None) -> None:
+        if pool is not None:
+            pool.open_session(self._model, self._session)
+            return
+        error = _library.Error()
+        check(_library.library().es_session_open(self._model, threads, ctypes.byref(self._session), error), error)
 
     def _describe(self, function: Callable[..., int], info_type: type[_Info]) -> list[_Info]:
         infos: list[_Info] = []
@@ -300,8 +310,6 @@ class Model:
 
 PREPROCESS = "--preprocess NAME=uint8,from=WIDTHxHEIGHT"
 
-_models: weakref.WeakSet[Model] = weakref.WeakSet()
-
 
 def arrange(arrays: tuple[Any, ...], inputs: Sequence[Tensor]) -> list[np.ndarray]:
     """The arrays that `Model.run` was given, in the order of the inputs; `inputs` say what fits.
@@ -334,15 +342,6 @@ def largest(outputs: Mapping[str, np.ndarray], name: str, labels: Sequence[str],
     scores = outputs[name].ravel()
     order = np.argsort(-scores.astype(np.float64), kind="stable")[: max(count, 0)]  # NaN comes last
     return [(labels[at] if labels else str(at), float(scores[at])) for at in order]
-
-
-def _renew_locks() -> None:
-    """Give every model of a forked child a lock that no thread of its parent holds."""
-    for model in _models:
-        model._lock = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _misfit(message: str) -> EdgesparseRuntimeError:
