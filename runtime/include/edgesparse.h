@@ -126,9 +126,9 @@ typedef struct es_session es_session;
 typedef struct es_pool_options {
     size_t size_bytes;
     uint32_t threads;  /* 1 to ES_MAX_THREADS, the caller of es_session_run being one of them */
-    uint32_t spin_us;  /* how long a thread that has nothing to do spins before it sleeps, up to
-                        * ES_MAX_SPIN_US; 0 sleeps at once. None spins where there are more threads than
-                        * CPUs for them */
+    uint32_t spin_us;  /* how long a thread spins between two runs before it sleeps, up to ES_MAX_SPIN_US; 0
+                        * sleeps at once. In a run it spins for at least 50 us, which bridges the gap between
+                        * two steps. None spins where there are more threads than CPUs for them */
     uint32_t priority; /* 0 to ES_MAX_PRIORITY, added to the nice value of the thread that opens the pool:
                         * the larger, the less urgent */
     const uint32_t *cores; /* CPUs, by their numbers; read by es_pool_open only */

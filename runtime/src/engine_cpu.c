@@ -190,16 +190,13 @@ static es_status run_engine(es_engine *engine, uint32_t begin, uint32_t end, uin
 {
     cpu_engine *const self = (cpu_engine *)engine;
     es_pool *const pool = self->pool;
-    const bool is_shared = es_pool_is_shared(pool);
-    const uint32_t ticket = is_shared ? es_turns_take(&pool->turns, pool->spin_ns) : 0;
+    const es_turn turn = es_pool_take_turn(pool);
     /* Which thread computes an element is chance: all must compute alike, whatever the caller set. */
     const uint32_t callers_mode = es_float_mode();
     es_set_float_mode(ES_FLOAT_MODE);
     const es_status status = run_steps(self, begin, end, step_ns, error);
     es_set_float_mode(callers_mode);
-    if (is_shared) {
-        es_turns_give(&pool->turns, ticket);
-    }
+    es_pool_end_turn(pool, turn);
     return status;
 }
 

@@ -80,6 +80,13 @@ static bool must_wake(es_pool *pool, const es_worker *worker)
     return atomic_load(&pool->stop) || free_tiles(atomic_load(&worker->claim)) > 0;
 }
 
+/* How long it pays to spin: in a run, over a short serial step between two parallel ones. */
+static uint64_t patience_ns(const es_pool *pool)
+{
+    return atomic_load_explicit(&pool->running, memory_order_relaxed) ? pool->run_spin_ns
+                                                                      : pool->spin_ns;
+}
+
 static bool spin_for_work(es_pool *pool, const es_worker *worker)
 {
     const uint64_t start = es_now_ns();
@@ -90,7 +97,7 @@ static bool spin_for_work(es_pool *pool, const es_worker *worker)
             }
             es_relax();
         }
-    } while (es_now_ns() - start < pool->spin_ns);
+    } while (es_now_ns() - start < patience_ns(pool));
     return false;
 }
 
@@ -147,7 +154,7 @@ static void sleep_until_done(es_pool *pool, uint32_t tiles)
 
 static void wait_until_done(es_pool *pool, uint32_t tiles)
 {
-    uint32_t spins = pool->spin_ns > 0 ? SPINS_BEFORE_YIELD : 0;
+    uint32_t spins = pool->run_spin_ns > 0 ? SPINS_BEFORE_YIELD : 0;
     uint32_t yields = YIELDS_BEFORE_SLEEP;
     while (atomic_load_explicit(&pool->done, memory_order_acquire) != tiles) {
         if (spins > 0) {
@@ -182,4 +189,23 @@ void es_pool_run(es_pool *pool, const es_pool_job *job)
     es_pool_wake(pool);
     run_tiles(pool, 0);
     wait_until_done(pool, tiles);
+}
+
+es_turn es_pool_take_turn(es_pool *pool)
+{
+    /* To open a session in a pool takes one who holds it: a session that is alone with it stays so. */
+    es_turn turn = {.is_shared = atomic_load_explicit(&pool->references, memory_order_acquire) > 1};
+    if (turn.is_shared) {
+        turn.ticket = es_turns_take(&pool->turns, pool->spin_ns);
+    }
+    atomic_store_explicit(&pool->running, true, memory_order_relaxed);
+    return turn;
+}
+
+void es_pool_end_turn(es_pool *pool, es_turn turn)
+{
+    atomic_store_explicit(&pool->running, false, memory_order_relaxed);
+    if (turn.is_shared) {
+        es_turns_give(&pool->turns, turn.ticket);
+    }
 }

@@ -53,12 +53,20 @@ typedef struct es_worker {
     pthread_t thread; /* not of the caller, which is worker 0 */
 } es_worker;
 
+/* A caller's turn to run jobs. */
+typedef struct es_turn {
+    bool is_shared; /* others wait for its end, or may come to */
+    uint32_t ticket;
+} es_turn;
+
 struct es_pool {
     alignas(ES_DATA_ALIGN) _Atomic uint32_t done; /* finished tiles of the current job */
     atomic_bool caller_sleeps;                    /* until they are all of them */
     alignas(ES_DATA_ALIGN) _Atomic uint32_t sleepers;
     atomic_bool stop;
-    uint64_t spin_ns; /* how long an idle thread spins before it sleeps */
+    atomic_bool running;  /* it is somebody's turn: the next job is near */
+    uint64_t spin_ns;     /* how long an idle thread spins before it sleeps, between runs */
+    uint64_t run_spin_ns; /* the same in a run */
     uint32_t threads; /* the caller included */
     uint32_t started; /* of these, the ones to join */
     es_worker *workers;
@@ -79,6 +87,10 @@ struct es_pool {
 es_pool_job es_pool_plan_job(const es_pool *pool, es_pool_body *body, void *context, uint32_t number,
                              uint32_t tiles);
 
+/* Waits until no other session runs in this pool. */
+es_turn es_pool_take_turn(es_pool *pool);
+void es_pool_end_turn(es_pool *pool, es_turn turn);
+
 /* Runs all tiles of a job and returns when they are done. One caller at a time: whose turn it is.
  * job: must stay as it is until then. */
 void es_pool_run(es_pool *pool, const es_pool_job *job);
@@ -91,10 +103,6 @@ void es_pool_wake(es_pool *pool);
 
 /* Keeps the pool open until es_pool_close is called once more. */
 void es_pool_retain(es_pool *pool);
-
-/* Whether anybody but one session holds the pool. If not, nobody ever will again: to open a session in a pool
- * takes one who holds it. */
-bool es_pool_is_shared(const es_pool *pool);
 
 /* Whether this process was forked after the pool was opened, and has none of the workers. */
 bool es_pool_is_inherited(const es_pool *pool);

@@ -7,7 +7,10 @@
 #include "pool.h"
 #include "waiting.h"
 
-enum { STACK_BYTES = 256 * 1024 /* address space; kernels touch a few KiB */ };
+enum {
+    RUN_SPIN_NS = 50000,     /* longer than a short serial step between two parallel ones */
+    STACK_BYTES = 256 * 1024 /* address space; kernels touch a few KiB */
+};
 
 /* What glibc cuts from the stack of a new thread, before its first frame: the thread-local variables
  * of the whole process, megabytes in some. No header declares it; other systems add to the stack what
@@ -137,7 +140,9 @@ static void init_pool(es_pool *pool, const es_pool_options *options)
 {
     const size_t cpus = options->core_count > 0 ? options->core_count : es_cpu_count();
     const bool is_placed = options->core_count > 0 || options->priority > 0;
-    pool->spin_ns = options->threads <= cpus ? (uint64_t)options->spin_us * 1000 : 0;
+    const uint64_t spin_ns = (uint64_t)options->spin_us * 1000;
+    pool->spin_ns = options->threads <= cpus ? spin_ns : 0;
+    pool->run_spin_ns = options->threads > cpus ? 0 : spin_ns > RUN_SPIN_NS ? spin_ns : RUN_SPIN_NS;
     pool->threads = options->threads;
     pool->options = is_placed ? options : NULL;
     for (uint32_t i = 0; i < pool->threads; i++) {
@@ -149,6 +154,7 @@ static void init_pool(es_pool *pool, const es_pool_options *options)
     atomic_init(&pool->caller_sleeps, false);
     atomic_init(&pool->sleepers, 0);
     atomic_init(&pool->stop, false);
+    atomic_init(&pool->running, false);
     atomic_init(&pool->references, 1);
     es_turns_start(&pool->turns);
     pthread_mutex_init(&pool->mutex, NULL);
@@ -234,11 +240,6 @@ void es_pool_close(es_pool *pool)
     }
     stop_workers(pool);
     release_pool(pool);
-}
-
-bool es_pool_is_shared(const es_pool *pool)
-{
-    return atomic_load_explicit(&pool->references, memory_order_acquire) > 1;
 }
 
 bool es_pool_is_inherited(const es_pool *pool)

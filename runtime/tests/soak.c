@@ -27,8 +27,9 @@ enum {
     MODELS = 4,
     SOAKERS = 4,
     STACK_BYTES = 256 * 1024,
-    WAYS = 32,
-    LAST_FAULT = 48, /* beyond the calls of any use */
+    WAYS = 40,
+    OWN_POOLS = 32, /* the ways from here on run in a pool that all share */
+    LAST_FAULT = 64, /* beyond the calls of any use */
     STATUS_END = ES_ERR_FORKED + 1
 };
 
@@ -132,6 +133,8 @@ typedef struct artifact {
 } artifact;
 
 static artifact artifacts[MODELS];
+static es_pool *shared_pool;
+static long shared_threads; /* those it holds */
 static size_t artifact_count;
 static atomic_size_t status_counts[STATUS_END];
 
@@ -175,7 +178,8 @@ static es_status use(const artifact *of, unsigned way, const es_output outputs[2
     es_session *session = NULL;
     es_status status = open_model(of, way, &model, error);
     if (status == ES_OK) {
-        status = es_session_open(model, 1 + way / 8 % 4, &session, error);
+        status = way < OWN_POOLS ? es_session_open(model, 1 + way / 8, &session, error)
+                                 : es_session_open_in(model, shared_pool, &session, error);
     }
     if (model_first && !shared) {
         es_model_close(model);
@@ -209,7 +213,7 @@ static void require_nothing_held(long bytes)
 {
     require(atomic_load(&held_bytes) == bytes, "memory is left");
     require(atomic_load(&held_files) == 0, "a file is left open");
-    require(atomic_load(&held_threads) == 0, "a thread is left");
+    require(atomic_load(&held_threads) == shared_threads, "a thread is left");
 }
 
 static void sweep(void)
@@ -341,6 +345,14 @@ static void print_counts(void)
     }
 }
 
+static void open_shared_pool(void)
+{
+    es_pool_options options = ES_POOL_OPTIONS;
+    options.threads = 3;
+    require(es_pool_open(&options, &shared_pool, NULL) == ES_OK, "no pool");
+    shared_threads = atomic_load(&held_threads);
+}
+
 int main(int count, char **arguments)
 {
     const bool sweeps = count > 2 && strcmp(arguments[1], "sweep") == 0;
@@ -351,6 +363,7 @@ int main(int count, char **arguments)
     for (; first + (int)artifact_count < count; artifact_count++) {
         read_artifact(&artifacts[artifact_count], arguments[first + (int)artifact_count]);
     }
+    open_shared_pool();
     if (sweeps) {
         sweep();
     } else {

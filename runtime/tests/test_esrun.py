@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+import subprocess
+import time
 
 import edgesparse_runtime
 import numpy as np
@@ -14,7 +17,7 @@ import pytest
 from edgesparse.package.writer import write
 from runtime import build
 from runtime.tests import samples
-from runtime.tests.conftest import launcher, run_program
+from runtime.tests.conftest import PATIENCE_S, launcher, run_program
 
 
 @pytest.fixture
@@ -193,6 +196,16 @@ def test_damaged_npy_is_refused(esrun, folder, size):
         (["--input", "x.npy", "--output", "/dev/full"], 1, "/dev/full: cannot be written: No space left"),
         (["--threads", "0"], 2, "--threads: got '0', expected a number from 1 to 64"),
         (["--threads", "many"], 2, "--threads: got 'many'"),
+        (["--threads", "4x"], 2, "--threads: got '4x'"),
+        (["--cores", "0,1023"], 1, "core 1023 is not there, or this process may not use it (ES_ERR_ARGUMENT)"),
+        (["--cores", "0,0"], 1, "core 0 is named twice"),
+        *[
+            (["--cores", text], 2, f"--cores: got '{text}', expected numbers below 1024, such as 4-7 or 0,2,3")
+            for text in ("", "big", "1024", "4-", "-4", "7-4", "0,", ",0", "0;1", "0-1023,5", "0 1", "9" * 30)
+        ],
+        (["--spin-us", "1000001"], 2, "--spin-us: got '1000001', expected a number from 0 to 1000000"),
+        (["--priority", "-1"], 2, "--priority: got '-1', expected a number from 0 to 19"),
+        (["--priority", "20"], 2, "--priority: got '20', expected a number from 0 to 19"),
         (["--repeat"], 2, "--repeat: "),
         (["--fast"], 2, "unknown option '--fast'"),
         (["other.esp"], 2, "got 'other.esp' besides the model"),
@@ -205,6 +218,24 @@ def test_bad_usage_is_one_line(esrun, folder, options, status, message):
 
     assert (result.returncode, result.stderr.count("\n")) == (status, 1)
     assert message in result.stderr
+
+
+def test_all_threads_run_on_the_cores_that_are_named(host, folder):
+    core, nice = max(os.sched_getaffinity(0)), os.getpriority(os.PRIO_PROCESS, 0)
+    options = ["--input", folder / "x.npy", "--threads", 3, "--repeat", 1_000_000]
+    options += ["--cores", core, "--spin-us", 0, "--priority", 5]
+    command = [str(part) for part in (build.esrun(host), folder / "model.esp", *options)]
+    deadline = time.monotonic() + PATIENCE_S
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        threads: list[int] = []
+        while len(threads) < 3 and time.monotonic() < deadline:
+            threads = [int(task) for task in os.listdir(f"/proc/{process.pid}/task")]
+        places = [os.sched_getaffinity(thread) for thread in threads]
+        priorities = [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads]
+        process.kill()
+
+    assert (places, priorities) == ([{core}] * 3, [nice + 5] * 3)
 
 
 def test_memory_is_weights_arena_and_scratch(host, tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from edgesparse.package.writer import write
 from runtime import build
 from runtime.tests import samples, trees
-from runtime.tests.conftest import launcher
+from runtime.tests.conftest import PATIENCE_S, launcher
 
 
 class Server:
@@ -201,6 +203,45 @@ def test_requests_that_do_not_fit_what_is_open(server, sample):
     assert "cannot be made" in opened(server, path, lock="/nonexistent/lock")["error"]
 
 
+def places(server: Server, threads: int) -> list[set[int]]:
+    """Where each of the threads of a server may run, once those of its last session are gone."""
+    deadline = time.monotonic() + PATIENCE_S
+    while len(tasks := os.listdir(f"/proc/{server.process.pid}/task")) != threads and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return [os.sched_getaffinity(int(task)) for task in tasks]
+
+
+def test_all_threads_run_on_the_cores_of_the_request(server, sample):
+    path, _ = sample
+    home = os.sched_getaffinity(0)
+
+    for cores in ([min(home)], [max(home)], sorted(home)):
+        assert "error" not in opened(server, path, cores=cores)
+        assert places(server, 2) == [set(cores)] * 2
+    opened(server, path, cores=[min(home)])
+    assert "error" not in opened(server, path)
+    assert places(server, 2) == [home] * 2
+
+
+@pytest.mark.parametrize(
+    ("cores", "words"),
+    [
+        ([1023], "core 1023 is not there, or this process may not use it"),
+        ([2**64 - 1], "core 4294967295, expected 0 to 1023"),
+        ([0, 0], "core 0 is named twice"),
+        ([], "cores: expected a list of 1 to 1024 numbers"),
+        (list(range(1025)), "cores: expected a list of 1 to 1024 numbers"),
+        (0, "cores: expected a list of 1 to 1024 numbers"),
+        ("0", "cores: expected a list of 1 to 1024 numbers"),
+    ],
+)
+def test_cores_that_are_none_are_refused(server, sample, cores, words):
+    path, _ = sample
+
+    assert words in opened(server, path, cores=cores)["error"]
+    assert "error" not in opened(server, path)
+
+
 def test_one_owner_measures_at_a_time(esrun, sample, tmp_path):
     path, made = sample
     x = made.inputs["x"].tobytes()
@@ -236,7 +277,7 @@ def test_random_lines_neither_crash_nor_hang_it(server, sample):
     path, _ = sample
     rng = random.Random(0)
     seeds = [
-        json.dumps({"do": "open", "artifact": str(path), "threads": 1}, ensure_ascii=False).encode(),
+        json.dumps({"do": "open", "artifact": str(path), "threads": 1, "cores": [0]}, ensure_ascii=False).encode(),
         b'{"do": "run", "bytes": []}',
         b'{"do": "time", "repeat": 3, "x": "\\u0041\\n", "y": [1, 2, 3]}',
         b'{"do": "meters"}',

@@ -18,7 +18,7 @@ static const char usage[] =
     "  --output FILE.npz          where to write all outputs\n"
     "  --threads N                threads, the main one included (1)\n"
     "  --cores LIST               CPUs to run on, such as 4-7 or 0,2,3; all threads may use all of them\n"
-    "  --spin-us N                how long an idle thread spins before it sleeps (50); 0 to spare a battery\n"
+    "  --spin-us N                how long a thread spins between runs before it sleeps (50); 0 spares a battery\n"
     "  --priority N               added to the nice value, 0 to 19: the larger, the less urgent (0)\n"
     "  --repeat K                 run K times after a first run and print the latency\n"
     "  --profile                  run for a while, and tell latency, memory, energy and each layer\n"

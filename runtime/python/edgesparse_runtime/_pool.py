@@ -25,9 +25,8 @@ class Pool(Locked):
         threads: how many, the caller's included; 1 to 64.
         cores: numbers of the CPUs that they run on, each on any of them; None leaves them where the thread that
             opens the pool may run.
-        spin_us: how long a thread that has nothing to do spins before it sleeps, in microseconds, up to a
-            million; 0 sleeps at once and spares a battery. None spins where there are more threads than CPUs
-            for them.
+        spin_us: how long a thread spins between two runs before it sleeps, in microseconds, up to a million; 0
+            sleeps at once and spares a battery. None spins where there are more threads than CPUs for them.
         priority: added to the nice value of the thread that opens the pool, 0 to 19: the larger, the less urgent.
 
     Raises:
