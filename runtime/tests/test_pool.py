@@ -39,7 +39,22 @@ def paths(host, sample, tmp_path_factory):
 
 @pytest.mark.parametrize("sanitizer", ["thread", "address"])
 def test_a_thread_that_sleeps_through_jobs_of_others_takes_no_wrong_tile(sanitizer):
-    result = run_program(sanitized("claims.c", sanitizer), 2000)
+    result = run_program(sanitized("claims.c", sanitizer), "turns", 2000)
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("sanitizer", ["thread", "none"])
+def test_callers_take_turns_in_the_order_in_which_they_come(sanitizer):
+    result = run_program(sanitized("claims.c", sanitizer), "order")
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("sanitizer", ["thread", "none"])
+def test_a_caller_sleeps_while_it_waits_for_a_slow_thread(sanitizer):
+    """It would keep a thread of lower priority from its CPU."""
+    result = run_program(sanitized("claims.c", sanitizer), "slow")
 
     assert (result.returncode, result.stderr) == (0, "")
 
@@ -163,29 +178,6 @@ def test_models_of_a_pool_run_from_many_threads(host, artifact, sample):
             caller.join(PATIENCE_S)
 
     assert failures == []
-
-
-def test_no_model_of_a_pool_starves(host):
-    """One that runs without a pause leaves every second turn to the other."""
-    sample, done = samples.slow_model(host), threading.Event()
-    artifact, counts = serialize([sample.program], {}), [0, 0]
-
-    def run(number: int) -> None:
-        with Model(artifact, pool=pool) as model:
-            while not done.is_set():
-                model.run(sample.inputs)
-                counts[number] += 1
-
-    with Pool(threads=2) as pool:
-        callers = [threading.Thread(target=run, args=(number,)) for number in range(2)]
-        for caller in callers:
-            caller.start()
-        time.sleep(1)
-        done.set()
-        for caller in callers:
-            caller.join(PATIENCE_S)
-
-    assert min(counts) > 0.5 * max(counts) > 0
 
 
 def test_a_model_keeps_the_threads_of_a_closed_pool(artifact, sample):
