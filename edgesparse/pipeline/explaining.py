@@ -212,8 +212,9 @@ def explain(
     if measured:
         report = replace(report, measured=layer_times(ready.normal, device, threads, place, progress))
     if html:
-        from edgesparse.pipeline.page import page
+        from edgesparse import pages
 
+        facts = pages.of_plan(plan, device.cpu, threads)
         with written(Path(html)) as temporary:
-            temporary.write_text(page(report), encoding="utf-8")
+            temporary.write_text(pages.explain_page(report, facts), encoding="utf-8")
     return report
