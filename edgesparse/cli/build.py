@@ -125,7 +125,7 @@ def tune_command(target: str, output: Path | None, as_json: bool, **chosen: Any)
 @parameters.threads
 @click.option("--measured", is_flag=True, help="Also compile MODEL, and measure what each layer takes as chosen.")
 @parameters.measured_on
-@click.option("--html", type=parameters.FILE, help="Also write the report to this file, as one HTML page.")
+@parameters.html
 @parameters.as_json
 def explain_command(model: Path, target: str, as_json: bool, **chosen: Any) -> None:
     """Show how each layer of MODEL would run, dense or sparse, the predicted time of both, and why."""

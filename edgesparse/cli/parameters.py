@@ -81,6 +81,7 @@ def _target(help: str) -> Callable[[Command], Command]:
 target = _target("A name from `edgesparse targets`, or a TOML file.")
 target_or_targets = _target("A name from `edgesparse targets`, or a TOML file; for several in one artifact: rpi4,rpi5.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+html = click.option("--html", type=FILE, help="Also write the report to this file, as one HTML page.")
 threads = click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads to use or predict for.")
 
 

@@ -154,6 +154,7 @@ def run_command(
 @MODEL
 @click.option("--seconds", type=parameters.Seconds(0.1), default=3.0, show_default=True, help="How long to measure.")
 @click.option("--steps", is_flag=True, help="Also time every kernel call.")
+@parameters.html
 @parameters.measured_on
 @click.option(
     "--baseline",
@@ -169,8 +170,8 @@ def bench_command(
     names = [name.strip() for name in against.split(",") if name.strip()]
     if (names or baseline) and model is None:
         raise click.UsageError(f"{'--against' if names else '--baseline'} needs --model MODEL.onnx")
-    if baseline and (names or chosen["steps"] or chosen["on"]):
-        raise click.UsageError("--baseline compares two builds alone: leave out --against, --steps and --on")
+    if baseline and (names or chosen["steps"] or chosen["on"] or chosen["html"]):
+        raise click.UsageError("--baseline compares two builds alone: leave out --against, --steps, --html and --on")
     if baseline and model:
         _bench_builds(artifact, model, baseline, chosen["threads"], chosen["seconds"], as_json=as_json)
         return

@@ -21,7 +21,7 @@ class Axis:
 
         Args: zero: it begins at 0.
         """
-        found = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
+        found = [value for value in values if abs(value) < 1e300 and (value > 0 or not log)]
         low, high = (min(found), max(found)) if found else (1.0, 1.0)
         if log:
             return cls(max(low / 1.6, 1e-300), min(high * 1.6, 1e300), log=True)
@@ -51,12 +51,9 @@ class Axis:
 
     def _decades(self, most: int) -> list[float]:
         first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+        if self.high < 12 * self.low:  # so short that it is all but linear
+            return Axis(self.low, self.high)._rounds(most)
         if last - first >= 2:
             return [10.0**each for each in range(first, last + 1, -(-(last - first + 1) // most))]
         candidates = [size * 10.0**each for each in range(first - 1, last + 1) for size in (1, 2, 5)]
-        found = [each for each in candidates if self.low <= each <= self.high]
-        return found if len(found) >= 2 else self._between(most)
-
-    def _between(self, most: int) -> list[float]:
-        """A short logarithmic axis is all but linear."""
-        return Axis(self.low, self.high)._rounds(most)
+        return [each for each in candidates if self.low <= each <= self.high]

@@ -98,12 +98,16 @@ def legend(parts: Sequence[Part]) -> Markup:
     return tag(
         "ul",
         (
-            tag("li", swatch(kind), f"{KINDS[kind]} ", tag("b", f"{100 * part:.0f} %"))
+            tag("li", swatch(kind), f"{KINDS[kind]} ", tag("b", _percent(part)))
             for kind, part in shares.items()
             if part > 0
         ),
         class_="legend",
     )
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %" if part >= 0.005 else "under 1 %"
 
 
 def swatch(kind: str) -> Markup:

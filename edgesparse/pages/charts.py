@@ -10,7 +10,7 @@ from edgesparse.pages.axes import Axis
 from edgesparse.pages.element import Child, Markup, shortened, tag
 from edgesparse.pages.facts import Roof
 from edgesparse.pages.plot import Plot
-from edgesparse.pages.quantities import digits, known, knowns, step_of, told
+from edgesparse.pages.quantities import digits, known, knowns, step_of, tick, told
 from edgesparse.tables import shown
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MOST_STAIRS = 1_500
 
 def histogram(bars: Sequence[Bar], marks: Sequence[tuple[str, float | None]], says: str) -> Markup:
     """How many inferences took how long, with marks at some times. Bars of unequal width have a logarithmic axis."""
-    bars = [bar for bar in bars if bar.runs > 0 and known(bar.end_us) and known(bar.begin_us) is not None]
+    bars = [bar for bar in bars if (known(bar.runs) or 0) > 0 and known(bar.end_us) and known(bar.begin_us) is not None]
     ends = [end for bar in bars for end in (bar.begin_us, bar.end_us)]
     widths = [bar.end_us - bar.begin_us for bar in bars]
     if not bars or min(widths) <= 0:
@@ -35,10 +35,10 @@ def histogram(bars: Sequence[Bar], marks: Sequence[tuple[str, float | None]], sa
     size, unit = step_of(high, "us")
     plot = Plot(
         axis,
-        Axis.around([float(bar.runs) for bar in bars], zero=True),
+        Axis(0, 1.4 * max(bar.runs for bar in bars)),
         says,
-        lambda v: digits(v / size),
-        lambda v: f"{v:,.0f}",
+        lambda v: tick(v / size),
+        tick,
     )
     drawn = [
         plot.rect(
@@ -81,8 +81,16 @@ def over_time(begins_s: Sequence[float], end_s: float, line: Line, *, is_last: b
     edges = [*begins_s[1:], max(end_s, begins_s[-1])]
     middles = [(begin + end) / 2 for begin, end in zip(begins_s, edges, strict=True)]
     last = max(*knowns(edges), 1e-9)
+    text = tick if is_last else _nothing
     says = f"{line.name} over time: from {told(min(found), line.unit)} to {told(max(found), line.unit)}"
-    plot = Plot(Axis(0, last), Axis.around(found, zero=line.zero), says, _seconds, lambda v: digits(v / size), 110)
+    plot = Plot(
+        Axis(0, last),
+        Axis.around(found, zero=line.zero),
+        says,
+        text,
+        lambda v: tick(v / size),
+        110,
+    )
     band = list(zip(middles, map(known, line.low), map(known, line.high), strict=False))
     drawn = plot.draw(
         plot.band(band, f"band {line.class_}") if band else None,
@@ -93,8 +101,8 @@ def over_time(begins_s: Sequence[float], end_s: float, line: Line, *, is_last: b
     return tag("figure", heading, drawn, class_="over-time")
 
 
-def _seconds(value: float) -> str:
-    return f"{value:g}"
+def _nothing(_value: float) -> str:
+    return ""
 
 
 def memory_over_steps(used: Sequence[int], arena: int, names: Sequence[str]) -> Markup:
@@ -104,29 +112,29 @@ def memory_over_steps(used: Sequence[int], arena: int, names: Sequence[str]) -> 
     peak = max(range(len(used)), key=used.__getitem__)
     size, unit = step_of(arena, "bytes")
     fold = -(-len(used) // MOST_STAIRS)  # several steps in one stair, as high as the highest of them
-    stairs = [float(max(used[at : at + fold])) for at in range(0, len(used), fold)]
+    stairs = [max(used[at : at + fold]) / size for at in range(0, len(used), fold)]
     where = shortened(shown(names[peak]), 60) if peak < len(names) else f"step {peak + 1}"
     says = (
         f"Arena in use over {len(used)} steps: {told(min(used), 'bytes')} to {told(used[peak], 'bytes')} of "
         f"{told(arena, 'bytes')}; most at step {peak + 1}, {where}"
     )
-    axis = Axis.around([float(arena), *stairs], zero=True)
-    plot = Plot(
-        Axis(0, len(stairs)), axis, says, lambda v: f"{min(v * fold, len(used)):,.0f}", lambda v: digits(v / size), 180
-    )
+    axis = Axis.around([arena / size, *stairs], zero=True)
+    plot = Plot(Axis(0, len(stairs)), axis, says, lambda v: f"{min(v * fold, len(used)):,.0f}", tick, 180)
     at = peak // fold + 0.5
     right = plot.x.at(at) > 0.6
     label = tag(
         "text",
         f"{told(used[peak], 'bytes')} at step {peak + 1}",
         x=plot.across(at),
-        y=plot.down(used[peak]),
+        y=plot.down(used[peak] / size),
         dy=-8,
         class_="end" if right else None,
     )
-    limit = plot.line(0, arena, len(stairs), arena, "limit")
-    words = tag("text", f"arena {told(arena, 'bytes')}", x="0", y=plot.down(arena), dx=4, dy=-6, class_="limit-text")
-    dot = plot.dot(at, used[peak], "memory", where, 4)
+    limit = plot.line(0, arena / size, len(stairs), arena / size, "limit")
+    words = tag(
+        "text", f"arena {told(arena, 'bytes')}", x="0", y=plot.down(arena / size), dx=4, dy=-6, class_="limit-text"
+    )
+    dot = plot.dot(at, used[peak] / size, "memory", where, 4)
     return tag(
         "figure",
         tag("figcaption", tag("b", "Arena in use"), f" {unit}"),
@@ -158,7 +166,7 @@ def roofline(dots: Sequence[Dot], roof: Roof) -> Markup:
     size, unit = step_of(y.high, "MAC/s")
     memory = sum(dot.intensity < ridge for dot in usable) if ridge else 0
     says = f"Roofline of {len(usable)} layers" + (f"; {memory} of them are bound by memory" if ridge else "")
-    plot = Plot(x, y, says, digits, lambda v: digits(v / size), 320)
+    plot = Plot(x, y, says, tick, lambda v: tick(v / size), 320)
     lines: list[Child] = []
     if peak and bandwidth and ridge:
         lines = _roof(plot, peak, bandwidth, ridge)
@@ -193,8 +201,8 @@ def _roof(plot: Plot, peak: float, bandwidth: float, ridge: float) -> list[Child
             f"memory {told(bandwidth, 'B/s')}",
             x=plot.across(left),
             y=plot.down(left * bandwidth),
-            dx=10,
-            dy=-8,
+            dx=14,
+            dy=14,
             class_="roof-text",
         ),
     ]

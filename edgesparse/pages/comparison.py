@@ -13,7 +13,7 @@ from edgesparse.pages.facts import ArtifactFacts
 from edgesparse.pages.frame import Section, panel
 from edgesparse.pages.layers import readout, timed
 from edgesparse.pages.plot import Plot
-from edgesparse.pages.quantities import NONE, digits, interval, known, origin, step_of, told
+from edgesparse.pages.quantities import digits, interval, known, step_of, tick, told
 from edgesparse.tables import shown
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Line:
-    """A row of the comparison: its values, how they are shown, and whether less is better."""
+    """A row of the comparison: its values in words, with what belongs below each, and what is better."""
 
     word: str
     values: Sequence[float | None]
-    cells: Sequence[Markup]
-    less: bool = True
+    unit: str
+    below: Sequence[str]
+    better: str = "less"
+    has_ratio: bool = True
 
 
 def comparison_sections(
@@ -47,13 +49,12 @@ def comparison_sections(
 def _table(
     profiles: Mapping[str, Profile], facts: Mapping[str, ArtifactFacts], accuracy: Mapping[str, float]
 ) -> Section:
-    def figures(word: str, read: Callable[[Profile], Figure], *, less: bool = True) -> _Line:
+    def figures(word: str, read: Callable[[Profile], Figure], better: str = "less") -> _Line:
         every = [read(profile) for profile in profiles.values()]
-        return _Line(word, [known(each.value) for each in every], [_figure(each) for each in every], less)
+        return _Line(word, [known(each.value) for each in every], every[0].unit, list(map(_below, every)), better)
 
-    def plain(word: str, values: Sequence[float | None], unit: str, *, less: bool = True) -> _Line:
-        return _Line(word, values, [tag("span", told(each, unit)) for each in values], less)
-
+    sizes = [facts[title].file_bytes if title in facts else None for title in profiles]
+    scores = [known(accuracy.get(title)) for title in profiles]
     lines = [
         figures("median", lambda p: p.median),
         figures("p99", lambda p: p.p99),
@@ -62,12 +63,12 @@ def _table(
         figures("energy of an inference, net", lambda p: p.energy.net),
         figures("power while it runs", lambda p: p.energy.mean),
         figures("memory, peak", lambda p: p.memory.peak),
-        figures("battery", lambda p: p.battery, less=False),
-        plain("file", [facts[title].file_bytes if title in facts else None for title in profiles], "bytes"),
-        plain("accuracy", [known(accuracy.get(title)) for title in profiles], "score", less=False),
+        figures("battery", lambda p: p.battery, "more"),
+        _Line("file", sizes, "bytes", [""] * len(profiles)),
+        _Line("accuracy", scores, "", [""] * len(profiles), "more", has_ratio=False),
     ]
     heads = (tag("th", name(title, 40), scope="col") for title in profiles)
-    body = (_row(line) for line in lines if any(value is not None for value in line.values) or line.word != "accuracy")
+    body = (_row(line) for line in lines if line.word != "accuracy" or accuracy)
     table = tag(
         "table",
         tag("caption", "Artifacts side by side"),
@@ -79,26 +80,23 @@ def _table(
     return Section("side", "Side by side", box, "The best of each row is marked; ratios are to the first column.")
 
 
-def _figure(figure: Figure) -> Markup:
+def _below(figure: Figure) -> str:
+    """What is said below a figure: its interval and where it is from, or why it is missing."""
     if known(figure.value) is None:
-        return tag("span", NONE, tag("small", shortened(shown(figure.how), 120)), class_="missing")
-    words = interval(figure)
-    return joined(told(figure.value, figure.unit), tag("small", words) if words else None, " ", origin(figure.origin))
+        return shortened(shown(figure.how), 120)
+    return " · ".join(word for word in (interval(figure), str(figure.origin)) if word)
 
 
 def _row(line: _Line) -> Markup:
     found = [value for value in line.values if value is not None]
-    best = (min if line.less else max)(found) if len(found) > 1 and min(found) < max(found) else None
-    first = line.values[0]
-    cells = (
-        tag(
-            "td",
-            cell,
-            tag("small", times(value / first)) if at and value is not None and first else None,
-            tag("span", "best", class_="best") if value is not None and value == best else None,
-        )
-        for at, (value, cell) in enumerate(zip(line.values, line.cells, strict=True))
-    )
+    best = (min if line.better == "less" else max)(found) if found and min(found) < max(found) else None
+    first = line.values[0] if line.has_ratio else None
+    cells = []
+    for at, (value, below) in enumerate(zip(line.values, line.below, strict=True)):
+        ratio = f"{times(value / first)} the first" if at and value is not None and first else ""
+        words = " · ".join(word for word in (ratio, below) if word)
+        mark = tag("span", "best", class_="best") if value is not None and value == best else None
+        cells.append(tag("td", told(value, line.unit), mark, tag("small", words) if words else None))
     return tag("tr", tag("th", line.word, scope="row"), cells)
 
 
@@ -136,8 +134,8 @@ def _against(profiles: Mapping[str, Profile], accuracy: Mapping[str, float]) -> 
         Axis.around([score for _, _, score in points]),
         "Accuracy over time: "
         + "; ".join(f"{shortened(shown(t), 40)} {digits(s)} in {told(m, 'us')}" for t, m, s in points),
-        lambda value: digits(value / size),
-        digits,
+        lambda value: tick(value / size),
+        tick,
         240,
     )
     drawn = (

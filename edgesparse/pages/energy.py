@@ -10,7 +10,7 @@ from edgesparse.pages.charts import missing
 from edgesparse.pages.element import Markup, joined, name, shortened, tag
 from edgesparse.pages.frame import Section, details, panel, simple
 from edgesparse.pages.plot import Plot
-from edgesparse.pages.quantities import NONE, digits, interval, known, told
+from edgesparse.pages.quantities import NONE, interval, known, tick, told
 from edgesparse.tables import Table, shown
 
 if TYPE_CHECKING:
@@ -60,14 +60,19 @@ def _state(window: Window) -> str:
     return "running" if window.busy else "idle"
 
 
+def _seconds(window: Window) -> float | None:
+    ns = known(window.end_unix_ns - window.begin_unix_ns)
+    return None if ns is None else ns / 1e9
+
+
 def _watts(window: Window) -> float | None:
-    seconds = (window.end_unix_ns - window.begin_unix_ns) / 1e9
-    return known(window.joules / seconds) if window.joules is not None and seconds > 0 else None
+    seconds, joules = _seconds(window), known(window.joules)
+    return known(joules / seconds) if joules is not None and seconds is not None and seconds > 0 else None
 
 
 def _windows(windows: tuple[Window, ...]) -> Markup:
     """Power over the time of the windows, those of the model apart from idle ones."""
-    found = [(window, watts) for window in windows if (watts := _watts(window)) is not None]
+    found = [(w, watts) for w in windows if (watts := _watts(w)) is not None and known(w.begin_unix_ns) is not None]
     if not found:
         return missing("no window holds enough samples")
     first, last = min(window.begin_unix_ns for window, _ in found), max(window.end_unix_ns for window, _ in found)
@@ -76,8 +81,8 @@ def _windows(windows: tuple[Window, ...]) -> Markup:
         Axis(0, max((last - first) / 1e9, 1e-9)),
         Axis.around([watts for _, watts in found], zero=True),
         f"Power in {len(found)} windows: from {told(least, 'W')} to {told(most, 'W')}",
-        lambda value: f"{value:g}",
-        digits,
+        tick,
+        tick,
         140,
     )
     drawn = [
@@ -104,7 +109,7 @@ def _tables(energy: EnergyProfile) -> list[Markup]:
     windows = [
         (
             _state(window),
-            told((window.end_unix_ns - window.begin_unix_ns) / 1e9, "s"),
+            told(_seconds(window), "s"),
             f"{window.runs:,}",
             f"{window.samples:,}",
             told(window.joules, "J"),

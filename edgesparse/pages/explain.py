@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgesparse.pages import frame
 from edgesparse.pages.bars import Part, Row, legend, network, rows, strip, swatch, times
 from edgesparse.pages.charts import Dot, roofline
-from edgesparse.pages.element import Child, joined, name, tag
+from edgesparse.pages.element import Child, Markup, joined, name, tag
 from edgesparse.pages.facts import OTHER, PlannedFacts, Work
 from edgesparse.pages.frame import Section
 from edgesparse.pages.grid import LAYER, NUMBER, Cell, Column, grid
@@ -22,7 +22,7 @@ from edgesparse.pages.layers import (
     number,
     readout,
 )
-from edgesparse.pages.quantities import NONE, plain, told
+from edgesparse.pages.quantities import NONE, known, plain, told
 from edgesparse.tables import counts_text
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def _threads(report: ExplainReport) -> str:
 
 def _measured(plan: LayerPlan) -> float | None:
     """What a layer took on a device, where that is known."""
-    us: float | None = getattr(plan, "measured_us", None)
-    return us
+    return known(getattr(plan, "measured_us", None))
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
@@ -135,11 +134,9 @@ _COLUMNS = (
     Column("Density", NUMBER),
     Column("Dense, µs", NUMBER),
     Column("Sparse, µs", NUMBER),
-    Column("Dense and sparse", "strips", sorts=False),
     Column("Measured, µs", NUMBER),
-    Column("Choice"),
     Column("Limit"),
-    Column("Why", "why", sorts=False),
+    Column("Choice, and why", "why"),
 )
 
 
@@ -150,25 +147,29 @@ def _plan_row(plan: LayerPlan, facts: PlannedFacts, longest: float) -> list[Chil
         layer_cell(plan.layer, plan.op, plan.types),
         Cell(f"{plan.m} x {plan.k} x {plan.n}", plan.m * plan.k * plan.n),
         Cell((density, below), plan.density),
-        _us(plan.dense_us, chosen=plan.kernel == "dense"),
-        _us(plan.sparse_us, chosen=plan.kernel == "sparse"),
-        Cell((strip(plan.dense_us / longest, "dense"), strip(plan.sparse_us / longest, "sparse"))),
+        _us(plan, "dense", plan.dense_us, longest),
+        _us(plan, "sparse", plan.sparse_us, longest),
         number(_measured(plan)),
-        Cell((chip(plan.kernel), tag("small", name(plan.choice, 60)))),
         _limit(facts, plan.layer),
-        name(plan.reason, 300),
+        Cell(
+            (chip(plan.kernel), name(plan.choice.removeprefix(plan.kernel), 80), tag("small", name(plan.reason, 300)))
+        ),
     ]
 
 
 def _fixed_row(layer: FixedLayer, facts: PlannedFacts) -> list[Child | Cell]:
     cell, none = layer_cell(layer.layer, layer.op), number(None)
     limit = _limit(facts, layer.layer)
-    return [cell, none, none, number(layer.us), none, None, none, "fixed", limit, name(layer.why, 300)]
+    return [cell, none, none, number(layer.us), none, none, limit, Cell(("fixed", _small(layer.why)))]
 
 
-def _us(us: float, *, chosen: bool) -> Cell:
+def _small(text: str) -> Markup:
+    return tag("small", name(text, 300))
+
+
+def _us(plan: LayerPlan, kernel: str, us: float, longest: float) -> Cell:
     text = f"{us:.1f}"
-    return Cell(tag("strong", text) if chosen else text, us)
+    return Cell((tag("strong", text) if plan.kernel == kernel else text, strip(us / longest, kernel)), us)
 
 
 def _limit(facts: PlannedFacts, layer: str) -> str:

@@ -33,7 +33,7 @@ def timed(facts: ArtifactFacts | None, steps: Sequence[tuple[str, str, str, floa
     found = list(known_steps) or [
         StepFacts(title, op, kernel, OTHER, "", None, Work(None, 0)) for title, op, kernel, _ in steps
     ]
-    return [Timed(fact, known(step[3]) or 0.0) for fact, step in zip(found, steps, strict=True)]
+    return [Timed(fact, max(known(step[3]) or 0.0, 0.0)) for fact, step in zip(found, steps, strict=True)]
 
 
 def time_section(steps: Sequence[Timed], key: str = "time") -> Section:
@@ -121,7 +121,6 @@ def table_section(steps: Sequence[Timed], roof: Roof, key: str = "layers") -> Se
         Column("Density", NUMBER),
         Column("p10, µs", NUMBER),
         Column("Median, µs", NUMBER),
-        Column("Share", "strips"),
         Column("MMAC", NUMBER),
         Column("KiB", NUMBER),
         Column("GMAC/s", NUMBER),
@@ -132,10 +131,9 @@ def table_section(steps: Sequence[Timed], roof: Roof, key: str = "layers") -> Se
             str(at + 1),
             layer_cell(each.facts.name, each.facts.op, each.facts.types),
             kernel_cell(each.facts),
-            number(each.facts.density),
+            density_cell(each.facts),
             number(each.p10_us),
-            number(each.us),
-            Cell((strip(each.us / longest, each.facts.kind), tag("span", f"{100 * each.us / total:.1f} %")), each.us),
+            time_cell(each, longest, total),
             number(_mega(each.facts.work.multiply_adds)),
             number(each.facts.work.moved_bytes / 1024 or None),
             number(_giga(each)),
@@ -162,7 +160,7 @@ def slowest(steps: Sequence[Timed]) -> list[tuple[int, Timed]]:
 def layer_cell(title: str, op: str, types: str = "") -> Markup:
     """A layer's name, and below it what it computes."""
     below = " · ".join(word for word in (op, types) if word)
-    return joined(name(title, 44), tag("small", name(below, 40)) if below else None)
+    return joined(name(title, 52), tag("small", name(below, 40)) if below else None)
 
 
 def kernel_cell(facts: StepFacts) -> Markup:
@@ -173,6 +171,18 @@ def kernel_cell(facts: StepFacts) -> Markup:
 def chip(kind: str) -> Child:
     """A word with its colour; nothing where there was nothing to choose."""
     return tag("span", kind, class_=f"chip {kind}") if kind != OTHER else tag("span", NONE, class_="chip")
+
+
+def density_cell(facts: StepFacts) -> Cell:
+    """The share of weights that are not zero, and a bar as long."""
+    found = facts.density
+    return number(None) if found is None else Cell((f"{found:.3f}", strip(found, facts.kind)), found)
+
+
+def time_cell(each: Timed, longest: float, total: float) -> Cell:
+    """The time of a call, a bar as long, and its share of the network's."""
+    bar = strip(each.us / longest, each.facts.kind)
+    return Cell((quantity(each.us, "")[0], bar, tag("small", f"{100 * each.us / total:.1f} %")), each.us)
 
 
 def number(value: float | None) -> Cell:

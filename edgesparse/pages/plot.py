@@ -24,11 +24,11 @@ class Plot:
 
     def draw(self, *children: Child, x_ticks: Sequence[float] | None = None, x_label: str = "") -> Markup:
         """The plot with lines at the values of its axes."""
-        across = (self._across(value) for value in self.y.ticks(4 if self.height > 150 else 2))
+        across = (self._across(value) for value in self.y.ticks(4 if self.height > 150 else 3))
         along = (self._along(value) for value in (self.x.ticks() if x_ticks is None else x_ticks))
         svg = tag(
             "svg",
-            tag("g", across, along, class_="grid"),
+            tag("g", across, along, class_="axes"),
             *children,
             tag("text", x_label, x="100%", y=self.height + 38, class_="label end") if x_label else None,
             role="img",
@@ -53,8 +53,9 @@ class Plot:
 
     def _along(self, value: float) -> Markup:
         x = self.across(value)
-        tick = tag("line", x1=x, x2=x, y1=self.height, y2=self.height + 5)
-        return tag("g", tick, tag("text", self.x_text(value), x=x, y=self.height + 20, class_="middle"))
+        line = tag("line", x1=x, x2=x, y1=self.height, y2=self.height + 5)
+        text = self.x_text(value)
+        return tag("g", line, tag("text", text, x=x, y=self.height + 20, class_="middle") if text else None)
 
     def rect(self, begin: float, end: float, low: float, high: float, class_: str, title: str) -> Markup:
         """A bar over some values of x, from one value of y to another, which tells what it is."""

@@ -98,9 +98,8 @@ def _figures(profile: Profile, facts: ArtifactFacts | None, score: float | None)
 def _sections(profile: Profile, facts: ArtifactFacts | None, prefix: str = "") -> list[Section]:
     steps = timed(facts, [(step.name, step.op, step.kernel, step.median_us) for step in profile.steps])
     steps = with_p10(steps, [known(step.p10_us) for step in profile.steps])
-    found = [_latency(profile, f"{prefix}latency"), _over_time(profile, f"{prefix}over-time")]
-    if steps:
-        found.append(time_section(steps, f"{prefix}time"))
+    found = [time_section(steps, f"{prefix}time")] if steps else []
+    found += [_latency(profile, f"{prefix}latency"), _over_time(profile, f"{prefix}over-time")]
     found.append(energy_section(profile.energy, profile.battery, f"{prefix}energy"))
     found.append(_memory(profile, f"{prefix}process"))
     if facts:

@@ -36,20 +36,27 @@ _ORIGINS = {"measured": "measured", "estimated": "estimated", "unavailable": "no
 
 
 def known(value: float | None) -> float | None:
-    """A number that can be drawn; None for what is none, infinite, or no number."""
-    return value if value is not None and math.isfinite(value) else None
+    """A number that can be drawn; None for what is none, infinite, too large, or no number."""
+    try:
+        number = float(value) if value is not None else math.nan
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if abs(number) < 1e300 else None
 
 
 def knowns(values: Iterable[float | None]) -> list[float]:
     """Those that can be drawn."""
-    return [each for each in values if each is not None and math.isfinite(each)]
+    return [number for value in values if (number := known(value)) is not None]
 
 
 def quantity(value: float | None, unit: str) -> tuple[str, str]:
     """A number of three digits, and the unit that reads best; any other unit stays as it is."""
-    if known(value) is None or value is None:
+    value = known(value)
+    if value is None:
         return NONE, ""
     size, word = step_of(value, unit)
+    if unit == "count" and value == round(value) and abs(value) < 1e15:
+        return f"{value:,.0f}", word
     return digits(value / size), word
 
 
@@ -63,6 +70,11 @@ def told(value: float | None, unit: str) -> str:
     """The same in one text, such as 3.21 ms."""
     number, word = quantity(value, unit)
     return f"{number}\N{NO-BREAK SPACE}{word}" if word else number
+
+
+def tick(value: float) -> str:
+    """A round number beside an axis."""
+    return f"{value:,.6g}" if abs(value) < 1e6 else digits(value)
 
 
 def digits(value: float) -> str:
@@ -84,7 +96,7 @@ def interval(figure: Figure) -> str:
     low, high = known(figure.low), known(figure.high)
     if low is None or high is None:
         return ""
-    return f"95 %: {told(low, figure.unit)} to {told(high, figure.unit)}"
+    return f"95\N{NO-BREAK SPACE}%: {told(low, figure.unit)} to {told(high, figure.unit)}"
 
 
 def origin(word: str) -> Markup:
@@ -96,25 +108,26 @@ def big(label: str, figure: Figure, extra: str = "") -> Markup:
     """A figure at the top of a page: its value, its interval, where it is from, or why it is missing."""
     number, unit = quantity(figure.value, figure.unit)
     if number == NONE:
-        return _big(label, tag("span", "not available", class_="missing"), (extra, tag("small", shown(figure.how))))
-    return _big(label, _number(number, unit), (extra, interval(figure)), figure.origin)
+        return _big(label, tag("span", "not available", class_="missing"), "", (extra, shown(figure.how)))
+    return _big(label, _number(number, unit), figure.origin, (interval(figure), extra))
 
 
 def plain(label: str, value: float | None, unit: str, word: str, extra: str = "") -> Markup:
     """The same of a number that is not a `Figure`."""
     number, unit = quantity(value, unit)
-    return _big(label, _number(number, unit), (extra,), word)
+    return _big(label, _number(number, unit), word, (extra,))
 
 
 def _number(number: str, unit: str) -> Markup:
     return joined(tag("span", number, class_="number"), " " if unit else None, tag("span", unit, class_="unit"))
 
 
-def _big(label: str, value: Markup, extras: Iterable[str | Markup], word: str = "") -> Markup:
+def _big(label: str, value: Markup, word: str, extras: Iterable[str]) -> Markup:
     return tag(
         "div",
-        tag("dt", label, origin(word) if word else None),
+        tag("dt", label),
         tag("dd", value, class_="value"),
-        (tag("dd", extra, class_="extra") for extra in extras if extra),
+        tag("dd", origin(word), class_="extra") if word else None,
+        (tag("dd", shortened(extra, 200), class_="extra") for extra in extras if extra),
         class_="big",
     )

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from edgesparse.devices.local import LOCAL
 from edgesparse.devices.session import where
 from edgesparse.errors import MeasureError
-from edgesparse.outputs import new_folder
+from edgesparse.outputs import new_folder, written
 from edgesparse.pipeline.arguments import Progress, name_of, near_names, read_as_compiled, silent
+from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.reports import Answer, ArtifactSummary, PlanSummary, Score, TensorSummary
-from edgesparse.signatures import ARTIFACT, kind_of
+from edgesparse.signatures import ARTIFACT, PAGE, kind_of
 from edgesparse.tables import shown
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def bench(
     on: str | None = None,
     cores: str | None = None,
     cool_down: str | float | None = None,
+    html: str | Path | None = None,
     progress: Progress = silent,
 ) -> BenchReport:
     """Measure an artifact on this machine, in turns with the runtimes in `against` on `model`.
@@ -197,17 +199,20 @@ def bench(
         inputs: arrays by name or in order; seeded random ones by default.
         seconds: how long to measure all of them together.
         steps: also time every kernel call.
+        html: also write the report to this file, with every kernel call, as one page that needs no other file.
 
-    Raises: EdgesparseError: something cannot be opened or run here.
+    Raises: EdgesparseError: something cannot be opened or run here, or the file cannot be written.
     """
     from edgesparse import measure
     from edgesparse.devices.here import named
 
+    if html:
+        require_writable(Path(html), PAGE, (artifact, model))
     device = named(on, progress, cores=cores, cool_down=cool_down)
     against = (against,) if isinstance(against, str) else against
     progress("measuring")
     with _onnx_file(model, example_inputs, Path(artifact)) if against else nullcontext() as path:
-        return measure.bench(
+        report = measure.bench(
             Path(artifact),
             device=device,
             threads=threads,
@@ -215,8 +220,15 @@ def bench(
             model=path,
             inputs=inputs,
             seconds=seconds,
-            steps=steps,
+            steps=steps or bool(html),
         )
+    if html:
+        from edgesparse import pages
+
+        facts = pages.of_artifact(artifact, [step.kernel for step in report.steps], threads)
+        with written(Path(html)) as temporary:
+            temporary.write_text(pages.bench_page(report, facts, device.name), encoding="utf-8")
+    return report
 
 
 @contextmanager

@@ -52,4 +52,4 @@ def test_a_baseline_is_compared_alone(command, files):
 
     assert "--baseline needs --model" in command("bench", artifact, "--baseline", sys.prefix).stderr
     together = command("bench", artifact, "--model", model, "--baseline", sys.prefix, "--steps")
-    assert together.returncode == 2 and "leave out --against, --steps and --on" in together.stderr
+    assert together.returncode == 2 and "leave out --against, --steps, --html and --on" in together.stderr

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from edgesparse.measure import Figure, Origin
 from edgesparse_runtime import Profile
 from edgesparse_runtime._profile import Bar, EnergyProfile, MemoryProfile, Rail, Slot, State, Step, Window
+
+from edgesparse.measure import Figure, Origin
 
 SECOND_NS = 1_000_000_000
 BEGUN_NS = 1_800_000_000 * SECOND_NS
@@ -111,7 +112,7 @@ STEPS = (
 def bare() -> Profile:
     """What a board without any meter tells, where nothing ran long enough."""
     none = {name: Figure.unavailable("us", "fewer than 2 runs") for name in PARTS}
-    why = "unavailable: no meter was found; remedy: --meter csv:FILE"
+    why = "no meter was found; remedy: --meter csv:FILE"
     joules = {name: Figure.unavailable(unit, why) for name, unit in _ENERGIES.items()}
     return replace(
         profile(),
