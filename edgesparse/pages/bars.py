@@ -68,18 +68,16 @@ def network(parts: Sequence[Part], label: str, longest_us: float | None = None) 
 
 def _grouped(parts: Sequence[Part], least: float) -> Iterable[list[Part]]:
     """Parts by themselves, and neighbours together that are narrower than `least`, up to that."""
-    group: list[Part] = []
+    group, us = list[Part](), 0.0
     for part in parts:
-        if part.us >= least:
-            if group:
-                yield group
-            yield [part]
-            group = []
-            continue
-        group.append(part)
-        if sum(each.us for each in group) >= least:
+        if group and (part.us >= least or us >= least):
             yield group
-            group = []
+            group, us = [], 0.0
+        group.append(part)
+        us += part.us
+        if part.us >= least:
+            yield group
+            group, us = [], 0.0
     if group:
         yield group
 

@@ -93,10 +93,9 @@ def _texts(children: Iterable[Child]) -> Iterable[str]:
 
 def _escaped(text: str) -> str:
     """Nothing that ends an element or an attribute, moves a cursor, or turns the direction of what follows."""
-    plain = shown(text)
-    if not plain.isascii():
-        plain = "".join("?" if unicodedata.bidirectional(sign) in _TURNING else sign for sign in plain)
-    return escape(plain)
+    if text.isascii() and text.isprintable():
+        return escape(text)
+    return escape("".join("?" if unicodedata.bidirectional(sign) in _TURNING else sign for sign in shown(text)))
 
 
 _TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgesparse.pages import frame
@@ -114,10 +115,10 @@ def _time(report: ExplainReport, facts: PlannedFacts) -> Section:
 def _layers(report: ExplainReport, facts: PlannedFacts) -> Section:
     longest = max((max(plan.dense_us, plan.sparse_us) for plan in report.layers), default=1.0) or 1.0
     place = {title: at for at, title in enumerate(facts.order)}
-    every = [(plan.layer, plan.predicted_us, _plan_row(plan, facts, longest)) for plan in report.layers]
-    every += [(layer.layer, layer.us, _fixed_row(layer, facts)) for layer in report.fixed]
+    every = [(plan.layer, plan.predicted_us, partial(_plan_row, plan, facts, longest)) for plan in report.layers]
+    every += [(layer.layer, layer.us, partial(_fixed_row, layer, facts)) for layer in report.fixed]
     most = sorted(every, key=lambda each: -each[1])[:MOST_ROWS]
-    rows = [row for _, _, row in sorted(most, key=lambda each: place.get(each[0], len(place)))]
+    rows = [row() for _, _, row in sorted(most, key=lambda each: place.get(each[0], len(place)))]
     lead = (
         swatch("dense"),
         "dense ",

@@ -166,7 +166,7 @@ def _over_time(profile: Profile, key: str) -> Section:
     absent = ", ".join(line.name.lower() for line in lines if line not in there)
     words = tag("p", f"Not recorded: {absent}.", class_="missing") if absent else None
     states = Table(
-        ("", "before", "after"),
+        ("state", "before", "after"),
         [
             (word, *(read(state) for state in (profile.before, profile.after)))
             for word, read in (

@@ -18,6 +18,7 @@ import edgesparse
 from edgesparse.package import reader
 from tests.cli.models import classifier, untranslatable
 from tests.conftest import ROOT, Done, start_program, temporary_folder
+from tests.pages.parsed import Page
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +233,22 @@ def test_bench_says_how_every_figure_was_got(command, artifact):
     assert 0 < ours["latency"]["p10_us"] <= ours["latency"]["median_us"] <= ours["latency"]["p90_us"]
     assert ours["memory"]["peak"]["origin"] in ("measured", "unavailable")
     assert {step["name"] for step in report["steps"]} >= {"body"}
+
+
+def test_bench_writes_a_page_with_the_same_figures(command, artifact, tmp_path):
+    report = result(command("bench", artifact, "--seconds", "0.2", "--html", tmp_path / "b.html", "--json"))
+
+    page = Page((tmp_path / "b.html").read_text())
+    (ours,) = report["contenders"]
+    assert not page.unclosed and f"Inferences each second {1e6 / ours['latency']['median_us']:,.0f}" in page.text
+    assert all(any(step["name"] in row for row in page.words("tr")) for step in report["steps"])
+    assert len(report["steps"]) > 0 and "Arena in use over" in str(page.of("svg"))
+
+
+def test_bench_finds_out_before_it_measures_that_a_page_cannot_be_written(command, artifact, tmp_path):
+    done = command("bench", artifact, "--html", tmp_path / "none" / "b.html")
+
+    assert done.returncode == 1 and "there is no directory" in done.error
 
 
 def test_bench_measures_in_turns_with_onnx_runtime(command, artifact, model):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html.parser
 import json
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from edgesparse.pipeline.tuning import experiment_model
 from edgesparse.schedule import experiments
 from edgesparse.schedule.cost import time_us, work
 from edgesparse.schedule.estimate import estimate
+from tests.pages.parsed import Page
 
 HOSTILE = "<script>alert('1')</script>"
 
@@ -102,32 +102,19 @@ def test_explain_never_measures_what_is_emulated(command, model):
     assert "--cores needs --measured" in command("explain", model, "--on", "pi@board", "--cores", "big").stderr
 
 
-class Page(html.parser.HTMLParser):
-    """Collects the tags and the text of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def test_the_page_is_whole_by_itself_and_escapes_names(command, model, tmp_path):
-    done = command("explain", model, "--html", tmp_path / "report.html")
-    page = Page()
-    page.feed((tmp_path / "report.html").read_text())
+def test_the_page_shows_what_the_report_says_and_escapes_names(command, model, tmp_path):
+    done = command("explain", model, "--target", "rpi4", "--sparsity", "0.9", "--json", "--html", tmp_path / "r.html")
+    page, report = Page((tmp_path / "r.html").read_text()), json.loads(done.stdout)
 
     assert done.returncode == 0, done.stderr
-    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
-    assert not any({"src", "href"} & set(attributes) for _, attributes in page.tags)
-    assert HOSTILE in page.text and "<model>.onnx on host" in page.text
-    bars = [attributes for tag, attributes in page.tags if (attributes.get("class") or "").startswith("bar ")]
-    assert len(bars) == 2 * 2
+    assert not page.unclosed and len(page.of("script")) == 1
+    assert HOSTILE in page.text and "<model>.onnx" in page.text and "on rpi4" in page.text
+    rows = {name: words for words in page.words("tr") for name in (HOSTILE, "linear", "depthwise") if name in words}
+    for row in report["layers"]:
+        assert f"{row['dense_us']:.1f}" in rows[row["layer"]] and f"{row['sparse_us']:.1f}" in rows[row["layer"]]
+        assert row["reason"] in rows[row["layer"]] and row["kernel"] in rows[row["layer"]]
+    assert "depthwise: a kernel of its own" in rows["depthwise"]
+    assert "of 3 layers are bound by memory" in page.text
 
 
 def test_tune_writes_an_artifact_and_fits_what_was_measured_elsewhere(command, tmp_path, monkeypatch):

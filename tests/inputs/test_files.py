@@ -167,6 +167,7 @@ def test_commands_never_write_over_another_kind_of_file(tmp_path, model, artifac
         ),
         (lambda path: edgesparse.prune(model, path, sparsity=0.5), ("a.esp", "a.txt"), "would become an ONNX model"),
         (lambda path: edgesparse.explain(model, html=path), ("a.esp", "a.onnx", "a.txt"), "would become an HTML page"),
+        (lambda path: edgesparse.bench(artifact, html=path), ("a.esp", "a.txt"), "would become an HTML page"),
         (lambda path: edgesparse.tune(output=path), ("a.onnx", "a.txt"), "would become a cost table"),
     ]
 
