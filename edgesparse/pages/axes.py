@@ -21,7 +21,7 @@ class Axis:
 
         Args: zero: it begins at 0.
         """
-        found = [value for value in values if abs(value) < 1e300 and (value > 0 or not log)]
+        found = [value for value in values if abs(value) < 1e300 and (value > 1e-290 or not log)]
         low, high = (min(found), max(found)) if found else (1.0, 1.0)
         if log:
             return cls(max(low / 1.6, 1e-300), min(high * 1.6, 1e300), log=True)

@@ -22,34 +22,27 @@ MOST_STAIRS = 1_500
 
 def histogram(bars: Sequence[Bar], marks: Sequence[tuple[str, float | None]], says: str) -> Markup:
     """How many inferences took how long, with marks at some times. Bars of unequal width have a logarithmic axis."""
-    bars = [bar for bar in bars if (known(bar.runs) or 0) > 0 and known(bar.end_us) and known(bar.begin_us) is not None]
-    ends = [end for bar in bars for end in (bar.begin_us, bar.end_us)]
-    widths = [bar.end_us - bar.begin_us for bar in bars]
-    if not bars or min(widths) <= 0:
+    numbers = [(known(bar.begin_us), known(bar.end_us), known(bar.runs)) for bar in bars]
+    found = [(a, b, c) for a, b, c in numbers if a is not None and b is not None and c is not None and a < b and c > 0]
+    if not found:
         return missing("no histogram was recorded")
-    log = max(widths) > 1.5 * min(widths) and min(ends) > 0
-    low, high = min(ends), max(ends)
-    axis = (
-        Axis(low / 1.02, high * 1.02, log=True) if log else Axis(low - (high - low) * 0.02, high + (high - low) * 0.02)
-    )
+    low, high = min(begin for begin, _, _ in found), max(end for _, end, _ in found)
+    widths = [end - begin for begin, end, _ in found]
+    if max(widths) > 1.5 * min(widths) and low > 0:
+        axis = Axis(low / 1.02, high * 1.02, log=True)
+    else:
+        axis = Axis(low - (high - low) * 0.02, high + (high - low) * 0.02)
     size, unit = step_of(high, "us")
     plot = Plot(
         axis,
-        Axis(0, 1.4 * max(bar.runs for bar in bars)),
+        Axis(0, 1.4 * max(runs for _, _, runs in found)),
         says,
         lambda v: tick(v / size),
         tick,
     )
     drawn = [
-        plot.rect(
-            bar.begin_us,
-            bar.end_us,
-            0,
-            bar.runs,
-            "runs",
-            f"{told(bar.begin_us, 'us')} to {told(bar.end_us, 'us')}: {bar.runs:,} runs",
-        )
-        for bar in bars
+        plot.rect(begin, end, 0, runs, "runs", f"{told(begin, 'us')} to {told(end, 'us')}: {runs:,.0f} runs")
+        for begin, end, runs in found
     ]
     lines = [
         plot.mark(value, f"{word} {told(value, 'us')}", row)

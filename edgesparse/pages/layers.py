@@ -117,7 +117,7 @@ def table_section(steps: Sequence[Timed], roof: Roof, key: str = "layers") -> Se
     columns = [
         Column("Step", NUMBER),
         Column("Layer", LAYER),
-        Column("Kernel"),
+        Column("Kernel", "kernel"),
         Column("Density", NUMBER),
         Column("p10, µs", NUMBER),
         Column("Median, µs", NUMBER),
@@ -160,7 +160,7 @@ def slowest(steps: Sequence[Timed]) -> list[tuple[int, Timed]]:
 def layer_cell(title: str, op: str, types: str = "") -> Markup:
     """A layer's name, and below it what it computes."""
     below = " · ".join(word for word in (op, types) if word)
-    return joined(name(title, 52), tag("small", name(below, 40)) if below else None)
+    return joined(name(title, 44), tag("small", name(below, 40)) if below else None)
 
 
 def kernel_cell(facts: StepFacts) -> Markup:

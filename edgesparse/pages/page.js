@@ -9,7 +9,7 @@ const number = (cell) => {
 
 function sort(table, column, head) {
   const before = head.getAttribute("aria-sort");
-  const descending = before ? before === "ascending" : head.matches(".n, .strips");
+  const descending = before ? before === "ascending" : head.matches(".n");
   for (const each of table.tHead.rows[0].cells) each.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", descending ? "descending" : "ascending");
   const turn = descending ? -1 : 1;

@@ -41,7 +41,7 @@ def known(value: float | None) -> float | None:
         number = float(value) if value is not None else math.nan
     except OverflowError:  # an integer of hundreds of digits
         return None
-    return number if abs(number) < 1e300 else None
+    return (number if abs(number) > 1e-290 else 0.0) if abs(number) < 1e300 else None
 
 
 def knowns(values: Iterable[float | None]) -> list[float]:
@@ -88,7 +88,7 @@ def digits(value: float) -> str:
         return f"{value:,.0f}"
     if size >= 0.0095:
         return f"{value:.{1 if size >= 9.995 else 2 if size >= 0.9995 else 3}f}"
-    return f"{value:.1e}"
+    return f"{value:.2g}"
 
 
 def interval(figure: Figure) -> str:
