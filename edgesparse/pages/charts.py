@@ -160,9 +160,9 @@ def roofline(dots: Sequence[Dot], roof: Roof) -> Markup:
     memory = sum(dot.intensity < ridge for dot in usable) if ridge else 0
     says = f"Roofline of {len(usable)} layers" + (f"; {memory} of them are bound by memory" if ridge else "")
     plot = Plot(x, y, says, tick, lambda v: tick(v / size), 320)
-    lines: list[Child] = []
+    lines, words = list[Child](), list[Child]()
     if peak and bandwidth and ridge:
-        lines = _roof(plot, peak, bandwidth, ridge)
+        lines, words = _roof(plot, peak, bandwidth, ridge)
     longest = max(dot.us for dot in usable) or 1.0
     drawn = [
         plot.dot(
@@ -178,27 +178,24 @@ def roofline(dots: Sequence[Dot], roof: Roof) -> Markup:
     return tag(
         "figure",
         tag("figcaption", tag("b", "Speed"), f" {unit}"),
-        plot.draw(lines, drawn, x_label="multiply-adds for each byte"),
+        plot.draw(lines, drawn, words, x_label="multiply-adds for each byte"),
     )
 
 
-def _roof(plot: Plot, peak: float, bandwidth: float, ridge: float) -> list[Child]:
-    """Two lines that meet at the ridge, and what each is."""
+def _roof(plot: Plot, peak: float, bandwidth: float, ridge: float) -> tuple[list[Child], list[Child]]:
+    """Two lines that meet at the ridge, and in words what each is."""
     left = max(plot.x.low, plot.y.low / bandwidth)
-    return [
+    begin, top = plot.down(left * bandwidth), plot.down(peak)
+    slope, level = f"memory {told(bandwidth, 'B/s')}", f"peak {told(peak, 'MAC/s')}"
+    lines = [
         plot.line(left, left * bandwidth, ridge, peak, "roof"),
         plot.line(ridge, peak, plot.x.high, peak, "roof"),
-        tag("text", f"peak {told(peak, 'MAC/s')}", x="100%", y=plot.down(peak), dy=-8, class_="end roof-text"),
-        tag(
-            "text",
-            f"memory {told(bandwidth, 'B/s')}",
-            x=plot.across(left),
-            y=plot.down(left * bandwidth),
-            dx=14,
-            dy=14,
-            class_="roof-text",
-        ),
     ]
+    words = [
+        tag("text", level, x="100%", y=top, dy=-8, class_="end roof-text"),
+        tag("text", slope, x=plot.across(left), y=begin, dx=14, dy=14, class_="roof-text"),
+    ]
+    return list(lines), list(words)
 
 
 def missing(why: str) -> Markup:
