@@ -222,6 +222,7 @@ def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, sec
     help="Say how long a battery of this energy lasts.",
 )
 @click.option("--eval", metavar="package.module:function", help="Score each artifact: a function that takes its path.")
+@parameters.html
 @parameters.measured_on
 @parameters.as_json
 def profile_command(artifacts: tuple[Path, ...], inputs: Any, as_json: bool, **chosen: Any) -> None:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from edgesparse.errors import MeasureError, in_words
 from edgesparse.imports import function, importable
+from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Progress, near_names, silent
+from edgesparse.pipeline.files import require_writable
+from edgesparse.signatures import PAGE
 from edgesparse.tables import Note, Part, Report, Table, bytes_text, time_text
 
 if TYPE_CHECKING:
@@ -142,6 +145,7 @@ def profile(
     cores: str | None = None,
     cool_down: str | float | None = None,
     eval: str | Callable[[str], float] | None = None,
+    html: str | Path | None = None,
     progress: Progress = silent,
 ) -> ProfileReport:
     """Run artifacts one after the other, each for a while in a new process, and tell what that took.
@@ -155,6 +159,7 @@ def profile(
             program of an external meter writes.
         battery_wh: of a battery, to tell how long it lasts.
         on, cores, cool_down: the device, as for `bench`.
+        html: also write the report to this file, as one page that needs no other file.
         eval: scores an artifact by its path: a function, or "package.module:function".
 
     Raises: EdgesparseError: an artifact cannot be run there, an option cannot be, or there is no such meter.
@@ -169,11 +174,17 @@ def profile(
     _require(paths, wanted)
     if log:
         read_log(log)
+    if html:
+        require_writable(Path(html), PAGE, paths)
     device = named(on, progress, cores=cores, cool_down=cool_down)
     profiles = {str(path): _profiled(device, path, inputs, wanted, threads, progress) for path in paths}
     if log:
         profiles = {name: _weighed(each, log, battery_wh) for name, each in profiles.items()}
-    return ProfileReport(profiles, _scores(paths, eval))
+    report = ProfileReport(profiles, _scores(paths, eval))
+    if html:
+        with written(Path(html)) as temporary:
+            temporary.write_text(_page(report, threads), encoding="utf-8")
+    return report
 
 
 def _require(paths: Sequence[str | Path], wanted: Profiling) -> None:
@@ -207,6 +218,16 @@ def _weighed(profile: Profile, log: Path, battery_wh: float | None) -> Profile:
 
     readings = read_log_until(log, profile.energy.windows[-1].end_unix_ns / 1e9)
     return with_readings(profile, readings.joules, str(log), battery_wh, SHORTEST_WINDOW_S)
+
+
+def _page(report: ProfileReport, threads: int) -> str:
+    from edgesparse import pages
+
+    facts = {
+        name: pages.of_artifact(name, [step.kernel for step in profile.steps], threads)
+        for name, profile in report.profiles.items()
+    }
+    return pages.profile_page(report.profiles, facts, report.scores)
 
 
 def _scores(paths: Sequence[str | Path], eval: str | Callable[[str], float] | None) -> dict[str, float]:
