@@ -49,13 +49,16 @@ def knowns(values: Iterable[float | None]) -> list[float]:
     return [number for value in values if (number := known(value)) is not None]
 
 
+_COUNTS = ("count", "runs", "page faults")
+
+
 def quantity(value: float | None, unit: str) -> tuple[str, str]:
     """A number of three digits, and the unit that reads best; any other unit stays as it is."""
     value = known(value)
     if value is None:
         return NONE, ""
     size, word = step_of(value, unit)
-    if unit == "count" and value == round(value) and abs(value) < 1e15:
+    if unit in _COUNTS and value == round(value) and abs(value) < 1e15:
         return f"{value:,.0f}", word
     return digits(value / size), word
 

@@ -164,3 +164,13 @@ def test_detect_says_what_a_machine_is_and_which_target_is_for_it(command):
 
 def test_what_holds_a_raspberry_pi_back_is_called_alike_by_the_runtime():
     assert facts.THROTTLED == edgesparse_runtime._profile.THROTTLED
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_what_is_not_there_says_nothing_whatever_becomes_of_errors(shell, tmp_path):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+
+    said = subprocess.run([shell, "-c", f"{{ {facts.script(str(tmp_path))}; }} 2>&1"], capture_output=True, text=True)
+
+    assert "not found" not in said.stdout and "cannot open" not in said.stdout and said.stderr == ""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import edgesparse
-from edgesparse.errors import MeasureError
+from edgesparse.errors import EdgesparseError, MeasureError
 from edgesparse.pipeline import profiling
 from tests.cli.models import classifier
 
@@ -78,6 +78,19 @@ def test_external_meter_is_aligned_by_the_time_of_the_windows(artifact, tmp_path
     assert told.energy.net.low <= 0 <= told.energy.net.high
     assert told.battery.value == pytest.approx(2.0, rel=1e-3) and told.battery.origin == "estimated"
     assert "battery: 2.00 h" in repr(report)
+
+
+def test_page_shows_the_artifacts_side_by_side(artifact, tmp_path):
+    other = tmp_path / "other.esp"
+    other.write_bytes(artifact.read_bytes())
+
+    report = edgesparse.profile([artifact, other], seconds=0.1, html=tmp_path / "page.html", eval=lambda path: 0.875)
+
+    page = (tmp_path / "page.html").read_text()
+    assert page.startswith("<!doctype html>") and "2 artifacts side by side" in page and "0.875" in page
+    assert len(report.profiles) == 2 and all(name.rsplit("/", 1)[-1] in page for name in report.profiles)
+    with pytest.raises(EdgesparseError, match="holds an edgesparse artifact and would become an HTML page"):
+        edgesparse.profile(artifact, seconds=0.1, html=other)
 
 
 def score(path: str) -> float:
