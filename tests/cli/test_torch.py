@@ -113,7 +113,7 @@ def test_masked_weights_run_as_zeros(tmp_path, module):
 
     report = edgesparse.compile(module, output=tmp_path / "net.esp", example_inputs=IMAGE)
 
-    assert report.layers[1].layer == "2" and report.layers[1].density == pytest.approx(0.1, abs=0.01)
+    assert report.plans[0].layers[1].layer == "2" and report.plans[0].layers[1].density == pytest.approx(0.1, abs=0.01)
     outputs = edgesparse.run(report.artifact, [IMAGE.numpy()])
     (actual,) = outputs.values()
     with torch.no_grad():

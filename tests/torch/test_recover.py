@@ -316,7 +316,7 @@ def test_a_network_without_weights_is_not_fitted():
     ("options", "message"),
     [
         ({"augment": ["rain"]}, "augment 'rain' is unknown; expected one of flip, shift"),
-        ({"calibration": None}, "recover needs calibration: samples of every input"),
+        ({"calibration": None}, "recover needs calibration: about five hundred samples of every input"),
         ({"sparsity": None}, "calibration and recover say how to prune, and nothing says how much"),
     ],
 )
