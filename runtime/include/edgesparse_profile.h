@@ -115,7 +115,7 @@ typedef struct es_profile_options {
     const char *root;   /* where /sys, /proc and /dev are; NULL: in / */
     double sample_hz;   /* how often the meter is read; 0: as often as it has something new */
     double shortest_window_s; /* a shorter one makes no figure; 0: 10 s, as MLPerf has it */
-    /* Called about once a slot with the share of the time that is over; false ends the measurement. May be
+    /* Called about twice a second with the share of the time that is over; false ends the measurement. May be
      * NULL. */
     bool (*go_on)(void *context, double share);
     void *context;

@@ -171,7 +171,7 @@ bool es_meter_read(es_meter *meter)
     if (meter->has_read) {
         joules += (watts + meter->last_watts) / 2 * (double)(now_ns - meter->last_ns) / 1e9;
     }
-    const bool is_new = !meter->has_read || !meter->only_changes || joules == 0 || watts != meter->last_watts;
+    const bool is_new = !meter->has_read || !meter->only_changes || watts != meter->last_watts;
     meter->joules += joules;
     meter->doubt_w = doubt_w > meter->doubt_w ? doubt_w : meter->doubt_w;
     meter->last_watts = watts;

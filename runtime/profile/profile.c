@@ -13,6 +13,8 @@
 
 enum { IDLE = (ES_PROFILE_WINDOWS - ES_PROFILE_BUSY) / 2 /* windows before, and as many behind */ };
 
+static const uint64_t NEWS_NS = 500000000; /* between calls of go_on */
+static const char ENDED[] = "the measurement was ended";
 static const char EXTERNAL[] = "external";
 static const double MOST_SECONDS = 1e6;
 static const double MOST_HZ = 1e6;
@@ -38,6 +40,7 @@ typedef struct recorder {
     size_t windows;                /* of them, those that are over */
     uint64_t slot_begin_ns[ES_PROFILE_SLOTS + 1];
     uint64_t begin_ns;
+    uint64_t next_news_ns;
     es_meter meter;
     es_sampler sampler;
     es_profile profile;
@@ -67,9 +70,27 @@ static void end_window(es_profile *profile, uint64_t now_ns)
     window->end_unix_ns = es_clock_ns(CLOCK_REALTIME);
 }
 
-static bool goes_on(const es_profile_options *options, double share)
+/* Tells now and then the share of the time that is over; false if the measurement is to end. */
+static bool goes_on(recorder *record, const es_profile_options *options, double share)
 {
-    return options->go_on == NULL || options->go_on(options->context, share);
+    const uint64_t now_ns = es_now_ns();
+    if (options->go_on == NULL || now_ns < record->next_news_ns) {
+        return true;
+    }
+    record->next_news_ns = now_ns + NEWS_NS;
+    return options->go_on(options->context, share);
+}
+
+/* Waits until a time; false if the measurement is to end before. */
+static bool wait_until(recorder *record, const es_profile_options *options, double share, uint64_t ns)
+{
+    for (uint64_t now_ns = es_now_ns(); now_ns < ns; now_ns = es_now_ns()) {
+        if (!goes_on(record, options, share)) {
+            return false;
+        }
+        es_sleep_until(ns - now_ns < NEWS_NS ? ns : now_ns + NEWS_NS);
+    }
+    return true;
 }
 
 /* Waits while nothing runs, in windows. */
@@ -80,12 +101,8 @@ static es_status stand_idle(recorder *record, const es_profile_options *options,
     for (size_t i = 0; i < IDLE; i++) {
         begin_window(&record->profile, false, now_ns);
         const uint64_t end_ns = now_ns + (uint64_t)(window_s * 1e9);
-        while (now_ns < end_ns) {
-            ES_REQUIRE(goes_on(options, share), error, ES_ERR_BUSY, "the measurement was ended");
-            const uint64_t next_ns = now_ns + 500000000u;
-            es_sleep_until(next_ns < end_ns ? next_ns : end_ns);
-            now_ns = es_now_ns();
-        }
+        ES_REQUIRE(wait_until(record, options, share, end_ns), error, ES_ERR_BUSY, ENDED);
+        now_ns = es_now_ns();
         end_window(&record->profile, now_ns);
     }
     return ES_OK;
@@ -168,17 +185,15 @@ static es_status keep_busy(recorder *record, const call *run, const es_profile_o
     size_t slot = 0;
     uint64_t ns;
     uint64_t due_ns = record->begin_ns = record->slot_begin_ns[0] = es_now_ns();
+    const uint64_t end_ns = due_ns + (uint64_t)(options->seconds * 1e9) + 1;
     begin_window(&record->profile, true, due_ns);
     for (;;) {
-        es_sleep_until(due_ns);
+        const double over = share + busy_share * (double)slot / (double)ES_PROFILE_SLOTS;
+        ES_REQUIRE(goes_on(record, options, over), error, ES_ERR_BUSY, ENDED);
+        ES_REQUIRE(wait_until(record, options, over, due_ns < end_ns ? due_ns : end_ns), error, ES_ERR_BUSY, ENDED);
         const uint64_t now_ns = es_now_ns();
         const double at = (double)(now_ns - record->begin_ns) / slot_ns;
-        const size_t until = at < (double)ES_PROFILE_SLOTS ? (size_t)at : ES_PROFILE_SLOTS;
-        if (until > slot) {
-            advance(record, &slot, until, now_ns);
-            ES_REQUIRE(goes_on(options, share + busy_share * at / (double)ES_PROFILE_SLOTS), error, ES_ERR_BUSY,
-                       "the measurement was ended");
-        }
+        advance(record, &slot, at < (double)ES_PROFILE_SLOTS ? (size_t)at : ES_PROFILE_SLOTS, now_ns);
         if (slot == ES_PROFILE_SLOTS) {
             break;
         }

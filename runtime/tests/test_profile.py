@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +22,7 @@ from edgesparse_runtime import EdgesparseRuntimeError, Model, _profiler
 from edgesparse.package.writer import write
 from runtime import build
 from runtime.tests import samples, trees
-from runtime.tests.conftest import sanitized
+from runtime.tests.conftest import in_child, sanitized
 
 WINDOW_S = 0.5
 SECONDS = 6 * WINDOW_S
@@ -186,6 +189,28 @@ def test_interval_of_energy_holds_the_truth_in_nine_of_ten_measurements(host, tm
     assert held >= 90 and idle >= 90
 
 
+def test_a_counter_that_only_root_may_read_says_so(model):
+    folder = Path(tempfile.mkdtemp())  # those of pytest are closed to others
+    try:
+        folder.chmod(0o755)
+        root = trees.made(folder, trees.rapl())
+        counter = root / "sys/class/powercap/intel-rapl:0/energy_uj"
+        counter.chmod(0o400 if os.getuid() == 0 else 0)
+
+        def check() -> None:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            with Model(artifact) as mine:
+                mine.inputs_given = model.inputs_given
+                told = measured(mine, root, seconds=0.05)["energy_how"]
+                assert told == f"{counter}: may not be read; remedy: run as root, or let everybody read it (chmod a+r)"
+
+        artifact = shutil.copy(model._name, folder / "model.esp")
+        assert in_child(check) == 0
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_battery_is_read_only_while_it_gives(model, tmp_path):
     root = trees.made(tmp_path, trees.BATTERY)
     power = root / "sys/class/power_supply/BAT0"
@@ -329,12 +354,13 @@ def test_paced_runs_keep_the_rate_and_count_what_is_missed(model, tmp_path):
     assert hard["missed"] > 100 and hard["runs"] + hard["missed"] == pytest.approx(0.5e6, rel=0.02)
 
 
-def test_measurement_ends_when_it_is_told_to(model, tmp_path):
+@pytest.mark.parametrize("rate_hz", [0.0, 0.01])
+def test_measurement_ends_when_it_is_told_to(rate_hz, model, tmp_path):
     calls = []
     stop = _profiler.GoOn(lambda _context, share: calls.append(share) or len(calls) < 3)
 
     with pytest.raises(EdgesparseRuntimeError, match="ended") as failure:
-        measured(model, tmp_path, seconds=30, go_on=stop)
+        measured(model, tmp_path, seconds=3000, rate_hz=rate_hz, go_on=stop)
 
     assert failure.value.status == "ES_ERR_BUSY" and calls == sorted(calls)
 
