@@ -46,8 +46,13 @@ def measured(model: Model, root: Path, meter: str = "auto", seconds: float = SEC
     return _profiler.told(model._measure(arranged, wanted))
 
 
-def watts(told: dict) -> float:
-    return told["mean_w"][0]
+def weighed(*given, **options) -> dict:
+    """The same, once more where other programs let the meter be read too seldom."""
+    for _ in range(3):
+        told = measured(*given, **options)
+        if "readings" not in told["energy_how"]:
+            break
+    return told
 
 
 BOARDS = {
@@ -61,13 +66,11 @@ BOARDS = {
 def test_steady_power_gives_the_energy_of_a_run(board, model, tmp_path):
     files, meter, expected_w, rails = BOARDS[board]
 
-    told = measured(model, trees.made(tmp_path, files), sample_hz=100.0)
+    told = weighed(model, trees.made(tmp_path, files), sample_hz=100.0)
 
     assert told["meter"] == meter, told["energy_how"]
     assert [rail["name"] for rail in told["rails"]] == rails
-    assert watts(told) == pytest.approx(expected_w, rel=1e-3) and told["idle_w"][0] == pytest.approx(
-        expected_w, rel=1e-3
-    )
+    assert [told["mean_w"][0], told["idle_w"][0]] == pytest.approx([expected_w] * 2, rel=1e-3), told["energy_how"]
     busy = [window for window in told["windows"] if window["busy"]]
     a_run = [expected_w * (w["end_ns"] - w["begin_ns"]) / 1e9 / w["runs"] for w in busy]
     value, low, high = told["gross_j"]
@@ -100,12 +103,12 @@ def test_counter_of_energy_is_read_across_its_end(around, model, tmp_path):
 
     counter = threading.Thread(target=overwrite)
     counter.start()
-    told = measured(model, tmp_path, "rapl", sample_hz=100.0)
+    told = weighed(model, tmp_path, "rapl", sample_hz=100.0)
     stop.set()
     counter.join()
 
     assert [rail["name"] for rail in told["rails"]] == ["package-0", "dram"]
-    assert watts(told) == pytest.approx(4.0, rel=0.02), told["energy_how"]
+    assert told["mean_w"][0] == pytest.approx(4.0, rel=0.02), told["energy_how"]
 
 
 def test_energy_is_weighed_as_by_hand():
@@ -161,7 +164,7 @@ def measured_beside_noise(model_path: Path, folder: Path, seed: int) -> dict:
         time.sleep(0.2)
         with Model(model_path) as model:
             model.inputs_given = [np.zeros(tensor.shape, tensor.dtype) for tensor in model.inputs]
-            return measured(model, root, rate_hz=40.0)
+            return weighed(model, root, rate_hz=40.0)
     finally:
         meter.kill()
         meter.wait()
