@@ -16,6 +16,7 @@ from edgesparse.devices.targets import load as load_target
 from edgesparse.devices.targets import names as target_names
 from edgesparse.errors import EdgesparseError
 from edgesparse.pipeline import (
+    add_target,
     bench,
     classify,
     compile,
@@ -35,6 +36,7 @@ from edgesparse.pipeline import (
 __all__ = [
     "EdgesparseError",
     "Target",
+    "add_target",
     "bench",
     "classify",
     "compile",

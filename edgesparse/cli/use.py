@@ -76,6 +76,30 @@ def detect_command(on: str | None, as_json: bool) -> None:
     show(pipeline.detect(on), as_json)
 
 
+@targets_command.command(
+    "add",
+    cls=Command,
+    short="Write the target of a board from what it says of itself.",
+    example="edgesparse targets add myboard --on pi@board",
+)
+@click.argument("name")
+@click.option("-o", "--output", type=parameters.FILE, help="The .toml file to write; NAME.toml by default.")
+@click.option(
+    "--cores",
+    metavar="big|little|4-7",
+    help="That the target is of, all of one kind; the big ones by default where there are several kinds.",
+)
+@parameters.on
+@parameters.as_json
+def add_command(name: str, output: Path | None, cores: str | None, on: str | None, as_json: bool) -> None:
+    """Ask a device what it is, measure its memory, and write NAME.toml, a file for --target."""
+    if on is None:
+        raise click.UsageError("add needs --on DEVICE")
+    with progress() as stage:
+        report = pipeline.add_target(name, on, output, cores=cores, progress=stage)
+    show(report, as_json)
+
+
 @click.command(
     "inspect",
     cls=Command,

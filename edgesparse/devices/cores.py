@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from edgesparse.devices.caches import UNTOLD, Caches, caches
 from edgesparse.devices.parts import core_name, is_in_order
 from edgesparse.errors import MeasureError
 
@@ -31,6 +32,7 @@ class CoreKind:
     clock_hz: int | None  # the highest of them now
     top_hz: int | None  # what it could run at, if it were allowed to
     governor: str | None
+    caches: Caches = UNTOLD
 
     def __str__(self) -> str:
         return f"{len(self.numbers)} x {self.name}"
@@ -82,6 +84,7 @@ def _kind(name: str, numbers: Sequence[int], midr: int | None, files: Mapping[st
         clock_hz=max(clocks("scaling_cur_freq"), default=None),
         top_hz=max(clocks("cpuinfo_max_freq"), default=None),
         governor="/".join(sorted({plain(text) for text in each("scaling_governor")})) or None,
+        caches=caches(numbers[0], files),
     )
 
 
@@ -128,6 +131,26 @@ def chosen(asked: str, found: Sequence[CoreKind], device: str) -> tuple[int, ...
     if missing:
         raise MeasureError(f"cores: got {missing[0]}, but {device} has {ranges(known)}")
     return numbers
+
+
+def of_one_kind(asked: str | None, found: Sequence[CoreKind], device: str) -> tuple[CoreKind, tuple[int, ...]]:
+    """Cores that are alike, as a target's are: their kind and their numbers.
+
+    Args: asked: as for `chosen`; without it, and for "big", those that are built as the biggest.
+
+    Raises: MeasureError: the device does not tell its cores, has none of these, or they are not alike.
+    """
+    if not found:
+        raise MeasureError(f"{device}: does not tell its cores")
+    if asked is None and len(found) == 1:
+        return found[0], found[0].numbers
+    numbers = chosen(asked or BIG, found, device)
+    kinds = [kind for kind in found if not set(kind.numbers).isdisjoint(numbers)]
+    alike = [kind for kind in kinds if (kind.name, kind.midr) == (kinds[-1].name, kinds[-1].midr)]
+    if len(alike) < len(kinds) and asked not in (None, BIG):
+        names = ", ".join(dict.fromkeys(kind.name for kind in kinds))
+        raise MeasureError(f"cores: got {asked!r}, but on {device} these are of several kinds ({names}); name one kind")
+    return alike[-1], tuple(number for number in numbers if any(number in kind.numbers for kind in alike))
 
 
 def require_cores(asked: str | None) -> None:

@@ -53,7 +53,9 @@ class Cpu:
     l1d_bytes: int = field(metadata=at("memory", least=1 << 12, most=1 << 30))
     l2_bytes: int = field(metadata=at("memory", least=1 << 12, most=1 << 40))
     cores: int = field(metadata=at("cpu", most=1024))
-    bandwidth_bytes_per_s: int | None = field(default=None, metadata=at("memory"))  # peak of the main memory
+    l3_bytes: int | None = field(default=None, metadata=at("memory", least=1 << 12, most=1 << 40))
+    bandwidth_bytes_per_s: int | None = field(default=None, metadata=at("memory"))  # of the main memory, all cores
+    core_bandwidth_bytes_per_s: int | None = field(default=None, metadata=at("memory"))  # the same, one core
     clock_hz: int | None = field(default=None, metadata=at("cpu"))
     midr: int | None = field(default=None, metadata=at("cpu", most=MIDR_BITS))  # MIDR_EL1 & MIDR_BITS of its cores
     core: Core | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from edgesparse.devices import caches
 from edgesparse.devices.cores import CPUFREQ, CoreKind, kinds, plain
 from edgesparse.isa import ISAS
 from edgesparse.tables import Note
@@ -22,6 +23,7 @@ FILES = (
     CPUFREQ.format(_EACH, "scaling_*"),
     CPUFREQ.format(_EACH, "cpuinfo_max_freq"),
     f"sys/devices/system/cpu/cpu{_EACH}/cpu_capacity",
+    *caches.FILES,
     f"sys/class/thermal/thermal_zone{_EACH}/type",
     f"sys/class/thermal/thermal_zone{_EACH}/temp",
     f"sys/class/hwmon/hwmon{_EACH}/name",

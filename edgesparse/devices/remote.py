@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from edgesparse.devices import facts
+from edgesparse.devices import bandwidth, facts
 from edgesparse.devices.cooling import wait
 from edgesparse.devices.cores import chosen
 from edgesparse.devices.facts import DeviceFacts
 from edgesparse.devices.fitting import ALSO, require_fit
+from edgesparse.devices.lines import answer
 from edgesparse.devices.pipe import Pipe
 from edgesparse.devices.programs import esrun
 from edgesparse.devices.served import Served
@@ -107,6 +108,25 @@ class Remote:
         """
         with self._shell() as shell:
             return _facts(shell)
+
+    def bandwidth(self, told: DeviceFacts, size: int, threads: int, cores: Sequence[int] = ()) -> tuple[int, int]:
+        """Bytes of its main memory that so many threads read in a second, and that one reads.
+
+        Args:
+            told: what it has said of itself.
+            size: of the buffer, in bytes.
+            cores: the numbers of those that the threads run on; any, without.
+
+        Raises: MeasureError: it cannot be reached, or cannot measure now.
+        """
+        with self._shell() as shell:
+            program, folder = esrun(self._isa(told, ())), self._folder(shell)
+            runs = self._put(shell, program, f"{folder}/esrun-", "", "the runtime")
+            self.told(f"reading the memory of {self.name}", 0.0)
+            shell.become(f"{shlex.quote(runs)} --serve")
+            answer(shell.pipe)
+            each = (bandwidth.measured(shell.pipe, size, count, cores, f"{folder}/lock") for count in (threads, 1))
+            return next(each), next(each)
 
     def _put(self, shell: Shell, file: Path, before: str, after: str, what: str) -> str:
         """Copy a file there, and call it by its content between two texts; returns its path."""

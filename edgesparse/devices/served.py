@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from edgesparse.devices.lines import OWNER, answer, ask
 from edgesparse.devices.pipe import Pipe
 from edgesparse.devices.session import Profiling
-from edgesparse.errors import MeasureError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +18,7 @@ if TYPE_CHECKING:
     from edgesparse.devices.facts import DeviceFacts
     from edgesparse.package.reader import Artifact
 
-OWNER = secrets.token_hex(16)
-"""This process, for locks."""
-
 STEP_RUNS = 20  # of a profile, to time its steps
-QUOTED = 80  # characters of what is no answer
 
 
 class Served:
@@ -112,13 +106,13 @@ class Served:
         self._require(inputs)
         every_us = round(1e6 / wanted.rate_hz) if wanted.rate_hz else 0
         request = {"do": "measure", "milliseconds": round(wanted.seconds * 1e3), "every_us": every_us}
-        answer = self._ask(request | {"meter": wanted.meter})
-        while "share" in answer:
-            told(answer["share"])
-            answer = self._answer()
-        _set_clock(answer["windows"], time.time_ns() - answer["now_unix_ns"])
+        measured = self._ask(request | {"meter": wanted.meter})
+        while "share" in measured:
+            told(measured["share"])
+            measured = self._answer()
+        _set_clock(measured["windows"], time.time_ns() - measured["now_unix_ns"])
         steps = self.step_times(inputs, repeat=STEP_RUNS)
-        return profile_of(answer, steps, self._threads, wanted.rate_hz, wanted.battery_wh, self._pipe.name)
+        return profile_of(measured, steps, self._threads, wanted.rate_hz, wanted.battery_wh, self._pipe.name)
 
     def time(self, inputs: Mapping[str, np.ndarray], repeat: int = 10) -> Sequence[int]:
         """Nanoseconds of so many runs, after one that is not counted.
@@ -146,21 +140,10 @@ class Served:
 
         Raises: MeasureError: there is none, or it says what failed.
         """
-        self._pipe.write(json.dumps(request, ensure_ascii=False).encode(errors="surrogateescape") + b"\n")
-        for content in tensors:
-            self._pipe.write(content)
-        return self._answer()
+        return ask(self._pipe, request, tensors)
 
     def _answer(self) -> Any:
-        line = self._pipe.line()
-        try:
-            answer = json.loads(line)
-        except ValueError as err:
-            said = line[:QUOTED].decode(errors="replace").strip()
-            raise MeasureError(f"{self._pipe.name}: said {said!r} where esrun answers") from err
-        if "error" in answer:
-            raise MeasureError(f"{self._pipe.name}: {answer['error']}")
-        return answer
+        return answer(self._pipe)
 
 
 def _set_clock(windows: Sequence[dict[str, Any]], ahead_ns: int) -> None:

@@ -78,7 +78,7 @@ def load_all(wanted: str | Path | Target | Sequence[str | Path | Target]) -> tup
     given = [wanted] if isinstance(wanted, str | Path | Target) else wanted
     if not isinstance(given, Sequence) or not 1 <= len(given) <= MAX_PROGRAMS:
         raise TargetError(f"target: got {schema.shortened(given)}, expected 1 to {MAX_PROGRAMS} targets")
-    found = [_checked(each) if isinstance(each, Target) else load(each) for each in given]
+    found = [checked(each) if isinstance(each, Target) else load(each) for each in given]
     names = [target.name for target in found]
     if len(set(names)) < len(names):
         raise TargetError(f"target: got {', '.join(names)}, expected different targets")
@@ -93,9 +93,12 @@ def ranked(found: Sequence[Target]) -> tuple[Target, ...]:
     return tuple(sorted(found, key=lambda target: (-len(set(target.cpu.requires)), target.cpu.midr is not None)))
 
 
-def _checked(target: Target) -> Target:
-    """A target that somebody made, if its facts could be those of a file: an artifact carries them."""
-    _parse(facts(target), "target")
+def checked(target: Target, where: str = "target") -> Target:
+    """A target that somebody made, if its facts could be those of a file: an artifact carries them.
+
+    Raises: TargetError: they could not.
+    """
+    _parse(facts(target), where)
     return target
 
 
@@ -190,6 +193,8 @@ def _detected(base: Target, host: Host) -> Target:
         cores=host.cores,
         clock_hz=None,
         bandwidth_bytes_per_s=None,
+        core_bandwidth_bytes_per_s=None,
+        l3_bytes=None,
         midr=None,
     )
     return Target(
@@ -210,6 +215,11 @@ _NAME = re.compile(r"\w[\w.-]*")
 """Of a target: files are called by it."""
 
 
+def is_name(text: str) -> bool:
+    """Whether a target may be called so."""
+    return bool(_NAME.fullmatch(text))
+
+
 def _read(path: Path) -> dict[str, Any]:
     table = costs.read_toml(path)
     if table.get("schema") != SCHEMA:
@@ -219,6 +229,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _parse(table: Mapping[str, Any], where: str) -> Target:
     named = schema.read(Target, table, where, beside=("schema", *cpu.TABLES))
-    if not _NAME.fullmatch(named["name"]):
+    if not is_name(named["name"]):
         raise TargetError(f"{where}: name: got {named['name']!r}, expected letters, digits, '.', '_' and '-'")
     return Target(**named, cpu=cpu.read(table, where))

@@ -1,5 +1,6 @@
 """Run the stages, and verify between them."""
 
+from edgesparse.pipeline.adding import AddReport, add_target
 from edgesparse.pipeline.baseline import bench_builds
 from edgesparse.pipeline.board import RuntimeReport, clean, runtime
 from edgesparse.pipeline.budgets import SearchReport
@@ -18,6 +19,7 @@ from edgesparse.pipeline.tuning import TuneReport, tune
 from edgesparse.pipeline.verification import verify
 
 __all__ = [
+    "AddReport",
     "Answer",
     "ArtifactSummary",
     "CompileReport",
@@ -31,6 +33,7 @@ __all__ = [
     "TensorSummary",
     "TuneReport",
     "VerifyReport",
+    "add_target",
     "bench",
     "bench_builds",
     "classify",

@@ -34,7 +34,8 @@ class DetectReport(Report):
         for kind in told.cores:
             now = f"now {kind.clock_hz / 1e6:.0f} MHz" if kind.clock_hz else ""
             governor = f"governor {kind.governor}" if kind.governor else ""
-            yield f"cores {ranges(kind.numbers)}", ", ".join(filter(None, (kind.name, kind.clocks, now, governor)))
+            words = (kind.name, kind.clocks, now, governor, str(kind.caches))
+            yield f"cores {ranges(kind.numbers)}", ", ".join(filter(None, words))
         hot = told.temperature_c
         yield "temperature", UNKNOWN if hot is None else f"{hot:.1f} C ({told.sensor})"
         yield "held back", self._held()

@@ -174,7 +174,7 @@ def test_an_artifact_is_described_timed_and_closed_for_another(server, sample):
         (b'{"a": [' + b"0, " * 9000 + b"0]}", "is not a JSON object"),
         (b"{}", 'says with "do"'),
         (b'{"do": [1]}', 'says with "do"'),
-        (b'{"do": "dance"}', "expected open, run, time, profile, measure, meters or quit"),
+        (b'{"do": "dance"}', "expected open, run, time, profile, measure, meters, bandwidth or quit"),
         (b'{"do": "open"}', "names no artifact"),
         (b'{"do": "open", "artifact": "/nonexistent"}', "no such file"),
         (b'{"do": "run"}', "not those of the inputs"),
@@ -185,6 +185,32 @@ def test_an_artifact_is_described_timed_and_closed_for_another(server, sample):
 def test_a_wrong_request_is_answered_and_the_next_is_heard(server, line, words):
     assert words in server.ask(line)["error"]
     assert "peak_bytes" in server.ask({"do": "meters"})
+
+
+def test_memory_is_read_by_threads_on_the_cores_that_are_named(server, tmp_path):
+    core = min(os.sched_getaffinity(0))
+    small = {"do": "bandwidth", "bytes": 1 << 20, "milliseconds": 0}
+
+    for more in ({}, {"threads": 3}, {"threads": 2, "cores": [core]}, {"cores": []}, {"lock": str(tmp_path / "lock")}):
+        assert server.ask(small | more)["bytes_per_s"] > 0
+    assert "core 1000 cannot be used" in server.ask(small | {"threads": 2, "cores": [core, 1000]})["error"]
+    for wrong in ({"bytes": 0}, {"bytes": 2**64 - 1}, {"threads": 0}, {"threads": 65}, {"milliseconds": 10001}):
+        assert "expected 1 MiB to 1 GiB" in server.ask(small | wrong)["error"]
+
+
+def test_memory_is_not_read_while_somebody_else_measures(esrun, server, tmp_path):
+    wanted = {"do": "bandwidth", "bytes": 1 << 20, "milliseconds": 0, "lock": str(tmp_path / "lock")}
+    other, same = Server(esrun), Server(esrun)
+
+    assert other.ask(wanted | {"owner": "a"})["bytes_per_s"] > 0
+    assert "somebody else measures" in server.ask(wanted | {"owner": "b"})["error"]
+    assert same.ask(wanted | {"owner": "a"})["bytes_per_s"] > 0
+    assert other.end() == same.end() == 0
+
+
+def test_a_lock_that_cannot_be_made_is_told(server, tmp_path):
+    assert "the lock cannot be made" in server.ask({"do": "bandwidth", "lock": str(tmp_path)})["error"]
+    assert server.ask({"do": "bandwidth", "bytes": 1 << 20, "milliseconds": 0})["bytes_per_s"] > 0
 
 
 def test_requests_that_do_not_fit_what_is_open(server, sample):

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bandwidth.h"
 #include "served.h"
 
 enum {
@@ -97,10 +98,13 @@ static bool answer(served *work, const json_object *request)
         answer_measurement(work, request);
     } else if (strcmp(what, "meters") == 0) {
         answer_meters();
+    } else if (strcmp(what, "bandwidth") == 0) {
+        answer_bandwidth(work, request);
     } else if (strcmp(what, "quit") == 0) {
         return false;
     } else {
-        answer_error("this is not known: expected open, run, time, profile, measure, meters or quit", ES_ERR_ARGUMENT);
+        answer_error("this is not known: expected open, run, time, profile, measure, meters, bandwidth or quit",
+                     ES_ERR_ARGUMENT);
     }
     return true;
 }

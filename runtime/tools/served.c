@@ -72,8 +72,7 @@ static void print_tensor(const es_tensor_info *tensor)
     printf("]}");
 }
 
-/* Opens the file that says who measures; false if it cannot be. */
-static bool open_lock(served *work, const json_object *request)
+bool open_lock(served *work, const json_object *request)
 {
     const char *const path = json_text(request, "lock");
     const char *const owner = json_text(request, "owner");

@@ -32,6 +32,9 @@ void open_artifact(served *work, const json_object *request);
 /* Closes what is open. */
 void release(served *work);
 
+/* Opens the "lock" of a request, a file that says who measures, for its "owner"; false if it cannot be made. */
+bool open_lock(served *work, const json_object *request);
+
 /* Takes the lock of the device; false if another owner has it. Sessions of one owner share it: they take turns. */
 bool take_lock(served *work);
 
