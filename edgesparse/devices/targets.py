@@ -120,11 +120,13 @@ def dump(target: Target) -> str:
     lines = [f"{key} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
     for name, values in table.items():
         if isinstance(values, dict):
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(value, key)}" for key, value in values.items())]
     return "\n".join(lines) + "\n"
 
 
-def _toml(fact: str | int | list[str]) -> str:
+def _toml(fact: str | int | list[str], key: str = "") -> str:
+    if key == "midr":
+        return f"{fact:#x}"
     if isinstance(fact, list):
         return f"[{', '.join(map(costs.quoted, fact))}]"
     return costs.quoted(fact) if isinstance(fact, str) else str(fact)
