@@ -237,7 +237,7 @@ def _bench_builds(artifact: Path, model: Path, baseline: Path, threads: int, sec
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="What measures power: auto, none, pmic, jetson, hwmon, hwmon:DEVICE, rapl, battery, or a .csv file.",
+    help="What measures power: auto, none, pmic, jetson, hwmon, hwmon:DEVICE, rapl, battery, android, or a .csv.",
 )
 @click.option(
     "--battery",

@@ -87,7 +87,7 @@ class Remote:
     def open(self, artifact: Path | str, threads: int = 1) -> Iterator[Served]:
         """See `Device`: copies the artifact and the program that runs it, where they are not there from before."""
         path, found = Path(artifact), read(Path(artifact))
-        with self._shell() as shell:
+        with self.shell() as shell:
             told = _facts(shell)
             isa = self._isa(told, {image.isa for each in found.programs for image in each.images})
             require_fit(told, found, self.name, str(artifact))
@@ -106,7 +106,7 @@ class Remote:
 
         Raises: MeasureError: it cannot be reached.
         """
-        with self._shell() as shell:
+        with self.shell() as shell:
             return _facts(shell)
 
     def bandwidth(self, told: DeviceFacts, size: int, threads: int, cores: Sequence[int] = ()) -> tuple[int, int]:
@@ -119,7 +119,7 @@ class Remote:
 
         Raises: MeasureError: it cannot be reached, or cannot measure now.
         """
-        with self._shell() as shell:
+        with self.shell() as shell:
             program, folder = esrun(self._isa(told, ())), self._folder(shell)
             runs = self._put(shell, program, f"{folder}/esrun-", "", "the runtime")
             self.told(f"reading the memory of {self.name}", 0.0)
@@ -141,11 +141,15 @@ class Remote:
 
         Raises: MeasureError: the device cannot be reached, or something cannot be removed.
         """
-        with self._shell() as shell:
+        with self.shell() as shell:
             shell.output(f"rm -rf {self._cache}")
 
     @contextmanager
-    def _shell(self) -> Iterator[Shell]:
+    def shell(self) -> Iterator[Shell]:
+        """A shell there, for the length of a `with` block.
+
+        Raises: MeasureError: it cannot be reached.
+        """
         with Pipe(self._command, self.name, PATIENCE_S) as pipe:
             yield Shell(pipe)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,8 +156,8 @@ def profile(
         inputs: arrays by name or in order; seeded random ones by default.
         seconds: for which each runs; energy needs 60, and a sixth of it more before and after.
         rate_hz: how often an inference is due; one right after the other by default.
-        meter: "auto", "none", "pmic", "jetson", "hwmon", "hwmon:NAME", "rapl", "battery", or the .csv file that the
-            program of an external meter writes.
+        meter: "auto", "none", "pmic", "jetson", "hwmon", "hwmon:NAME", "rapl", "battery", "android" for the battery of
+            a phone that adb reaches, or the .csv file that the program of an external meter writes.
         battery_wh: of a battery, to tell how long it lasts.
         on, cores, cool_down: the device, as for `bench`.
         html: also write the report to this file, as one page that needs no other file.
@@ -166,18 +167,22 @@ def profile(
     """
     from edgesparse.devices.here import named
     from edgesparse.devices.session import Profiling
+    from edgesparse.measure.android import METER
     from edgesparse.measure.readings import read_log
 
     paths = [artifacts] if isinstance(artifacts, str | Path) else [*artifacts]
     log = Path(meter) if meter.lower().endswith(".csv") else None
-    wanted = Profiling(seconds, rate_hz, "external" if log else meter, battery_wh)
+    wanted = Profiling(seconds, rate_hz, "external" if log or meter == METER else meter, battery_wh)
     _require(paths, wanted)
     if log:
         read_log(log)
     if html:
         require_writable(Path(html), PAGE, paths)
     device = named(on, progress, cores=cores, cool_down=cool_down)
-    profiles = {str(path): _profiled(device, path, inputs, wanted, threads, progress) for path in paths}
+    run = partial(_profiled, device, inputs=inputs, wanted=wanted, threads=threads, progress=progress)
+    if meter == METER:
+        run = partial(_by_battery, run, on, battery_wh)
+    profiles = {str(path): run(path) for path in paths}
     if log:
         profiles = {name: _weighed(each, log, battery_wh) for name, each in profiles.items()}
     report = ProfileReport(profiles, _scores(paths, eval))
@@ -208,6 +213,19 @@ def _profiled(
         feeds = measure.feeds_for(session.inputs, inputs)
         told = session.profile(feeds, wanted, lambda share: progress(stage, share))
         return replace(told, where=where(device, session) or told.where)
+
+
+def _by_battery(
+    run: Callable[[str | Path], Profile], on: str | None, battery_wh: float | None, path: str | Path
+) -> Profile:
+    """The profile with what the phone's battery gave while it was made."""
+    from edgesparse_runtime import with_readings
+
+    from edgesparse.measure.android import METER, battery_log
+
+    with battery_log(on) as log:
+        profile = run(path)
+    return with_readings(profile, log.readings().joules, METER, battery_wh, SHORTEST_WINDOW_S)
 
 
 def _weighed(profile: Profile, log: Path, battery_wh: float | None) -> Profile:

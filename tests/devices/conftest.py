@@ -16,6 +16,7 @@ import pytest
 import edgesparse
 from tests.cli.models import classifier
 from tests.devices import boards
+from tests.devices.adbd import Adbd
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +102,48 @@ def ssh(server, place) -> Path:
     """The real client, with that configuration."""
     place(f'exec {shutil.which("ssh", path="/usr/bin:/usr/local/bin")} -F {server}/config "$@"')
     return server
+
+
+PHONE = {"proc/cpuinfo": "processor : 0\nprocessor : 1\n"}
+
+
+@pytest.fixture(scope="module")
+def adb(tmp_path_factory) -> Iterator[Callable[..., str]]:
+    """The real client, with a server of its own."""
+    program = shutil.which("adb")
+    if program is None:
+        pytest.skip("adb is not installed")
+    home = tmp_path_factory.mktemp("adb")
+    own = {"ANDROID_ADB_SERVER_PORT": str(free_port()), "HOME": str(home), "ANDROID_SDK_HOME": str(home)}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ |= own
+
+    def run(*arguments: str) -> str:
+        return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=True).stdout
+
+    run("start-server")
+    yield run
+    run("kill-server")
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@pytest.fixture
+def phone(adb, tmp_path) -> Iterator[Callable[..., Adbd]]:
+    """Connects phones of a name, with more functions of their shells; each has a folder for temporary files."""
+    found: list[Adbd] = []
+
+    def connect(name: str = "phone", more: str = "") -> Adbd:
+        board, temporary = boards.plant(PHONE, tmp_path / name), tmp_path / f"{name}'s"
+        temporary.mkdir()
+        getprop = f'getprop() {{ [ "$1" = ro.product.model ] && echo "{name} 9"; }}'
+        script = boards.functions(board, '"$(command uname -m)"', more=f'{getprop}\n{more}\nsh() {{ exec bash "$@"; }}')
+        device = Adbd(f"{script}\nexport -f $(compgen -A function)", os.environ | {"TMPDIR": str(temporary)})
+        found.append(device)
+        assert "connected to" in adb("connect", device.serial)
+        return device
+
+    yield connect
+    for device in found:
+        device.close()
+        adb("disconnect", device.serial)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,54 +10,7 @@ import pytest
 import edgesparse
 from edgesparse.devices.remote import Remote
 from edgesparse.errors import MeasureError
-from tests.devices import boards
-from tests.devices.adbd import Adbd
-from tests.devices.boards import expect_right, feeds, plant
-from tests.devices.conftest import free_port
-
-TREE = {"proc/cpuinfo": "processor : 0\nprocessor : 1\n"}
-
-
-@pytest.fixture(scope="module")
-def adb(tmp_path_factory) -> Iterator[Callable[..., str]]:
-    """The real client, with a server of its own."""
-    program = shutil.which("adb")
-    if program is None:
-        pytest.skip("adb is not installed")
-    home = tmp_path_factory.mktemp("adb")
-    own = {"ANDROID_ADB_SERVER_PORT": str(free_port()), "HOME": str(home), "ANDROID_SDK_HOME": str(home)}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ |= own
-
-    def run(*arguments: str) -> str:
-        return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=True).stdout
-
-    run("start-server")
-    yield run
-    run("kill-server")
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-
-
-@pytest.fixture
-def phone(adb, tmp_path) -> Iterator[Callable[[str], Adbd]]:
-    """Connects phones of a name; each has a folder for temporary files."""
-    found: list[Adbd] = []
-
-    def connect(name: str = "phone") -> Adbd:
-        board, temporary = plant(TREE, tmp_path / name), tmp_path / f"{name}'s"
-        temporary.mkdir()
-        getprop = f'getprop() {{ [ "$1" = ro.product.model ] && echo "{name} 9"; }}'
-        script = boards.functions(board, '"$(command uname -m)"', more=f'{getprop}\nsh() {{ exec bash "$@"; }}')
-        device = Adbd(f"{script}\nexport -f $(compgen -A function)", os.environ | {"TMPDIR": str(temporary)})
-        found.append(device)
-        assert "connected to" in adb("connect", device.serial)
-        return device
-
-    yield connect
-    for device in found:
-        device.close()
-        adb("disconnect", device.serial)
+from tests.devices.boards import expect_right, feeds
 
 
 def test_an_artifact_runs_there_is_timed_verified_and_removed(phone, artifact, model, command, tmp_path):
