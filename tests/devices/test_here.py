@@ -13,6 +13,7 @@ import edgesparse
 from edgesparse.devices import here, targets
 from edgesparse.devices.emulated import ANY, Emulated
 from edgesparse.devices.local import LOCAL
+from edgesparse.devices.session import Profiling
 from edgesparse.errors import EdgesparseError, MeasureError
 from edgesparse.isa import ISAS
 from edgesparse.package.reader import read
@@ -75,9 +76,10 @@ def test_what_runs_here_is_not_emulated(model, tmp_path):
 def test_an_emulator_tells_no_time(foreign):
     device = here.device_of(foreign)
 
-    for name in ("profile", "time", "meters"):
+    more = {"profile": (Profiling(1.0), print)}
+    for name in ("step_times", "profile", "time", "meters"):
         with device.open(foreign) as session, pytest.raises(MeasureError, match="an emulator's times mean nothing"):
-            getattr(session, name)(feeds(foreign))
+            getattr(session, name)(feeds(foreign), *more.get(name, ()))
     with pytest.raises(EdgesparseError, match="compiled for"):
         edgesparse.bench(foreign, seconds=0.1)
 

@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,8 @@ class Case:
         import edgesparse
         from edgesparse.package.reader import read
 
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as name, caches(name):
             folder = Path(name)
-            os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(ZIG_CACHE))
-            os.environ["XDG_CACHE_HOME"] = name  # where measured cost tables would be
             output = folder / "model.esp"
             try:
                 edgesparse.compile(self.source(folder), self.target, output, witness=False, **PATTERNS[self.pattern])
@@ -64,6 +63,19 @@ class Case:
                 return {"refused": str(err).replace(name, "")}
             (program,) = read(output).programs
             return hashes_of(program)
+
+
+@contextmanager
+def caches(folder: str) -> Iterator[None]:
+    """Let nothing that this machine measured be found, and the linker keep what it built, for a while."""
+    before = dict(os.environ)
+    os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(ZIG_CACHE))
+    os.environ["XDG_CACHE_HOME"] = folder  # where measured cost tables would be
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def hashes_of(program: Any) -> Hashes:
