@@ -59,6 +59,16 @@ static bool is_named(const es_meter_reader *reader, const char *name, const char
     return true;
 }
 
+/* Writes the names of all readers with commas between. */
+static void list_readers(char names[ES_ERROR_BYTES])
+{
+    char before[ES_ERROR_BYTES] = "";
+    for (size_t i = 0; i < READERS; i++) {
+        es_text(names, "%s%s%s", before, i > 0 ? ", " : "", readers[i]->name);
+        memcpy(before, names, sizeof before);
+    }
+}
+
 bool es_meter_open(const char *root, const char *name, es_meter *meter, char why[ES_ERROR_BYTES])
 {
     char reason[ES_ERROR_BYTES] = "";
@@ -80,13 +90,14 @@ bool es_meter_open(const char *root, const char *name, es_meter *meter, char why
             es_text_copy(reason, sizeof reason, found);
         }
     }
+    char names[ES_ERROR_BYTES];
+    list_readers(names);
     if (!known) {
-        es_text(why, "meter: got '%s', expected auto, none, pmic, jetson, hwmon, rapl or battery", name);
+        es_text(why, "meter: got '%s', expected auto, none, or one of %s", name, names);
     } else if (reason[0] != '\0') {
         es_text_copy(why, ES_ERROR_BYTES, reason);
     } else if (strcmp(name, "auto") == 0) {
-        es_text(why, "nothing here measures power (looked for pmic, jetson, hwmon, rapl, battery); an "
-                       "external meter would make it available");
+        es_text(why, "nothing here measures power (looked for %s); an external meter would make it available", names);
     } else {
         es_text(why, "meter %s: there is none here", name);
     }

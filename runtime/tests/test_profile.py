@@ -278,7 +278,7 @@ def test_files_that_hold_no_number_make_no_figure(content, model, tmp_path):
         ({"seconds": 1, "rate_hz": -1}, "rate: got -1 a second"),
         (
             {"seconds": 1, "meter": "volt"},
-            "meter: got 'volt', expected auto, none, pmic, jetson, hwmon, rapl or battery",
+            "meter: got 'volt', expected auto, none, or one of pmic, jetson, hwmon, rapl, battery",
         ),
         ({"seconds": 1, "meter": "raplx"}, "meter: got 'raplx'"),
         ({"seconds": 1, "meter": "hwmon:ina3221"}, "meter hwmon:ina3221: there is none here"),
