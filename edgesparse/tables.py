@@ -18,7 +18,11 @@ Styled = Callable[[str, str, bool], str]
 
 def shown(text: object) -> str:
     """A text in one line, which moves no cursor: what a file calls something may hold anything."""
-    return "".join("?" if unicodedata.category(sign) in ("Cc", "Cs") else sign for sign in str(text))
+    return "".join("?" if unicodedata.category(sign) in ("Cc", "Cs") or sign in _TURNS else sign for sign in str(text))
+
+
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the direction of what follows."""
 
 
 @dataclass(frozen=True)

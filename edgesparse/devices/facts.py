@@ -57,11 +57,11 @@ _OWN_CLOCKS = ("intel_pstate", "amd-pstate", "amd-pstate-epp")
 
 def script(root: str = "/") -> str:
     """A command that prints the files that are there, and what programs say, each behind a line with its name."""
-    # Redirected by exec: dash forgets what stands behind a subshell in a group that is redirected.
+    # Braces within, since dash forgets what stands behind a subshell in a group that is redirected.
     asked = " ".join(map(shlex.quote, COMMANDS))
     return (
-        f"( exec 2> /dev/null < /dev/null; cd {shlex.quote(root)} && head -n {MOST_LINES} {' '.join(FILES)}; "
-        f'for asked in {asked}; do echo; echo "==> $asked <=="; $asked; done )'
+        f"( {{ cd {shlex.quote(root)} && head -n {MOST_LINES} {' '.join(FILES)}; "
+        f'for asked in {asked}; do echo; echo "==> $asked <=="; $asked; done; }} 2> /dev/null < /dev/null )'
     )
 
 

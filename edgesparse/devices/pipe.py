@@ -7,8 +7,8 @@ import select
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Self
 
 from edgesparse.errors import MeasureError
@@ -69,6 +69,15 @@ class Pipe:
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._in, False)
         self._left = bytearray()  # that came behind what was asked for
+
+    @contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """Another patience, for the length of a `with` block."""
+        before, self._patience_s = self._patience_s, seconds
+        try:
+            yield
+        finally:
+            self._patience_s = before
 
     def write(self, content: bytes) -> None:
         """All of it."""

@@ -32,7 +32,7 @@ PATIENCE_S = 600.0
 _SSH = ("ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 """A connection that is cut is found out within 15 seconds."""
 
-_CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgesparse"'
+_CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgesparse/on"'
 _ADB_CACHE = '"${TMPDIR:-/data/local/tmp}/edgesparse"'
 
 DIGITS = 16  # of a SHA-256 that a file there is called by
@@ -139,9 +139,14 @@ class Remote:
     def clean(self) -> None:
         """Remove what was copied there.
 
-        Raises: MeasureError: the device cannot be reached, or something cannot be removed.
+        Raises: MeasureError: the device cannot be reached, something cannot be removed, or somebody measures there.
         """
+        lock = f"{self._cache}/lock"
+        is_held = f"[ -e {lock} ] && command -v flock > /dev/null && ! flock -n {lock} true"
         with self.shell() as shell:
+            status, _ = shell.run(f"( ! {{ {is_held}; }} )")
+            if status:
+                raise MeasureError(f"{self.name}: is not cleaned, somebody measures there; clean it when they are done")
             shell.output(f"rm -rf {self._cache}")
 
     @contextmanager

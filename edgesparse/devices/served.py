@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgesparse.devices.facts import DeviceFacts
     from edgesparse.package.reader import Artifact
 
+SILENCE_S = 60.0  # of a profile, which tells its share every few seconds
 STEP_RUNS = 20  # of a profile, to time its steps
 
 
@@ -106,10 +107,11 @@ class Served:
         self._require(inputs)
         every_us = round(1e6 / wanted.rate_hz) if wanted.rate_hz else 0
         request = {"do": "measure", "milliseconds": round(wanted.seconds * 1e3), "every_us": every_us}
-        measured = self._ask(request | {"meter": wanted.meter})
-        while "share" in measured:
-            told(measured["share"])
-            measured = self._answer()
+        with self._pipe.patient(SILENCE_S):
+            measured = self._ask(request | {"meter": wanted.meter})
+            while "share" in measured:
+                told(measured["share"])
+                measured = self._answer()
         _set_clock(measured["windows"], time.time_ns() - measured["now_unix_ns"])
         steps = self.step_times(inputs, repeat=STEP_RUNS)
         return profile_of(measured, steps, self._threads, wanted.rate_hz, wanted.battery_wh, self._pipe.name)

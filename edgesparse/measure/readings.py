@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +14,15 @@ import numpy as np
 
 from edgesparse.errors import MeasureError
 
+LONGEST_BEHIND_S = 3600.0
+"""Before a measurement: a log that ended earlier is none of it."""
+
 PATIENCE_S = 30.0
 """How long a log may be behind: some programs write now and then."""
 
 _UNITS = {"u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
 _COLUMNS = {
-    "time": re.compile(r"(?:unix|epoch|wall|time|timestamp|date|datetime|t)(?:[ _\[(]*(?P<unit>[nuµm]?)s\W*)?", re.I),
+    "time": re.compile(r"(?:unix|epoch|wall|time|timestamp|datetime|t)(?:[ _\[(]*(?P<unit>[nuµm]?)s\W*)?", re.I),
     "power": re.compile(r"(?:power|p|watts)(?:[ _\[(]+(?P<unit>[uµmk]?)w\W*)?", re.I),
     "voltage": re.compile(r"(?:voltage|volts|v|u|vbus)(?:[ _\[(]+(?P<unit>[uµmk]?)v\W*)?", re.I),
     "current": re.compile(r"(?:current|amps|i|a|ibus)(?:[ _\[(]+(?P<unit>[uµmk]?)a\W*)?", re.I),
@@ -57,23 +59,31 @@ def read_log(path: Path) -> Readings:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as err:
         raise MeasureError(f"{path}: {err.strerror}") from err
-    rows = list(_rows(lines))
+    rows = _rows(lines)
     if len(rows) < 2:
         raise MeasureError(f"{path}: holds no readings, expected a line of headings and lines of readings")
-    columns = _columns(rows[0], path)
+    columns = _columns(rows[0][1], path)
     times, watts = [], []
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) < len(rows[0]):
+    for number, row in rows[1:]:
+        if len(row) < len(rows[0][1]):
             continue  # the last line, which is being written
-        try:
-            read = {name: _seconds(row[at]) if name == "time" else float(row[at]) for name, (at, _) in columns.items()}
-        except ValueError as err:
-            raise MeasureError(f"{path}: line {number}: {err}") from err
-        scaled = {name: value * columns[name][1] for name, value in read.items()}
-        times.append(scaled["time"])
-        watts.append(scaled["power"] if "power" in scaled else scaled["voltage"] * scaled["current"])
+        read = {name: _number(row[at], name, f"{path}: line {number}") * scale for name, (at, scale) in columns.items()}
+        times.append(read["time"])
+        watts.append(read["power"] if "power" in read else read["voltage"] * read["current"])
     order = np.argsort(times, kind="stable")
+    order = order[np.unique(np.array(times)[order], return_index=True)[1]] if times else order  # one of each time
     return Readings(np.array(times)[order], np.array(watts)[order])
+
+
+def require_clock(path: Path) -> None:
+    """Check before a measurement that a log can be read, and counts by the wall clock.
+
+    Raises: MeasureError: it cannot, or does not.
+    """
+    times_s = read_log(path).times_s
+    if len(times_s) and times_s[-1] < time.time() - LONGEST_BEHIND_S:
+        ended = datetime.fromtimestamp(float(times_s[-1])).isoformat(sep=" ", timespec="seconds")
+        raise MeasureError(f"{path}: its readings end at {ended}; expected a log of now, by the wall clock")
 
 
 def read_log_until(path: Path, end_s: float) -> Readings:
@@ -96,13 +106,13 @@ def read_log_until(path: Path, end_s: float) -> Readings:
         time.sleep(0.5)
 
 
-def _rows(lines: Sequence[str]) -> Iterator[list[str]]:
-    told = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    between = next((sign for sign in ",;\t" if told and sign in told[0]), None)
-    if between is None:
-        yield from (line.split() for line in told)
-    else:
-        yield from ([field.strip() for field in row] for row in csv.reader(told, delimiter=between))
+def _rows(lines: Sequence[str]) -> list[tuple[int, list[str]]]:
+    """The fields of each line that has any, with its number."""
+    told = [
+        (number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")
+    ]
+    between = next((sign for sign in "\t;," if told and sign in told[0][1]), None)
+    return [(number, [field.strip(' "') for field in line.split(between)]) for number, line in told]
 
 
 def _columns(headings: Sequence[str], path: Path) -> Mapping[str, tuple[int, float]]:
@@ -117,11 +127,29 @@ def _columns(headings: Sequence[str], path: Path) -> Mapping[str, tuple[int, flo
             if matched and name not in found:
                 unit = (matched["unit"] or "").lower() if name != "time" else ""
                 found[name] = (at, _UNITS[unit])
+    if "time" not in found and (dates := [at for at, heading in enumerate(headings) if heading.lower() == "date"]):
+        found["time"] = (dates[0], 1.0)
     if "time" not in found or ("power" not in found and not {"voltage", "current"} <= found.keys()):
         raise MeasureError(
             f"{path}: has columns {', '.join(headings)[:100]}, expected time, and power_w or voltage_v and current_a"
         )
     return found
+
+
+def _number(text: str, name: str, where: str) -> float:
+    """A number of a column: of the time, in seconds since 1970.
+
+    Raises: MeasureError: it is none, or none that can be.
+    """
+    try:
+        number = _seconds(text) if name == "time" else float(text)
+    except (ValueError, OverflowError):
+        number = math.nan
+    if name == "time" and not 0 <= number < 1e11:
+        raise MeasureError(f"{where}: got the time {text!r}, expected seconds or milliseconds since 1970, or ISO 8601")
+    if not math.isfinite(number):
+        raise MeasureError(f"{where}: got the {name} {text!r}, expected a number with a point, such as 5.02")
+    return number
 
 
 def _seconds(text: str) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from edgesparse.errors import MeasureError, in_words
 from edgesparse.imports import function, importable
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 MOST = 1e6
 """Seconds, inferences a second, and watt-hours."""
 
+EXTERNAL = "external"
+"""What the runtime calls a meter whose readings are elsewhere."""
+
+LEAST_SECONDS = 0.01
 SHORTEST_WINDOW_S = 10.0
 """Of a figure of energy, as MLPerf has it."""
 
@@ -59,6 +63,8 @@ class ProfileReport(Report):
 
 def _how(profile: Profile) -> str:
     rate = f"{profile.rate_hz:g} a second" if profile.rate_hz else "one after the other"
+    if profile.missed.value:
+        rate += f" wanted, {profile.runs / profile.seconds:.1f} reached"
     return f"{rate}, {profile.threads} thread(s)"
 
 
@@ -110,7 +116,8 @@ def _energy(profile: Profile) -> Iterator[Part]:
         shunt = f", shunt {rail.shunt_ohm:g} ohm as its driver was told" if rail.shunt_ohm is not None else ""
         yield f"rail {rail.name}: {rail.reads}{shunt}"
     if profile.battery.value is not None:
-        yield f"battery: {profile.battery.value:.2f} h at this rate: {profile.battery.how}"
+        rate = f"{profile.runs / profile.seconds:.4g} inferences a second"
+        yield f"battery: {profile.battery.value:.2f} h at {rate}: {profile.battery.how}"
     elif "no battery" not in profile.battery.how:
         yield f"battery: unavailable: {profile.battery.how}"
 
@@ -128,6 +135,8 @@ def _state(profile: Profile) -> Iterator[Part]:
     if profile.after.throttled:
         yield Note(f"the device holds itself back: {', '.join(profile.after.throttled)}", warning=True)
     burst, sustained = profile.burst.value, profile.sustained.value
+    if profile.missed.value:
+        yield Note(f"{profile.missed.value:.0f} inferences that were due were late, or left out", warning=True)
     if burst and sustained and sustained > SLOWED * burst:
         yield Note(f"inferences took {sustained / burst:.2f} times as long at the end as at first", warning=True)
 
@@ -168,14 +177,18 @@ def profile(
     from edgesparse.devices.here import named
     from edgesparse.devices.session import Profiling
     from edgesparse.measure.android import METER
-    from edgesparse.measure.readings import read_log
+    from edgesparse.measure.readings import require_clock
 
     paths = [artifacts] if isinstance(artifacts, str | Path) else [*artifacts]
     log = Path(meter) if meter.lower().endswith(".csv") else None
-    wanted = Profiling(seconds, rate_hz, "external" if log or meter == METER else meter, battery_wh)
+    if meter == EXTERNAL:
+        raise MeasureError(f"meter: got {EXTERNAL!r}, expected the .csv file that the program of the meter writes")
+    wanted = Profiling(seconds, rate_hz, EXTERNAL if log or meter == METER else meter, battery_wh)
+    paths = [*dict.fromkeys(paths)]
     _require(paths, wanted)
+    score = _score(eval)
     if log:
-        read_log(log)
+        require_clock(log)
     if html:
         require_writable(Path(html), PAGE, paths)
     device = named(on, progress, cores=cores, cool_down=cool_down)
@@ -185,7 +198,7 @@ def profile(
     profiles = {str(path): run(path) for path in paths}
     if log:
         profiles = {name: _weighed(each, log, battery_wh) for name, each in profiles.items()}
-    report = ProfileReport(profiles, _scores(paths, eval))
+    report = ProfileReport(profiles, _scores(paths, score))
     if html:
         with written(Path(html)) as temporary:
             temporary.write_text(_page(report, threads), encoding="utf-8")
@@ -194,6 +207,8 @@ def profile(
 
 def _require(paths: Sequence[str | Path], wanted: Profiling) -> None:
     """Raises: MeasureError: nothing is to be profiled, or not for a time."""
+    if wanted.seconds < LEAST_SECONDS:
+        raise MeasureError(f"profile: got seconds={wanted.seconds:g}, expected {LEAST_SECONDS:g} or more")
     if not paths:
         raise MeasureError("profile: got no artifact, expected one or several")
     for name, value in (("seconds", wanted.seconds), ("rate_hz", wanted.rate_hz), ("battery_wh", wanted.battery_wh)):
@@ -225,7 +240,10 @@ def _by_battery(
 
     with battery_log(on) as log:
         profile = run(path)
-    return with_readings(profile, log.readings().joules, METER, battery_wh, SHORTEST_WINDOW_S)
+    try:
+        return with_readings(profile, log.readings().joules, METER, battery_wh, SHORTEST_WINDOW_S)
+    except MeasureError as err:
+        return _unweighed(profile, err)
 
 
 def _weighed(profile: Profile, log: Path, battery_wh: float | None) -> Profile:
@@ -234,8 +252,20 @@ def _weighed(profile: Profile, log: Path, battery_wh: float | None) -> Profile:
 
     from edgesparse.measure.readings import read_log_until
 
-    readings = read_log_until(log, profile.energy.windows[-1].end_unix_ns / 1e9)
+    try:
+        readings = read_log_until(log, profile.energy.windows[-1].end_unix_ns / 1e9)
+    except MeasureError as err:
+        return _unweighed(profile, err)
     return with_readings(profile, readings.joules, str(log), battery_wh, SHORTEST_WINDOW_S)
+
+
+def _unweighed(profile: Profile, why: MeasureError) -> Profile:
+    """The profile, which says why its energy is not known."""
+    from edgesparse.measure import Figure
+
+    watts, joules, hours = (Figure.unavailable(unit, str(why)) for unit in ("W", "J", "h"))
+    energy = replace(profile.energy, idle=watts, mean=watts, gross=joules, net=joules)
+    return replace(profile, energy=energy, battery=hours)
 
 
 def _page(report: ProfileReport, threads: int) -> str:
@@ -248,15 +278,25 @@ def _page(report: ProfileReport, threads: int) -> str:
     return pages.profile_page(report.profiles, facts, report.scores)
 
 
-def _scores(paths: Sequence[str | Path], eval: str | Callable[[str], float] | None) -> dict[str, float]:
+def _score(eval: str | Callable[[str], float] | None) -> Callable[[str], float] | None:
+    """The user's function.
+
+    Raises: MeasureError: there is none.
+    """
+    if not isinstance(eval, str):
+        return eval
+    with importable(Path.cwd()):
+        return cast(Callable[[str], float], function(eval, MeasureError, "eval"))
+
+
+def _scores(paths: Sequence[str | Path], score: Callable[[str], float] | None) -> dict[str, float]:
     """What the user's function says of each artifact.
 
-    Raises: MeasureError: there is no such function, or it fails.
+    Raises: MeasureError: it fails.
     """
-    if eval is None:
+    if score is None:
         return {}
     with importable(Path.cwd()):
-        score = function(eval, MeasureError, "eval") if isinstance(eval, str) else eval
         try:
             return {str(path): float(score(str(path))) for path in paths}
         except Exception as err:

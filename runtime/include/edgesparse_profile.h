@@ -79,7 +79,7 @@ typedef struct es_rail {
 typedef struct es_profile {
     double seconds;   /* that the model ran */
     uint64_t runs;    /* the first one and one after it left out */
-    uint64_t missed;  /* of those that were due, by the rate, not done when the next was due */
+    uint64_t missed;  /* of those that were due, by the rate: late, for the next was due, or not done at all */
     double first_ns;  /* the session's next run */
     es_figure p10_ns; /* of a run; within 0.2 % */
     es_figure median_ns;

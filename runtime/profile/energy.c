@@ -39,7 +39,11 @@ static double seconds_of(const es_profile_window *window)
 static bool is_enough(es_profile *profile, double shortest_window_s)
 {
     char *const why = profile->energy_how;
-    if (profile->window_count != ES_PROFILE_WINDOWS) {
+    size_t busy = 0;
+    for (size_t i = 0; i < profile->window_count && i < ES_PROFILE_WINDOWS; i++) {
+        busy += profile->windows[i].busy != 0;
+    }
+    if (profile->window_count != ES_PROFILE_WINDOWS || busy != ES_PROFILE_BUSY) {
         es_text(why, "the measurement was too short for six windows; remedy: measure for longer");
         return false;
     }
@@ -52,11 +56,16 @@ static bool is_enough(es_profile *profile, double shortest_window_s)
     for (size_t i = 0; i < profile->window_count; i++) {
         const es_profile_window *const window = &profile->windows[i];
         const double seconds = seconds_of(window);
-        if (isnan(window->joules) && window->samples == 0) {
+        if (!isfinite(window->joules) && window->samples == 0) {
             es_text(why, "%s gave no readings of the time of the measurement", profile->meter);
             return false;
         }
-        if (isnan(window->joules) || window->samples * (window->busy ? 1 : IDLE_PARTS) < LEAST_SAMPLES) {
+        if (window->joules <= 0) {
+            es_text(why, "%s tells no energy, or less than none: it stands still, or its shunt is the wrong way round",
+                    profile->meter);
+            return false;
+        }
+        if (!isfinite(window->joules) || !isfinite(window->doubt_j) || window->end_ns <= window->begin_ns || window->samples * (window->busy ? 1 : IDLE_PARTS) < LEAST_SAMPLES) {
             es_text(why, "%s gave %u readings in a window of %.1f s, expected %d or more; remedy: measure for "
                            "longer", profile->meter, window->samples, seconds, LEAST_SAMPLES);
             return false;
@@ -114,6 +123,9 @@ static es_figure joules_of(const es_profile *profile, double idle_w, double idle
 void es_profile_weigh(es_profile *profile, double shortest_window_s)
 {
     const es_figure unknown = {NAN, NAN, NAN};
+    if (profile == NULL) {
+        return;
+    }
     const double shortest = shortest_window_s > 0 ? shortest_window_s : USUAL_WINDOW_S;
     profile->idle_w = profile->mean_w = profile->gross_j = profile->net_j = unknown;
     if (profile->meter[0] == '\0' || !is_enough(profile, shortest)) {

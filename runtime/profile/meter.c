@@ -18,6 +18,9 @@ bool es_meter_add(es_meter *meter, const char *root, const char *name, const cha
                   const char *current_path, double scale, char why[ES_ERROR_BYTES])
 {
     if (meter->count == ES_MAX_RAILS) {
+        es_text(why, "%s: there are more than %d rails, and none that feeds all; name a device: hwmon:NAME", meter->name,
+                ES_MAX_RAILS);
+        meter->is_cut = true;
         return false;
     }
     const char *const paths[] = {path, current_path};
@@ -52,7 +55,10 @@ static bool is_named(const es_meter_reader *reader, const char *name, const char
     if (strcmp(name, "auto") == 0) {
         return true;
     }
-    if (strncmp(name, reader->name, size) != 0 || (name[size] != '\0' && name[size] != ':')) {
+    if (strncmp(name, reader->name, size) != 0) {
+        return false;
+    }
+    if (name[size] != '\0' && !(reader->takes_device && name[size] == ':' && name[size + 1] != '\0')) {
         return false;
     }
     *which = name[size] == ':' ? name + size + 1 : "";
@@ -104,6 +110,8 @@ bool es_meter_open(const char *root, const char *name, es_meter *meter, char why
     return false;
 }
 
+static const double MOST_WATTS = 1e5; /* of a board; what reads more is broken */
+
 /* What a channel reads: J since its counter was 0, or W; and by how much that may be wrong. */
 static bool read_channel(const es_channel *channel, double *value, double *doubt)
 {
@@ -115,11 +123,11 @@ static bool read_channel(const es_channel *channel, double *value, double *doubt
     }
     const bool is_product = channel->files[1] >= 0;
     *value = read[0] * read[1] * channel->scale;
-    *value = channel->counts || *value > 0 ? *value : -*value; /* which way current flows is not told alike */
+    *value = channel->either_way && *value < 0 ? -*value : *value;
     *doubt = is_product ? (read[1] * channel->step[0] + read[0] * channel->step[1]) * channel->scale / 2
                         : channel->step[0] * channel->scale / 2;
     *doubt = *doubt > 0 ? *doubt : -*doubt;
-    return true;
+    return channel->counts || (*value < MOST_WATTS && *value > -MOST_WATTS);
 }
 
 /* What a counter has counted since the last time; false if it went backwards and nobody says where it begins
@@ -132,6 +140,9 @@ static bool advance(es_channel *channel, double now, double *joules)
             return false;
         }
         *joules += channel->range;
+        if (*joules > channel->range / 2) {
+            return false; /* it was set back: no half of the range passes between two readings */
+        }
     }
     channel->last = now;
     return *joules >= 0;

@@ -12,6 +12,7 @@ typedef struct es_channel {
     double step[2]; /* of what is read: the smallest that it changes by */
     double range;   /* of a counter of energy: where it begins again, in J; 0 if nobody says */
     bool counts;    /* energy, not power */
+    bool either_way; /* which way current flows is not told alike: the size counts */
     double last;    /* of a counter, in J */
 } es_channel;
 
@@ -29,6 +30,7 @@ struct es_meter {
     /* Reads the watts of all rails; NULL: the channels are read. */
     bool (*watts)(const es_meter *meter, double *watts, double *doubt);
     bool broken;           /* a counter went backwards, or a file is gone */
+    bool is_cut;           /* there are more rails than there is room for */
     bool has_read;
     uint64_t last_ns;
     double last_watts;
@@ -43,6 +45,7 @@ typedef struct es_meter_reader {
     /* Finds the rails. `which`: behind the colon of the name, or "". False if there is nothing, and in `why`
      * the reason if there nearly was. */
     bool (*find)(const char *root, const char *which, es_meter *meter, char why[ES_ERROR_BYTES]);
+    bool takes_device; /* its name may have one behind a colon */
 } es_meter_reader;
 
 extern const es_meter_reader es_meter_pmic;

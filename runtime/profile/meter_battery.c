@@ -57,7 +57,9 @@ static bool find(const char *root, const char *which, es_meter *meter, char why[
                            "remedy: unplug it", entry->d_name, status[0] != '\0' ? status : "silent");
             continue;
         }
-        add(meter, root, entry->d_name, why);
+        if (add(meter, root, entry->d_name, why)) {
+            meter->channels[meter->count - 1].either_way = true;
+        }
     }
     if (folder != NULL) {
         closedir(folder);
@@ -67,4 +69,4 @@ static bool find(const char *root, const char *which, es_meter *meter, char why[
     return meter->count > 0;
 }
 
-const es_meter_reader es_meter_battery = {"battery", find};
+const es_meter_reader es_meter_battery = {"battery", find, .takes_device = false};

@@ -7,7 +7,11 @@
 
 #include "files.h"
 
-enum { DEVICES = 64, CHANNELS = 8 };
+enum {
+    DEVICES = 64,
+    CHANNELS = 8,
+    INA3221_CHANNELS = 3 /* those behind are voltages of its shunts, and a sum */
+};
 
 static bool exists(const char *root, const char *path)
 {
@@ -75,7 +79,8 @@ void es_hwmon_add(es_meter *meter, const char *root, const char *folder, const c
     char path[ES_ERROR_BYTES];
     char label[ES_ERROR_BYTES];
     double interval_ms;
-    for (unsigned channel = 1; channel <= CHANNELS; channel++) {
+    const unsigned channels = strcmp(device, "ina3221") == 0 ? INA3221_CHANNELS : CHANNELS;
+    for (unsigned channel = 1; channel <= channels; channel++) {
         label_of(root, folder, device, channel, label);
         if (add_channel(meter, root, folder, label, channel, why)) {
             meter->rails[meter->count - 1].shunt_ohm = shunt_ohm(root, folder, channel);
@@ -87,15 +92,24 @@ void es_hwmon_add(es_meter *meter, const char *root, const char *folder, const c
     }
 }
 
+/* Whether the last word of a label, between underscores or blanks, is that one. */
+static bool ends_with_word(const char *label, const char *word)
+{
+    const size_t size = strlen(word);
+    const size_t length = strlen(label);
+    if (length < size || !es_text_has(label + length - size, word)) {
+        return false;
+    }
+    return length == size || label[length - size - 1] == '_' || label[length - size - 1] == ' ';
+}
+
 void es_hwmon_choose_total(es_meter *meter)
 {
-    static const char *const words[] = {"total", "system", "_in"};
     for (size_t i = 0; i < meter->count; i++) {
-        for (size_t j = 0; j < sizeof words / sizeof words[0]; j++) {
-            if (es_text_has(meter->rails[i].name, words[j])) {
-                meter->total = i;
-                return;
-            }
+        const char *const name = meter->rails[i].name;
+        if (ends_with_word(name, "in") || ends_with_word(name, "total") || ends_with_word(name, "system")) {
+            meter->total = i;
+            return;
         }
     }
 }
@@ -113,7 +127,7 @@ bool es_hwmon_find(const char *root, const char *device, es_meter *meter, char w
         }
     }
     es_hwmon_choose_total(meter);
-    return meter->count > 0;
+    return meter->count > 0 && (!meter->is_cut || meter->total < meter->count);
 }
 
 /* By itself only what is made to measure supplies; any device by its name. */
@@ -122,4 +136,4 @@ static bool find(const char *root, const char *which, es_meter *meter, char why[
     return es_hwmon_find(root, which[0] != '\0' ? which : "ina", meter, why);
 }
 
-const es_meter_reader es_meter_hwmon = {"hwmon", find};
+const es_meter_reader es_meter_hwmon = {"hwmon", find, .takes_device = true};

@@ -48,7 +48,7 @@ static bool find(const char *root, const char *which, es_meter *meter, char why[
         }
     }
     es_hwmon_choose_total(meter);
-    return meter->count > 0;
+    return meter->count > 0 && (!meter->is_cut || meter->total < meter->count);
 }
 
-const es_meter_reader es_meter_jetson = {"jetson", find};
+const es_meter_reader es_meter_jetson = {"jetson", find, .takes_device = false};

@@ -162,4 +162,4 @@ static bool find(const char *root, const char *which, es_meter *meter, char why[
     return true;
 }
 
-const es_meter_reader es_meter_pmic = {"pmic", find};
+const es_meter_reader es_meter_pmic = {"pmic", find, .takes_device = false};

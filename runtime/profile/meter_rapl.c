@@ -63,4 +63,4 @@ static bool find(const char *root, const char *which, es_meter *meter, char why[
     return meter->count > 0;
 }
 
-const es_meter_reader es_meter_rapl = {"rapl", find};
+const es_meter_reader es_meter_rapl = {"rapl", find, .takes_device = false};

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "edgesparse_profile.h"
@@ -161,7 +162,8 @@ static void count_run(recorder *record, size_t slot, uint64_t ns)
     }
 }
 
-/* When the next run is due, after one that was due at `due_ns` has ended; counts those that nobody will do. */
+/* When the next run is due, after one that was due at `due_ns` has ended. Counts it if it ended after the next
+ * was due, and those that were due meanwhile, which nobody does. */
 static uint64_t next_due(recorder *record, const es_profile_options *options, uint64_t due_ns, uint64_t now_ns)
 {
     if (options->rate_hz <= 0) {
@@ -171,7 +173,7 @@ static uint64_t next_due(recorder *record, const es_profile_options *options, ui
     uint64_t periods = 1;
     if (now_ns > due_ns && (double)(now_ns - due_ns) > period_ns) {
         periods += (uint64_t)((double)(now_ns - due_ns) / period_ns);
-        record->profile.missed += periods - 1;
+        record->profile.missed += periods;
     }
     return due_ns + (uint64_t)((double)periods * period_ns);
 }
@@ -214,7 +216,7 @@ static void tell_latency(recorder *record)
         figures[i]->value = es_histogram_at(&record->all, shares[i]);
     }
     profile->runs = record->all.count;
-    profile->worst_ns = (double)record->all.worst;
+    profile->worst_ns = record->all.count > 0 ? (double)record->all.worst : NAN;
     profile->burst_ns = es_histogram_at(&record->first, 0.5);
     profile->sustained_ns = es_histogram_at(&record->last, 0.5);
     profile->bar_count = es_histogram_bars(&record->all, profile->bars);
@@ -281,13 +283,17 @@ static es_status open_meter(recorder *record, const es_profile_options *options,
 static es_status measure(recorder *record, const call *run, const es_profile_options *options, es_error *error)
 {
     const bool is_weighed = record->profile.meter[0] != '\0';
+    const int slack_ns = prctl(PR_GET_TIMERSLACK);
     const double share = is_weighed ? 1 / (double)(ES_PROFILE_BUSY + 2) : 0; /* of the time, before and behind */
     uint64_t ns;
     if (is_weighed) {
         ES_TRY(stand_idle(record, options, 0, error));
     }
     ES_TRY(run_once(run, &ns, error)); /* after standing idle the caches are cold */
-    ES_TRY(keep_busy(record, run, options, share, error));
+    prctl(PR_SET_TIMERSLACK, 1UL);     /* wake when a run is due, not 50 us later */
+    const es_status status = keep_busy(record, run, options, share, error);
+    prctl(PR_SET_TIMERSLACK, slack_ns > 0 ? (unsigned long)slack_ns : 0UL);
+    ES_TRY(status);
     return is_weighed ? stand_idle(record, options, 1 - share, error) : ES_OK;
 }
 
@@ -327,6 +333,8 @@ es_status es_session_measure(es_session *session, const es_input *inputs, size_t
 {
     ES_REQUIRE(options != NULL && profile != NULL, error, ES_ERR_ARGUMENT,
                "es_session_measure: an argument is NULL");
+    ES_REQUIRE((inputs != NULL || input_count == 0) && (outputs != NULL || output_count == 0), error,
+               ES_ERR_ARGUMENT, "es_session_measure: inputs or outputs are NULL");
     ES_TRY(check_options(options, error));
     const call run = {session, inputs, input_count, outputs, output_count};
     recorder *const record = calloc(1, sizeof *record);

@@ -42,7 +42,7 @@ def place(tmp_path, monkeypatch) -> Place:
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin/ssh").write_text(f"#!/bin/sh\nexport XDG_CACHE_HOME={shlex.quote(str(board))}\n{script}\n")
         (tmp_path / "bin/ssh").chmod(0o755)
-        return board / "edgesparse"
+        return board / "edgesparse" / "on"
 
     return put
 

@@ -147,6 +147,17 @@ def test_ssh_that_is_not_installed_is_one_line(artifact, monkeypatch, tmp_path):
         edgesparse.run(artifact, on=BOARD)
 
 
+def test_a_device_is_not_cleaned_while_somebody_measures(folder, artifact):
+    (folder.parent / "costs").mkdir(parents=True)  # of the user who works there
+    with Remote(BOARD).open(artifact) as session:
+        session.time(feeds(artifact), 1)
+        with pytest.raises(MeasureError, match="is not cleaned, somebody measures there"):
+            Remote(BOARD).clean()
+    Remote(BOARD).clean()
+
+    assert not folder.exists() and (folder.parent / "costs").exists()
+
+
 def test_only_one_measures_at_a_time(folder, artifact, tmp_path):
     given = feeds(artifact)
     code = f"import edgesparse; edgesparse.bench({str(artifact)!r}, on={BOARD!r}, seconds=0)"

@@ -64,8 +64,13 @@ WRONG = {
     "time,power\n": "holds no readings",
     "a,b\n1,2\n": "has columns a, b, expected time, and power_w or voltage_v and current_a",
     "time,voltage_v\n1,2\n": "has columns time, voltage_v, expected",
-    "time,power\n1,x\n": "line 2: could not convert string to float: 'x'",
-    "time,power\nnoon,1\n": "line 2: Invalid isoformat string: 'noon'",
+    "time,power\n1,x\n": "line 2: got the power 'x', expected a number with a point, such as 5.02",
+    "time,power\nnan,1\n1,1\n": "line 2: got the time 'nan', expected seconds",
+    "time,power\n-1e300,1\n": "line 2: got the time '-1e300', expected seconds",
+    "# a\n\ntime,power\n1,inf\n": "line 4: got the power 'inf', expected a number",
+    "time;power\n1796098347,035;1\n": "line 2: got the time '1796098347,035', expected seconds",
+    'time,power\n1,"' + "9" * 200_000 + "\n": "line 2: got the power",
+    "time,power\nnoon,1\n": "line 2: got the time 'noon', expected seconds or milliseconds since 1970, or ISO 8601",
 }
 
 
@@ -77,6 +82,19 @@ def test_what_is_no_log_is_refused(content, tmp_path):
         read_log(tmp_path / "log.csv")
 
     assert str(failure.value) == f"{tmp_path}/log.csv: {WRONG[content]}" or WRONG[content] in str(failure.value)
+
+
+def test_readings_of_one_time_count_once(tmp_path):
+    (tmp_path / "log.csv").write_text("time,power\n" + f"{BEGIN},5\n" * 25 + f"{BEGIN + 3},5\n" * 25)
+
+    assert read_log(tmp_path / "log.csv").joules(BEGIN, BEGIN + 3) == (15.0, 0)
+
+
+def test_a_log_of_another_day_is_refused_before_anything_is_measured(tmp_path):
+    (tmp_path / "log.csv").write_text("time,power\n0,1\n98,1\n")
+
+    with pytest.raises(MeasureError, match="expected a log of now, by the wall clock"):
+        readings.require_clock(tmp_path / "log.csv")
 
 
 def test_a_log_that_is_not_there_is_named(tmp_path):

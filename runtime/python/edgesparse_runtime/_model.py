@@ -235,9 +235,8 @@ class Model(Locked):
             seconds=seconds,
             rate_hz=rate_hz or 0.0,
             meter=meter.encode(),
-            go_on=_profiler.GoOn((lambda _context, share: bool(go_on(share))) if go_on else 0),
         )
-        measured = _profiler.told(self._measure(arranged, options))
+        measured = _profiler.told(self._measure(arranged, options, go_on))
         info = self._info
         measured |= {
             "opened_ns": self._opened_ns,
@@ -253,14 +252,32 @@ class Model(Locked):
         steps = self.step_times(*arrays, repeat=STEP_RUNS)
         return profile_of(measured, steps, self._threads, rate_hz, battery_wh)
 
-    def _measure(self, inputs: list[np.ndarray], options: _profiler.Options) -> _profiler.Profile:
+    def _measure(
+        self,
+        inputs: list[np.ndarray],
+        options: _profiler.Options,
+        go_on: Callable[[float], bool] | None = None,
+    ) -> _profiler.Profile:
+        ended: list[BaseException] = []
+
+        def asked(_context: object, share: float) -> bool:
+            try:
+                return go_on is None or bool(go_on(share))
+            except BaseException as err:  # KeyboardInterrupt, too: signals of Python are heard here
+                ended.append(err)
+                return False
+
+        options.go_on = _profiler.GoOn(asked)
         outputs = [np.empty(tensor.shape, tensor.dtype) for tensor in self._outputs]
         profile, error = _profiler.Profile(), _library.Error()
         measure = _profiler.library().es_session_measure
         with self._lock:
             self._require_open()
             tensors = (_buffers(inputs), len(inputs), _buffers(outputs), len(outputs))
-            check(measure(self._session, *tensors, ctypes.byref(options), ctypes.byref(profile), error), error)
+            status = measure(self._session, *tensors, ctypes.byref(options), ctypes.byref(profile), error)
+        if ended:
+            raise ended[0]
+        check(status, error)
         return profile
 
     def _run(self, inputs: list[np.ndarray], times_ns: np.ndarray | None) -> dict[str, np.ndarray]:
