@@ -263,6 +263,7 @@ def test_a_cost_table_from_before_is_told_of(folder, tmp_path, monkeypatch):
     assert edgesparse.load_target(tmp_path / "mine.toml").cost_table is not None
 
 
+@pytest.mark.slow(part="boards")  # two speeds are compared
 def test_memory_is_read_about_as_fast_as_numpy_copies_it(folder):
     size = 1 << 28
     one = np.ones(size // 16)
