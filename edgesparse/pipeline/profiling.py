@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from edgesparse.devices.session import Device, Profiling
     from edgesparse.measure import Figure, Given
+    from edgesparse.measure.readings import Readings
 
 MOST = 1e6
 """Seconds, inferences a second, and watt-hours."""
@@ -197,7 +198,7 @@ def profile(
         run = partial(_by_battery, run, on, battery_wh)
     profiles = {str(path): run(path) for path in paths}
     if log:
-        profiles = {name: _weighed(each, log, battery_wh) for name, each in profiles.items()}
+        profiles = {name: _logged(each, log, battery_wh) for name, each in profiles.items()}
     report = ProfileReport(profiles, _scores(paths, score))
     if html:
         with written(Path(html)) as temporary:
@@ -234,29 +235,30 @@ def _by_battery(
     run: Callable[[str | Path], Profile], on: str | None, battery_wh: float | None, path: str | Path
 ) -> Profile:
     """The profile with what the phone's battery gave while it was made."""
-    from edgesparse_runtime import with_readings
-
     from edgesparse.measure.android import METER, battery_log
 
     with battery_log(on) as log:
         profile = run(path)
-    try:
-        return with_readings(profile, log.readings().joules, METER, battery_wh, SHORTEST_WINDOW_S)
-    except MeasureError as err:
-        return _unweighed(profile, err)
+    return _weighed(profile, log.readings, METER, battery_wh)
 
 
-def _weighed(profile: Profile, log: Path, battery_wh: float | None) -> Profile:
+def _logged(profile: Profile, log: Path, battery_wh: float | None) -> Profile:
     """The profile with what the meter logged while it was made."""
-    from edgesparse_runtime import with_readings
-
     from edgesparse.measure.readings import read_log_until
 
+    end_s = profile.energy.windows[-1].end_unix_ns / 1e9
+    return _weighed(profile, partial(read_log_until, log, end_s), str(log), battery_wh)
+
+
+def _weighed(profile: Profile, read: Callable[[], Readings], meter: str, battery_wh: float | None) -> Profile:
+    """The profile with the readings of a meter, or with why there are none."""
+    from edgesparse_runtime import with_readings
+
     try:
-        readings = read_log_until(log, profile.energy.windows[-1].end_unix_ns / 1e9)
+        readings = read()
     except MeasureError as err:
         return _unweighed(profile, err)
-    return with_readings(profile, readings.joules, str(log), battery_wh, SHORTEST_WINDOW_S)
+    return with_readings(profile, readings.joules, meter, battery_wh, SHORTEST_WINDOW_S)
 
 
 def _unweighed(profile: Profile, why: MeasureError) -> Profile:

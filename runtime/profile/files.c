@@ -38,6 +38,13 @@ bool es_file_line(const char *root, const char *path, char line[ES_LINE_BYTES])
     return size > 0;
 }
 
+bool es_file_device(const char *root, const char *folder, char name[ES_LINE_BYTES])
+{
+    char path[ES_ERROR_BYTES];
+    es_text(path, "%s/name", folder);
+    return es_file_line(root, path, name);
+}
+
 bool es_file_number(int file, double *number)
 {
     char line[ES_LINE_BYTES];

@@ -15,6 +15,9 @@ int es_file_open(const char *root, const char *path);
 /* Reads the first line, without what is no text in it; false if there is none. */
 bool es_file_line(const char *root, const char *path, char line[ES_LINE_BYTES]);
 
+/* Reads the name of a device: the file of that name in its folder; false if there is none. */
+bool es_file_device(const char *root, const char *folder, char name[ES_LINE_BYTES]);
+
 /* Reads the number that an open file holds now. */
 bool es_file_number(int file, double *number);
 

@@ -118,11 +118,9 @@ bool es_hwmon_find(const char *root, const char *device, es_meter *meter, char w
 {
     for (unsigned number = 0; number < DEVICES; number++) {
         char folder[ES_ERROR_BYTES];
-        char path[ES_ERROR_BYTES];
         char name[ES_LINE_BYTES];
         es_text(folder, "sys/class/hwmon/hwmon%u", number);
-        es_text(path, "%s/name", folder);
-        if (es_file_line(root, path, name) && strncmp(name, device, strlen(device)) == 0) {
+        if (es_file_device(root, folder, name) && strncmp(name, device, strlen(device)) == 0) {
             es_hwmon_add(meter, root, folder, name, why);
         }
     }

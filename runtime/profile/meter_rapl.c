@@ -29,11 +29,9 @@ static bool add_memory(es_meter *meter, const char *root, unsigned package, char
 {
     for (unsigned part = 0; part < PARTS; part++) {
         char folder[ES_ERROR_BYTES];
-        char path[ES_ERROR_BYTES];
         char name[ES_LINE_BYTES];
         es_text(folder, "sys/class/powercap/intel-rapl:%u:%u", package, part);
-        es_text(path, "%s/name", folder);
-        if (es_file_line(root, path, name) && strcmp(name, "dram") == 0 &&
+        if (es_file_device(root, folder, name) && strcmp(name, "dram") == 0 &&
             !add(meter, root, folder, "dram", why)) {
             return false;
         }
@@ -46,11 +44,9 @@ static bool find(const char *root, const char *which, es_meter *meter, char why[
     (void)which;
     for (unsigned package = 0; package < PACKAGES; package++) {
         char folder[ES_ERROR_BYTES];
-        char path[ES_ERROR_BYTES];
         char name[ES_LINE_BYTES];
         es_text(folder, "sys/class/powercap/intel-rapl:%u", package);
-        es_text(path, "%s/name", folder);
-        if (!es_file_line(root, path, name)) {
+        if (!es_file_device(root, folder, name)) {
             continue;
         }
         if (!add(meter, root, folder, name, why) || !add_memory(meter, root, package, why)) {

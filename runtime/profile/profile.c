@@ -256,7 +256,7 @@ static es_status check_options(const es_profile_options *options, es_error *erro
     return ES_OK;
 }
 
-/* Opens the meter that is asked for; true if there is one. One that is named must be there. */
+/* Opens the meter that is asked for, if there is one, and tells of it. One that is named must be there. */
 static es_status open_meter(recorder *record, const es_profile_options *options, const char *root, es_error *error)
 {
     const char *const name = options->meter != NULL ? options->meter : "auto";

@@ -75,7 +75,6 @@ void answer_times(served *work, const json_object *request, bool by_step)
         return;
     }
     if (!take_lock(work)) {
-        answer_error("somebody else measures on this device; wait until they are done", ES_ERR_BUSY);
         return;
     }
     uint64_t *const ns = calloc((size_t)repeat * each + 1, sizeof *ns);
@@ -119,22 +118,18 @@ void answer_meters(void)
     printf("}\n");
 }
 
-/* How a measurement goes on. */
-typedef struct news {
-    uint64_t next_ns;
-} news;
-
-/* Tells now and then how far a measurement is; ends it when nobody listens any more. */
+/* Tells now and then how far a measurement is; ends it when nobody listens any more.
+ * context: when it tells next, a uint64_t. */
 static bool tell_share(void *context, double share)
 {
-    news *const told = context;
+    uint64_t *const next_ns = context;
     if (is_left_alone()) {
         exit(1);
     }
-    if (es_now_ns() >= told->next_ns) {
+    if (es_now_ns() >= *next_ns) {
         printf("{\"share\": %.4f}\n", share);
         fflush(stdout);
-        told->next_ns = es_now_ns() + SECONDS_BETWEEN_NEWS * 1000000000ull;
+        *next_ns = es_now_ns() + SECONDS_BETWEEN_NEWS * 1000000000ull;
     }
     return true;
 }
@@ -143,7 +138,7 @@ void answer_measurement(served *work, const json_object *request)
 {
     static es_profile profile;
     es_error error;
-    news told = {.next_ns = 0};
+    uint64_t next_ns = 0;
     const double every_us = (double)json_number(request, "every_us", 0);
     const es_profile_options options = {
         .seconds = (double)json_number(request, "milliseconds", 10000) / 1e3,
@@ -152,13 +147,12 @@ void answer_measurement(served *work, const json_object *request)
         .root = json_text(request, "root"),
         .shortest_window_s = (double)json_number(request, "shortest_window_ms", 0) / 1e3,
         .go_on = tell_share,
-        .context = &told};
+        .context = &next_ns};
     if (!work->ran) {
         answer_error("there are no inputs yet: run once first", ES_ERR_ARGUMENT);
         return;
     }
     if (!take_lock(work)) {
-        answer_error("somebody else measures on this device; wait until they are done", ES_ERR_BUSY);
         return;
     }
     const es_model_info *const info = &work->info;

@@ -87,10 +87,14 @@ bool take_lock(served *work)
     if (work->lock == 0) {
         return true;
     }
-    if (flock(work->lock, LOCK_EX | LOCK_NB) == 0) {
-        return pwrite(work->lock, work->owner, sizeof work->owner, 0) == sizeof work->owner;
+    const bool is_ours =
+        flock(work->lock, LOCK_EX | LOCK_NB) == 0
+            ? pwrite(work->lock, work->owner, sizeof work->owner, 0) == sizeof work->owner
+            : pread(work->lock, owner, sizeof owner - 1, 0) > 0 && strcmp(owner, work->owner) == 0;
+    if (!is_ours) {
+        answer_error("somebody else measures on this device; wait until they are done", ES_ERR_BUSY);
     }
-    return pread(work->lock, owner, sizeof owner - 1, 0) > 0 && strcmp(owner, work->owner) == 0;
+    return is_ours;
 }
 
 static void print_opened(const served *work)

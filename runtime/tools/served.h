@@ -35,7 +35,8 @@ void release(served *work);
 /* Opens the "lock" of a request, a file that says who measures, for its "owner"; false if it cannot be made. */
 bool open_lock(served *work, const json_object *request);
 
-/* Takes the lock of the device; false if another owner has it. Sessions of one owner share it: they take turns. */
+/* Takes the lock of the device; if another owner has it, answers that and returns false. Sessions of one owner
+ * share it: they take turns. */
 bool take_lock(served *work);
 
 /* Runs the inputs once. step_ns: gets the time of each step, unless it is NULL. */
