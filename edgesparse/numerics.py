@@ -105,6 +105,13 @@ class Numerics:
         return str(self.x) if self.x == self.w else f"{self.x}{self.w}"
 
 
+QUAD = 4
+"""Neighbouring input channels at one tap that dot products take together."""
+
+QUAD_U8 = Element("int32", "u8", "UINT8", 32, "int32")
+QUAD_I8 = Element("int32", "i8", "INT8", 32, "int32")
+"""Words of QUAD bytes: what kernels that run on dot products load, multiply and count, as one element."""
+
 PLAIN = Numerics.plain(F32)
 """Float32 throughout, as networks are trained."""
 

@@ -11,10 +11,13 @@ from edgesparse.devices import schema
 from edgesparse.devices.schema import at
 from edgesparse.errors import TargetError
 from edgesparse.isa import ISAS
-from edgesparse.numerics import Element
+from edgesparse.numerics import QUAD_I8, QUAD_U8, Element
 
 CORE = "core"
 """The table of `Core`."""
+
+DOTTED = {"avx512vnni": QUAD_U8, "avxvnni": QUAD_U8, "dotprod": QUAD_I8}
+"""Activations of dot products, by the feature that brings them: vpdpbusd takes unsigned ones, sdot signed ones."""
 
 MIDR_BITS = 0xFF00_FFF0
 """Of MIDR_EL1: implementer and part."""
@@ -63,6 +66,11 @@ class Cpu:
     def lanes(self, element: Element) -> int:
         """Elements in a vector register."""
         return self.vector_bits // element.bits
+
+    @property
+    def dotted(self) -> Element | None:
+        """What the dot products of the CPU take for activations, four at a time; None where it has none."""
+        return next((DOTTED[feature] for feature in self.requires if feature in DOTTED), None)
 
 
 TABLES = (*schema.tables(Cpu), CORE)

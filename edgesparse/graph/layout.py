@@ -43,6 +43,19 @@ class Planes(Layout):
 
 
 @dataclass(frozen=True)
+class Quads(Layout):
+    """[batch, C / 4, N, 4]: four neighbouring channels of each position side by side, as dot products take them.
+
+    `axis` is that of the channels; of a linear value [..., F] it is the last, and the batch is 1. Where 4 does not
+    divide C, what fills the last quad up means nothing. `flipped` values have the highest bit of every byte flipped:
+    the dot products of the target take the other signedness, and the zero point moves by 128.
+    """
+
+    axis: int
+    flipped: bool
+
+
+@dataclass(frozen=True)
 class Within(Layout):
     """No value at all: what lies between two kernels of the operator that computes the value, by its place there."""
 
