@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Element:
     """An element type.
 
     `name` is that of numpy and TVM, `short` the one in names of kernels, `onnx` that of ONNX. Sums of products are kept
-    in `accumulator`, by name. `tolerance` is that of a network's outputs.
+    in `accumulator`, by name. `tolerance` is that of a network's outputs. `channels` neighbours lie in one element.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Element:
     bits: int
     accumulator: str
     tolerance: Tolerance = EXACT
+    channels: int = field(default=1, repr=False)
 
     @property
     def size_bytes(self) -> int:
@@ -100,6 +101,11 @@ class Numerics:
         """One type for all, and the sums in the one that goes with it."""
         return cls(of, of, of.wide, of)
 
+    @property
+    def is_dotted(self) -> bool:
+        """Operands are quads: a product is the dot product of four channels."""
+        return self.w.channels == QUAD
+
     def __str__(self) -> str:
         """Such as f32, or u8i8 where operands differ."""
         return str(self.x) if self.x == self.w else f"{self.x}{self.w}"
@@ -108,8 +114,8 @@ class Numerics:
 QUAD = 4
 """Neighbouring input channels at one tap that dot products take together."""
 
-QUAD_U8 = Element("int32", "u8", "UINT8", 32, "int32")
-QUAD_I8 = Element("int32", "i8", "INT8", 32, "int32")
+QUAD_U8 = Element("int32", "u8", "UINT8", 32, "int32", channels=QUAD)
+QUAD_I8 = Element("int32", "i8", "INT8", 32, "int32", channels=QUAD)
 """Words of QUAD bytes: what kernels that run on dot products load, multiply and count, as one element."""
 
 PLAIN = Numerics.plain(F32)

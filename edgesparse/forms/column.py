@@ -68,11 +68,16 @@ class ColumnTile(Tile):
         return 1.0
 
     def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
-        """Panels [panels, K, rows of a panel], bias padded likewise."""
+        """Panels [panels, K, rows of a panel], and the bias."""
         lanes = cpu.lanes(layer.numerics.x)
         rows = lanes * panel_vectors(layer.plane.m, lanes)
         panels = pack_panels(layer.weight, layer.plane.k, rows).values
-        return Constant(panels), Constant(np.pad(bias, (0, -layer.plane.m % rows)))
+        return Constant(panels), self.per_channel(layer, bias, cpu)
+
+    def per_channel(self, layer: Layer, numbers: np.ndarray, cpu: Cpu) -> Constant:
+        """Padded to whole panels."""
+        lanes = cpu.lanes(layer.numerics.x)
+        return Constant(np.pad(numbers, (0, -layer.plane.m % (lanes * panel_vectors(layer.plane.m, lanes)))))
 
 
 def panel_vectors(m: int, lanes: int) -> int:

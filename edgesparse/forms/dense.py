@@ -32,15 +32,17 @@ def fitting_loops(cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
     """For each number of vectors, the most rows for which everything stays in registers.
 
     Besides accumulators and vectors of x, LLVM keeps the weights of a step there: of all rows, where each meets several
-    vectors and rows are more than those.
+    vectors and rows are more than those. Rows of dot products make whole quads of y.
     """
+    step = numerics.w.channels
     for vectors in range(1, (7 if cpu.registers >= 32 else 4) + 1):
         fitting = [
             rows
-            for rows in range(1, MOST_ROWS + 1)
+            for rows in range(step, MOST_ROWS + 1, step)
             if rows * vectors + vectors + (rows if rows > vectors > 1 else 1) <= cpu.registers
         ]
-        yield dense_loop(vectors, fitting[-1], numerics)
+        if fitting:
+            yield dense_loop(vectors, fitting[-1], numerics)
 
 
 def dense_loop(vectors: int, rows: int, numerics: Numerics) -> Loop:
@@ -85,7 +87,7 @@ class DenseTile(TiledTile):
             widest = tile_width(plane, vectors, lanes) // lanes
             if widest in most_rows:
                 rows = min(most_rows[widest], plane.m)
-                splits = splits_of(plane, vectors, -(-plane.m // rows), lanes, cpu, UNEVEN)
+                splits = splits_of(layer, vectors, rows, cpu, UNEVEN)
                 yield cls(vectors, min(plane.k, K_BLOCK), rows, splits)
 
     def loop(self, vectors: int, numerics: Numerics) -> Loop:
@@ -101,4 +103,4 @@ class DenseTile(TiledTile):
     def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """Panels [groups, blocks, panels, k_block, rows], bias [groups * M]."""
         panels = [pack_panels(w, self.k_block, self.rows).values for w in layer.matrices]
-        return Constant(np.stack(panels)), Constant(bias)
+        return Constant(np.stack(panels)), self.per_channel(layer, bias, cpu)

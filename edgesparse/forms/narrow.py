@@ -83,11 +83,16 @@ class NarrowTile(Tile):
         return busiest(plane.batch * plane.groups * cut.panels, self.splits, cut.share, last, threads)
 
     def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
-        """Panels [groups, panels, K, vectors * lanes], bias [groups, panels * vectors * lanes]."""
+        """Panels [groups, panels, K, vectors * lanes], and the bias."""
         plane, cut = layer.plane, Narrow(layer.plane, self, cpu.lanes(layer.numerics.x))
         panels = np.stack([pack_panels(w, plane.k, cut.rows).values for w in layer.matrices])
-        filled = np.pad(bias.reshape(plane.groups, plane.m), ((0, 0), (0, cut.panels * cut.rows - plane.m)))
-        return Constant(panels), Constant(filled)
+        return Constant(panels), self.per_channel(layer, bias, cpu)
+
+    def per_channel(self, layer: Layer, numbers: np.ndarray, cpu: Cpu) -> Constant:
+        """Padded to whole panels, [groups, panels * vectors * lanes]."""
+        plane, cut = layer.plane, Narrow(layer.plane, self, cpu.lanes(layer.numerics.x))
+        padding = ((0, 0), (0, cut.panels * cut.rows - plane.m))
+        return Constant(np.pad(numbers.reshape(plane.groups, plane.m), padding))
 
     @property
     def name(self) -> str:

@@ -36,6 +36,8 @@ LOOP_EXIT = 12  # slots lost where a loop ends whose length varies
 def fitting_loops(cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
     """Groups of rows whose accumulators fit the register file, besides weights and an x vector."""
     for block, rows, chunk in product(BLOCKS, (1, 2, 4, MOST_ROWS), CHUNKS):
+        if block[1] > 1 and numerics.is_dotted:
+            continue
         if rows % block[0] == 0 and (chunk == 1 or block[1] * rows <= 2):
             most = min(13 if cpu.registers >= 32 else 7, (cpu.registers - 4) // rows)
             for vectors in range(1, most + 1):
@@ -92,7 +94,7 @@ class SparseTile(TiledTile):
             if weight.stored(loop.block) > MOST_FILL * weight.nonzeros:
                 continue
             reach = SHORT_INDICES // tile_width(plane, loop.vectors, lanes) // depth * depth
-            splits = splits_of(plane, loop.vectors, -(-plane.m // loop.rows), lanes, cpu)
+            splits = splits_of(layer, loop.vectors, loop.rows, cpu)
             for k_block in sorted({min(size, plane.k, reach) for size in (*K_BLOCKS, plane.k)}):
                 yield cls(loop.vectors, k_block, loop.rows, splits, loop.block, loop.chunk)
 
@@ -134,7 +136,7 @@ class SparseTile(TiledTile):
             Constant(packed.indices, index),
             Constant(packed.values),
             Constant(packed.order, order),
-            Constant(bias),
+            self.per_channel(layer, bias, cpu),
         )
 
     @property

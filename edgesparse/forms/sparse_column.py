@@ -69,7 +69,7 @@ class SparseColumnTile(Tile):
             Constant(packed.indptr, Bound(IndexKind.INDPTR, "int32", int(packed.indptr[-1]))),
             Constant(packed.indices, Bound(IndexKind.INDEX, kind, packed.index_limit)),
             Constant(packed.values),
-            Constant(bias),
+            self.per_channel(layer, bias, cpu),
         )
 
     @property

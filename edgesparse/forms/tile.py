@@ -87,6 +87,10 @@ class Tile:
         """How N is cut: its size, and vectors of a tile; None where values of the layer cannot lie in tiles."""
         return None
 
+    def per_channel(self, layer: Layer, numbers: np.ndarray, cpu: Cpu) -> Constant:
+        """One number for each channel [groups * M], such as biases or scales, as the kernel reads them."""
+        return Constant(numbers)
+
     def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """The weight in the format of the kernel, and the bias."""
         raise NotImplementedError

@@ -12,7 +12,6 @@ from edgesparse.forms.cut import Run, runs, tile_count, tile_width
 from edgesparse.forms.tile import Experiment, Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP, Counts, busiest, count_memory, even_splits
-from edgesparse.graph.geometry import Plane
 from edgesparse.graph.layers import Layer
 from edgesparse.numerics import F32, Numerics
 
@@ -80,7 +79,8 @@ class TiledTile(Tile):
     def cut(self, layer: Layer) -> tuple[int, int] | None:
         """See `Tile`."""
         plane = layer.plane
-        return (plane.n, self.vectors) if plane.batch * plane.groups == 1 else None
+        alone = plane.batch * plane.groups == 1 and not layer.numerics.is_dotted
+        return (plane.n, self.vectors) if alone else None
 
 
 def experiment(loop: Loop, tile: TiledTile, density: float, cpu: Cpu) -> Experiment:
@@ -91,10 +91,14 @@ def experiment(loop: Loop, tile: TiledTile, density: float, cpu: Cpu) -> Experim
     return Experiment(name, f"n{size}", EXPERIMENT_CHANNELS, EXPERIMENT_CHANNELS, size, 1, density, tile)
 
 
-def splits_of(plane: Plane, vectors: int, units: int, lanes: int, cpu: Cpu, uneven: float = math.inf) -> int:
-    """Ranges of M, so that each core has a tile where M can be cut for that."""
-    tiles = plane.batch * plane.groups * tile_count(plane, vectors, lanes)
-    return min(even_splits(tiles, cpu.cores, uneven), units)
+def splits_of(layer: Layer, vectors: int, rows: int, cpu: Cpu, uneven: float = math.inf) -> int:
+    """Ranges of M, so that each core has a tile where M can be cut for that; none cuts an element of y."""
+    plane, channels, units = layer.plane, layer.numerics.y.channels, -(-layer.plane.m // rows)
+    tiles = plane.batch * plane.groups * tile_count(plane, vectors, cpu.lanes(layer.numerics.x))
+    splits = min(even_splits(tiles, cpu.cores, uneven), units)
+    near = (*range(splits, 2 * splits), *range(splits - 1, 0, -1))
+    found: int = next(count for count in near if count == 1 or -(-units // count) * rows % channels == 0)
+    return found
 
 
 def _pack_vectors(run: Run, lanes: int) -> int:

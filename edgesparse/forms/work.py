@@ -25,7 +25,7 @@ def count_memory(counts: Counts, layer: Layer, weight_bytes: float, places: int,
     """What a call moves between its kernel and far caches: x, y, and the weights for each of `places` of an image."""
     plane, numerics = layer.plane, layer.numerics
     counts["call_ns"] = 1
-    y_size = plane.batch * plane.groups * plane.m * plane.n
+    y_size = plane.batch * plane.groups * -(-plane.m // numerics.y.channels) * plane.n
     values_bytes = numerics.x.size_bytes * plane.x_size + numerics.y.size_bytes * y_size
     if values_bytes > cpu.l2_bytes * FITS:
         counts["far_kib_ns"] = values_bytes / 1024

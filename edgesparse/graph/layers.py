@@ -48,6 +48,13 @@ class Layer:
         return self.weight.reshape(self.plane.groups, self.plane.m, self.plane.k)
 
     @property
+    def offsets(self) -> np.ndarray:
+        """Where x holds each k of a group, in elements, as int32."""
+        if self.window is None:
+            return (np.arange(self.plane.k) * self.plane.n).astype(np.int32)
+        return self.window.offsets(self.window.channels // self.plane.groups)
+
+    @property
     def is_vector(self) -> bool:
         """There is a single column: y[M] = w[M, K] @ x[K]."""
         plane = self.plane

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Call, Tensor
@@ -64,11 +63,7 @@ def lower_layer(
 
 def _offsets(layer: Layer) -> Constant:
     """Where x holds row k: checked like every index, since the kernel trusts it."""
-    plane = layer.plane
-    if layer.window is None:
-        offsets = (np.arange(plane.k) * plane.n).astype(np.int32)
-    else:
-        offsets = layer.window.offsets(layer.window.channels // plane.groups)
+    offsets = layer.offsets
     return Constant(offsets, Bound(IndexKind.INDEX, offsets.dtype.name, int(offsets.max()) + 1))
 
 

@@ -5,9 +5,7 @@ Source: Goto and van de Geijn 2008, "Anatomy of high-performance matrix multipli
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tvm.tirx import Buffer, Expr
+from tvm.tirx import Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Param
@@ -19,7 +17,7 @@ def kernel(call: LayerCall) -> Kernel:
     """Reads: x, offsets, panels, bias[, residual, or weight and bias of what is joined]; writes: y.
 
     Shapes: x flat, or [tiles, K, width] and no offsets; offsets int32 [K];
-        panels [groups, blocks, panels, k_block, rows]; bias [groups * M];
+        panels [groups, blocks, panels, k_block, rows]; bias, and scales behind it where it `is_scaled`, [groups * M];
         residual and y [batch, groups * M, height, width], or [tiles, M, width].
     Over-read: x and residual, below 64 bytes. Order: ascending k inside a block, blocks in order.
     """
@@ -30,6 +28,11 @@ def kernel(call: LayerCall) -> Kernel:
 class _Dense(Compute):
     """A panel of `tile.rows` rows at a time."""
 
+    @property
+    def makes_quads(self) -> bool:
+        """See `Compute`."""
+        return self.tile.rows % self.work.numerics.y.channels == 0 or self.work.units == 1
+
     def rows(self, kb: Expr | int, size: int, x: Rows, first: bool, final: bool) -> None:
         (panels,) = self.memory.weights
         height = self.tile.rows
@@ -38,20 +41,18 @@ class _Dense(Compute):
             start = T.bind(((self.place.group * self.work.blocks + kb) * count + panel) * (self.tile.k_block * height))
             accs = [self._accumulator() for _ in range(height)]
 
-            def each(rows: int, action: Callable[[Buffer, Expr, Expr], None]) -> None:
-                for r in range(rows):
-                    action(accs[r], panel * height + r, (panel - self.place.first_unit) * height + r)
-
-            each(height, lambda acc, row, slot: self._start(acc, self._clamp(row), slot, first))
+            for r, acc in enumerate(accs):
+                slot = (panel - self.place.first_unit) * height + r
+                self._start(acc, self._clamp(panel * height + r), slot, first)
             with T.serial(0, size) as k:
                 for u, lanes in self._vectors():
                     column = T.bind(lanes.load(x.buffer, x.start + k * self.work.width + u))
                     for r in range(height):
                         weight = lanes.splat(panels[start + k * height + r])
-                        lanes.store(accs[r], u, lanes.load(accs[r], u) + weight * column)
+                        self.multiply_add(accs[r], u, lanes, weight, column)
 
             def finish(rows: int) -> None:
-                each(rows, lambda acc, row, slot: self._finish(acc, row, slot, final))
+                self.finish(accs[:rows], panel * height, (panel - self.place.first_unit) * height, final)
 
             if not final or self.plane.m % height == 0:
                 finish(height)

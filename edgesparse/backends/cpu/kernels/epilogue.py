@@ -1,17 +1,23 @@
-"""What happens to accumulated vectors before they are stored: a residual is added, then an activation applied."""
+"""What happens to accumulated vectors before they are stored: a residual is added, then an activation applied.
+
+Integer sums are scaled before that, or requantized.
+"""
 
 from __future__ import annotations
 
 import math as scalar_math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+import numpy as np
 from tvm.tirx import Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernels import math
 from edgesparse.graph.absorb import Fusion
 from edgesparse.graph.activation import Activation
+from edgesparse.graph.quantized import Requantization
 
 
 @dataclass(frozen=True)
@@ -24,15 +30,65 @@ class Epilogue:
     activation: Activation | None = None
     residual: bool = False
 
+    is_scaled: ClassVar[bool] = False
+    """The kernel reads a float32 scale of each channel behind the bias, and hands it to `apply`."""
+
     @classmethod
     def of(cls, fusion: Fusion) -> Epilogue:
         """The epilogue of a layer with this fusion."""
         return cls(fusion.activation, fusion.residual is not None)
 
-    def apply(self, accumulator: Expr, residual: Expr | None = None) -> Expr:
+    def apply(self, accumulator: Expr, residual: Expr | None = None, scale: Expr | None = None) -> Expr:
         """The value to store for an accumulated scalar or vector."""
         value = accumulator if residual is None else accumulator + residual
         return value if self.activation is None else applied(self.activation, value)
+
+
+@dataclass(frozen=True)
+class Scaled(Epilogue):
+    """Of int32 sums: activation(float32(sum) * scale)."""
+
+    is_scaled: ClassVar[bool] = True
+
+    def apply(self, accumulator: Expr, residual: Expr | None = None, scale: Expr | None = None) -> Expr:
+        """See `Epilogue`."""
+        assert scale is not None
+        return super().apply(math.hold(math.to_float(accumulator) * scale), residual)
+
+
+@dataclass(frozen=True)
+class Requantized(Scaled):
+    """Of int32 sums: clamp(round(float32(sum) * scale) + zero, low, high), a byte of a quad.
+
+    `lowest` is what such a byte can be. Nothing is added to the product before it is limited, so that it cannot be
+    contracted: it rounds alike on all machines.
+    """
+
+    zero: int = 0
+    low: int = 0
+    high: int = 255
+    lowest: int = 0
+
+    @classmethod
+    def to(cls, stored: Requantization) -> Requantized:
+        """The epilogue that stores so."""
+        lowest = int(np.iinfo(stored.element.numpy).min)
+        return cls(zero=stored.zero, low=stored.low, high=stored.high, lowest=lowest)
+
+    def apply(self, accumulator: Expr, residual: Expr | None = None, scale: Expr | None = None) -> Expr:
+        """How far the byte is above the lowest, as int32."""
+        real = super().apply(accumulator, residual, scale)
+        near = math.nearest(math.clamp(real, float(self.low - self.zero), float(self.high - self.zero)))
+        return math.hold(near + math.int_splat(self.zero - self.lowest, near))
+
+    def word(self, values: Sequence[Expr]) -> Expr:
+        """Quads of what `apply` returned for up to four neighbouring channels; bytes of others are zero."""
+        word = values[0]
+        for place, value in enumerate(values[1:], 1):
+            word = T.bitwise_or(word, T.shift_left(value, math.int_splat(8 * place, value)))
+        flip = int.from_bytes(bytes([-self.lowest] * len(values)), "little")
+        signed = flip - (1 << 32) if flip >> 31 else flip
+        return math.hold(T.bitwise_xor(word, math.int_splat(signed, word)) if signed else word)
 
 
 def applied(activation: Activation, x: Expr) -> Expr:

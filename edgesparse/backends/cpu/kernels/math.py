@@ -105,16 +105,27 @@ def clamp(x: Expr, low: float, high: float) -> Expr:
     return at_most(at_least(x, low), high)
 
 
+def to_float(x: Expr) -> Expr:
+    """int32 numbers as float32, rounded to nearest even."""
+    return T.cast(x, _type("float32", x))
+
+
+def nearest(x: Expr) -> Expr:
+    """x as int32, rounded to nearest even, for |x| < 2**22."""
+    # Through integers: the simplifier of TVM cancels (a + c) - c.
+    return hold(_as_int(hold(x + splat(_ROUND, x))) - int_splat(_float_bits(_ROUND), x))
+
+
 def absolute(x: Expr) -> Expr:
     """|x|, by clearing the sign."""
-    return _as_float(T.bitwise_and(_as_int(x), _int_splat(0x7FFFFFFF, x)))
+    return _as_float(T.bitwise_and(_as_int(x), int_splat(0x7FFFFFFF, x)))
 
 
 def exp(x: Expr) -> Expr:
     """e**x within 2 ulp, denormal results included; 0 and infinity beyond the range."""
     p, whole = _exp_parts(hold(clamp(x, *_EXP_RANGE)))
     # 2**n in two factors: n alone may exceed the exponents of normal numbers on either side.
-    half = hold(T.shift_right(whole, _int_splat(1, x)))
+    half = hold(T.shift_right(whole, int_splat(1, x)))
     return hold(p * _power_of_two(half) * _power_of_two(whole - half))
 
 
@@ -126,9 +137,7 @@ def exp_nonpositive(x: Expr) -> Expr:
 
 def _exp_parts(x: Expr) -> tuple[Expr, Expr]:
     """e**x as p * 2**n: p in [0.7, 1.5], and n as int32."""
-    shifted = hold(x * splat(_LOG2_E, x) + splat(_ROUND, x))
-    # Through integers: the simplifier of TVM cancels (a + c) - c.
-    whole = hold(_as_int(shifted) - _int_splat(_float_bits(_ROUND), x))
+    whole = nearest(x * splat(_LOG2_E, x))
     n = hold(T.cast(whole, _type("float32", x)))
     r = hold(x - n * splat(_LN2_HIGH, x))
     r = hold(r - n * splat(_LN2_LOW, x))
@@ -140,9 +149,9 @@ def log(x: Expr) -> Expr:
     x = hold(x)
     scaled = hold(T.Select(x < splat(_SMALLEST_NORMAL, x), x * splat(2.0**23, x), x))  # denormals
     extra = hold(T.Select(x < splat(_SMALLEST_NORMAL, x), splat(-23.0, x), splat(0.0, x)))
-    bits = hold(_as_int(scaled) - _int_splat(_SQRT_HALF_BITS, x))
-    n = hold(T.cast(T.shift_right(bits, _int_splat(23, x)), _type("float32", x)) + extra)
-    mantissa = T.bitwise_and(bits, _int_splat(0x007FFFFF, x)) + _int_splat(_SQRT_HALF_BITS, x)
+    bits = hold(_as_int(scaled) - int_splat(_SQRT_HALF_BITS, x))
+    n = hold(T.cast(T.shift_right(bits, int_splat(23, x)), _type("float32", x)) + extra)
+    mantissa = T.bitwise_and(bits, int_splat(0x007FFFFF, x)) + int_splat(_SQRT_HALF_BITS, x)
     r = hold(_as_float(mantissa) - splat(1.0, x))  # sqrt(1/2) - 1 to sqrt(2) - 1
     square = hold(r * r)
     tail = hold(_polynomial(_LOG, r) * (r * square) + n * splat(_LN2_LOW, x) - square * splat(0.5, x))
@@ -184,7 +193,7 @@ def _polynomial(coefficients: Sequence[float], x: Expr) -> Expr:
 
 def _power_of_two(n: Expr) -> Expr:
     """2**n for int32 n in [-126, 127]; 0 for -127."""
-    return _as_float(T.shift_left(n + _int_splat(127, n), _int_splat(23, n)))
+    return _as_float(T.shift_left(n + int_splat(127, n), int_splat(23, n)))
 
 
 def _float_bits(value: float) -> int:
@@ -203,5 +212,6 @@ def _as_float(x: Expr) -> Expr:
     return T.reinterpret(_type("float32", x), x)
 
 
-def _int_splat(value: int, like: Expr) -> Expr:
+def int_splat(value: int, like: Expr) -> Expr:
+    """An int32 number in every lane of as many as `like` has."""
     return T.int32(value) if lanes_of(like) == 1 else T.broadcast(T.int32(value), lanes_of(like))

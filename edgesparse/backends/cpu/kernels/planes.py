@@ -1,8 +1,8 @@
 """Padding and phases: lay out a convolution input so that every tap of the window is one fixed offset.
 
 A strided window reads every stride-th element. The input is split into `stride_h * stride_w` phase planes, each
-zero padded: tap (i, j) then reads plane (i % stride_h, j % stride_w) at a constant offset, at unit stride. For
-unit strides this is plain zero padding.
+padded: tap (i, j) then reads plane (i % stride_h, j % stride_w) at a constant offset, at unit stride. For
+unit strides this is plain padding.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from edgesparse.numerics import Element
 _UNROLLED = 8  # phases with code of their own
 
 
-def planes(window: Window, element: Element, target: Target) -> Kernel:
-    """Copy images into zero-padded phase planes. Reads: x; writes: the planes.
+def planes(window: Window, element: Element, target: Target, fill: int = 0) -> Kernel:
+    """Copy images into phase planes padded with `fill`. Reads: x; writes: the planes.
 
     Shapes: x [batch, channels, height, width]; planes [batch, channels, phases, plane height, plane width].
     A tile is one channel of one image. Over-read: none.
@@ -39,12 +39,12 @@ def planes(window: Window, element: Element, target: Target) -> Kernel:
             with T.If(T.And(row >= 0, row < window.height)):
                 with T.Then():
                     source = T.bind((image * window.height + row) * window.width + (first * sw + pw - left))
-                    _zero(y, target_row, 0, first)
+                    _fill(y, target_row, 0, first, fill)
                     with T.serial(0, last - first) as i:
                         T.buffer_store(y, x[source + i * sw], [target_row + first + i])
-                    _zero(y, target_row, last, width)
+                    _fill(y, target_row, last, width, fill)
                 with T.Else():
-                    _zero(y, target_row, 0, width)
+                    _fill(y, target_row, 0, width, fill)
 
     def body(image: Expr, x: Buffer, y: Buffer) -> None:
         if len(window.phases) <= _UNROLLED or not (_is_range(row_phases) and _is_range(column_phases)):
@@ -55,7 +55,8 @@ def planes(window: Window, element: Element, target: Target) -> Kernel:
             copy_plane(image, ph * len(column_phases) + pw, ph, pw, x, y)
 
     params = [Param(images * window.height * window.width, element), Param(images * window.channel_size, element)]
-    return build_kernel(kernel_symbol("planes", element, window.name, target, window), params, images, body)
+    symbol = kernel_symbol("planes", element, window.name, target, window, *([fill] if fill else []))
+    return build_kernel(symbol, params, images, body)
 
 
 def _is_range(phases: list[int]) -> bool:
@@ -72,7 +73,7 @@ def _clamp(value: Expr | int, low: Expr | int, high: int) -> Expr | int:
     return T.bind(T.min(T.max(value, low), high))
 
 
-def _zero(y: Buffer, start: Expr, first: Expr | int, last: Expr | int) -> None:
+def _fill(y: Buffer, start: Expr, first: Expr | int, last: Expr | int, value: int) -> None:
     if not isinstance(first, int) or not isinstance(last, int) or first < last:
         with T.serial(first, last) as i:
-            T.buffer_store(y, const(0, y.dtype), [start + i])
+            T.buffer_store(y, const(value, y.dtype), [start + i])

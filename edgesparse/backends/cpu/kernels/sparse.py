@@ -64,6 +64,11 @@ class _Sparse(Compute):
         """The tile as planned."""
         return _tile_of(self.work.tile)
 
+    @property
+    def makes_quads(self) -> bool:
+        """See `Compute`."""
+        return self.tile.block[0] % self.work.numerics.y.channels == 0
+
     def rows(self, kb: Expr | int, size: int, x: Rows, first: bool, final: bool) -> None:
         indptr, indices, values, order = self.memory.weights
         (height, depth), group = self.tile.block, self.tile.rows // self.tile.block[0]
@@ -83,8 +88,7 @@ class _Sparse(Compute):
                         several = weights[(at * depth + q) * height :][:height]
                         self._multiply(accs[at // self.tile.chunk], several, x, column + q * self.work.width)
             for g, row in enumerate(rows):
-                for r in range(height):
-                    self._finish_row(accs[g][r], row + r, final)
+                self._finish_block(accs[g], row, final)
 
     def _columns(self, indices: Buffer, step: Expr) -> list[Expr]:
         """Where x lies for each entry of a step: [rows of the group, chunk]."""
@@ -112,18 +116,31 @@ class _Sparse(Compute):
         for u, lanes in self._vectors():
             x = T.bind(lanes.load(block.buffer, block.start + column + u))
             for acc, weight in zip(accs, weights, strict=True):
-                lanes.store(acc, u, lanes.load(acc, u) + lanes.splat(weight) * x)
+                self.multiply_add(acc, u, lanes, lanes.splat(weight), x)
 
     def _slot(self, row: Expr) -> Expr:
         return row - self.place.first_unit * self.tile.rows
 
-    def _finish_row(self, acc: Buffer, row: Expr, final: bool) -> None:
+    def _finish_block(self, accs: list[Buffer], row: Expr, final: bool) -> None:
         """Rows that only fill up the last group are not stored."""
-        if not final or self.plane.m % self.tile.rows == 0:
-            self._finish(acc, row, self._slot(row), final)
+        if final and self.makes_quads and self.work.numerics.y.channels > 1:
+            self._finish_quads(accs, row)
             return
-        with T.If(row < self.plane.m), T.Then():
-            self._finish(acc, row, self._slot(row), final)
+        for r, acc in enumerate(accs):
+            if not final or self.plane.m % self.tile.rows == 0:
+                self.finish([acc], row + r, self._slot(row + r), final)
+                continue
+            with T.If(row + r < self.plane.m), T.Then():
+                self.finish([acc], row + r, self._slot(row + r), final)
+
+    def _finish_quads(self, accs: list[Buffer], row: Expr) -> None:
+        rest = self.plane.m % len(accs)
+        with T.If(row + len(accs) <= self.plane.m):
+            with T.Then():
+                self.finish(accs, row, self._slot(row), True)
+            if rest:
+                with T.Else(), T.If(row < self.plane.m), T.Then():
+                    self.finish(accs[:rest], row, self._slot(row), True)
 
 
 def _split_words(buffer: Buffer, step: Expr, count: int, bits: int) -> list[Expr]:

@@ -20,108 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Protocol
 
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.backends.cpu.kernel import ALIGNMENT_BYTES, Kernel, Lanes, Param, build_kernel, kernel_symbol
-from edgesparse.backends.cpu.kernels.epilogue import Epilogue
-from edgesparse.backends.cpu.kernels.layer import LayerCall, Tiled
-from edgesparse.forms.cut import Run, runs, tile_count, tile_width
+from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.backends.cpu.kernels.dots import least_lanes, multiply_add
+from edgesparse.backends.cpu.kernels.epilogue import Epilogue, Requantized
+from edgesparse.backends.cpu.kernels.layer import LayerCall
+from edgesparse.backends.cpu.kernels.words import Words
+from edgesparse.backends.cpu.kernels.work import Work
+from edgesparse.errors import InternalError
+from edgesparse.forms.cut import Run
 from edgesparse.forms.tile import Tile
 from edgesparse.graph.geometry import Plane
-from edgesparse.numerics import I32, Numerics
-
-
-@dataclass(frozen=True)
-class Work:
-    """Sizes that follow from a layer, its tile and the vector length; counts are elements."""
-
-    plane: Plane
-    tile: Tile
-    numerics: Numerics
-    lanes: int
-    tiled: Tiled
-
-    @cached_property
-    def runs(self) -> list[Run]:
-        """What a tile computes; a second one where the last tile of a plane differs."""
-        return runs(self.plane, self.tile.vectors, self.lanes)
-
-    @property
-    def places(self) -> int:
-        """Tiles of one output plane."""
-        return tile_count(self.plane, self.tile.vectors, self.lanes)
-
-    @cached_property
-    def width(self) -> int:
-        """A row of the packed x block."""
-        return tile_width(self.plane, self.tile.vectors, self.lanes)
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of K."""
-        return -(-self.plane.k // self.tile.k_block)
-
-    @property
-    def units(self) -> int:
-        """Rows, or panels of rows."""
-        return -(-self.plane.m // self.tile.rows)
-
-    @property
-    def split_units(self) -> int:
-        """Units of one of the ranges that M is cut into."""
-        return -(-self.units // self.tile.splits)
-
-    @property
-    def pack_size(self) -> int:
-        """The packed x block, where x needs packing; its last row may be copied past its end."""
-        if self.tiled.x:
-            return 0
-        ends = [(len(run.pieces) - 1) * self.plane.width + run.pieces[-1] + self.lanes for run in self.runs]
-        return min(self.plane.k, self.tile.k_block) * self.width + max(self.lanes, *ends)
-
-    @property
-    def partial_size(self) -> int:
-        """Sums of the blocks so far."""
-        return self.split_units * self.tile.rows * self.width if self.blocks > 1 else 0
-
-    @property
-    def scratch_size(self) -> int:
-        """Packed x, then partial sums, then one vector of results."""
-        return self.pack_size + self.partial_size + self.lanes
-
-    @property
-    def range_start(self) -> int:
-        """Where in the scratch memory a range of M lies that a joined convolution reads."""
-        line = ALIGNMENT_BYTES // self.numerics.acc.size_bytes
-        return -(-self.scratch_size // line) * line
-
-    @property
-    def range_size(self) -> int:
-        """The outputs of a range of M, for all of N."""
-        return self.split_units * self.tile.rows * self.plane.n
-
-    @property
-    def x_size(self) -> int:
-        """The input of all images and groups."""
-        return self.places * self.plane.k * self.width if self.tiled.x else self.plane.x_size
-
-    def output_size(self, tiled: bool) -> int:
-        """The output, or the residual, of all images and groups."""
-        n = self.places * self.width if tiled else self.plane.n
-        return self.plane.batch * self.plane.groups * self.plane.m * n
-
-    def row_pitch(self, tiled: bool) -> int:
-        """Elements between two channels of an output tile."""
-        return self.width if tiled else self.plane.n
-
-    @property
-    def tiles(self) -> int:
-        """Units of parallel work."""
-        return self.plane.batch * self.plane.groups * self.places * self.tile.splits
+from edgesparse.numerics import F32, I32
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +46,7 @@ class Buffers:
     offsets: Buffer | None  # none where x lies in tiles
     weights: Sequence[Buffer]
     bias: Buffer
+    scale: Buffer | None
     residual: Buffer | None
     y: Buffer
     area: Buffer  # scratch
@@ -161,10 +76,13 @@ def build(call: LayerCall, weights: Sequence[Param], compute: type[Compute]) -> 
     then neither the layer nor it has a residual, nor x several images or groups.
     """
     layer, epilogue, target, joined = call.layer, call.epilogue, call.target, call.joined
-    work = Work(layer.plane, call.tile, layer.numerics, target.cpu.lanes(layer.numerics.x), call.tiled)
+    work = Work(layer.plane, call.tile, layer.numerics, target.cpu, call.tiled)
     plane, tiled, numerics = work.plane, work.tiled, work.numerics
+    if call.tile.splits > 1 and work.split_units * call.tile.rows % numerics.y.channels:
+        raise InternalError(f"{call.tile.name}: ranges of {work.split_units} units cut words of y")
     params = [Param(work.x_size, numerics.x), *([] if tiled.x else [Param(plane.k, I32)])]
     params += [*weights, Param(plane.groups * plane.m, numerics.acc)]
+    params += [Param(plane.groups * plane.m, F32)] if epilogue.is_scaled else []
     params += [Param(work.output_size(tiled.residual), numerics.y)] if epilogue.residual else []
     params += joined.constants if joined else []
     params.append(Param(joined.y_size if joined else work.output_size(tiled.y), numerics.y))
@@ -172,8 +90,9 @@ def build(call: LayerCall, weights: Sequence[Param], compute: type[Compute]) -> 
     def memory_of(x: Buffer, *rest: Buffer) -> Buffers:
         offsets = () if tiled.x else rest[:1]
         arrays, (bias, *others, y, area) = rest[len(offsets) :][: len(weights)], rest[len(offsets) + len(weights) :]
+        scale = others.pop(0) if epilogue.is_scaled else None
         residual = others[0] if epilogue.residual else None
-        return Buffers(x, offsets[0] if offsets else None, arrays, bias, residual, y, area)
+        return Buffers(x, offsets[0] if offsets else None, arrays, bias, scale, residual, y, area)
 
     def emit(memory: Buffers, place: Place, at_end: Expr) -> None:
         first, *last = work.runs
@@ -232,7 +151,7 @@ def _locate(work: Work, t: Expr) -> tuple[Place, Expr]:
     start = T.bind(number * (work.tile.vectors * work.lanes))
     first_unit = T.bind(split * work.split_units)
     x0 = number * (plane.k * work.width) if work.tiled.x else image
-    flat, in_tiles = T.bind(plane_number * (plane.m * plane.n) + start), T.bind(number * (plane.m * work.width))
+    flat, in_tiles = T.bind(plane_number * (work.y_rows * plane.n) + start), T.bind(number * (plane.m * work.width))
     place = Place(
         group,
         T.bind(x0),
@@ -297,13 +216,26 @@ class Compute:
         """Full vectors."""
         return Lanes(self.work.lanes, self.work.numerics.x)
 
+    def multiply_add(self, acc: Buffer, u: int, lanes: Lanes, w: Expr, x: Expr) -> None:
+        """Accumulate the product of two vectors in a register."""
+        lanes.store(acc, u, multiply_add(self.work.numerics, self.work.cpu, lanes.load(acc, u), w, x))
+
     def emit(self) -> None:
         """Every block of K in turn; the first starts from the bias, the last stores y."""
 
         def block(kb: Expr | int, size: int, *, first: bool, final: bool) -> None:
             self.rows(kb, size, self._block(kb, size), first, final)
 
+        if self._words is not None and not self.makes_quads:
+            height = self.tile.rows
+            last = T.bind(T.min(self.place.last_unit * height, self.plane.m))
+            self._words.clear(T.bind(self.place.first_unit * height), last)
         each_block(self.plane.k, self.tile.k_block, block)
+
+    @property
+    def makes_quads(self) -> bool:
+        """Rows that are finished together make whole quads."""
+        raise NotImplementedError
 
     def rows(self, kb: Expr | int, size: int, x: Rows, first: bool, final: bool) -> None:
         """Accumulate block `kb` of `size` columns of K, and of x, into every row of the range."""
@@ -344,7 +276,8 @@ class Compute:
         full = self.run.size // self.lanes.count * self.lanes.count
         vectors = [(u, self.lanes) for u in range(0, full, self.lanes.count)]
         rest = self.run.size - full
-        return [*vectors, (full, self.lanes.narrowed(rest))] if rest else vectors
+        least = least_lanes(self.work.numerics)
+        return [*vectors, (full, self.lanes.narrowed(max(rest, least)))] if rest else vectors
 
     def _accumulator(self) -> Buffer:
         return self.lanes.sums(self.run.vectors(self.lanes.count) * self.lanes.count)
@@ -353,14 +286,38 @@ class Compute:
         """A row that exists, for one that only fills up its panel or group."""
         return row if self.plane.m % self.tile.rows == 0 else T.min(row, self.plane.m - 1)
 
+    def _channel(self, row: Expr) -> Expr:
+        return self.place.group * self.plane.m + row
+
     def _start(self, acc: Buffer, row: Expr, slot: Expr, first: bool) -> None:
         """Begin with the bias, or with the partial sum of the blocks before."""
         for u, lanes in self._vectors():
             if first:
-                start = lanes.splat(self.memory.bias[self.place.group * self.plane.m + row])
+                start = lanes.splat(self.memory.bias[self._channel(row)])
             else:
                 start = lanes.load(self.memory.area, self.work.pack_size + slot * self.work.width + u)
             lanes.store(acc, u, start)
+
+    @property
+    def _words(self) -> Words | None:
+        """What stores outputs that are quads."""
+        if not isinstance(self.epilogue, Requantized):
+            return None
+        assert self.memory.scale is not None
+        scale0 = self.place.group * self.plane.m
+        to = self.memory.y, self.memory.scale, scale0, self.place.y0
+        return Words(self.epilogue, *to, self.plane.n, self.run.size, self._vectors())
+
+    def finish(self, accs: Sequence[Buffer], row: Expr, slot: Expr, final: bool) -> None:
+        """Keep the partial sums of neighbouring rows, or apply the epilogue and store the outputs."""
+        if final and self._words is not None and self.makes_quads:
+            self._words.store(accs, row)
+            return
+        for r, acc in enumerate(accs):
+            if final and self._words is not None:
+                self._words.merge(acc, row + r)
+            else:
+                self._finish(acc, row + r, slot + r, final)
 
     def _finish(self, acc: Buffer, row: Expr, slot: Expr, final: bool) -> None:
         """Keep the partial sum, or apply the epilogue and store the outputs."""
@@ -373,21 +330,24 @@ class Compute:
         y0 = T.bind(place.y0 + row * self.work.row_pitch(tiled.y))
         for u, lanes in self._vectors():
             if tiled.y or u + lanes.count <= self.run.size:
-                self._emit(acc, u, r0 + u, y0 + u, lanes)
+                self._emit(acc, u, row, r0 + u, y0 + u, lanes)
                 continue
             staging = self.work.pack_size + self.work.partial_size
             lanes.store(self.memory.area, staging, lanes.load(acc, u))
-            self._emit_run(staging, r0 + u, y0 + u, self.run.size - u)
+            self._emit_run(staging, row, r0 + u, y0 + u, self.run.size - u)
 
-    def _emit_run(self, staging: int, residual: Expr, target: Expr, count: int) -> None:
+    def _emit_run(self, staging: int, row: Expr, residual: Expr, target: Expr, count: int) -> None:
         """Store `count` neighbours in vectors that do not overlap, since y may lie over the residual."""
         width, at = self.lanes.count, 0
         while at < count:
             while width > count - at:
                 width //= 2
-            self._emit(self.memory.area, staging + at, residual + at, target + at, self.lanes.narrowed(width))
+            lanes = self.lanes.narrowed(width)
+            self._emit(self.memory.area, staging + at, row, residual + at, target + at, lanes)
             at += width
 
-    def _emit(self, source: Buffer, start: int, residual: Expr, target: Expr, lanes: Lanes) -> None:
-        added = lanes.load(self.memory.residual, residual) if self.memory.residual is not None else None
-        lanes.store(self.memory.y, target, self.epilogue.apply(lanes.load(source, start), added))
+    def _emit(self, source: Buffer, start: int, row: Expr, residual: Expr, target: Expr, lanes: Lanes) -> None:
+        memory = self.memory
+        added = lanes.load(memory.residual, residual) if memory.residual is not None else None
+        scale = lanes.splat(memory.scale[self._channel(row)]) if memory.scale is not None else None
+        lanes.store(memory.y, target, self.epilogue.apply(lanes.load(source, start), added, scale))

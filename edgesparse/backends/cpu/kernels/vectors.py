@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
@@ -71,11 +71,20 @@ def keep_first(value: Expr, count: int, fill: float) -> Expr:
 
 def store_first(buffer: Buffer, offset: Expr | int, value: Expr, count: int) -> None:
     """Store the first `count` lanes and nothing behind them: one store, or two that overlap."""
+    for lanes, start, part in _first(buffer, value, count):
+        lanes.store(buffer, offset + start, part)
+
+
+def merge_first(buffer: Buffer, offset: Expr | int, value: Expr, count: int) -> None:
+    """Set the bits of the first `count` lanes in integers that are stored already."""
+    for lanes, start, part in _first(buffer, value, count):
+        lanes.store(buffer, offset + start, T.bitwise_or(lanes.load(buffer, offset + start), part))
+
+
+def _first(buffer: Buffer, value: Expr, count: int) -> Iterator[tuple[Lanes, int, Expr]]:
     width = 1 << (min(count, lanes_of(value)).bit_length() - 1)
     for start in dict.fromkeys((0, max(count - width, 0))):
-        Lanes(width, element(str(buffer.dtype))).store(
-            buffer, offset + start, pick([value], range(start, start + width))
-        )
+        yield Lanes(width, element(str(buffer.dtype))), start, pick([value], range(start, start + width))
 
 
 def fold_lanes(value: Expr, fold: Fold) -> Expr:
