@@ -34,10 +34,20 @@ def compare(actual: np.ndarray, expected: np.ndarray, name: str) -> Difference:
         return Difference(name, actual.shape, 0.0, float("inf"), agrees=False, note=note)
     if expected.dtype.kind != "f":
         wrong = int(np.count_nonzero(actual != expected))
-        note = f"{wrong} of {expected.size} elements differ" if wrong else ""
+        note = f"{wrong} of {expected.size} elements differ{_most_steps(actual, expected)}" if wrong else ""
         return Difference(name, actual.shape, 1.0, float(wrong > 0), agrees=not wrong, note=note)
     tolerance = element(expected.dtype).tolerance
     return _compare_floats(actual.astype(np.float64), expected.astype(np.float64), name, tolerance)
+
+
+def _most_steps(actual: np.ndarray, expected: np.ndarray) -> str:
+    """By how many steps integers differ."""
+    if expected.dtype.kind not in "iu":
+        return ""
+    steps = max(
+        abs(int(a) - int(e)) for a, e in zip(actual[actual != expected], expected[actual != expected], strict=True)
+    )
+    return f", by {steps} step{'s' if steps > 1 else ''} at most"
 
 
 def compare_all(actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> tuple[Difference, ...]:

@@ -195,7 +195,7 @@ def explain(
     """
     from edgesparse import schedule
     from edgesparse.devices.here import named, require_here
-    from edgesparse.graph.ops import graph_of
+    from edgesparse.frontend.view import view
 
     device = target if isinstance(target, Target) else targets.load(target)
     place = named(on, progress, cores=cores, cool_down=cool_down)
@@ -207,7 +207,7 @@ def explain(
     asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads, on)
     ready = prepared(asked, Path(), progress)
     progress("predicting times")
-    plan = schedule.plan(graph_of(ready.normal), device, threads)
+    plan = schedule.plan(view(ready.normal, device.cpu), device, threads)
     report = _predicted(ready, plan)
     if measured:
         report = replace(report, measured=layer_times(ready.normal, device, threads, place, progress))

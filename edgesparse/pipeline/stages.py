@@ -178,10 +178,10 @@ def lowered(normal: ir.Model, target: Target, progress: Progress, *, expose: boo
     """Choose kernels and generate code for a normalised model; with `expose` every value is an output too."""
     from edgesparse import schedule
     from edgesparse.backends import backend
-    from edgesparse.graph.ops import graph_of
+    from edgesparse.frontend.view import view
 
     progress("choosing kernels")
-    plan = schedule.plan(graph_of(normal), target)
+    plan = schedule.plan(view(normal, target.cpu), target)
     backend().require_known(target)
     told = partial(progress, f"generating code for {target.name}")
     told()

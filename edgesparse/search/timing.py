@@ -11,7 +11,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.devices.targets import Target
-from edgesparse.graph.ops import graph_of
+from edgesparse.frontend.view import view
+from edgesparse.graph.ops import Graph
 from edgesparse.graph.provenance import origins
 from edgesparse.plan import LayerPlan
 from edgesparse.prune import prune
@@ -120,9 +121,9 @@ def latency_table(
         threads: that share the work.
     """
     normal = normalise(model)
-    owners = owners_of(normal, tensors)
+    owners = owners_of(view(normal, target.cpu), tensors)
     owned = [name for tensor in tensors for name in owners[tensor]]
-    plans = [plan(graph_of(_masked(normal, owned, level, pattern)), target, threads) for level in levels]
+    plans = [plan(view(_masked(normal, owned, level, pattern), target.cpu), target, threads) for level in levels]
     us = np.array([[_sum(known.layers, owners[tensor]) for known in plans] for tensor in tensors])
     fixed = sum(p.predicted_us for name, p in plans[0].layers.items() if name not in owned)
     return LatencyTable(us.reshape(len(tensors), -1), fixed + plans[0].rest_us, owners)
@@ -136,10 +137,10 @@ def _sum(plans: Mapping[str, LayerPlan], names: Sequence[str]) -> float:
     return sum(plans[name].predicted_us for name in names)
 
 
-def owners_of(normal: ir.Model, tensors: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The layers of a model in normal form that compute with each of these tensors of the file."""
+def owners_of(graph: Graph, tensors: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The layers of a graph that compute with each of these tensors of the file."""
     owners: dict[str, list[str]] = {tensor: [] for tensor in tensors}
-    for op in graph_of(normal).weighted:
-        for origin in origins(op.layer.node.inputs[1]):
+    for op in graph.weighted:
+        for origin in origins(op.stored):
             owners.get(origin.tensor, []).append(op.layer.name)
     return {tensor: tuple(found) for tensor, found in owners.items()}

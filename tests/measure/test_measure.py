@@ -137,7 +137,7 @@ def test_doubles_agree_within_a_hundredth_of_that():
 
 def test_integers_agree_only_if_equal():
     assert compare(np.array([1, 2]), np.array([1, 2]), "y").agrees
-    assert compare(np.array([1, 2]), np.array([1, 3]), "y").note == "1 of 2 elements differ"
+    assert compare(np.array([1, 2]), np.array([1, 3]), "y").note == "1 of 2 elements differ, by 1 step at most"
 
 
 def test_other_shape_dtype_or_a_missing_output_does_not_agree():

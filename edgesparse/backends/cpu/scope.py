@@ -1,6 +1,7 @@
 """Where each ONNX value lives while the graph is lowered, and in which order of its axes.
 
-A kernel asks for a value in the order it wants: ONNX's own (`rows`), or [F, N] for a linear layer (`columns`).
+A kernel asks for a value in the order it wants: ONNX's own (`rows`), [F, N] for a linear layer (`columns`), or bytes
+by four channels (`quads`).
 Transpose and Reshape nodes emit nothing; they only say how one value names the axes of another. A transposition
 is emitted when somebody asks for an order that no memory holds, once.
 
@@ -18,12 +19,14 @@ import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Call, Memory, Tensor
 from edgesparse.backends.cpu.kernels.copy import transpose_copy
+from edgesparse.backends.cpu.kernels.quads_layout import Facts, from_quads, to_quads
 from edgesparse.backends.cpu.kernels.transpose import transpose
 from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError
-from edgesparse.graph.layout import ROWS, Layout, Ordered, Within
-from edgesparse.nodes import shape_of
+from edgesparse.graph.integer import flipped
+from edgesparse.graph.layout import ROWS, Layout, Ordered, Quads, Within
+from edgesparse.nodes import dtype_of, shape_of
 from edgesparse.numerics import TAKEN
 from edgesparse.program import Constant
 
@@ -59,6 +62,7 @@ class Scope:
         self._stored: dict[str, dict[Order, Tensor]] = {}
         self._origins: dict[str, _Origin] = {}
         self._written: dict[Memory, Tensor] = {}
+        self._quads: dict[str, Tensor] = {}  # what lies in quads alone, or there first
         for value in inputs:
             self.write_rows(value)
 
@@ -103,9 +107,41 @@ class Scope:
         """Memory holds the value as [F, N] already."""
         return constant(value) is None and self._find(tensor(value), _columns(tensor(value).shape)) is not None
 
+    def quads(self, value: ir.Value, axis: int) -> Tensor:
+        """The bytes of a computed value by four of its channels, which are those of `axis`; converted where no memory
+        holds them so."""
+        stored = self._quads.get(str(value.name))
+        if stored is not None and stored.layout == self._quads_layout(value, axis):
+            return stored
+        source = self.rows(value)
+        written = self.write_quads(value, axis)
+        assert isinstance(source, Tensor)
+        self.emit_stored(to_quads(source, axis, written, self.target))
+        return written
+
+    def quads_axis(self, value: ir.Value) -> int:
+        """The axis of the channels that a value has in quads, or would best have."""
+        stored = self._quads.get(str(value.name))
+        if stored is not None and isinstance(stored.layout, Quads):
+            return stored.layout.axis
+        rank = len(shape_of(value))
+        return 1 if rank > 3 else rank - 1
+
+    def write_quads(self, value: ir.Value, axis: int) -> Tensor:
+        """Declare that the value is written by four of its channels; returns the tensor to write."""
+        whole = tensor(value)
+        written = replace(whole, shape=Facts.of(whole.shape, axis).shape, layout=self._quads_layout(value, axis))
+        self._quads[whole.name] = written
+        return written
+
+    def _quads_layout(self, value: ir.Value, axis: int) -> Quads:
+        dotted = self.target.cpu.dotted
+        assert dotted is not None
+        return Quads(axis, flipped(dtype_of(value), dotted))
+
     def is_stored(self, value: ir.Value) -> bool:
         """A call, or the caller of the model, writes this value."""
-        return str(value.name) in self._stored
+        return str(value.name) in self._stored or str(value.name) in self._quads
 
     def write_rows(self, value: ir.Value) -> Tensor:
         """Declare that the value is written as ONNX lays it out; returns the tensor to write."""
@@ -147,6 +183,11 @@ class Scope:
 
     def _hold(self, whole: Tensor, order: Order) -> Tensor:
         """The memory that holds a value in an order; transposed into it where none does."""
+        if whole.name in self._quads and whole.name not in self._stored:
+            stored = self._quads[whole.name]
+            assert isinstance(stored.layout, Quads)
+            rows = self._declare(whole, _rows(whole.shape))
+            self.emit_stored(from_quads(stored, stored.layout.axis, rows, self.target))
         found = self._find(whole, order)
         if found is not None:
             return replace(found, shape=whole.shape)

@@ -67,9 +67,9 @@ class DepthwiseKernel:
             # Output channel c reads input channel c // multiplier, in every image of the batch alike.
             return Fold(
                 x0=T.bind(x0 + T.floordiv(image, self.multiplier) * size),
-                start=lambda: lanes.splat(bias[channel]),
-                step=lambda acc, tap, value: acc + lanes.splat(w[channel * taps + tap]) * value,
-                finish=lambda acc, y0: self.epilogue.apply(acc, lanes.load(residual[0], y0) if residual else None),
+                start=lambda _: lanes.splat(bias[channel]),
+                step=lambda acc, tap, value, _: acc + lanes.splat(w[channel * taps + tap]) * value,
+                finish=lambda accs, y0: self.epilogue.apply(accs[0], lanes.load(residual[0], y0) if residual else None),
             )
 
         stencil.emit(tile, x, y, fold)

@@ -56,9 +56,9 @@ def max_pool(window: Window, element: Element, target: Target) -> Kernel:
         def fold(image: Expr) -> Fold:
             return Fold(
                 x0=T.bind(image * size),
-                start=lambda: lanes.splat(LOWEST),
-                step=lambda acc, _, value: maximum(acc, value),
-                finish=lambda acc, _: acc,
+                start=lambda _: lanes.splat(LOWEST),
+                step=lambda acc, _, value, part: maximum(acc, value),
+                finish=lambda accs, _: accs[0],
                 join=maximum,
             )
 
@@ -86,9 +86,9 @@ def average_pool(window: Window, scale: float | None, element: Element, target: 
 
             return Fold(
                 x0=T.bind(image * size),
-                start=lambda: lanes.splat(0.0),
-                step=lambda acc, _, value: acc + value,
-                finish=lambda acc, y0: acc * factor(y0),
+                start=lambda _: lanes.splat(0.0),
+                step=lambda acc, _, value, part: acc + value,
+                finish=lambda accs, y0: accs[0] * factor(y0),
                 join=add,
             )
 

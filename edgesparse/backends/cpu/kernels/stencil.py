@@ -8,7 +8,7 @@ are skipped, since they contribute nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -30,16 +30,25 @@ _TILES = 32  # at least so many, if there are rows enough
 class Fold:
     """What a stencil does with one image; the functions emit vector expressions.
 
-    `x0` is the offset of the image in x; `start()` is the first accumulator; `step(accumulator, tap, x)` folds
-    in the input at tap number `tap`; `finish(accumulator, offset)` is the value to store at the output offset
-    of its first lane. Where taps are all alike, `join(x, x)` folds the inputs of a row first, once for all output rows.
+    `x0` is the offset of the image in x; `start(part)` is the first accumulator; `step(accumulator, tap, x, part)`
+    folds in the input at tap number `tap`; `finish(accumulators, offset)` is the value to store at the output offset
+    of its first lane. Where taps are all alike, `join(x, x)` folds the inputs of a row first, once for all output rows;
+    `prepare(row)` makes of them, likewise once, what every one of several accumulators, its `parts`, takes for taps.
     """
 
     x0: Expr
-    start: Callable[[], Expr]
-    step: Callable[[Expr, Expr | int, Expr], Expr]
-    finish: Callable[[Expr, Expr], Expr]
+    start: Callable[[int], Expr]
+    step: Callable[[Expr, Expr | int, Expr, int], Expr]
+    finish: Callable[[Sequence[Expr], Expr], Expr]
     join: Callable[[Expr, Expr], Expr] | None = None
+    prepare: Callable[[Sequence[Expr]], list[list[Expr]]] | None = None
+    parts: int = 1
+
+    def taken(self, row: list[Expr]) -> list[list[Expr]]:
+        """What each accumulator takes of the inputs that the columns of the window see of a row."""
+        if self.prepare is not None:
+            return self.prepare(row)
+        return [row] if self.join is None else [[fold_all(row, self.join)]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +71,16 @@ class _Rows:
     highest: int
 
 
+_User = tuple[list[Buffer], Expr | int]
+"""The accumulators of an output row, and the row of the window that it has an input row at."""
+
+
 @dataclass(frozen=True)
 class Stencil:
     """Loops of one window over `images` output channels for one CPU; `fill` is the value beside the image.
 
-    A tile is some blocks of rows of an image. With `exact`, no vector is stored beyond its row.
+    A tile is some blocks of rows of an image. With `exact`, no vector is stored beyond its row; with `pads`, rows of
+    padding are folded in as all others.
     Over-read: of x, below 64 bytes. Order: rows of the window, then columns; with `join`, columns pairwise.
     """
 
@@ -76,6 +90,7 @@ class Stencil:
     cpu: Cpu
     fill: float = 0.0
     exact: bool = False
+    pads: bool = False
 
     @cached_property
     def lanes(self) -> Lanes:
@@ -162,53 +177,80 @@ class Stencil:
         """One vector of columns in a block of rows."""
         (kh, kw), (sh, _), (dh, _) = self.window.kernel, self.window.strides, self.window.dilations
         lanes, fold, width = self.lanes, image.fold, self.window.out_width
-        accs = [lanes.sums() for _ in range(rows.count)]
-        for acc in accs:
-            lanes.store(acc, 0, fold.start())
+        accs = [[lanes.sums() for _ in range(fold.parts)] for _ in range(rows.count)]
+        for several in accs:
+            for part, acc in enumerate(several):
+                lanes.store(acc, 0, fold.start(part))
 
-        def tap_row(source: Expr | int, users: list[tuple[Buffer, Expr | int]]) -> None:
+        def fold_in(row: list[Expr], users: list[_User]) -> None:
+            for part, taps in enumerate(fold.taken(row)):
+                for j, value in enumerate(taps):
+                    for several, i in users:
+                        acc = several[part]
+                        tap = i * len(taps) + j if fold.prepare else i * kw + j
+                        lanes.store(acc, 0, fold.step(lanes.load(acc, 0), tap, value, part))
+
+        def tap_row(source: Expr | int, users: list[_User]) -> None:
             """Fold one input row into the accumulators of `users`, each with its row of the window."""
             row = T.bind(rows.first * sh + source - self.window.pads[0])
             start = T.bind(fold.x0 + row * self.window.width)
-            taps = self._taps(image.x, start, column)
-            if fold.join is not None:
-                taps = [fold_all(taps, fold.join)]
-            for j, value in enumerate(taps):
-                for acc, i in users:
-                    lanes.store(acc, 0, fold.step(lanes.load(acc, 0), i * kw + j, value))
+            fold_in(self._taps(image.x, start, column), users)
+
+        def pad_row(users: list[_User]) -> None:
+            fold_in([lanes.splat(self.fill)] * kw, users)
 
         if kh * kw * self._block_rows <= _UNROLLED:
-            uses: dict[int, list[tuple[Buffer, Expr | int]]] = {}
+            uses: dict[int, list[_User]] = {}
             for r, acc in enumerate(accs):
                 for i in range(kh):
                     uses.setdefault(r * sh + i * dh, []).append((acc, i))
             for source in sorted(uses):
-                self._if_inside(rows, source, (source, source), partial(tap_row, source, uses[source]))
+                users = uses[source]
+                self._if_inside(
+                    rows, source, (source, source), partial(tap_row, source, users), partial(pad_row, users)
+                )
         else:
             with T.serial(0, kh) as i:
                 for r, acc in enumerate(accs):
                     source = T.bind(r * sh + i * dh)
                     reach = (r * sh, r * sh + (kh - 1) * dh)
-                    self._if_inside(rows, source, reach, partial(tap_row, source, [(acc, i)]))
+                    users = [(acc, i)]
+                    self._if_inside(rows, source, reach, partial(tap_row, source, users), partial(pad_row, users))
         places = [T.bind(image.y0 + (rows.first + r) * width + column) for r in range(rows.count)]
-        results = [hold(fold.finish(lanes.load(acc, 0), place)) for acc, place in zip(accs, places, strict=True)]
+        results = [
+            hold(fold.finish([lanes.load(acc, 0) for acc in several], place))
+            for several, place in zip(accs, places, strict=True)
+        ]
         for number, (place, result) in enumerate(zip(places, results, strict=True), start=1):
             # What a narrow row spills, the next one overwrites.
             spills = number < rows.count and not self.exact
             store_first(image.y, place, result, lanes.count if spills else min(width, lanes.count))
 
-    def _if_inside(self, rows: _Rows, source: Expr | int, reach: tuple[int, int], action: Callable[[], None]) -> None:
+    def _if_inside(
+        self,
+        rows: _Rows,
+        source: Expr | int,
+        reach: tuple[int, int],
+        action: Callable[[], None],
+        padding: Callable[[], None],
+    ) -> None:
         """Run `action` if row `source` behind the first input row of a block is no padding; it lies in `reach`."""
         stride, above, height = self.window.strides[0], self.window.pads[0], self.window.height
         lowest, highest = rows.lowest * stride + reach[0] - above, rows.highest * stride + reach[1] - above
         if highest < 0 or lowest >= height:
+            if self.pads:
+                padding()
             return
         row = T.bind(rows.first * stride + source - above)
         if lowest >= 0 and highest < height:
             action()
             return
-        with T.If(T.And(row >= 0, row < height)), T.Then():
-            action()
+        with T.If(T.And(row >= 0, row < height)):
+            with T.Then():
+                action()
+            if self.pads:
+                with T.Else():
+                    padding()
 
     def _taps(self, x: Buffer, start: Expr, column: Expr | int) -> list[Expr]:
         """The vector that each column of the window sees of the input row at `start`.

@@ -8,7 +8,7 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Lanes, vector_width
-from edgesparse.backends.cpu.kernels.math import hold, lanes_of, splat
+from edgesparse.backends.cpu.kernels.math import hold, int_splat, lanes_of, splat
 from edgesparse.numerics import element
 
 Fold = Callable[[Expr, Expr], Expr]
@@ -66,7 +66,8 @@ def keep_first(value: Expr, count: int, fill: float) -> Expr:
     if count >= lanes:
         return value
     inside = T.ramp(T.int32(0), 1, lanes) < T.broadcast(T.int32(count), lanes)
-    return hold(T.Select(inside, value, splat(fill, value)))
+    filling = int_splat(int(fill), value) if str(value.ty.dtype).startswith("int32") else splat(fill, value)
+    return hold(T.Select(inside, value, filling))
 
 
 def store_first(buffer: Buffer, offset: Expr | int, value: Expr, count: int) -> None:

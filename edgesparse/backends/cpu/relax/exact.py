@@ -28,7 +28,9 @@ for _name in _NODES:
 
 
 def exact(node: Expr) -> Expr:
-    """The call that stands for an operator on floats."""
+    """The call that stands for an operator on floats; what TVM simplified away, as times one, stands for itself."""
+    if type(node) not in _NAMES:
+        return node
     return Call(Op.get(_NAMES[type(node)]), [node.a, node.b], ret_ty=node.ty)
 
 

@@ -1,0 +1,73 @@
+"""Bytes in words: four of them taken apart and put together, and the numbers that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tvm.tirx import Expr
+from tvm.tirx.script import builder as T
+
+from edgesparse.backends.cpu.kernels import math
+from edgesparse.backends.cpu.kernels.math import hold, int_splat, splat
+from edgesparse.backends.cpu.relax.exact import exact
+from edgesparse.graph.quantized import Quantization
+from edgesparse.numerics import QUAD
+
+_SIGNS = -0x7F7F7F80  # 0x80808080 as int32
+
+
+@dataclass(frozen=True)
+class Stored:
+    """real = scale * (byte - zero), bytes signed or not; kernels count from the lowest byte on."""
+
+    scale: float
+    zero: int
+    is_signed: bool
+
+    @classmethod
+    def by(cls, how: Quantization) -> Stored:
+        """That of a tensor."""
+        return cls(float(how.scale), int(how.zero), bool(np.iinfo(how.element.numpy).min < 0))
+
+    @property
+    def shift(self) -> int:
+        """How far the zero point is above the lowest byte."""
+        return self.zero + (128 if self.is_signed else 0)
+
+    def real(self, above: Expr) -> Expr:
+        """The number that is stored so far above the lowest byte; whatever is added to it, the product is rounded."""
+        return exact(self.centred(above) * splat(self.scale, above))
+
+    def centred(self, above: Expr) -> Expr:
+        """The same without the scale: a whole float32 number."""
+        return hold(math.to_float(above - int_splat(self.shift, above)))
+
+    def above(self, real: Expr) -> Expr:
+        """Where a number is stored: by a division, to nearest even, and the nearest byte where none is as far."""
+        return self.rounded(hold(real / splat(self.scale, real)))
+
+    def rounded(self, scaled: Expr, low: int = 0, high: int = 255) -> Expr:
+        """Where a number is stored that was divided by the scale, in [low, high] above the lowest byte."""
+        least, most = splat(float(low - self.shift), scaled), splat(float(high - self.shift), scaled)
+        inside = hold(T.Select(scaled > least, scaled, least))  # NaN becomes the lowest
+        inside = hold(T.Select(inside < most, inside, most))
+        return hold(math.nearest(inside) + int_splat(self.shift, scaled))
+
+
+def split(words: Expr, *, flip: bool) -> list[Expr]:
+    """The four bytes of each word, as int32 in [0, 255]; with `flip` how far signed ones are above the lowest."""
+    words = hold(T.bitwise_xor(words, int_splat(_SIGNS, words)) if flip else words)
+    return [
+        hold(T.bitwise_and(T.shift_right(words, int_splat(8 * place, words)), int_splat(255, words)))
+        for place in range(QUAD)
+    ]
+
+
+def join(values: Sequence[Expr], *, flip: bool) -> Expr:
+    """Words of four numbers in [0, 255] each; with `flip` they are stored as signed ones."""
+    word = values[0]
+    for place, value in enumerate(values[1:], 1):
+        word = T.bitwise_or(word, T.shift_left(value, int_splat(8 * place, value)))
+    return hold(T.bitwise_xor(word, int_splat(_SIGNS, word)) if flip else word)

@@ -1,0 +1,133 @@
+"""Operators whose operands are dequantized in front of them and whose results are quantized behind: integer groups.
+
+The normal form keeps quantization as the file has it, around every operator; where the dot products of a CPU allow, a
+group is one op that reads and writes the integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgesparse.graph.absorb import only_reader
+from edgesparse.graph.activation import activation_of
+from edgesparse.graph.quantized import Quantization
+from edgesparse.nodes import constant, dtype_of
+from edgesparse.numerics import element
+
+BYTES = ("int8", "uint8")
+
+
+@dataclass(frozen=True, eq=False)
+class Operand:
+    """What an operator reads through a DequantizeLinear of its own."""
+
+    node: ir.Node
+    by: Quantization
+
+    @property
+    def value(self) -> ir.Value:
+        """The integers."""
+        value = self.node.inputs[0]
+        assert value is not None
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What becomes of the output of an operator: clamped to [`low`, `high`], then quantized, or float32 (no `by`)."""
+
+    nodes: tuple[ir.Node, ...]
+    output: ir.Value
+    by: Quantization | None
+    low: float = -np.inf
+    high: float = np.inf
+
+    def limits(self) -> tuple[int, int]:
+        """The lowest and the highest integer that is stored."""
+        assert self.by is not None
+        low, high = self.by.limits
+        zero, scale = int(self.by.zero), self.by.scale
+        if self.low > -np.inf:
+            low = max(low, int(np.rint(np.float32(self.low) / scale)) + zero)
+        if self.high < np.inf:
+            high = min(high, int(np.rint(np.float32(self.high) / scale)) + zero)
+        return low, max(low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """An operator, the DequantizeLinear nodes in front of it and what is behind it."""
+
+    node: ir.Node
+    operands: tuple[Operand, ...]
+    result: Result
+
+    @property
+    def nodes(self) -> tuple[ir.Node, ...]:
+        """All of them, in an order in which they can run."""
+        return (*(operand.node for operand in self.operands), self.node, *self.result.nodes)
+
+    @property
+    def output(self) -> ir.Value:
+        """The only value of them that exists at run time."""
+        return self.result.output
+
+
+def dequantized(value: ir.Value | None) -> Operand | None:
+    """The operand behind a value that nothing else reads, if it is one of bytes."""
+    node = None if value is None else value.producer()
+    if node is None or value is None or node.op_type != "DequantizeLinear" or only_reader(value) is None:
+        return None
+    by = _quantization(node, dtype_of(node.inputs[0]))
+    return None if by is None else Operand(node, by)
+
+
+def result_of(value: ir.Value, taken: Set[ir.Node]) -> Result:
+    """What becomes of a value: one Relu or Clip at most, and a QuantizeLinear, as long as nobody else reads between."""
+    nodes, bounds, at = list[ir.Node](), (-np.inf, np.inf), value
+    reader = only_reader(value)
+    bounded = None if reader is None or reader in taken else _bounds(reader)
+    if reader is not None and bounded is not None:
+        nodes, bounds, at = [reader], bounded, reader.outputs[0]
+        reader = only_reader(at)
+    if reader is not None and reader not in taken and reader.op_type == "QuantizeLinear":
+        by = _quantization(reader, dtype_of(reader.outputs[0]))
+        if by is not None and by.scale.size == 1:
+            return Result((*nodes, reader), reader.outputs[0], by, *bounds)
+    return Result((), value, None)
+
+
+def _bounds(node: ir.Node) -> tuple[float, float] | None:
+    """Those of a Relu, or of a Clip by constants."""
+    found = activation_of(node) if node.op_type in ("Relu", "Clip") else None
+    if found is None:
+        return None
+    low, high = (0.0, np.inf) if found.name == "relu" else found.parameters
+    return None if np.isnan(low) or np.isnan(high) else (low, high)
+
+
+def _quantization(node: ir.Node, kind: str) -> Quantization | None:
+    """What a QuantizeLinear or DequantizeLinear does; None for one by blocks, or of scales or types that no kernel
+    takes."""
+    scale, zero = constant(node.inputs[1]), np.zeros((), np.int32)
+    if node.domain not in ("", "ai.onnx") or kind not in (*BYTES, "int32") or scale is None:
+        return None
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        stored = constant(node.inputs[2])
+        if stored is None:
+            return None
+        zero = stored.astype(np.int32)
+    if scale.dtype != np.float32 or node.attributes.get_int("block_size", 0) != 0:
+        return None
+    if scale.size == 1:
+        return Quantization(element(kind), scale.reshape(()), zero.reshape(-1)[:1].reshape(()))
+    return Quantization(element(kind), scale.reshape(-1), np.broadcast_to(zero.reshape(-1), scale.size))
+
+
+def is_quantized(model: ir.Model) -> bool:
+    """Whether any value of a model is dequantized."""
+    return any(node.op_type == "DequantizeLinear" for node in model.graph)
