@@ -7,6 +7,7 @@ from edgesparse.frontend.normalise import load, normalise
 from edgesparse.frontend.opset import in_recent_opset
 from edgesparse.frontend.picture import Frame, Preprocessing
 from edgesparse.frontend.preprocess import preprocessed
+from edgesparse.frontend.qoperators import is_rewritten
 from edgesparse.frontend.read import blank, read
 from edgesparse.frontend.remarks import remarks
 from edgesparse.frontend.shapes import infer_shapes
@@ -30,6 +31,7 @@ __all__ = [
     "infer_shapes",
     "is_onnx",
     "is_random",
+    "is_rewritten",
     "load",
     "normalise",
     "preprocessed",

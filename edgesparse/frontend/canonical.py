@@ -10,6 +10,7 @@ from onnx_ir.passes import common
 
 from edgesparse.frontend.fold import add_constant, constant
 from edgesparse.frontend.padding import WINDOWED, explicit_window, global_pool
+from edgesparse.frontend.quantization import is_stored
 from edgesparse.frontend.shapes import static_shape
 from edgesparse.graph.provenance import derived
 from edgesparse.nodes import padding
@@ -42,7 +43,7 @@ def canonicalise(model: ir.Model) -> None:
             _plain_reshape(model.graph, node)
         elif node.op_type == "Pad":
             _plain_pad(model.graph, node)
-        elif node.op_type in ("Add", "Mul") and constant(node.inputs[0]) is not None:
+        elif node.op_type in ("Add", "Mul") and is_stored(node.inputs[0]):
             _swap_operands(node)
         elif node.op_type in WINDOWED:
             explicit_window(node)
@@ -287,7 +288,7 @@ def _keeps_order(node: ir.Node, before: tuple[int, ...], after: tuple[int, ...])
 
 def _swap_operands(node: ir.Node) -> None:
     left, right = node.inputs
-    if constant(right) is None:
+    if not is_stored(right):
         node.replace_input_with(0, right)
         node.replace_input_with(1, left)
 
@@ -295,9 +296,19 @@ def _swap_operands(node: ir.Node) -> None:
 def _flatten_weight(graph: ir.Graph, node: ir.Node) -> None:
     """A constant right operand [1, ..., K, M] becomes [K, M] where the left one has as many dimensions."""
     x, w = node.inputs
-    weight, shape = constant(w), static_shape(x)
-    if weight is None or shape is None or weight.ndim <= 2 or prod(weight.shape[:-2]) != 1 or len(shape) < weight.ndim:
+    shape, sizes = static_shape(x), static_shape(w)
+    if not is_stored(w) or shape is None or sizes is None or len(shape) < len(sizes):
+        return
+    if len(sizes) <= 2 or prod(sizes[:-2]) != 1:
         return
     assert w is not None
-    matrix = add_constant(graph, weight.reshape(weight.shape[-2:]), f"{w.name}_matrix", derived("reshaped", w))
+    weight = constant(w)
+    if weight is not None:
+        matrix = add_constant(graph, weight.reshape(sizes[-2:]), f"{w.name}_matrix", derived("reshaped", w))
+    else:  # dequantized: the stored one is reshaped later
+        target = add_constant(graph, np.array(sizes[-2:], np.int64), f"{w.name}_shape")
+        step = _step("Reshape", [w, target], f"{w.name}_matrix", w)
+        step.outputs[0].shape = ir.Shape(sizes[-2:])
+        node.prepend(step)
+        matrix = step.outputs[0]
     node.replace_input_with(1, matrix)

@@ -9,12 +9,24 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgesparse.frontend.fold import add_constant, constant, fold_constants, is_random, require_ends
+from edgesparse.frontend.quantization import is_dequantizing, is_stored, require_parameters, stays_stored
+from edgesparse.frontend.quantized_moves import move_quantized
 from edgesparse.frontend.shapes import infer_shapes, static_shape
 from edgesparse.graph.provenance import origins
 
 
 def clean_up(model: ir.Model) -> ir.Model:
-    """Fold constants and shapes, take constant branches and remove idle and repeated nodes until nothing changes."""
+    """Fold constants and shapes, take constant branches and remove idle and repeated nodes until nothing changes.
+
+    What dequantizes constants is folded last: whether it stays depends on what is around it.
+    """
+    model = _reduced(model, is_dequantizing)
+    if any(is_dequantizing(node) for node in model.graph):
+        model = _reduced(model, stays_stored)
+    return model
+
+
+def _reduced(model: ir.Model, kept: Callable[[ir.Node], bool]) -> ir.Model:
     steps: tuple[Callable[[ir.Graph], bool], ...] = (
         _know_types,
         _fold_shapes,
@@ -26,8 +38,10 @@ def clean_up(model: ir.Model) -> ir.Model:
     while changed:
         model = tidy(model)
         require_ends(model)
+        require_parameters(model)
         model = infer_shapes(model)
-        changed = fold_constants(model)
+        changed = move_quantized(model)
+        changed |= fold_constants(model, kept)
         for step in steps:
             changed |= step(model.graph)
     return tidy(model)
@@ -200,6 +214,8 @@ def _share_results(graph: ir.Graph) -> bool:
     found = False
     for node in list(graph):
         if node.op_type == "Identity" and not node.domain:  # what is left of them gives outputs of the graph
+            continue
+        if is_dequantizing(node) and is_stored(node.inputs[0]):  # its readers may want different ones
             continue
         if is_random(node) or any(attribute.type.name.startswith("GRAPH") for attribute in node.attributes.values()):
             continue

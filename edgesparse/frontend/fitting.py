@@ -201,14 +201,25 @@ def _quantized(node: ir.Node, shapes: list[Shape | None]) -> str | None:
     x, scale, zero = (*shapes, None)[:3]
     if x is None or scale is None:
         return None
-    if zero is not None and zero != scale:
+    if zero is not None and zero != scale and not prod(zero) == prod(scale) == 1:
         return f"scales have the shape {list(scale)} and zero points {list(zero)}, expected the same"
-    if prod(scale) == 1 or "block_size" in node.attributes:
-        return None
-    axis = node.attributes.get_int("axis", 1)
-    if len(scale) == 1 and -len(x) <= axis < len(x) and scale[0] == x[axis]:
+    axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
+    if block:
+        return _blocked(x, scale, axis, block)
+    if prod(scale) == 1 or (len(scale) == 1 and -len(x) <= axis < len(x) and scale[0] == x[axis]):
         return None
     return f"scales have the shape {list(scale)}, expected one, or one for each index of axis {axis} of {list(x)}"
+
+
+def _blocked(x: Shape, scale: Shape, axis: int, block: int) -> str | None:
+    """One scale for each block along an axis; the last block may be short."""
+    if not -len(x) <= axis < len(x) or block < 0:
+        return f"axis is {axis} and block_size {block}, expected an axis of {list(x)} and blocks of 1 or more"
+    expected = [-(-size // block) if at == axis % len(x) else size for at, size in enumerate(x)]
+    if list(scale) == expected:
+        return None
+    shape = f"scales have the shape {list(scale)}, expected {expected}"
+    return f"{shape} for blocks of {block} along axis {axis} of {list(x)}"
 
 
 def _offset(node: ir.Node, shapes: list[Shape | None]) -> str | None:

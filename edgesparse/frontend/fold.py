@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import prod
 
 import numpy as np
@@ -72,15 +72,17 @@ def is_random(node: ir.Node) -> bool:
     return node.op_type in RANDOM_OPS
 
 
-def fold_constants(model: ir.Model) -> bool:
+def fold_constants(model: ir.Model, kept: Callable[[ir.Node], bool] = lambda node: False) -> bool:
     """Replace, in place, every value that depends on constants only by that constant; returns whether there were any.
+
+    Args: kept: nodes that stay although what they read is constant.
 
     What ONNX Runtime cannot evaluate stays as it is. Random operators, operators with subgraphs and results that are
     too large stay too.
     """
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     graph = model.graph
-    nodes, frontier = _constant_nodes(graph)
+    nodes, frontier = _constant_nodes(graph, kept)
     inside = set(nodes)
     wanted = [value for value in frontier if value.is_graph_output() or set(value.consumers()) - inside]
     computed = _evaluated(model, nodes, wanted) | _cut_off(graph)
@@ -124,14 +126,14 @@ def _cuts_off(node: ir.Node) -> bool:
     return kind is not None and kind.is_floating_point() and to is not None and to.is_integer() and to.bitwidth >= 8
 
 
-def _constant_nodes(graph: ir.Graph) -> tuple[list[ir.Node], list[ir.Value]]:
+def _constant_nodes(graph: ir.Graph, kept: Callable[[ir.Node], bool]) -> tuple[list[ir.Node], list[ir.Value]]:
     known: set[ir.Value] = {value for value in graph.initializers.values() if constant(value) is not None}
     nodes: list[ir.Node] = []
     frontier: list[ir.Value] = []
     for node in graph:
         if any(attr.type.name.startswith("GRAPH") for attr in node.attributes.values()) or is_random(node):
             continue
-        if _cuts_off(node):
+        if _cuts_off(node) or kept(node):
             continue
         if not all(value is None or value in known for value in node.inputs) or _is_copied_output(node):
             continue

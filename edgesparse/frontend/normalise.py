@@ -20,8 +20,10 @@ from edgesparse.frontend.functions import inline_functions
 from edgesparse.frontend.fuse import fuse_patterns
 from edgesparse.frontend.opset import convert_opset
 from edgesparse.frontend.padding import resolve_padding
+from edgesparse.frontend.qoperators import write_out_quantized
 from edgesparse.frontend.read import read
 from edgesparse.frontend.recurrent import expand_recurrent
+from edgesparse.frontend.settling import settle_quantized
 from edgesparse.frontend.shapes import (
     InputShapes,
     fix_inputs,
@@ -51,6 +53,7 @@ PASSES: tuple[Callable[[ir.Model], None], ...] = (
     canonicalise,
     fold_affine,
     join_transposes,
+    settle_quantized,
 )
 
 
@@ -123,7 +126,9 @@ def _prepare(model: ir.Model, input_shapes: InputShapes | None) -> ir.Model:
     fix_inputs(model, input_shapes)
     forget_shapes(model)
     convert_opset(model)
-    return resolve_padding(clean_up(resolve_padding(inline_functions(model))))
+    model = inline_functions(model)
+    write_out_quantized(model)
+    return resolve_padding(clean_up(resolve_padding(model)))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from edgesparse.frontend.fold import add_constant, constant
+from edgesparse.frontend.quantization import is_of_tensor
 from edgesparse.frontend.shapes import static_shape
 from edgesparse.graph.provenance import derived
 
@@ -27,6 +28,9 @@ ELEMENTWISE = frozenset(
     }
 )  # fmt: skip
 """Operators that compute each element by itself, and broadcast their operands."""
+
+CONVERSIONS = frozenset({"DequantizeLinear", "QuantizeLinear"})
+"""Operators that compute each element by itself, where there is one scale for all."""
 
 BY_AXIS = frozenset({"Concat", "LogSoftmax", "Softmax"})
 """Operators that follow an attribute `axis`."""
@@ -329,7 +333,10 @@ def _follows(node: ir.Node, rank: int) -> bool:
     """Whether `node` can compute in any order of its axes."""
     if node.domain or len(node.outputs) != 1 or len(static_shape(node.outputs[0]) or ()) != rank:
         return False
-    if node.op_type not in ELEMENTWISE and node.op_type not in BY_AXIS:
+    if node.op_type in CONVERSIONS:
+        if not is_of_tensor(node):
+            return False
+    elif node.op_type not in ELEMENTWISE and node.op_type not in BY_AXIS:
         return False
     operands = [value for value in node.inputs if value is not None]
     computed = [value for value in operands if constant(value) is None]

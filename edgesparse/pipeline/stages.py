@@ -165,7 +165,7 @@ def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Prog
     def foreign(node: ir.Node) -> str | None:
         """Why an operator of another domain is refused; its shapes could not be inferred, so it is named first."""
         standard = node.domain in ("", "ai.onnx") or node.op_identifier() in model.functions
-        return None if standard else backend().supports(node)
+        return None if standard or frontend.is_rewritten(node) else backend().supports(node)
 
     progress("normalising the model")
     frontend.unsupported(model, foreign)

@@ -189,24 +189,6 @@ def test_a_small_file_does_not_fill_the_memory(step, message):
     assert message in str(caught.value)
 
 
-def test_quantization_stays_as_it_is_in_the_file():
-    """Weights with a scale a channel are what DequantizeLinear says, and activations are rounded where they were."""
-    rng = np.random.default_rng(0)
-    w = rng.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)
-    scales = np.array([0.5, 0.01, 1e-4, 3.0], np.float32)
-    text = """g (float[1, 3, 8, 8] x) => (float[1, 4, 6, 6] y) {
-        q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) k = DequantizeLinear <axis = 0> (w, scales, zeros)
-        y = Conv (d, k)
-    }"""
-    constants = {"s": np.array(0.02, np.float32), "z": np.array(3, np.uint8), "zeros": np.zeros(4, np.int8)}
-
-    normal = load(model(text, w=w, scales=scales, **constants))
-
-    assert ops(normal) == ["QuantizeLinear", "DequantizeLinear", "Conv"]
-    folded = normal.graph[2].inputs[1].const_value.numpy()
-    np.testing.assert_array_equal(folded, w * scales.reshape(-1, 1, 1, 1))
-
-
 NAMES = {
     "an output is another": "{ y = Neg (x) z = Identity (y) }",
     "an output that does nothing to another": "{ y = Neg (x) z = Mul (y, one) }",

@@ -10,7 +10,6 @@ from edgesparse.frontend import load
 from edgesparse.graph.ops import graph_of
 from edgesparse.prune import prune
 from edgesparse.schedule import cost_table, plan
-from edgesparse.graph.ops import graph_of
 from edgesparse.search.timing import LatencyTable, Measured, Timing, latency_table, owners_of
 from tests.search.models import LAYERS, network
 
@@ -38,7 +37,9 @@ def test_a_dense_kernel_is_counted_where_sparse_is_within_the_models_error():
 
 
 def test_every_layer_finds_its_tensor_in_the_normal_form():
-    assert owners_of(graph_of(load(network())), tuple(LAYERS.values())) == {tensor: (node,) for node, tensor in LAYERS.items()}
+    assert owners_of(graph_of(load(network())), tuple(LAYERS.values())) == {
+        tensor: (node,) for node, tensor in LAYERS.items()
+    }
 
 
 def test_what_is_no_weighted_layer_takes_time_too():
