@@ -45,8 +45,9 @@ def _real(node: ir.Node, stored: np.ndarray) -> np.ndarray | None:
     zero = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(1, np.int32)
     if scale is None or zero is None or scale.dtype != np.float32 or node.attributes.get_int("block_size", 0) != 0:
         return None
-    along = [1] * stored.ndim
+    along, one = [1] * stored.ndim, [1] * stored.ndim
     if scale.size > 1:
         along[node.attributes.get_int("axis", 1)] = -1
-    centred = stored.astype(np.int32) - zero.astype(np.int32).reshape(along if zero.size > 1 else [1] * stored.ndim)
-    return centred.astype(np.float32) * scale.reshape(along if scale.size > 1 else [1] * stored.ndim)
+    centred = stored.astype(np.int32) - zero.astype(np.int32).reshape(along if zero.size > 1 else one)
+    real: np.ndarray = centred.astype(np.float32) * scale.reshape(along if scale.size > 1 else one)
+    return real

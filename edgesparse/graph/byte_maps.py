@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
-import onnx_ir as ir
 
-from edgesparse import reference
-from edgesparse.graph.groups import Group
+from edgesparse.graph.groups import Group, bounds_of
 
 STEPS_TRIED = 8  # float32 numbers on either side of the ratio of the scales
 
@@ -28,7 +25,8 @@ class Affine:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The function of int32 numbers."""
         scaled = np.rint((x - self.start).astype(np.float32) * np.float32(self.scale)).astype(np.int64)
-        return np.clip(scaled + self.zero, self.low, self.high)
+        limited: np.ndarray = np.clip(scaled + self.zero, self.low, self.high)
+        return limited
 
     def moved(self, before: int, behind: int) -> Affine:
         """The same function where x and y are stored with so much added."""
@@ -41,30 +39,21 @@ def domain(group: Group) -> np.ndarray:
     return np.arange(low, high + 1)
 
 
-def table_of(group: Group, opsets: dict[str, int]) -> np.ndarray:
-    """What a group gives for each number of its domain, as ONNX Runtime computes it."""
-    node, behind = group.operands[0].node, group.result.nodes
-    numbers = domain(group).astype(group.operands[0].by.element.numpy)
-    nodes = [node, group.node, *behind]
-    read = {value for each in nodes for value in each.inputs if value is not None}
-    kind = onnx.helper.np_dtype_to_tensor_dtype(numbers.dtype)
-    given, output = str(node.inputs[0].name), str(group.output.name)  # type: ignore[union-attr]
-    graph = onnx.helper.make_graph(
-        [ir.to_proto(each) for each in nodes],
-        "table",
-        [onnx.helper.make_tensor_value_info(given, kind, [len(numbers)])],
-        [onnx.helper.make_empty_tensor_value_info(output)],
-        [onnx.numpy_helper.from_array(value.const_value.numpy(), value.name) for value in read if value.const_value],
-    )
-    imports = [onnx.helper.make_opsetid(name, version) for name, version in opsets.items()]
-    proto = onnx.helper.make_model(graph, opset_imports=imports, ir_version=10)
-    found: np.ndarray = reference.evaluate(proto, {given: numbers})[output]
-    return found.astype(np.int32)
-
-
-def affine_of(group: Group, table: np.ndarray) -> Affine | None:
-    """The multiplication that gives every entry of the table; None where none of those tried does."""
+def table_of(group: Group) -> np.ndarray:
+    """What a group of a Relu or Clip gives for each number of its domain, every step in float32."""
     operand, by = group.operands[0].by, group.result.by
+    assert by is not None
+    real = (domain(group) - operand.zero).astype(np.float32) * operand.scale
+    low, high = bounds_of(group.node) or (-np.inf, np.inf)
+    for least, most in ((low, high), (group.result.low, group.result.high)):
+        real = np.clip(real, np.float32(least), np.float32(most))
+    table: np.ndarray = np.clip(np.rint(real / by.scale).astype(np.int64) + by.zero, *by.limits)
+    return table
+
+
+def affine_of(group: Group) -> Affine | None:
+    """The multiplication that gives what a group gives, for every number; None where none of those tried does."""
+    operand, by, table = group.operands[0].by, group.result.by, table_of(group)
     assert by is not None
     numbers, low, high = domain(group), int(table.min()), int(table.max())
     for scale in _near(np.float32(operand.scale / by.scale)):

@@ -19,6 +19,8 @@ from edgesparse.nodes import constant, dtype_of
 from edgesparse.numerics import element
 
 BYTES = ("int8", "uint8")
+ENDS = ("DequantizeLinear", "QuantizeLinear")
+"""Operators that stand between stored integers and the numbers that they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ def dequantized(value: ir.Value | None) -> Operand | None:
     node = None if value is None else value.producer()
     if node is None or value is None or node.op_type != "DequantizeLinear" or only_reader(value) is None:
         return None
-    by = _quantization(node, dtype_of(node.inputs[0]))
+    by = quantization_of(node, dtype_of(node.inputs[0]))
     return None if by is None else Operand(node, by)
 
 
@@ -90,18 +92,18 @@ def result_of(value: ir.Value, taken: Set[ir.Node]) -> Result:
     """What becomes of a value: one Relu or Clip at most, and a QuantizeLinear, as long as nobody else reads between."""
     nodes, bounds, at = list[ir.Node](), (-np.inf, np.inf), value
     reader = only_reader(value)
-    bounded = None if reader is None or reader in taken else _bounds(reader)
+    bounded = None if reader is None or reader in taken else bounds_of(reader)
     if reader is not None and bounded is not None:
         nodes, bounds, at = [reader], bounded, reader.outputs[0]
         reader = only_reader(at)
     if reader is not None and reader not in taken and reader.op_type == "QuantizeLinear":
-        by = _quantization(reader, dtype_of(reader.outputs[0]))
+        by = quantization_of(reader, dtype_of(reader.outputs[0]))
         if by is not None and by.scale.size == 1:
             return Result((*nodes, reader), reader.outputs[0], by, *bounds)
     return Result((), value, None)
 
 
-def _bounds(node: ir.Node) -> tuple[float, float] | None:
+def bounds_of(node: ir.Node) -> tuple[float, float] | None:
     """Those of a Relu, or of a Clip by constants."""
     found = activation_of(node) if node.op_type in ("Relu", "Clip") else None
     if found is None:
@@ -110,7 +112,7 @@ def _bounds(node: ir.Node) -> tuple[float, float] | None:
     return None if np.isnan(low) or np.isnan(high) else (low, high)
 
 
-def _quantization(node: ir.Node, kind: str) -> Quantization | None:
+def quantization_of(node: ir.Node, kind: str) -> Quantization | None:
     """What a QuantizeLinear or DequantizeLinear does; None for one by blocks, or of scales or types that no kernel
     takes."""
     scale, zero = constant(node.inputs[1]), np.zeros((), np.int32)
@@ -126,8 +128,3 @@ def _quantization(node: ir.Node, kind: str) -> Quantization | None:
     if scale.size == 1:
         return Quantization(element(kind), scale.reshape(()), zero.reshape(-1)[:1].reshape(()))
     return Quantization(element(kind), scale.reshape(-1), np.broadcast_to(zero.reshape(-1), scale.size))
-
-
-def is_quantized(model: ir.Model) -> bool:
-    """Whether any value of a model is dequantized."""
-    return any(node.op_type == "DequantizeLinear" for node in model.graph)

@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
-from edgesparse.graph.groups import BYTES, Group, dequantized, result_of
+from edgesparse.graph.byte_maps import Affine, affine_of
+from edgesparse.graph.groups import BYTES, ENDS, Group, dequantized, result_of
 from edgesparse.graph.quantized import Quantization
-from edgesparse.nodes import constant, shape_of
+from edgesparse.graph.windows import unrolls, window_of
+from edgesparse.nodes import constant, ints, shape_of
 from edgesparse.numerics import QUAD_I8, QUAD_U8, Element, element
 
-TABLED = frozenset(
-    {"Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Tanh"}
-)
-"""Functions of one number, of which there are 256."""
+MAPPED = frozenset(["Clip", "Relu"])
+"""Functions of one number that are a multiplication of what is stored."""
 
-POOLED = frozenset({"AveragePool", "GlobalAveragePool", "MaxPool"})
-SUMMED = frozenset({"Add", "Mul"})
 FLIP = 128
 """What flipping the highest bit of a byte adds, as a number of the other signedness."""
 
 
 @dataclass(frozen=True, eq=False)
 class Integer:
-    """A group that runs on the integers in quads; what it computes, its node says."""
+    """A group that runs on the integers in quads; what it computes, its node says, or a function of one number."""
 
     group: Group
+    function: Affine | None = None
 
     @property
     def nodes(self) -> tuple[ir.Node, ...]:
@@ -38,6 +38,11 @@ class Integer:
     def output(self) -> ir.Value:
         """What is left at run time."""
         return self.group.output
+
+    @property
+    def op(self) -> str:
+        """What is computed, such as "Add+Relu"."""
+        return "+".join(node.op_type for node in self.nodes if node.op_type not in ENDS)
 
 
 def flipped(kind: str, dotted: Element) -> bool:
@@ -69,6 +74,9 @@ def integer_of(node: ir.Node, taken: Set[ir.Node]) -> Integer | None:
     group = None if fits is None else group_of(node, taken)
     if fits is None or group is None or not all(map(_is_bytes, (group.result.by, *(o.by for o in group.operands)))):
         return None
+    if node.op_type in MAPPED:
+        function = affine_of(group) if fits(group) else None
+        return None if function is None else Integer(group, function)
     return Integer(group) if fits(group) else None
 
 
@@ -77,36 +85,55 @@ def _is_bytes(by: Quantization | None) -> bool:
 
 
 def _of_one(group: Group) -> bool:
-    """A function of one number, of which there are 256: its other operands are constants."""
+    """A function of one number: its other operands are constants."""
     return len(group.operands) == 1 and all(constant(value) is not None for value in group.node.inputs[1:] if value)
 
 
 def _of_two(group: Group) -> bool:
-    """Two operands of one shape, or one of them the same all over space."""
-    if len(group.operands) != 2:
-        return False
-    whole, shapes = shape_of(group.output), [shape_of(operand.value) for operand in group.operands]
-
-    def fits(shape: tuple[int, ...]) -> bool:
-        return shape == whole or (len(shape) == len(whole) > 2 and shape == whole[:2] + (1,) * (len(whole) - 2))
-
-    return whole in shapes and all(map(fits, shapes))
+    """Two operands of one shape."""
+    return len(group.operands) == 2 and len({shape_of(operand.value) for operand in group.operands}) == 1
 
 
 def _pool(group: Group) -> bool:
-    """Over at most two axes of images, without dilations."""
-    get, rank = group.node.attributes, len(shape_of(group.output))
-    return len(group.operands) == 1 and rank in (3, 4) and set(get.get_ints("dilations", (1,))) <= {1}
+    """Over the axes of images, without padding where it is a mean."""
+    node, rank = group.node, len(shape_of(group.output))
+    if len(group.operands) != 1 or rank != len(shape_of(group.operands[0].value)) or rank < 3:
+        return False
+    window = window_of(node, ints(node, "kernel_shape"))
+    if window is None or not unrolls(window):
+        return False
+    if node.op_type == "MaxPool":
+        return same(group) and set(window.dilations) == {1}
+    reach = [
+        (size - 1) * stride + kernel
+        for size, stride, kernel in zip(
+            (window.out_height, window.out_width), window.strides, window.kernel, strict=True
+        )
+    ]
+    return window.pads == (0, 0) and reach[0] <= window.height and reach[1] <= window.width
 
 
-def _concat(group: Group) -> bool:
-    """Of channels, of computed values alone."""
-    return len(group.operands) == len(group.node.inputs) and group.node.attributes.get_int("axis", 0) == 1
+def _global(group: Group) -> bool:
+    """Over all axes of an image, which stay as ones."""
+    node, (operand, *others) = group.node, group.operands
+    shape = shape_of(operand.value)
+    return not others and len(shape) > 2 and shape_of(node.outputs[0]) == shape[:2] + (1,) * (len(shape) - 2)
+
+
+def same(group: Group) -> bool:
+    """Whether the result is stored as its operand is."""
+    by, result = group.operands[0].by, group.result.by
+    assert result is not None
+    alike = result.element == by.element and result.scale == by.scale and result.zero == by.zero
+    return bool(alike) and not np.isfinite([group.result.low, group.result.high]).any()
 
 
 _FITS: dict[str, Callable[[Group], bool]] = {
-    **dict.fromkeys(sorted(TABLED), _of_one),
-    **dict.fromkeys(sorted(POOLED), _pool),
-    **dict.fromkeys(sorted(SUMMED), _of_two),
-    "Concat": _concat,
+    **dict.fromkeys(sorted(MAPPED), _of_one),
+    "Add": _of_two,
+    "AveragePool": _pool,
+    "GlobalAveragePool": _global,
+    "MaxPool": _pool,
+    "Mul": _of_two,
+    "ReduceMean": _global,
 }

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.graph.absorb import only_reader
-from edgesparse.graph.groups import BYTES, Operand, Result, dequantized, result_of
+from edgesparse.graph.groups import BYTES, ENDS, Operand, Result, dequantized, result_of
 from edgesparse.graph.integer import stored
 from edgesparse.graph.quantized import Requantization
 from edgesparse.nodes import constant, shape_of
@@ -37,17 +37,21 @@ class Sums:
     bias: np.ndarray
     result: Result
 
+    @property
+    def op(self) -> str:
+        """What is computed, such as "Conv+Relu"."""
+        return "+".join(node.op_type for node in self.nodes if node.op_type not in ENDS)
+
     def numerics(self, dotted: Element) -> Numerics:
         """The element types of the layer on quads."""
         return Numerics(dotted, QUAD_I8, I32, F32 if self.result.by is None else dotted)
 
     def started(self, dotted: Element) -> np.ndarray:
         """What sums over the stored bytes of x begin with: the bias, less what x's zero point adds; int32 [M]."""
-        channels = self.weight.reshape(len(self.bias), -1) if self.node.op_type == "Conv" else self.weight.T
-        products = channels.reshape(len(self.bias), -1).astype(np.int64).sum(axis=1) * int(
-            stored(self.x.by, dotted).zero
-        )
-        return (self.bias - products).astype(np.int32)
+        axes = tuple(range(1, self.weight.ndim)) if self.node.op_type == "Conv" else tuple(range(self.weight.ndim - 1))
+        zeros = self.weight.sum(axis=axes, dtype=np.int64) * int(stored(self.x.by, dotted).zero)
+        first: np.ndarray = (self.bias - zeros).astype(np.int32)
+        return first
 
     def requantization(self, dotted: Element) -> Requantization | None:
         """What is stored of a sum in quads; None where the layer gives float32."""

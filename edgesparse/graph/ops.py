@@ -130,6 +130,7 @@ class Other:
         return node.op_type in VIEWS and node.domain in ("", "ai.onnx") and constant(node.inputs[0]) is None
 
 
+_Grouped = Weighted | Depthwise | Attention | IntegerDepthwise | Integer
 Op = Weighted | Depthwise | Attention | IntegerDepthwise | Integer | Other
 
 
@@ -174,10 +175,10 @@ def graph_of(model: ir.Model, dotted: Element | None = None) -> Graph:
     return Graph(model, tuple(ops))
 
 
-def _fused(model: ir.Model, dotted: Element | None) -> Iterator[Weighted | Depthwise | Attention | Integer]:
+def _fused(model: ir.Model, dotted: Element | None) -> Iterator[_Grouped]:
     taken: set[ir.Node] = set()
     for node in model.graph:
-        op = None
+        op: _Grouped | None = None
         if node not in taken and dotted is not None:
             op = _integer_layer(node, taken, dotted) or integer_of(node, taken)
         if node not in taken and op is None:

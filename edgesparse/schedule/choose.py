@@ -20,7 +20,7 @@ from edgesparse.numerics import COMPUTED
 from edgesparse.plan import LayerPlan, Plan
 from edgesparse.schedule.arrange import arrange
 from edgesparse.schedule.cost import handed_over, time_us, work
-from edgesparse.schedule.estimate import estimate
+from edgesparse.schedule.estimate import estimate, with_dots
 from edgesparse.schedule.price import op_us
 from edgesparse.schedule.reason import on_these_threads, spending, verdict, within_error
 
@@ -67,7 +67,8 @@ def _joined(op: Weighted, planned: LayerPlan, cpu: Cpu, table: CostTable, thread
 
 def cost_table(target: Target) -> CostTable:
     """What times are predicted by: the target's cost table, or an estimate where it has none."""
-    return target.cost_table or estimate(target)
+    table = target.cost_table or estimate(target)
+    return table if target.cpu.dotted is None else with_dots(table, target.cpu.dotted)
 
 
 def why_fixed(node: ir.Node) -> str:

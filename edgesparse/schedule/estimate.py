@@ -6,9 +6,12 @@ a sparse one by its loads. One slot is a cycle.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgesparse.devices.costs import ESTIMATED, Costs, CostTable, LoopCost
 from edgesparse.devices.targets import Target
 from edgesparse.forms import FORMS
+from edgesparse.numerics import I32, PLAIN, QUAD_I8, Element, Numerics
 
 CLOCK_HZ = 1_500_000_000  # where a target does not tell its clock
 BYTES_PER_SLOT = 8  # of weights from beyond the L2 cache
@@ -22,3 +25,11 @@ def estimate(target: Target) -> CostTable:
     costs = Costs(500.0, *(slot_ns * count for count in (50, 4, 2, 2, 4, 0.3, kib / 2, kib, kib / 2, 30)))
     timed = {loop: LoopCost(step * slot_ns, start * slot_ns) for loop, (step, start) in slots.items()}
     return CostTable(target.name, ESTIMATED, "counted slots of the load unit", costs, timed)
+
+
+def with_dots(table: CostTable, dotted: Element) -> CostTable:
+    """A cost table that knows the loops over quads: a dot product takes as long as a multiply-add, if nobody has
+    measured it."""
+    numerics = str(Numerics(dotted, QUAD_I8, I32, dotted))
+    like = {replace(loop, numerics=numerics): cost for loop, cost in table.loops.items() if loop.numerics == str(PLAIN)}
+    return replace(table, loops={**like, **table.loops})

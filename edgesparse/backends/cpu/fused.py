@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
+from edgesparse.backends.cpu.integers import epilogue_of, fill_of, scales_of
 from edgesparse.backends.cpu.kernel import Call, Tensor
 from edgesparse.backends.cpu.kernels.attention import attention
 from edgesparse.backends.cpu.kernels.depthwise import DepthwiseKernel, depthwise
@@ -15,8 +16,10 @@ from edgesparse.backends.cpu.kernels.planes import planes
 from edgesparse.backends.cpu.scope import Scope
 from edgesparse.devices.targets import Target
 from edgesparse.forms.cut import tile_count, tile_width
+from edgesparse.forms.tile import Tile
 from edgesparse.graph.attention import Attention
 from edgesparse.graph.geometry import Window
+from edgesparse.graph.integer_layers import Sums
 from edgesparse.graph.layers import Layer
 from edgesparse.graph.layout import Planes, Tiles
 from edgesparse.graph.ops import Depthwise, Weighted
@@ -35,8 +38,10 @@ def lower_layer(
         tiled: the values that lie in tiles.
     """
     layer, fusion, tile, target = op.layer, op.fusion, plan.tile, scope.target
-    x_value, output = layer.node.inputs[0], op.output if joined is None else joined.output
-    assert x_value is not None
+    if op.sums is not None:
+        _lower_sums(op, op.sums, tile, scope)
+        return
+    x_value, output = op.x, op.output if joined is None else joined.output
 
     def stored(value: ir.Value, channels: int, how: Callable[[ir.Value], Tensor | Constant]) -> Tensor | Constant:
         if value not in tiled:
@@ -61,19 +66,36 @@ def lower_layer(
     scope.emit_stored(Call(layer.name, name, kernel, reads, (y,)))
 
 
+def _lower_sums(op: Weighted, sums: Sums, tile: Tile, scope: Scope) -> None:
+    """Emit the calls of a layer of bytes."""
+    layer, axis = op.layer, len(shape_of(op.x)) - 1 if op.layer.is_linear else 1
+    x, epilogue = scope.quads(op.x, axis), epilogue_of(sums, scope)
+    if tile.reads_window and layer.window is not None:
+        x = _lay_out(layer, layer.window, x, scope, fill_of(sums, scope))
+    offsets = (_offsets(layer),) if tile.reads_window else ()
+    weights = tile.pack(layer, op.fusion.bias, scope.target.cpu)
+    scales = tile.per_channel(layer, scales_of(sums, scope), scope.target.cpu)
+    kernel = kernel_of(LayerCall(layer, tile, weights, epilogue, scope.target, Tiled(), None))
+    if sums.result.by is not None:
+        y = scope.write_quads(op.output, axis)
+    else:
+        y = scope.write_columns(op.output) if layer.is_linear else scope.write_rows(op.output)
+    scope.emit_stored(Call(layer.name, sums.op, kernel, (x, *offsets, *weights, scales), (y,)))
+
+
 def _offsets(layer: Layer) -> Constant:
     """Where x holds row k: checked like every index, since the kernel trusts it."""
     offsets = layer.offsets
     return Constant(offsets, Bound(IndexKind.INDEX, offsets.dtype.name, int(offsets.max()) + 1))
 
 
-def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope) -> Tensor:
+def _lay_out(layer: Layer, window: Window, x: Tensor | Constant, scope: Scope, fill: int = 0) -> Tensor:
     """The padded phase planes of x; layers that read the same x through the same window share them."""
     assert isinstance(x, Tensor)
     slack = layer.plane.width  # a tile may read, and ignore, as much as a row behind the last
     written = Tensor(x.name, (layer.plane.x_size + slack,), x.element, Planes(window))
     if not scope.is_written(written):
-        call = Call(f"{layer.name}/planes", "Pad", planes(window, x.element, scope.target), (x,), (written,))
+        call = Call(f"{layer.name}/planes", "Pad", planes(window, x.element, scope.target, fill), (x,), (written,))
         scope.emit_stored(call)
     return written
 

@@ -27,7 +27,7 @@ from edgesparse.errors import InternalError
 from edgesparse.graph.integer import flipped
 from edgesparse.graph.layout import ROWS, Layout, Ordered, Quads, Within
 from edgesparse.nodes import dtype_of, shape_of
-from edgesparse.numerics import TAKEN
+from edgesparse.numerics import TAKEN, Element
 from edgesparse.program import Constant
 
 Order = tuple[int, ...]
@@ -127,17 +127,27 @@ class Scope:
         rank = len(shape_of(value))
         return 1 if rank > 3 else rank - 1
 
+    def holds_quads(self, value: ir.Value) -> bool:
+        """Memory holds the bytes of the value by four of its channels."""
+        return str(value.name) in self._quads
+
     def write_quads(self, value: ir.Value, axis: int) -> Tensor:
         """Declare that the value is written by four of its channels; returns the tensor to write."""
         whole = tensor(value)
-        written = replace(whole, shape=Facts.of(whole.shape, axis).shape, layout=self._quads_layout(value, axis))
+        layout = self._quads_layout(value, axis)
+        written = Tensor(whole.name, Facts.of(whole.shape, axis).shape, self.dotted, layout)
         self._quads[whole.name] = written
         return written
 
-    def _quads_layout(self, value: ir.Value, axis: int) -> Quads:
+    @property
+    def dotted(self) -> Element:
+        """What lies in quads."""
         dotted = self.target.cpu.dotted
-        assert dotted is not None
-        return Quads(axis, flipped(dtype_of(value), dotted))
+        assert dotted is not None  # else nothing is seen as integers
+        return dotted
+
+    def _quads_layout(self, value: ir.Value, axis: int) -> Quads:
+        return Quads(axis, flipped(dtype_of(value), self.dotted))
 
     def is_stored(self, value: ir.Value) -> bool:
         """A call, or the caller of the model, writes this value."""

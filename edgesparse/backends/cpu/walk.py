@@ -11,6 +11,12 @@ import onnx_ir as ir
 from edgesparse.backends.cpu.columns import lower_columns
 from edgesparse.backends.cpu.fallback import lower_group
 from edgesparse.backends.cpu.fused import lower_attention, lower_depthwise, lower_layer
+from edgesparse.backends.cpu.integers import (
+    lower_dequantize,
+    lower_integer,
+    lower_integer_depthwise,
+    lower_quantize,
+)
 from edgesparse.backends.cpu.kernel import Call, Tensor
 from edgesparse.backends.cpu.kernels import matmul, norm, pool, softmax
 from edgesparse.backends.cpu.kernels.copy import copy_constant, untile
@@ -18,8 +24,9 @@ from edgesparse.backends.cpu.scope import Scope
 from edgesparse.backends.cpu.tensors import constant, ints, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.graph.attention import Attention
+from edgesparse.graph.integer import Integer
 from edgesparse.graph.layout import Tiles
-from edgesparse.graph.ops import Depthwise, Other, Weighted
+from edgesparse.graph.ops import Depthwise, IntegerDepthwise, Other, Weighted
 from edgesparse.plan import Plan
 
 Lowering = Callable[[ir.Node, Target], list[Call] | None]
@@ -108,14 +115,18 @@ class _Walk:
                 self._emit_fused(hosts.get(op, op))  # type: ignore[arg-type]
         self._flush()
 
-    def _emit_fused(self, op: Weighted | Depthwise | Attention) -> None:
+    def _emit_fused(self, op: Weighted | Depthwise | Attention | IntegerDepthwise | Integer) -> None:
         self._flush()
         if isinstance(op, Weighted):
             found = self.plan.joined.get(op.layer.name)
             lower_layer(op, self.plan.layers[op.layer.name], found, self.plan.tiled, self.scope)
             self.produced.append(op.output if found is None else found.output)
             return
-        if isinstance(op, Depthwise):
+        if isinstance(op, Integer):
+            lower_integer(op, self.scope)
+        elif isinstance(op, IntegerDepthwise):
+            lower_integer_depthwise(op, self.scope)
+        elif isinstance(op, Depthwise):
             lower_depthwise(op, self.scope)
         else:
             lower_attention(op, self.scope)
@@ -127,7 +138,7 @@ class _Walk:
             self._flush()
             self._emit_view(node)
             return
-        if lower_columns(node, self.scope):
+        if self._emit_end(node) or lower_columns(node, self.scope):
             self.produced += node.outputs
             return
         lowering = LOWERINGS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
@@ -138,6 +149,14 @@ class _Walk:
         self._flush()
         self.scope.emit(calls)
         self.produced += node.outputs
+
+    def _emit_end(self, node: ir.Node) -> bool:
+        """Emit a node between stored integers and numbers, where ops on integers are on the other side of it."""
+        end = {"QuantizeLinear": lower_quantize, "DequantizeLinear": lower_dequantize}.get(node.op_type)
+        if end is None or self.target.cpu.dotted is None:
+            return False
+        self._flush()
+        return end(node, self.scope)
 
     def _emit_view(self, node: ir.Node) -> None:
         (source, *_), (value, *_) = node.inputs, node.outputs

@@ -53,9 +53,9 @@ class Facts:
         return self.batch * self.channels * self.n
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """In quads."""
-        return self.batch, self.quads, self.n, QUAD
+    def shape(self) -> tuple[int, int, int]:
+        """Of its words."""
+        return self.batch, self.quads, self.n
 
     @property
     def name(self) -> str:
