@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Lanes
-from edgesparse.backends.cpu.kernels.math import hold
+from edgesparse.backends.cpu.kernels.math import hold, lanes_of
 from edgesparse.backends.cpu.kernels.vectors import fold_all, keep_first, pick, store_first
 from edgesparse.devices.cpu import Cpu
 from edgesparse.graph.geometry import Window
@@ -109,6 +109,11 @@ class Stencil:
             self.window.out_width <= self.lanes.count or self.window.out_width % self.lanes.count == 0
         )
 
+    @property
+    def columns(self) -> int:
+        """Vectors that are made of a row of x."""
+        return self.window.kernel[1]
+
     @cached_property
     def _block_rows(self) -> int:
         """Output rows computed at once: their accumulators, and the weights of a small window, fit the registers."""
@@ -190,14 +195,15 @@ class Stencil:
                         tap = i * len(taps) + j if fold.prepare else i * kw + j
                         lanes.store(acc, 0, fold.step(lanes.load(acc, 0), tap, value, part))
 
-        def tap_row(source: Expr | int, users: list[_User]) -> None:
+        def tap_row(source: Expr | int, users: list[_User], *, may_pad: bool = False) -> None:
             """Fold one input row into the accumulators of `users`, each with its row of the window."""
             row = T.bind(rows.first * sh + source - self.window.pads[0])
-            start = T.bind(fold.x0 + row * self.window.width)
-            fold_in(self._taps(image.x, start, column), users)
+            there = T.bind(T.max(T.min(row, self.window.height - 1), 0)) if may_pad else row
+            taps = self._taps(image.x, T.bind(fold.x0 + there * self.window.width), column)
+            fold_in([self._unless_padding(row, tap) for tap in taps] if may_pad else taps, users)
 
         def pad_row(users: list[_User]) -> None:
-            fold_in([lanes.splat(self.fill)] * kw, users)
+            fold_in([lanes.splat(self.fill)] * self.columns, users)
 
         if kh * kw * self._block_rows <= _UNROLLED:
             uses: dict[int, list[_User]] = {}
@@ -205,17 +211,13 @@ class Stencil:
                 for i in range(kh):
                     uses.setdefault(r * sh + i * dh, []).append((acc, i))
             for source in sorted(uses):
-                users = uses[source]
-                self._if_inside(
-                    rows, source, (source, source), partial(tap_row, source, users), partial(pad_row, users)
-                )
+                self._if_inside(rows, source, (source, source), tap_row, pad_row, uses[source])
         else:
             with T.serial(0, kh) as i:
                 for r, acc in enumerate(accs):
                     source = T.bind(r * sh + i * dh)
                     reach = (r * sh, r * sh + (kh - 1) * dh)
-                    users = [(acc, i)]
-                    self._if_inside(rows, source, reach, partial(tap_row, source, users), partial(pad_row, users))
+                    self._if_inside(rows, source, reach, tap_row, pad_row, [(acc, i)])
         places = [T.bind(image.y0 + (rows.first + r) * width + column) for r in range(rows.count)]
         results = [
             hold(fold.finish([lanes.load(acc, 0) for acc in several], place))
@@ -226,31 +228,33 @@ class Stencil:
             spills = number < rows.count and not self.exact
             store_first(image.y, place, result, lanes.count if spills else min(width, lanes.count))
 
+    def _unless_padding(self, row: Expr, value: Expr) -> Expr:
+        """The value, if the row is one of the image."""
+        inside, count = T.And(row >= 0, row < self.window.height), lanes_of(value)
+        return hold(T.Select(T.broadcast(inside, count) if count > 1 else inside, value, self.lanes.splat(self.fill)))
+
     def _if_inside(
         self,
         rows: _Rows,
         source: Expr | int,
         reach: tuple[int, int],
-        action: Callable[[], None],
-        padding: Callable[[], None],
+        tap_row: Callable[..., None],
+        pad_row: Callable[[list[_User]], None],
+        users: list[_User],
     ) -> None:
-        """Run `action` if row `source` behind the first input row of a block is no padding; it lies in `reach`."""
+        """Fold in row `source` behind the first input row of a block, if it is no padding; it lies in `reach`."""
         stride, above, height = self.window.strides[0], self.window.pads[0], self.window.height
         lowest, highest = rows.lowest * stride + reach[0] - above, rows.highest * stride + reach[1] - above
         if highest < 0 or lowest >= height:
             if self.pads:
-                padding()
+                pad_row(users)
+            return
+        if self.pads or (lowest >= 0 and highest < height):
+            tap_row(source, users, may_pad=lowest < 0 or highest >= height)
             return
         row = T.bind(rows.first * stride + source - above)
-        if lowest >= 0 and highest < height:
-            action()
-            return
-        with T.If(T.And(row >= 0, row < height)):
-            with T.Then():
-                action()
-            if self.pads:
-                with T.Else():
-                    padding()
+        with T.If(T.And(row >= 0, row < height)), T.Then():
+            tap_row(source, users)
 
     def _taps(self, x: Buffer, start: Expr, column: Expr | int) -> list[Expr]:
         """The vector that each column of the window sees of the input row at `start`.
@@ -298,9 +302,9 @@ class Stencil:
             return self.lanes.scalar(self.fill)
         return x[start + column]
 
-    def _run(self, x: Buffer, start: Expr, column: Expr | int, needed: int) -> Expr:
+    def _run(self, x: Buffer, start: Expr, column: Expr | int, needed: int, vector: Lanes | None = None) -> Expr:
         """Neighbouring inputs of a row from a column on; only the first `needed` lanes matter."""
-        lanes, width = self.lanes, self.window.width
+        lanes, width = vector or self.lanes, self.window.width
         if not isinstance(column, int):
             return lanes.load(x, start + column)
         fill = lanes.splat(self.fill)
