@@ -50,8 +50,10 @@ def lower_integer_depthwise(op: IntegerDepthwise, scope: Scope) -> None:
     words = replace(window, channels=-(-window.channels // QUAD))
     epilogue = epilogue_of(sums, scope)
     assert isinstance(epilogue, Requantized)
-    layer = QuadsDepthwise(words, sums.numerics(scope.dotted), epilogue, fill_of(sums, scope), scope.target)
-    constants = layer.pack(sums.weight, sums.started(scope.dotted), scales_of(sums, scope))
+    scale, fill = scales_of(sums, scope), fill_of(sums, scope)
+    small = bool(scale.max() <= 0.5)
+    layer = QuadsDepthwise(words, sums.numerics(scope.dotted), epilogue, fill, scope.target, scales_down=small)
+    constants = layer.pack(sums.weight, sums.started(scope.dotted), scale)
     reads: tuple[Tensor | Constant, ...] = (scope.quads(sums.x.value, 1), *constants)
     _emit(sums.node, sums.op, quads_depthwise(layer), reads, op.output, 1, scope)
 

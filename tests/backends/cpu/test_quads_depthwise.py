@@ -76,7 +76,9 @@ def call_of(name: str, given: Arrays, target: Target) -> Call:
     window, words = given.case.window, given.quads()
     assert window is not None and isinstance(given.stored, Requantization)
     cut = replace(window, channels=words.shape[1])
-    layer = QuadsDepthwise(cut, given.numerics, Requantized.to(given.stored), word_of(given.zero), target)
+    layer = QuadsDepthwise(
+        cut, given.numerics, Requantized.to(given.stored), word_of(given.zero), target, bool(given.scale.max() <= 0.5)
+    )
     reads = (Tensor(f"{name}x", words.shape, given.x_quad, Quads(1, False)),)
     y = Tensor(f"{name}y", (*words.shape[:2], window.out_height * window.out_width), given.y_quad, Quads(1, False))
     return Call(name, "Conv", quads_depthwise(layer), (*reads, *layer.pack(given.w, given.folded(), given.scale)), (y,))
@@ -95,8 +97,9 @@ def same(given: Arrays, got: np.ndarray) -> bool:
 
 @pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 def test_depthwise_of_quads_is_exact(target: Target) -> None:
-    """Windows, strides, dilations and paddings of all kinds, borders and tails, either signedness; each on one width."""
-    few = list(CASES)[{512: slice(0, None, 2), 256: slice(1, None, 4), 128: slice(3, None, 4)}[target.cpu.vector_bits]]
+    """Windows, strides, dilations and paddings of all kinds, borders and tails, either signedness."""
+    first, step = {512: (0, 2), 256: (1, 4), 128: (3, 4)}[target.cpu.vector_bits]  # twins are slow to build
+    few = list(CASES)[first::step]
     given = {}
     for name, (x, y, more) in zip(few, cycle(TYPES), strict=False):
         given[name] = arrays(CASES[name], x, y, **more)

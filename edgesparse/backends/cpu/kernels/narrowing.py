@@ -22,6 +22,9 @@ from edgesparse.numerics import QUAD
 LEAST_LANES = QUAD
 """Of vectors of words: a register of 128 bits."""
 
+LIMIT = 2.0**30
+"""Numbers below it are small: int32 holds them, whatever they are rounded to."""
+
 _SIGNS = -0x7F7F7F80  # 0x80808080 as int32
 _X86 = {
     LEAST_LANES: ("llvm.x86.sse2.packssdw.128", "llvm.x86.sse2.packuswb.128"),
@@ -32,12 +35,16 @@ _X86 = {
 
 @dataclass(frozen=True)
 class Narrowing:
-    """What is stored of a number: clamp(round(x) + zero, low, high), all counted from the lowest byte on."""
+    """What is stored of a number: clamp(round(x) + zero, low, high), all counted from the lowest byte on.
+
+    Numbers that are all `small` are below LIMIT in size.
+    """
 
     zero: int
     low: int
     high: int
     is_signed: bool
+    small: bool = False
 
     def words(self, values: Sequence[Expr], cpu: Cpu) -> Expr:
         """Words of four vectors of float32 numbers, of which none is NaN."""
@@ -51,12 +58,12 @@ class Narrowing:
         return hold(T.bitwise_xor(found, int_splat(_SIGNS, found)) if self.is_signed else found)
 
     def _packed(self, values: Sequence[Expr], to_16: str, to_8: str) -> Expr:
-        """By packing with saturation; what no int32 holds is -2**31 there, so that only the upper end is limited."""
+        """By packing with saturation; what no int32 holds becomes -2**31, so that the upper end is limited before."""
         lanes = lanes_of(values[0])
         whole = []
         for value in values:
             most = splat(float(self.high - self.zero), value)
-            limited = hold(T.Select(value < most, value, most))
+            limited = value if self.small else hold(T.Select(value < most, value, most))
             rounded = T.call_llvm_pure_intrin(f"int32x{lanes}", f"llvm.lrint.v{lanes}i32.v{lanes}f32", limited)
             whole.append(hold(rounded))
         halves = [hold(T.call_llvm_pure_intrin(f"int16x{2 * lanes}", to_16, whole[i], whole[i + 1])) for i in (0, 2)]
@@ -65,7 +72,7 @@ class Narrowing:
             zero = T.broadcast(T.int16(self.zero), 2 * lanes)
             halves = [hold(T.call_llvm_pure_intrin(f"int16x{2 * lanes}", add, half, zero)) for half in halves]
         found = hold(T.call_llvm_pure_intrin(f"uint8x{4 * lanes}", to_8, *halves))
-        return T.reinterpret(f"int32x{lanes}", self._raised(found))
+        return T.reinterpret(f"int32x{lanes}", self._lowered(self._raised(found)))
 
     def _saturated(self, values: Sequence[Expr]) -> Expr:
         """By the conversions of NEON, which saturate."""

@@ -143,7 +143,8 @@ def _transposed(words: Expr) -> Expr:
 class QuadsDepthwise:
     """A depthwise convolution with one output of each channel; `window` counts quads for channels.
 
-    `fill` is the word of padding: the zero point in each byte.
+    `fill` is the word of padding: the zero point in each byte. With `scales_down` no scale exceeds 0.5, as hardly any
+    does, and fewer steps are needed.
     """
 
     window: Window
@@ -151,6 +152,7 @@ class QuadsDepthwise:
     epilogue: Requantized
     fill: int
     target: Target
+    scales_down: bool = False
 
     @property
     def columns(self) -> Columns:
@@ -219,7 +221,7 @@ def quads_depthwise(layer: QuadsDepthwise) -> Kernel:
     channels = window.channels * QUAD
     params = [Param(stencil.images * x_size, layer.numerics.x), Param(channels * QUAD * of_output, layer.numerics.w)]
     params += [Param(channels, I32), Param(channels, F32), Param(stencil.images * y_size, layer.numerics.y)]
-    facts = (window, layer.numerics, layer.epilogue, layer.fill)
+    facts = (window, layer.numerics, layer.epilogue, layer.fill, layer.scales_down)
     symbol = kernel_symbol("depthwise", layer.numerics, f"quads_{window.name}", layer.target, *facts)
     return build_kernel(symbol, params, stencil.tiles, body)
 
@@ -230,7 +232,7 @@ def _stored(layer: QuadsDepthwise, accs: Sequence[Expr], scale: Expr) -> Expr:
     if aligned(layer.target.cpu, lanes_of(scale)):
         epilogue = layer.epilogue
         zero, low, high = (limit - epilogue.lowest for limit in (epilogue.zero, epilogue.low, epilogue.high))
-        return Narrowing(zero, low, high, epilogue.lowest < 0).words(reals, layer.target.cpu)
+        return Narrowing(zero, low, high, epilogue.lowest < 0, layer.scales_down).words(reals, layer.target.cpu)
     return _transposed(layer.epilogue.word([layer.epilogue.apply(acc, scale=scale) for acc in accs]))
 
 
