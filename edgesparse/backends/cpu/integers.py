@@ -13,7 +13,8 @@ from edgesparse.backends.cpu.kernels.bytes import Stored
 from edgesparse.backends.cpu.kernels.epilogue import Epilogue, Requantized, Scaled
 from edgesparse.backends.cpu.kernels.quads_depthwise import QuadsDepthwise, quads_depthwise, word_of
 from edgesparse.backends.cpu.kernels.quads_elementwise import Limits, combined, mapped
-from edgesparse.backends.cpu.kernels.quads_layout import Facts, dequantize, quantize
+from edgesparse.backends.cpu.kernels.quads_layout import Facts
+from edgesparse.backends.cpu.kernels.quads_numbers import dequantize, quantize
 from edgesparse.backends.cpu.kernels.quads_pool import quads_global_mean, quads_max_pool, quads_mean
 from edgesparse.backends.cpu.scope import Scope
 from edgesparse.graph.byte_maps import Affine

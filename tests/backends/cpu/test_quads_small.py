@@ -8,7 +8,8 @@ import pytest
 from edgesparse.backends.cpu.kernel import Call, Kernel, Tensor
 from edgesparse.backends.cpu.kernels.bytes import Stored
 from edgesparse.backends.cpu.kernels.quads_elementwise import Limits, combined, mapped
-from edgesparse.backends.cpu.kernels.quads_layout import Facts, dequantize, from_quads, quantize, to_quads
+from edgesparse.backends.cpu.kernels.quads_layout import Facts, from_quads, to_quads
+from edgesparse.backends.cpu.kernels.quads_numbers import dequantize, quantize
 from edgesparse.graph.layout import Quads
 from edgesparse.numerics import F32, I32, Element, element
 from tests.backends.cpu.executor import HOST, run_calls

@@ -1,7 +1,7 @@
 """Bytes of words as four vectors, and back: rounded to nearest even, limited and narrowed.
 
 Where registers of 128 bits can be shuffled, lanes 4 * i to 4 * i + 3 of vector k hold the bytes of word 4 * i + k (they
-are `aligned`); elsewhere lane i of vector k holds byte k of word i.
+are `aligned`); elsewhere, and wherever they are taken `across` words, lane i of vector k holds byte k of word i.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Narrowing:
     is_signed: bool
     small: bool = False
 
-    def words(self, values: Sequence[Expr], cpu: Cpu) -> Expr:
+    def words(self, values: Sequence[Expr], cpu: Cpu, *, across: bool = False) -> Expr:
         """Words of four vectors of float32 numbers, of which none is NaN."""
         lanes = lanes_of(values[0])
         if not aligned(cpu, lanes):
@@ -55,6 +55,8 @@ class Narrowing:
             found = self._packed(values, *_X86[lanes])
         else:
             found = self._saturated(values)
+        if across and aligned(cpu, lanes):
+            found = transposed_quads(found)
         return hold(T.bitwise_xor(found, int_splat(_SIGNS, found)) if self.is_signed else found)
 
     def _packed(self, values: Sequence[Expr], to_16: str, to_8: str) -> Expr:
@@ -113,7 +115,14 @@ def aligned(cpu: Cpu, lanes: int) -> bool:
     return lanes in _X86 if cpu.isa == "x86_64" else cpu.isa == "aarch64" and lanes == LEAST_LANES
 
 
-def widened(words: Expr, cpu: Cpu, *, is_signed: bool) -> list[Expr]:
+def transposed_quads(words: Expr) -> Expr:
+    """Of each four words the first bytes in the first word, and so on."""
+    lanes = lanes_of(words)
+    places = [16 * block + 4 * (i % 4) + i // 4 for block in range(lanes // QUAD) for i in range(16)]
+    return hold(T.reinterpret(f"int32x{lanes}", pick([T.reinterpret(f"uint8x{QUAD * lanes}", words)], places)))
+
+
+def widened(words: Expr, cpu: Cpu, *, is_signed: bool, across: bool = False) -> list[Expr]:
     """The bytes of words in four vectors of int32, counted from the lowest byte on."""
     lanes = lanes_of(words)
     above = hold(T.bitwise_xor(words, int_splat(_SIGNS, words)) if is_signed else words)
@@ -127,6 +136,7 @@ def widened(words: Expr, cpu: Cpu, *, is_signed: bool) -> list[Expr]:
         places = []
         for block in range(0, QUAD * lanes, QUAD * QUAD):
             for c in range(QUAD):
-                places += [block + QUAD * k + c, *[QUAD * lanes + block] * 3]
+                byte = QUAD * c + k if across else QUAD * k + c
+                places += [block + byte, *[QUAD * lanes + block] * 3]
         found.append(hold(T.reinterpret(f"int32x{lanes}", pick([parts, zeros], places))))
     return found

@@ -21,7 +21,7 @@ from edgesparse.backends.cpu.kernels import math
 from edgesparse.backends.cpu.kernels.dots import multiply_add
 from edgesparse.backends.cpu.kernels.epilogue import Requantized
 from edgesparse.backends.cpu.kernels.math import hold, lanes_of
-from edgesparse.backends.cpu.kernels.narrowing import LEAST_LANES, Narrowing, aligned
+from edgesparse.backends.cpu.kernels.narrowing import LEAST_LANES, Narrowing, aligned, transposed_quads
 from edgesparse.backends.cpu.kernels.stencil import Fold, Stencil
 from edgesparse.backends.cpu.kernels.vectors import pick
 from edgesparse.devices.targets import Target
@@ -116,7 +116,7 @@ class _Blocks(Stencil):
         """For each base the blocks of four words, transposed; blocks are as far apart as four outputs."""
         stride = self.window.strides[1]
         first = column * stride - self.window.pads[1]
-        return [_transposed(hold(self._blocks_at(x, start, first + base, stride))) for base in self.bases]
+        return [transposed_quads(hold(self._blocks_at(x, start, first + base, stride))) for base in self.bases]
 
     def _blocks_at(self, x: Buffer, start: Expr, column: Expr | int, stride: int) -> Expr:
         count = self.lanes.count
@@ -130,13 +130,6 @@ class _Blocks(Stencil):
             hold(self._run(x, start, column + i * stride, LEAST_LANES, block)) for i in range(0, count, LEAST_LANES)
         ]
         return pick(parts, range(count))
-
-
-def _transposed(words: Expr) -> Expr:
-    """Of each four words the first bytes in the first word, and so on."""
-    lanes = lanes_of(words)
-    places = [16 * block + 4 * (i % 4) + i // 4 for block in range(lanes // QUAD) for i in range(16)]
-    return hold(T.reinterpret(f"int32x{lanes}", pick([T.reinterpret(f"uint8x{QUAD * lanes}", words)], places)))
 
 
 @dataclass(frozen=True)
@@ -233,7 +226,7 @@ def _stored(layer: QuadsDepthwise, accs: Sequence[Expr], scale: Expr) -> Expr:
         epilogue = layer.epilogue
         zero, low, high = (limit - epilogue.lowest for limit in (epilogue.zero, epilogue.low, epilogue.high))
         return Narrowing(zero, low, high, epilogue.lowest < 0, layer.scales_down).words(reals, layer.target.cpu)
-    return _transposed(layer.epilogue.word([layer.epilogue.apply(acc, scale=scale) for acc in accs]))
+    return transposed_quads(layer.epilogue.word([layer.epilogue.apply(acc, scale=scale) for acc in accs]))
 
 
 def word_of(byte: int) -> int:

@@ -12,8 +12,9 @@ from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, k
 from edgesparse.backends.cpu.kernels import math
 from edgesparse.backends.cpu.kernels.byte_pairs import BYTES, fused_sum, largest, reciprocal, scaled_product
 from edgesparse.backends.cpu.kernels.bytes import Stored
-from edgesparse.backends.cpu.kernels.math import hold, lanes_of, splat
+from edgesparse.backends.cpu.kernels.math import hold, splat
 from edgesparse.backends.cpu.kernels.narrowing import LIMIT, Narrowing, widened
+from edgesparse.backends.cpu.kernels.quotients import fma
 from edgesparse.backends.cpu.kernels.vectors import each_vector, store_first
 from edgesparse.backends.cpu.relax.exact import exact
 from edgesparse.devices.targets import Target
@@ -93,12 +94,6 @@ def _step_by_step(a: Stored, b: Stored, y: Stored, limits: Limits, *, is_product
         return hold(real / splat(y.scale, real) if factor is None else real * splat(factor, real))
 
     return function
-
-
-def fma(a: Expr, b: Expr, c: Expr) -> Expr:
-    """a * b + c, rounded once."""
-    lanes = lanes_of(a)
-    return hold(T.call_llvm_pure_intrin("float32" if lanes == 1 else f"float32x{lanes}", "llvm.fma", a, b, c))
 
 
 def _over(

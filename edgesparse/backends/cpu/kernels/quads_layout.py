@@ -1,4 +1,4 @@
-"""Into quads and out of them: bytes and float32 numbers, channel by channel or token by token.
+"""Bytes into quads and out of them, as they are or with the highest bit flipped: channel by channel or token by token.
 
 A value is [batch, channels, n], or [n, channels] where its channels are its last axis (batch 1).
 """
@@ -13,12 +13,16 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Call, Kernel, Lanes, Param, Tensor, build_kernel, kernel_symbol
-from edgesparse.backends.cpu.kernels.bytes import Stored, join, split
 from edgesparse.backends.cpu.kernels.math import hold, int_splat, lanes_of
-from edgesparse.backends.cpu.kernels.vectors import each_vector, store_first
+from edgesparse.backends.cpu.kernels.narrowing import transposed_quads
+from edgesparse.backends.cpu.kernels.vectors import each_vector, pick, store_first
 from edgesparse.devices.targets import Target
 from edgesparse.graph.layout import Quads
-from edgesparse.numerics import F32, I32, QUAD, Element
+from edgesparse.numerics import I32, QUAD, Element
+
+_SIGNS = -0x7F7F7F80  # 0x80808080 as int32
+
+Store = Callable[[Expr | int, Lanes, int], None]
 
 
 @dataclass(frozen=True)
@@ -63,142 +67,135 @@ class Facts:
         return f"{'t' if self.inner else 'b'}{self.batch}c{self.channels}n{self.n}"
 
 
+@dataclass(frozen=True)
+class QuadPlaces:
+    """Where the channels of the quad of a tile lie in rows, or in tokens."""
+
+    facts: Facts
+    quad: Expr
+    image: Expr
+
+    @classmethod
+    def of(cls, facts: Facts, tile: Expr) -> QuadPlaces:
+        """Those of a tile, which is a quad of an image."""
+        return cls(facts, T.bind(T.floormod(tile, facts.quads)), T.bind(T.floordiv(tile, facts.quads)))
+
+    def at(self, c: int, n: Expr | int, *, clamped: bool = False) -> Expr:
+        """Position n of channel c; if it is `clamped`, of the last channel where there is no such."""
+        facts, channel = self.facts, self.quad * QUAD + c
+        if clamped and facts.channels % QUAD:
+            channel = T.min(channel, facts.channels - 1)
+        if facts.inner:
+            return T.bind(n * facts.channels + channel)
+        return T.bind((self.image * facts.channels + channel) * facts.n + n)
+
+    def exists(self, c: int) -> Expr | None:
+        """Whether there is a channel c; None where all exist."""
+        return self.quad * QUAD + c < self.facts.channels if self.facts.channels % QUAD else None
+
+
 def to_quads(source: Tensor, axis: int, written: Tensor, target: Target) -> Call:
     """A call that stores bytes, which lie as ONNX lays them out, in quads."""
     assert isinstance(written.layout, Quads)
-    flip = written.layout.flipped
-    facts = Facts.of(source.shape, axis)
-
-    def above(x: Expr) -> Expr:
-        return T.bitwise_and(T.cast(x, _as("int32", x)), int_splat(255, x))
-
-    kernel = _into(f"to_quads{'_flipped' if flip else ''}", facts, source.element, above, target, flip=flip)
+    kernel = into_quads(Facts.of(source.shape, axis), source.element, target, flip=written.layout.flipped)
     return Call(f"{source.name}/quads", "Layout", kernel, (source,), (written,))
 
 
 def from_quads(stored: Tensor, axis: int, written: Tensor, target: Target) -> Call:
     """A call that lays bytes which lie in quads out as ONNX does."""
     assert isinstance(stored.layout, Quads)
-    facts, flip = Facts.of(written.shape, axis), stored.layout.flipped
-
-    def byte(above: Expr) -> Expr:
-        return T.cast(above, _as(written.dtype, above))
-
-    kernel = _out_of(f"from_quads{'_flipped' if flip else ''}", facts, written.element, byte, target, flip=flip)
+    kernel = out_of_quads(Facts.of(written.shape, axis), written.element, target, flip=stored.layout.flipped)
     return Call(f"{written.name}/rows", "Layout", kernel, (stored,), (written,))
 
 
-def quantize(facts: Facts, by: Stored, target: Target) -> Kernel:
-    """Store float32 numbers in quads. Reads: x; writes: y.
+def into_quads(facts: Facts, of: Element, target: Target, *, flip: bool) -> Kernel:
+    """Store bytes in quads. Reads: x; writes: y.
 
-    Shapes: x [batch, channels, n], or [n, channels] with `inner`; y words [batch, quads, n]. A tile is a quad of an
-    image. x / scale is a division, rounded to nearest even, and NaN the lowest number, as on x86 in ONNX Runtime.
-    Over-read: x, below 64 bytes.
+    Shapes: x bytes [batch, channels, n], or [n, channels] with `inner`; y words [batch, quads, n]. A tile is a quad of
+    an image. The last channel fills the last quad up. Over-read: x, below 64 bytes.
     """
-    return _into("quantize", facts, F32, by.above, target, flip=by.is_signed, also=by)
-
-
-def dequantize(facts: Facts, by: Stored, target: Target) -> Kernel:
-    """float32 numbers of what is stored in quads. Reads: x; writes: y; shapes as those of `quantize`, exchanged."""
-    return _out_of("dequantize", facts, F32, by.real, target, flip=by.is_signed, also=by)
-
-
-def _into(
-    op: str,
-    facts: Facts,
-    of: Element,
-    above: Callable[[Expr], Expr],
-    target: Target,
-    *,
-    flip: bool,
-    also: object = None,
-) -> Kernel:
-    lanes = target.cpu.lanes(I32)
+    lanes = Lanes(target.cpu.lanes(I32), I32)
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
-        quad, image = T.bind(T.floormod(tile, facts.quads)), T.bind(T.floordiv(tile, facts.quads))
+        places = QuadPlaces.of(facts, tile)
 
-        def bytes_at(n: Expr | int, count: int) -> list[Expr]:
-            return [_channel(above, x, facts, image, quad, place, n, Lanes(count, of)) for place in range(QUAD)]
+        def store(n: Expr | int, part: Lanes, valid: int) -> None:
+            bytes_of = Lanes(part.count, of)
+            channels = [hold(bytes_of.load(x, places.at(c, n, clamped=True))) for c in range(QUAD)]
+            store_first(y, tile * facts.n + n, _flipped(_interleaved(channels), flip=flip), valid)
 
-        if facts.inner:
-            with T.serial(0, facts.n) as n:
-                T.buffer_store(y, join(bytes_at(n, 1), flip=flip), [tile * facts.n + n])
-            return
-
-        def vector(offset: Expr | int, valid: int) -> None:
-            width = Lanes(lanes, I32).narrowed(valid).count
-            store_first(y, tile * facts.n + offset, join(bytes_at(offset, width), flip=flip), valid)
-
-        each_vector(facts.n, Lanes(lanes, I32), vector)
+        each_position(facts, lanes, store)
 
     params = [Param(facts.size, of), Param(facts.words, I32)]
-    symbol = kernel_symbol(op, of, facts.name, target, *([also] if also else []))
+    symbol = kernel_symbol(f"to_quads{'_flipped' if flip else ''}", of, facts.name, target)
     return build_kernel(symbol, params, facts.batch * facts.quads, body)
 
 
-def _channel(
-    above: Callable[[Expr], Expr],
-    x: Buffer,
-    facts: Facts,
-    image: Expr,
-    quad: Expr,
-    place: int,
-    n: Expr | int,
-    lanes: Lanes,
-) -> Expr:
-    """How far neighbours of a channel of a quad are above the lowest byte; 0 for one that only fills the quad up."""
-    channel = quad * QUAD + place
-    filled = facts.channels % QUAD == 0
-    there = channel if filled else T.min(channel, facts.channels - 1)
-    at = n * facts.channels + there if facts.inner else (image * facts.channels + there) * facts.n + n
-    value = hold(above(hold(lanes.load(x, at))))
-    return value if filled else hold(T.Select(_all(channel < facts.channels, value), value, int_splat(0, value)))
-
-
-def _all(condition: Expr, like: Expr) -> Expr:
-    return condition if lanes_of(like) == 1 else T.broadcast(condition, lanes_of(like))
-
-
-def _out_of(
-    op: str,
-    facts: Facts,
-    of: Element,
-    value: Callable[[Expr], Expr],
-    target: Target,
-    *,
-    flip: bool,
-    also: object = None,
-) -> Kernel:
-    lanes = target.cpu.lanes(I32)
+def out_of_quads(facts: Facts, of: Element, target: Target, *, flip: bool) -> Kernel:
+    """Take bytes out of quads. Reads: x; writes: y; shapes as those of `into_quads`, exchanged."""
+    lanes = Lanes(target.cpu.lanes(I32), I32)
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
-        quad, image = T.bind(T.floormod(tile, facts.quads)), T.bind(T.floordiv(tile, facts.quads))
+        places = QuadPlaces.of(facts, tile)
 
-        def store(n: Expr | int, valid: int, width: int) -> None:
-            words = hold(Lanes(width, I32).load(x, tile * facts.n + n))
-            for place, above in enumerate(split(words, flip=flip)):
-                channel = quad * QUAD + place
-                at = n * facts.channels + channel if facts.inner else (image * facts.channels + channel) * facts.n + n
-                if facts.channels % QUAD == 0:
-                    store_first(y, at, hold(value(above)), valid)
+        def store(n: Expr | int, part: Lanes, valid: int) -> None:
+            words = _flipped(hold(part.load(x, tile * facts.n + n)), flip=flip)
+            for c, row in enumerate(_separated(words, of)):
+                there = places.exists(c)
+                if there is None:
+                    store_first(y, places.at(c, n), row, valid)
                     continue
-                with T.If(channel < facts.channels), T.Then():
-                    store_first(y, at, hold(value(above)), valid)
+                with T.If(there), T.Then():
+                    store_first(y, places.at(c, n), row, valid)
 
-        if facts.inner:
-            with T.serial(0, facts.n) as n:
-                store(n, 1, 1)
-            return
-        each_vector(
-            facts.n, Lanes(lanes, I32), lambda n, valid: store(n, valid, Lanes(lanes, I32).narrowed(valid).count)
-        )
+        each_position(facts, lanes, store)
 
     params = [Param(facts.words, I32), Param(facts.size, of)]
-    symbol = kernel_symbol(op, of, facts.name, target, *([also] if also else []))
+    symbol = kernel_symbol(f"from_quads{'_flipped' if flip else ''}", of, facts.name, target)
     return build_kernel(symbol, params, facts.batch * facts.quads, body)
 
 
-def _as(kind: str, like: Expr) -> str:
-    lanes = lanes_of(like)
-    return kind if lanes == 1 else f"{kind}x{lanes}"
+def each_position(facts: Facts, lanes: Lanes, store: Store) -> None:
+    """Emit `store(n, part, valid)` for vectors of positions; for tokens one by one, whose channels lie apart."""
+    if facts.inner:
+        with T.serial(0, facts.n) as n:
+            store(n, lanes.narrowed(1), 1)
+    else:
+        each_vector(facts.n, lanes, lambda n, valid: store(n, lanes.narrowed(valid), valid), unroll=1)
+
+
+def _flipped(words: Expr, *, flip: bool) -> Expr:
+    return hold(T.bitwise_xor(words, int_splat(_SIGNS, words))) if flip else words
+
+
+def _interleaved(channels: Sequence[Expr]) -> Expr:
+    """Words of the bytes of four channels."""
+    lanes = lanes_of(channels[0])
+    if lanes < QUAD:
+        return _joined(channels)
+    side_by_side = T.reinterpret(f"int32x{lanes}", pick(channels, range(QUAD * lanes)))
+    blocks = pick([side_by_side], [k * (lanes // QUAD) + j for j in range(lanes // QUAD) for k in range(QUAD)])
+    return transposed_quads(blocks)
+
+
+def _joined(channels: Sequence[Expr]) -> Expr:
+    lanes = lanes_of(channels[0])
+    kind, word = "int32" if lanes == 1 else f"int32x{lanes}", None
+    for place, channel in enumerate(channels):
+        wide = T.cast(channel, kind)
+        byte = T.bitwise_and(wide, int_splat(0xFF, wide))
+        moved = T.shift_left(byte, int_splat(8 * place, byte))
+        word = moved if word is None else T.bitwise_or(word, moved)
+    return hold(word)
+
+
+def _separated(words: Expr, of: Element) -> list[Expr]:
+    """The bytes of each of the four channels of words."""
+    lanes = lanes_of(words)
+    if lanes < QUAD:
+        kind = of.name if lanes == 1 else f"{of.name}x{lanes}"
+        return [hold(T.cast(T.shift_right(words, int_splat(8 * c, words)), kind)) for c in range(QUAD)]
+    blocks = transposed_quads(words)
+    rows = pick([blocks], [j * QUAD + k for k in range(QUAD) for j in range(lanes // QUAD)])
+    flat = hold(T.reinterpret(f"{of.name}x{QUAD * lanes}", rows))
+    return [pick([flat], range(k * lanes, (k + 1) * lanes)) for k in range(QUAD)]
