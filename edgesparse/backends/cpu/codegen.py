@@ -18,9 +18,9 @@ from elftools.elf.elffile import ELFFile
 from tvm import tirx
 
 from edgesparse.backends.cpu.causes import cause
+from edgesparse.backends.cpu.exact import plain
 from edgesparse.backends.cpu.kernel import Kernel
 from edgesparse.backends.cpu.llvm import fuses
-from edgesparse.backends.cpu.relax.exact import plain
 from edgesparse.devices.cpu import Cpu
 from edgesparse.devices.targets import Target
 from edgesparse.errors import InternalError, LowerError

@@ -9,9 +9,9 @@ import numpy as np
 from tvm.tirx import Expr
 from tvm.tirx.script import builder as T
 
+from edgesparse.backends.cpu.exact import exact
 from edgesparse.backends.cpu.kernels import math
 from edgesparse.backends.cpu.kernels.math import hold, int_splat, splat
-from edgesparse.backends.cpu.relax.exact import exact
 from edgesparse.graph.quantized import Quantization
 from edgesparse.numerics import QUAD
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
+from edgesparse.backends.cpu.exact import exact
 from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.backends.cpu.kernels import math
 from edgesparse.backends.cpu.kernels.byte_pairs import BYTES, fused_sum, largest, reciprocal, scaled_product
@@ -16,7 +17,6 @@ from edgesparse.backends.cpu.kernels.math import hold, splat
 from edgesparse.backends.cpu.kernels.narrowing import LIMIT, Narrowing, widened
 from edgesparse.backends.cpu.kernels.quotients import fma
 from edgesparse.backends.cpu.kernels.vectors import each_vector, store_first
-from edgesparse.backends.cpu.relax.exact import exact
 from edgesparse.devices.targets import Target
 from edgesparse.numerics import I32
 

@@ -16,7 +16,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Expr, TensorLoad
 
-from edgesparse.backends.cpu.relax.exact import COMPARISONS, exact
+from edgesparse.backends.cpu.exact import COMPARISONS, exact
 
 _WRAPPED = (tirx.Add, tirx.Sub, tirx.Mul)
 _FOLDED = (*_WRAPPED, tirx.Max, tirx.Min)
