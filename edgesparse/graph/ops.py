@@ -57,6 +57,11 @@ class Weighted(_Fused):
         return value
 
     @property
+    def k(self) -> int:
+        """Input channels of a group times the window."""
+        return self.layer.plane.k if self.sums is None else self.sums.weight.size // len(self.sums.bias)
+
+    @property
     def stored(self) -> ir.Value:
         """The constant that its weight is stored in."""
         value = self.layer.node.inputs[1] if self.sums is None else self.sums.w.value
