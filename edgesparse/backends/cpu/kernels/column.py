@@ -9,14 +9,18 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
+from edgesparse.backends.cpu.kernels.dots import multiply_add
+from edgesparse.backends.cpu.kernels.epilogue import Requantized
 from edgesparse.backends.cpu.kernels.layer import LayerCall
+from edgesparse.backends.cpu.kernels.vectors import store_first
 from edgesparse.forms.column import panel_vectors
+from edgesparse.numerics import F32, QUAD
 
 
 def kernel(call: LayerCall) -> Kernel:
-    """Reads: x, panels, bias[, residual]; writes: y.
+    """Reads: x, panels, bias[, scale][, residual]; writes: y.
 
-    Shapes: x [K]; panels [panels, K, rows of a panel]; bias, residual and y [M]. A tile is one panel.
+    Shapes: x [K]; panels [panels, K, rows of a panel]; bias, scale, residual and y [M]. A tile is one panel.
     Over-read: bias and residual, below 256 bytes. Order: ascending k.
     """
     numerics, epilogue, target = call.layer.numerics, call.epilogue, call.target
@@ -25,7 +29,8 @@ def kernel(call: LayerCall) -> Kernel:
     panels = -(-m // rows)
 
     def body(panel: Expr, x: Buffer, w: Buffer, bias: Buffer, *rest: Buffer) -> None:
-        *residual, y, area = rest
+        *others, y, area = rest
+        scales = [others.pop(0)] if epilogue.is_scaled else []
         acc = lanes.sums(rows)
         steps = range(0, rows, lanes.count)
         for i in steps:
@@ -33,19 +38,25 @@ def kernel(call: LayerCall) -> Kernel:
         with T.serial(0, k) as j:
             value = T.bind(lanes.splat(x[j]))
             for i in steps:
-                lanes.store(acc, i, lanes.load(acc, i) + value * lanes.load(w, (panel * k + j) * rows + i))
+                weight = lanes.load(w, (panel * k + j) * rows + i)
+                lanes.store(acc, i, multiply_add(numerics, target.cpu, lanes.load(acc, i), weight, value))
         results = []
         for i in steps:
-            other = lanes.load(residual[0], panel * rows + i) if residual else None
-            results.append(T.bind(epilogue.apply(lanes.load(acc, i), other)))
+            other = lanes.load(others[0], panel * rows + i) if others else None
+            scale = lanes.load(scales[0], panel * rows + i) if scales else None
+            results.append(T.bind(epilogue.apply(lanes.load(acc, i), other, scale)))
 
         def store(count: int) -> None:
             for i, result in zip(steps, results, strict=True):
-                if i + lanes.count <= count:
+                here = min(count - i, lanes.count)
+                if isinstance(epilogue, Requantized) and here > 0:
+                    words, place = epilogue.words(result, here), panel * (rows // QUAD) + i // QUAD
+                    store_first(y, place, words, -(-here // QUAD))
+                elif here == lanes.count:
                     lanes.store(y, panel * rows + i, result)
-                elif i < count:
+                elif here > 0:
                     lanes.store(area, 0, result)
-                    with T.serial(0, count - i) as c:
+                    with T.serial(0, here) as c:
                         T.buffer_store(y, area[c], [panel * rows + i + c])
 
         if m % rows == 0:
@@ -58,6 +69,7 @@ def kernel(call: LayerCall) -> Kernel:
                 store(rows)
 
     params = [Param(k, numerics.x), Param(panels * k * rows, numerics.w), Param(panels * rows, numerics.acc)]
-    params += [Param(m, numerics.y)] * (2 if epilogue.residual else 1)
+    params += [Param(panels * rows, F32)] if epilogue.is_scaled else []
+    params += [Param(-(-m // numerics.y.channels), numerics.y)] * (2 if epilogue.residual else 1)
     symbol = kernel_symbol("vector", numerics, f"dense_m{m}k{k}", target, epilogue)
-    return build_kernel(symbol, params, panels, body, scratch=Param(lanes.count, numerics.acc))
+    return build_kernel(symbol, params, panels, body, scratch=Param(lanes.count, numerics.y))

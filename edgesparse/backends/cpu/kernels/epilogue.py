@@ -18,6 +18,7 @@ from edgesparse.backends.cpu.kernels import math
 from edgesparse.graph.absorb import Fusion
 from edgesparse.graph.activation import Activation
 from edgesparse.graph.quantized import Requantization
+from edgesparse.numerics import QUAD
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,26 @@ class Requantized(Scaled):
         word = values[0]
         for place, value in enumerate(values[1:], 1):
             word = T.bitwise_or(word, T.shift_left(value, math.int_splat(8 * place, value)))
-        flip = int.from_bytes(bytes([-self.lowest] * len(values)), "little")
+        return self._flipped(word, len(values))
+
+    def words(self, value: Expr, channels: int) -> Expr:
+        """Quads of what `apply` returned for neighbouring channels in its lanes; bytes from `channels` on are zero."""
+        lanes = math.lanes_of(value)
+        if channels < lanes:
+            inside = T.ramp(T.int32(0), 1, lanes) < math.int_splat(channels, value)
+            value = math.hold(T.Select(inside, value, math.int_splat(-self.lowest, value)))
+        packed = T.reinterpret(_int32(lanes // QUAD), T.cast(value, f"uint8x{lanes}"))
+        return self._flipped(packed, QUAD)
+
+    def _flipped(self, word: Expr, channels: int) -> Expr:
+        """Words whose first bytes count from 0, with these counting from the lowest."""
+        flip = int.from_bytes(bytes([-self.lowest] * channels), "little")
         signed = flip - (1 << 32) if flip >> 31 else flip
         return math.hold(T.bitwise_xor(word, math.int_splat(signed, word)) if signed else word)
+
+
+def _int32(lanes: int) -> str:
+    return "int32" if lanes == 1 else f"int32x{lanes}"
 
 
 def applied(activation: Activation, x: Expr) -> Expr:
