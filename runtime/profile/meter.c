@@ -47,6 +47,13 @@ bool es_meter_add(es_meter *meter, const char *root, const char *name, const cha
     return true;
 }
 
+/* Whether `name` is that of this reader, perhaps with a colon behind it. */
+static bool is_of(const es_meter_reader *reader, const char *name)
+{
+    const size_t size = strlen(reader->name);
+    return strncmp(name, reader->name, size) == 0 && (name[size] == '\0' || name[size] == ':');
+}
+
 /* Whether `name` asks for this reader; `*which` is what stands behind its colon. */
 static bool is_named(const es_meter_reader *reader, const char *name, const char **which)
 {
@@ -55,36 +62,74 @@ static bool is_named(const es_meter_reader *reader, const char *name, const char
     if (strcmp(name, "auto") == 0) {
         return true;
     }
-    if (strncmp(name, reader->name, size) != 0) {
-        return false;
-    }
-    if (name[size] != '\0' && !(reader->takes_device && name[size] == ':' && name[size + 1] != '\0')) {
+    if (!is_of(reader, name) || (name[size] == ':' && (!reader->takes_device || name[size + 1] == '\0'))) {
         return false;
     }
     *which = name[size] == ':' ? name + size + 1 : "";
     return true;
 }
 
-/* Writes the names of all readers with commas between. */
+/* Appends to names with commas between. */
+static void append(char names[ES_ERROR_BYTES], const char *name)
+{
+    char before[ES_ERROR_BYTES];
+    memcpy(before, names, sizeof before);
+    es_text(names, "%s%s%s", before, before[0] != '\0' ? ", " : "", name);
+}
+
+/* Writes the names of all readers. */
 static void list_readers(char names[ES_ERROR_BYTES])
 {
-    char before[ES_ERROR_BYTES] = "";
+    names[0] = '\0';
     for (size_t i = 0; i < READERS; i++) {
-        es_text(names, "%s%s%s", before, i > 0 ? ", " : "", readers[i]->name);
-        memcpy(before, names, sizeof before);
+        append(names, readers[i]->name);
     }
+}
+
+/* Writes the names of the readers that find something. */
+static void list_found(const char *root, char names[ES_ERROR_BYTES])
+{
+    names[0] = '\0';
+    for (size_t i = 0; i < READERS; i++) {
+        char why[ES_ERROR_BYTES] = "";
+        es_meter meter = {.device = -1};
+        if (readers[i]->find(root, "", &meter, why)) {
+            append(names, readers[i]->name);
+        }
+        es_meter_close(&meter);
+    }
+}
+
+/* Says what is there in place of the meter that `name` asks for. */
+static void explain(const char *root, const char *name, char why[ES_ERROR_BYTES])
+{
+    char names[ES_ERROR_BYTES];
+    for (size_t i = 0; i < READERS; i++) {
+        const char *which;
+        if (is_of(readers[i], name) && readers[i]->explain != NULL) {
+            readers[i]->explain(root, name, why);
+            return;
+        }
+        if (is_named(readers[i], name, &which)) {
+            list_found(root, names);
+            es_text(why, names[0] != '\0' ? "meter %s: there is none here, but %s"
+                                          : "meter %s: there is none here, nor another%s; an external meter would make it "
+                                            "available", name, names);
+            return;
+        }
+    }
+    list_readers(names);
+    es_text(why, "meter: got '%.60s', expected auto, none, or one of %s", name, names);
 }
 
 bool es_meter_open(const char *root, const char *name, es_meter *meter, char why[ES_ERROR_BYTES])
 {
     char reason[ES_ERROR_BYTES] = "";
-    bool known = false;
     for (size_t i = 0; i < READERS; i++) {
         const char *which;
         if (!is_named(readers[i], name, &which)) {
             continue;
         }
-        known = true;
         *meter = (es_meter){.hz = 10, .device = -1};
         es_text_copy(meter->name, sizeof meter->name, readers[i]->name);
         char found[ES_ERROR_BYTES] = "";
@@ -97,15 +142,13 @@ bool es_meter_open(const char *root, const char *name, es_meter *meter, char why
         }
     }
     char names[ES_ERROR_BYTES];
-    list_readers(names);
-    if (!known) {
-        es_text(why, "meter: got '%s', expected auto, none, or one of %s", name, names);
-    } else if (reason[0] != '\0') {
+    if (reason[0] != '\0') {
         es_text_copy(why, ES_ERROR_BYTES, reason);
     } else if (strcmp(name, "auto") == 0) {
+        list_readers(names);
         es_text(why, "nothing here measures power (looked for %s); an external meter would make it available", names);
     } else {
-        es_text(why, "meter %s: there is none here", name);
+        explain(root, name, why);
     }
     return false;
 }

@@ -46,6 +46,8 @@ typedef struct es_meter_reader {
      * the reason if there nearly was. */
     bool (*find)(const char *root, const char *which, es_meter *meter, char why[ES_ERROR_BYTES]);
     bool takes_device; /* its name may have one behind a colon */
+    /* Says what is there in place of what `name`, as the caller wrote it, asks for; NULL if that is nothing. */
+    void (*explain)(const char *root, const char *name, char why[ES_ERROR_BYTES]);
 } es_meter_reader;
 
 extern const es_meter_reader es_meter_pmic;

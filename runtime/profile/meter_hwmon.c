@@ -134,4 +134,41 @@ static bool find(const char *root, const char *which, es_meter *meter, char why[
     return es_hwmon_find(root, which[0] != '\0' ? which : "ina", meter, why);
 }
 
-const es_meter_reader es_meter_hwmon = {"hwmon", find, .takes_device = true};
+/* Writes the names of the devices that measure power, or of the others, with commas between. Returns how many. */
+static size_t list(const char *root, bool measures, char names[ES_ERROR_BYTES])
+{
+    char before[ES_ERROR_BYTES];
+    size_t count = 0;
+    names[0] = '\0';
+    for (unsigned number = 0; number < DEVICES; number++) {
+        char folder[ES_ERROR_BYTES];
+        char name[ES_LINE_BYTES];
+        char why[ES_ERROR_BYTES] = "";
+        es_meter one = {.device = -1};
+        es_text(folder, "sys/class/hwmon/hwmon%u", number);
+        if (!es_file_device(root, folder, name)) {
+            continue;
+        }
+        es_hwmon_add(&one, root, folder, name, why);
+        if ((one.count > 0) == measures) {
+            memcpy(before, names, sizeof before);
+            es_text(names, "%s%s%.40s", before, count++ > 0 ? ", " : "", name);
+        }
+        es_meter_close(&one);
+    }
+    return count;
+}
+
+static void explain(const char *root, const char *name, char why[ES_ERROR_BYTES])
+{
+    char names[ES_ERROR_BYTES];
+    if (list(root, true, names) > 0) {
+        es_text(why, "meter: got '%.60s', expected hwmon:NAME with one of %s", name, names);
+        return;
+    }
+    const bool others = list(root, false, names) > 0;
+    es_text(why, "meter: got '%.60s', but no device of hwmon measures power here%s%.60s%s; an external meter would make it "
+                 "available", name, others ? " (there is " : "", names, others ? ")" : "");
+}
+
+const es_meter_reader es_meter_hwmon = {"hwmon", find, .takes_device = true, .explain = explain};

@@ -338,8 +338,13 @@ def test_files_that_hold_no_number_make_no_figure(content, model, tmp_path):
             "meter: got 'volt', expected auto, none, or one of pmic, jetson, hwmon, rapl, battery",
         ),
         ({"seconds": 1, "meter": "raplx"}, "meter: got 'raplx'"),
-        ({"seconds": 1, "meter": "hwmon:ina3221"}, "meter hwmon:ina3221: there is none here"),
-        ({"seconds": 1, "meter": "pmic"}, "meter pmic: there is none here"),
+        (
+            {"seconds": 1, "meter": "hwmon:ina3221"},
+            "meter: got 'hwmon:ina3221', expected hwmon:NAME with one of ina226",
+        ),
+        ({"seconds": 1, "meter": "hwmon:"}, "meter: got 'hwmon:', expected hwmon:NAME with one of ina226"),
+        ({"seconds": 1, "meter": "pmic:0"}, "meter: got 'pmic:0', expected auto, none, or one of"),
+        ({"seconds": 1, "meter": "pmic"}, "meter pmic: there is none here, but hwmon"),
     ],
 )
 def test_wrong_options_are_told(options, words, model, tmp_path):
