@@ -129,8 +129,7 @@ class Served:
         """See `Session`."""
         for _ in range(3):
             self.run(inputs)
-        meters: Mapping[str, float] = self._ask({"do": "meters"})
-        return meters
+        return {name: size for name, size in self._ask({"do": "meters"}).items() if size is not None}
 
     def _require(self, *arrays: Mapping[str, np.ndarray]) -> None:
         """Let these inputs be the ones that are there."""

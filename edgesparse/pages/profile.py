@@ -81,7 +81,7 @@ def _figures(profile: Profile, facts: ArtifactFacts | None, score: float | None)
     median = known(profile.median.value)
     rate = 1e6 / median if median else None
     figures = [
-        big("Median of an inference", profile.median, f"p99 {told(profile.p99.value, 'us')}"),
+        big("Median of an inference", profile.median, _percentile("p99", profile.p99)),
         plain("Inferences each second", rate, "count", "", "one after the other"),
         big("Energy of an inference, net", profile.energy.net),
         big("Memory, peak", profile.memory.peak),
@@ -111,9 +111,14 @@ def _sections(profile: Profile, facts: ArtifactFacts | None, prefix: str = "") -
     return [*found, _how(profile, f"{prefix}how")]
 
 
+def _percentile(word: str, figure: Figure) -> str:
+    """A percentile in words, or why there is none."""
+    return f"{word} {told(figure.value, 'us')}" if known(figure.value) is not None else shown(figure.how)
+
+
 def _latency(profile: Profile, key: str) -> Section:
     marks = [("p10", profile.p10), ("median", profile.median), ("p90", profile.p90), ("p99", profile.p99)]
-    words = ", ".join(f"{word} {told(figure.value, 'us')}" for word, figure in marks)
+    words = ", ".join(_percentile(word, figure) for word, figure in marks)
     chart = histogram(
         profile.histogram,
         [(word, figure.value) for word, figure in marks],

@@ -22,6 +22,13 @@ enum {
     ES_RAIL_BYTES = 48
 };
 
+/* Memory of the process; NaN where the system does not tell. */
+typedef struct es_resident {
+    double peak_bytes;      /* of the resident set */
+    double mapped_bytes;    /* resident pages of files */
+    double anonymous_bytes; /* resident, of no file */
+} es_resident;
+
 /* A value, and the interval that holds the true one with a confidence of 95 %. NaN is unknown. */
 typedef struct es_figure {
     double value;
@@ -81,13 +88,14 @@ typedef struct es_profile {
     uint64_t runs;    /* the first one and one after it left out */
     uint64_t missed;  /* of those that were due, by the rate: late, for the next was due, or not done at all */
     double first_ns;  /* the session's next run */
-    es_figure p10_ns; /* of a run; within 0.2 % */
+    es_figure p10_ns; /* of a run; within 0.2 %; NaN with fewer runs than es_profile_least_runs says */
     es_figure median_ns;
     es_figure p90_ns;
     es_figure p99_ns;
     double worst_ns;
     double burst_ns;     /* the median of the first tenth of the time */
     double sustained_ns; /* of the last tenth */
+    es_resident resident;
     uint64_t minor_faults; /* page faults of the process */
     uint64_t major_faults;
     uint64_t bar_count;
@@ -129,6 +137,13 @@ ES_API es_status es_session_measure(es_session *session, const es_input *inputs,
                                     const es_output *outputs, size_t output_count,
                                     const es_profile_options *options, es_profile *profile,
                                     es_error *error);
+
+/* The fewest runs that tell the time which `share` of them do not exceed: with one fewer it would be that of the
+ * shortest or longest of them by itself. 100 for 0.99, 10 for 0.1 and 0.9; the median of one run is its time. */
+ES_API uint64_t es_profile_least_runs(double share);
+
+/* Reads the memory of this process. */
+ES_API void es_resident_read(es_resident *resident);
 
 /* Computes idle_w, mean_w, gross_j, net_j and energy_how from the windows of a profile, after the joules and
  * samples of the windows were filled in from a meter elsewhere. */

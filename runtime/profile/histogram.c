@@ -37,9 +37,15 @@ void es_histogram_add(es_histogram *histogram, uint64_t ns)
     histogram->worst = ns > histogram->worst ? ns : histogram->worst;
 }
 
+uint64_t es_profile_least_runs(double share)
+{
+    const double tail = share < 0.5 ? share : 1 - share;
+    return tail > 0 && tail < 0.5 ? (uint64_t)(1 / tail + 0.5) : 1;
+}
+
 double es_histogram_at(const es_histogram *histogram, double share)
 {
-    if (histogram->count == 0) {
+    if (histogram->count < es_profile_least_runs(share)) {
         return NAN;
     }
     const double exact = share * (double)histogram->count;

@@ -20,7 +20,8 @@ typedef struct es_histogram {
 void es_histogram_clear(es_histogram *histogram);
 void es_histogram_add(es_histogram *histogram, uint64_t ns);
 
-/* The time that `share` of the runs do not exceed, by the nearest rank, within 0.2 %; NaN without runs. */
+/* The time that `share` of the runs do not exceed, by the nearest rank, within 0.2 %; NaN with fewer runs than
+ * es_profile_least_runs says. */
 double es_histogram_at(const es_histogram *histogram, double share);
 
 /* Bars of equal width on a logarithmic scale; the last holds all that is longer. Returns how many. */

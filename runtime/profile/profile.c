@@ -321,6 +321,7 @@ static es_status record_all(recorder *record, const call *run, const es_profile_
     profile->first_ns = (double)first_ns;
     profile->minor_faults = (uint64_t)(after.ru_minflt - before.ru_minflt);
     profile->major_faults = (uint64_t)(after.ru_majflt - before.ru_majflt);
+    es_resident_read(&profile->resident);
     tell_latency(record);
     tell_samples(record);
     es_profile_weigh(profile, options->shortest_window_s);

@@ -1,23 +1,32 @@
-#include "memory_use.h"
-
+/* Memory of this process, as /proc/self/status tells it. getrusage would not do for the peak: across exec it
+ * keeps that of the program that started this one. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-bool memory_use_kib(const char *label, unsigned long *kib)
+#include "edgesparse_profile.h"
+
+/* Takes the number of a line that begins with `label` and is in KiB. */
+static void take(const char *line, const char *label, double *bytes)
+{
+    const size_t size = strlen(label);
+    if (strncmp(line, label, size) == 0) {
+        *bytes = (double)strtoul(line + size, NULL, 10) * 1024;
+    }
+}
+
+void es_resident_read(es_resident *resident)
 {
     FILE *const file = fopen("/proc/self/status", "r");
-    const size_t size = strlen(label);
-    bool found = false;
     char line[128];
-    while (file != NULL && !found && fgets(line, sizeof line, file) != NULL) {
-        found = strncmp(line, label, size) == 0;
-        if (found) {
-            *kib = strtoul(line + size, NULL, 10);
-        }
+    *resident = (es_resident){NAN, NAN, NAN};
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        take(line, "VmHWM:", &resident->peak_bytes);
+        take(line, "RssFile:", &resident->mapped_bytes);
+        take(line, "RssAnon:", &resident->anonymous_bytes);
     }
     if (file != NULL) {
         fclose(file);
     }
-    return found;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "clock.h"
 
 bool take_placement(es_pool_options *options, const char *name, const char *value)
 {
@@ -36,26 +37,29 @@ static es_status place(const es_pool_options *options, es_error *error)
     return es_place_thread(options->cores, options->core_count, options->priority, error);
 }
 
-es_status open_placed(es_model *model, const es_pool_options *options, es_session **session,
-                      es_error *error)
+es_status open_placed(const char *path, uint32_t flags, const es_pool_options *options, opened *made, es_error *error)
 {
     es_pool_options inherited = *options; /* the others have what the calling thread has */
     inherited.core_count = 0;
     inherited.priority = 0;
     es_pool *pool = NULL;
     es_status status = place(options, error);
+    const uint64_t start_ns = es_now_ns();
+    if (status == ES_OK) {
+        status = es_model_open_file(path, flags, &made->model, error);
+    }
     if (status == ES_OK) {
         status = es_pool_open(&inherited, &pool, error);
     }
     if (status == ES_OK) {
-        status = es_session_open_in(model, pool, session, error);
+        status = es_session_open_in(made->model, pool, &made->session, error);
     }
+    made->ns = es_now_ns() - start_ns;
     es_pool_close(pool); /* the session keeps it */
     return status;
 }
 
-es_status open_requested(es_model *model, const json_object *request, es_session **session,
-                         es_error *error)
+es_status open_requested(const char *path, const json_object *request, opened *made, es_error *error)
 {
     static uint32_t cores[ES_MAX_CORES];
     const uint64_t threads = json_number(request, "threads", 1);
@@ -72,5 +76,5 @@ es_status open_requested(es_model *model, const json_object *request, es_session
     for (size_t i = 0; i < options.core_count; i++) {
         cores[i] = asked->numbers[i] < UINT32_MAX ? (uint32_t)asked->numbers[i] : UINT32_MAX;
     }
-    return open_placed(model, &options, session, error);
+    return open_placed(path, 0, &options, made, error);
 }

@@ -4,7 +4,6 @@
 
 #include "clock.h"
 #include "json.h"
-#include "memory_use.h"
 #include "profile_report.h"
 
 /* Begins a field of an object: with a comma, unless it is the first. */
@@ -17,7 +16,7 @@ static void print_name(const char *name, const char **before)
 static void print_double(double value)
 {
     if (isfinite(value)) {
-        printf("%.9g", value);
+        printf("%.12g", value);
     } else {
         printf("null");
     }
@@ -133,22 +132,13 @@ static void print_rails(const es_profile *profile, const char **before)
     putchar(']');
 }
 
-static void print_memory(const es_profile *profile, const es_model_info *info, const char **before)
+void print_resident_json(const es_resident *resident)
 {
-    static const char *const lines[][2] = {
-        {"VmHWM:", "peak"}, {"RssFile:", "mapped"}, {"RssAnon:", "anonymous"}};
-    const char *first = "";
-    print_name("memory", before);
+    const char *before = "";
     putchar('{');
-    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        unsigned long kib;
-        const bool known = memory_use_kib(lines[i][0], &kib);
-        print_number(lines[i][1], known ? (double)kib * 1024 : NAN, &first);
-    }
-    print_count("arena", info->arena_bytes, &first);
-    print_count("weights", info->weights_bytes, &first);
-    print_count("minor_faults", profile->minor_faults, &first);
-    print_count("major_faults", profile->major_faults, &first);
+    print_number("peak_bytes", resident->peak_bytes, &before);
+    print_number("mapped_bytes", resident->mapped_bytes, &before);
+    print_number("anonymous_bytes", resident->anonymous_bytes, &before);
     putchar('}');
 }
 
@@ -170,7 +160,12 @@ void print_profile_json(const es_profile *profile, const es_model_info *info, ui
     print_number("sustained_ns", profile->sustained_ns, &before);
     print_bars(profile, &before);
     print_slots(profile, &before);
-    print_memory(profile, info, &before);
+    print_name("resident", &before);
+    print_resident_json(&profile->resident);
+    print_count("arena_bytes", info->arena_bytes, &before);
+    print_count("weights_bytes", info->weights_bytes, &before);
+    print_count("minor_faults", profile->minor_faults, &before);
+    print_count("major_faults", profile->major_faults, &before);
     print_text_field("meter", profile->meter, &before);
     print_text_field("energy_how", profile->energy_how, &before);
     print_rails(profile, &before);

@@ -9,6 +9,9 @@
 void print_profile(const es_profile *profile, const es_model_info *info, uint64_t opened_ns, double rate_hz,
                    double battery_wh);
 
+/* Prints an object of JSON with what is known of the memory of this process; null where something is not. */
+void print_resident_json(const es_resident *resident);
+
 /* Prints one line of JSON: the fields of es_profile by their names; null where something is not known. */
 void print_profile_json(const es_profile *profile, const es_model_info *info, uint64_t opened_ns);
 

@@ -1,8 +1,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "memory_use.h"
 #include "profile_report.h"
+#include "report.h"
 
 /* Prints a figure in a unit, and its interval where it has one. */
 static void print_figure(const char *name, const es_figure *figure, double scale, const char *unit)
@@ -13,13 +13,21 @@ static void print_figure(const char *name, const es_figure *figure, double scale
     }
 }
 
+/* Prints a percentile, or that there are too few runs for it. */
+static void print_percentile(const es_profile *profile, const char *name, double share, const es_figure *figure)
+{
+    if (!print_too_few(name, share, profile->runs)) {
+        print_figure(name, figure, 1e-6, "ms");
+    }
+}
+
 static void print_latency_lines(const es_profile *profile, uint64_t opened_ns, double rate_hz)
 {
     printf("cold start: open %.3f ms, first run %.3f ms\n", (double)opened_ns / 1e6, profile->first_ns / 1e6);
-    print_figure("latency: median", &profile->median_ns, 1e-6, "ms");
-    print_figure(", p10", &profile->p10_ns, 1e-6, "ms");
-    print_figure(", p90", &profile->p90_ns, 1e-6, "ms");
-    print_figure(", p99", &profile->p99_ns, 1e-6, "ms");
+    print_percentile(profile, "latency: median", 0.5, &profile->median_ns);
+    print_percentile(profile, ", p10", 0.1, &profile->p10_ns);
+    print_percentile(profile, ", p90", 0.9, &profile->p90_ns);
+    print_percentile(profile, ", p99", 0.99, &profile->p99_ns);
     printf(", worst %.4g ms; %llu runs in %.1f s\n", profile->worst_ns / 1e6, (unsigned long long)profile->runs,
            profile->seconds);
     if (!isnan(profile->burst_ns) && !isnan(profile->sustained_ns)) {
@@ -33,10 +41,9 @@ static void print_latency_lines(const es_profile *profile, uint64_t opened_ns, d
 
 static void print_memory_line(const es_profile *profile, const es_model_info *info)
 {
-    unsigned long kib;
     printf("memory: ");
-    if (memory_use_kib("VmHWM:", &kib)) {
-        printf("peak %lu KiB resident, ", kib);
+    if (profile->resident.peak_bytes > 0) {
+        printf("peak %.0f KiB resident, ", profile->resident.peak_bytes / 1024);
     }
     printf("arena %zu KiB, weights %zu KiB; page faults: %llu minor, %llu major\n", info->arena_bytes / 1024,
            info->weights_bytes / 1024, (unsigned long long)profile->minor_faults,

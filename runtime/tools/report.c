@@ -1,14 +1,13 @@
 #include "report.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fatal.h"
+#include "edgesparse_profile.h"
 #include "json.h"
-#include "memory_use.h"
 #include "npy.h"
 
 static int compare(const void *left, const void *right)
@@ -65,17 +64,33 @@ void print_signature(const char *path, const es_model *model)
     }
 }
 
+bool print_too_few(const char *name, double share, uint64_t runs)
+{
+    const uint64_t least = es_profile_least_runs(share);
+    if (runs < least) {
+        printf("%s of %llu runs: too few, at least %llu", name, (unsigned long long)runs, (unsigned long long)least);
+    }
+    return runs < least;
+}
+
+static void print_percentile(const char *name, size_t percent, const timings *times)
+{
+    if (!print_too_few(name, (double)percent / 100, times->run_count)) {
+        printf("%s %.3f ms", name, percentile_us(times->run_ns, times->run_count, percent) / 1e3);
+    }
+}
+
 void print_latency(timings *times, uint32_t threads)
 {
-    const size_t count = times->run_count;
-    qsort(times->run_ns, count, sizeof times->run_ns[0], compare);
-    printf("latency: median %.3f ms, p10 %.3f ms, p90 %.3f ms (%zu runs, %u threads)\n",
-           percentile_us(times->run_ns, count, 50) / 1e3,
-           percentile_us(times->run_ns, count, 10) / 1e3,
-           percentile_us(times->run_ns, count, 90) / 1e3, count, (unsigned)threads);
-    unsigned long peak_kib;
-    if (memory_use_kib("VmHWM:", &peak_kib) && peak_kib > 0) {
-        printf("memory: peak %lu KiB resident\n", peak_kib);
+    qsort(times->run_ns, times->run_count, sizeof times->run_ns[0], compare);
+    print_percentile("latency: median", 50, times);
+    print_percentile(", p10", 10, times);
+    print_percentile(", p90", 90, times);
+    printf(" (%zu runs, %u threads)\n", times->run_count, (unsigned)threads);
+    es_resident resident;
+    es_resident_read(&resident);
+    if (resident.peak_bytes > 0) {
+        printf("memory: peak %.0f KiB resident\n", resident.peak_bytes / 1024);
     }
 }
 

@@ -2,6 +2,8 @@
 #ifndef REPORT_H
 #define REPORT_H
 
+#include <stdbool.h>
+
 #include "edgesparse.h"
 
 /* Nanoseconds of every run, and of every step of every run. */
@@ -13,6 +15,9 @@ typedef struct timings {
 } timings;
 
 void print_signature(const char *path, const es_model *model);
+
+/* Where there are too few runs for a percentile, prints that in its place, and returns true. */
+bool print_too_few(const char *name, double share, uint64_t runs);
 
 /* Prints median, p10 and p90 of the runs; sorts them. */
 void print_latency(timings *times, uint32_t threads);

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "memory_use.h"
 #include "profile_report.h"
 #include "served.h"
 
@@ -104,18 +103,10 @@ void answer_times(served *work, const json_object *request, bool by_step)
 
 void answer_meters(void)
 {
-    static const char *const lines[][2] = {
-        {"VmHWM:", "peak_bytes"}, {"RssFile:", "mapped_bytes"}, {"RssAnon:", "anonymous_bytes"}};
-    const char *before = "";
-    putchar('{');
-    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        unsigned long kib;
-        if (memory_use_kib(lines[i][0], &kib)) {
-            printf("%s\"%s\": %llu", before, lines[i][1], (unsigned long long)kib * 1024);
-            before = ", ";
-        }
-    }
-    printf("}\n");
+    es_resident resident;
+    es_resident_read(&resident);
+    print_resident_json(&resident);
+    putchar('\n');
 }
 
 /* Tells now and then how far a measurement is; ends it when nobody listens any more.

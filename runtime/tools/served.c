@@ -118,17 +118,16 @@ void open_artifact(served *work, const json_object *request)
     const char *const path = json_text(request, "artifact");
     es_error error = {.message = "open: names no artifact"};
     release(work);
-    const uint64_t start_ns = es_now_ns();
-    es_status status = path == NULL ? ES_ERR_ARGUMENT : es_model_open_file(path, 0, &work->model, &error);
-    if (status == ES_OK) {
-        status = open_requested(work->model, request, &work->session, &error);
-    }
+    opened made = {.model = NULL};
+    es_status status = path == NULL ? ES_ERR_ARGUMENT : open_requested(path, request, &made, &error);
+    work->model = made.model;
+    work->session = made.session;
+    work->opened_ns = made.ns;
     if (status == ES_OK && !open_lock(work, request)) {
         status = ES_ERR_IO;
         snprintf(error.message, sizeof error.message, "open: the lock cannot be made: %s", strerror(errno));
     }
     if (status == ES_OK) {
-        work->opened_ns = es_now_ns() - start_ns;
         es_model_describe(work->model, &work->info);
         if (!allocate_tensors(work)) {
             status = ES_ERR_NO_MEMORY;
@@ -153,6 +152,8 @@ es_status run_once(served *work, uint64_t *step_ns, es_error *error)
                              info->output_count, error)
             : es_session_profile(work->session, work->inputs, info->input_count, work->outputs,
                                  info->output_count, step_ns, error);
-    work->first_ns = work->first_ns == 0 ? es_now_ns() - start_ns : work->first_ns;
+    if (work->first_ns == 0 && status == ES_OK) {
+        work->first_ns = es_now_ns() - start_ns;
+    }
     return status;
 }

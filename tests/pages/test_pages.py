@@ -228,6 +228,17 @@ def test_what_is_missing_is_said_with_its_reason():
     assert "0 W" not in text and "0 J" not in text and " nan" not in text.lower()
 
 
+def test_a_percentile_of_too_few_runs_says_so_wherever_it_would_stand():
+    few = "p99 of 20 runs: too few, at least 100"
+    one = replace(made.profile(), p99=Figure.unavailable("us", few))
+
+    alone = Page(pages.profile_page({"m": one}))
+    beside = Page(pages.profile_page({"m": one, "n": made.profile()}))
+
+    assert alone.text.count(few) == 2 and any(few in label for label in charts(alone))
+    assert f"p99 {NONE}" not in alone.text and any(few in row for row in beside.words("tr"))
+
+
 def test_bench_puts_contenders_side_by_side():
     page = Page(PAGES["bench"])
 

@@ -16,7 +16,7 @@ from edgesparse_runtime import _library, _profiler
 from edgesparse_runtime._forks import Locked
 from edgesparse_runtime._library import EdgesparseRuntimeError, check
 from edgesparse_runtime._pool import Pool, require_threads
-from edgesparse_runtime._profile import Profile, StepTiming, profile_of, resident_bytes
+from edgesparse_runtime._profile import Profile, StepTiming, profile_of
 
 _Info = TypeVar("_Info", bound=ctypes.Structure)
 
@@ -74,6 +74,7 @@ class Model(Locked):
         self._artifact = artifact if isinstance(artifact, bytes) else None  # used in place
         self._threads = threads if pool is None else pool.threads
         self._first_ns = 0  # how long the first run took; 0: there was none
+        _library.library()  # loading it is no part of opening
         start_ns = time.perf_counter_ns()
         self._open(artifact, _library.OPEN_VERIFY_WEIGHTS if verify_weights else 0)
         try:
@@ -241,13 +242,8 @@ class Model(Locked):
         measured |= {
             "opened_ns": self._opened_ns,
             "first_ns": self._first_ns or measured["first_ns"],
-            "memory": {
-                **resident_bytes(),
-                "arena": info.arena_bytes,
-                "weights": info.weights_bytes,
-                "minor_faults": measured["minor_faults"],
-                "major_faults": measured["major_faults"],
-            },
+            "arena_bytes": info.arena_bytes,
+            "weights_bytes": info.weights_bytes,
         }
         steps = self.step_times(*arrays, repeat=STEP_RUNS)
         return profile_of(measured, steps, self._threads, rate_hz, battery_wh)
@@ -293,7 +289,7 @@ class Model(Locked):
             else:
                 pointer = times_ns.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
                 status = lib.es_session_profile(self._session, *tensors, pointer, error)
-            if start_ns:
+            if start_ns and status == 0:
                 self._first_ns = time.perf_counter_ns() - start_ns
         check(status, error)
         return outputs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,17 +160,7 @@ THROTTLED = {0: "undervoltage", 1: "clock capped", 2: "throttled", 3: "soft temp
 Source: raspberrypi.com, documentation of vcgencmd get_throttled.
 """
 
-_RESIDENT = {"peak": "VmHWM:", "mapped": "RssFile:", "anonymous": "RssAnon:"}
-
-
-def resident_bytes() -> dict[str, int | None]:
-    """Memory of this process; None where the system does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        lines = []
-    kib = {words[0]: int(words[1]) for line in lines if len(words := line.split()) == 3 and words[2] == "kB"}
-    return {name: kib[label] * 1024 if label in kib else None for name, label in _RESIDENT.items()}
+_SHARES = {"p10": 0.1, "median": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def profile_of(
@@ -197,7 +186,7 @@ def profile_of(
         runs=told["runs"],
         opened=_time(told["opened_ns"], "opening the artifact and its threads, once"),
         first=_time(told["first_ns"], "the first inference after opening"),
-        **{name: _time(told[f"{name}_ns"], _QUANTILE) for name in ("p10", "median", "p90", "p99")},
+        **{name: _percentile(told, name) for name in _SHARES},
         worst=_time(told["worst_ns"], "the longest inference"),
         burst=_time(told["burst_ns"], "median of the first tenth of the time"),
         sustained=_time(told["sustained_ns"], "median of the last tenth of the time"),
@@ -207,7 +196,7 @@ def profile_of(
         steps=tuple(
             Step(s.name, s.op, s.kernel, s.tiles, float(np.percentile(s.times_us, 10)), s.median_us) for s in steps
         ),
-        memory=_memory(told["memory"]),
+        memory=_memory({**told, **told["resident"]}),
         energy=energy_of(told),
         battery=_battery(told, battery_wh),
         before=_state(told["before"]),
@@ -215,14 +204,20 @@ def profile_of(
     )
 
 
-_QUANTILE = "of all inferences; interval: the lowest and highest of six windows"
-
-
-def _time(told_ns: Any, how: str) -> Figure:
-    value, low, high = told_ns if isinstance(told_ns, list | tuple) else (told_ns, None, None)
+def _percentile(told: Mapping[str, Any], name: str) -> Figure:
+    value, low, high = told[f"{name}_ns"]
     if value is None:
+        least = _profiler.least_runs(_SHARES[name])
+        return Figure.unavailable("us", f"{name} of {told['runs']} runs: too few, at least {least}")
+    interval = "no interval: too few in a window" if low is None else "interval: the lowest and highest of six windows"
+    how = f"of all inferences; {interval}"
+    return Figure(value / 1e3, "us", Origin.MEASURED, how, _us(low), _us(high))
+
+
+def _time(ns: float | None, how: str) -> Figure:
+    if ns is None:
         return Figure.unavailable("us", "there were no inferences in that time")
-    return Figure(value / 1e3, "us", Origin.MEASURED, how, *(end and end / 1e3 for end in (low, high)))
+    return Figure(ns / 1e3, "us", Origin.MEASURED, how)
 
 
 def _slot(at: int, told: Mapping[str, Any], seconds: float) -> Slot:
@@ -237,17 +232,17 @@ def _us(ns: float | None) -> float | None:
 
 def _memory(told: Mapping[str, Any]) -> MemoryProfile:
     sources = {
-        "peak": ("bytes", "peak of the resident set (VmHWM)"),
-        "mapped": ("bytes", "resident pages of files (RssFile); they are shared, and given back under pressure"),
-        "anonymous": ("bytes", "resident anonymous memory (RssAnon)"),
-        "arena": ("bytes", "activations of a session, from the artifact"),
-        "weights": ("bytes", "mapped from the artifact once for all sessions"),
+        "peak_bytes": ("bytes", "peak of the resident set (VmHWM)"),
+        "mapped_bytes": ("bytes", "resident pages of files (RssFile); they are shared, and given back under pressure"),
+        "anonymous_bytes": ("bytes", "resident anonymous memory (RssAnon)"),
+        "arena_bytes": ("bytes", "activations of a session, from the artifact"),
+        "weights_bytes": ("bytes", "mapped from the artifact once for all sessions"),
         "minor_faults": ("page faults", "without a read of the disk (getrusage)"),
         "major_faults": ("page faults", "with a read of the disk (getrusage)"),
     }
     return MemoryProfile(
         **{
-            name: Figure(told[name], unit, Origin.MEASURED, how)
+            name.removesuffix("_bytes"): Figure(int(told[name]), unit, Origin.MEASURED, how)
             if told.get(name) is not None
             else Figure.unavailable(unit, "this system has no /proc/self/status")
             for name, (unit, how) in sources.items()

@@ -66,6 +66,10 @@ class _Rail(Structure):
     _fields_ = (("name", c_char * _RAIL_BYTES), ("reads", c_char * 24), ("shunt_ohm", c_double))
 
 
+class _Resident(Structure):
+    _fields_ = tuple((name, c_double) for name in ("peak_bytes", "mapped_bytes", "anonymous_bytes"))
+
+
 class Profile(Structure):
     """es_profile."""
 
@@ -76,6 +80,7 @@ class Profile(Structure):
         ("first_ns", c_double),
         *((name, _Figure) for name in ("p10_ns", "median_ns", "p90_ns", "p99_ns")),
         *((name, c_double) for name in ("worst_ns", "burst_ns", "sustained_ns")),
+        ("resident", _Resident),
         ("minor_faults", c_uint64),
         ("major_faults", c_uint64),
         ("bar_count", c_uint64),
@@ -122,9 +127,16 @@ def library() -> ctypes.CDLL:
         *(c_void_p, *buffers, *buffers),
         *(POINTER(Options), POINTER(Profile), POINTER(_library.Error)),
     )
+    loaded.es_profile_least_runs.restype = c_uint64
+    loaded.es_profile_least_runs.argtypes = (c_double,)
     loaded.es_profile_weigh.restype = None
     loaded.es_profile_weigh.argtypes = (POINTER(Profile), c_double)
     return loaded
+
+
+def least_runs(share: float) -> int:
+    """The fewest runs that tell the time which so many of them, a share, do not exceed."""
+    return int(library().es_profile_least_runs(share))
 
 
 def told(profile: Profile) -> dict[str, Any]:
