@@ -46,6 +46,8 @@ def described(name: str, told: DeviceFacts, kind: CoreKind, cores: int, device: 
     requires, features = _features(told, base.cpu)
     assumed |= {"requires": base.name} if told.features is None else {}
     llvm_name = base.cpu.llvm_name if same_core else llvm_cpu(base.cpu.isa, kind.midr, requires)
+    if llvm_name is None and base.cpu.isa != "x86_64":  # whose names are levels: features
+        assumed["llvm_name"] = base.name
     assumed |= {"core": base.name} if same_core and base.cpu.core else {}
     cpu = replace(
         base.cpu,

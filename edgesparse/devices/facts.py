@@ -81,6 +81,7 @@ class DeviceFacts:
     throttled: tuple[str, ...] | None  # what holds it back now
     throttled_before: tuple[str, ...]  # what has, since it was started
     frequency_driver: str = ""
+    other_features: tuple[str, ...] = ()  # that no artifact needs, by the kernel's names
 
     @property
     def isa(self) -> str | None:
@@ -141,6 +142,7 @@ def parse(printed: str) -> DeviceFacts:
     told = _cpuinfo(files.get("proc/cpuinfo", ""))
     machine = plain(files.get(_MACHINE, "")).lower()
     sensor, temperature = max(_temperatures(files), key=lambda pair: pair[1], default=("", None))
+    flags = _flags(told, machine)
     bits = _throttled(files)
     drivers = {plain(text) for name, text in files.items() if name.endswith("/scaling_driver")}
     return DeviceFacts(
@@ -148,7 +150,8 @@ def parse(printed: str) -> DeviceFacts:
         machine=machine,
         kernel=plain(files.get(_KERNEL, "")),
         cores=kinds(told, files),
-        features=_features(told, machine),
+        features=_features(flags),
+        other_features=_others(flags),
         memory_bytes=_memory(files, "MemTotal"),
         available_bytes=_memory(files, "MemAvailable"),
         temperature_c=temperature,
@@ -185,17 +188,25 @@ def _cpuinfo(text: str) -> dict[int, dict[str, str]]:
     return {number: {**common, **own} for number, own in cores.items()}
 
 
-def _features(told: Mapping[int, Mapping[str, str]], machine: str) -> tuple[str, ...] | None:
-    """What all cores have."""
+def _flags(told: Mapping[int, Mapping[str, str]], machine: str) -> set[str] | None:
+    """What all cores have, by the kernel's names."""
     row = next((row for row in ISAS.values() if machine in row.machines), None)
     key = "flags" if row is not None and row.name == "x86_64" else "Features"
     if row is None or not told or not all(core.get(key) for core in told.values()):
         return None
-    each = [set(core[key].split()) for core in told.values()]
-    flags = set.intersection(*each)
-    flags.update(*(_IMPLIED[flag] for flag in flags & _IMPLIED.keys()))
-    names = {feature.name for known in ISAS.values() for feature in known.features if feature.flag in flags}
-    return tuple(sorted(names))
+    return set.intersection(*(set(core[key].split()) for core in told.values()))
+
+
+def _features(flags: set[str] | None) -> tuple[str, ...] | None:
+    if flags is None:
+        return None
+    has = flags.union(*(_IMPLIED[flag] for flag in flags & _IMPLIED.keys()))
+    return tuple(sorted({feature.name for row in ISAS.values() for feature in row.features if feature.flag in has}))
+
+
+def _others(flags: set[str] | None) -> tuple[str, ...]:
+    needed = {feature.flag for row in ISAS.values() for feature in row.features}
+    return tuple(sorted(flag for flag in (flags or set()) - needed if re.fullmatch(r"[a-z0-9_.]{1,32}", flag)))
 
 
 def _temperatures(files: Mapping[str, str]) -> list[tuple[str, float]]:

@@ -11,7 +11,8 @@ from edgesparse.devices import bandwidth, describing, targets
 from edgesparse.devices.cores import of_one_kind, ranges, require_cores
 from edgesparse.devices.facts import DeviceFacts
 from edgesparse.devices.targets import Target
-from edgesparse.errors import TargetError
+from edgesparse.errors import TargetError, first_few
+from edgesparse.isa import ISAS
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.pipeline.files import require_writable
@@ -19,8 +20,11 @@ from edgesparse.signatures import TARGET
 from edgesparse.tables import Note, Part, Report, Table, bytes_text
 
 UNKNOWN = "unknown"
-REPORTED, MEASURED = "reported", "measured"
+REPORTED, MEASURED, UNREPORTED = "reported", "measured", "not reported"
 ENDING = ".toml"
+SHOWN = 8  # of the features that are not used
+COMPUTING = ("amx", "avx", "asimd", "bf16", "fphp", "i8mm", "sme", "sve")
+"""How the kernel's names of features begin that compute on vectors or matrices."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,9 +56,15 @@ class AddReport(Report):
     def _rows(self) -> Iterator[tuple[str, str, str]]:
         cpu = self.target.cpu
         yield "cores", f"{ranges(self.cores)} ({cpu.cores})", REPORTED
-        yield "code", f"{cpu.isa}, {cpu.llvm_name}", REPORTED
+        yield "code", cpu.isa, REPORTED
+        yield "core for LLVM", cpu.llvm_name, self._origin("llvm_name")
         yield "features", ", ".join(cpu.requires), self._origin("requires")
-        yield "clock", UNKNOWN if cpu.clock_hz is None else f"{cpu.clock_hz / 1e6:.0f} MHz", REPORTED
+        if unused := self._unused():
+            yield "features, unused", first_few(unused, SHOWN), REPORTED
+        if cpu.clock_hz is None:
+            yield "clock", UNKNOWN, UNREPORTED
+        else:
+            yield "clock", f"{cpu.clock_hz / 1e6:.0f} MHz", REPORTED
         yield "L1 of data", bytes_text(cpu.l1d_bytes), self._origin("l1d_bytes")
         yield "L2", bytes_text(cpu.l2_bytes), self._origin("l2_bytes")
         if cpu.l3_bytes is not None:
@@ -64,6 +74,13 @@ class AddReport(Report):
             yield "memory, one core", f"{cpu.core_bandwidth_bytes_per_s / 1e9:.1f} GB/s", MEASURED
         if cpu.core is not None:
             yield "pipes of a core", f"{cpu.core.vector_pipes} for vectors", self._origin("core")
+
+    def _unused(self) -> list[str]:
+        """What the device has and code for the target does not use: what computes first."""
+        told = self.device
+        ours = ISAS[self.target.cpu.isa].bits.keys() & {*(told.features or ())}
+        more = (ours | {*told.other_features}).difference(self.target.cpu.requires)
+        return sorted(more, key=lambda name: (not name.startswith(COMPUTING), name))
 
     def _origin(self, name: str) -> str:
         return f"assumed as in {self.assumed[name]}" if name in self.assumed else REPORTED

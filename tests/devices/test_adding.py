@@ -20,6 +20,7 @@ from edgesparse.devices.llvm_cpus import llvm_cpu
 from edgesparse.devices.parts import ARM, QUALCOMM
 from edgesparse.devices.remote import Remote
 from edgesparse.errors import EdgesparseError, MeasureError, TargetError
+from edgesparse.tables import Table
 from tests.devices import boards
 from tests.devices.boards import BOARD, Tree, cpuinfo, phone, pi4, plant
 
@@ -119,6 +120,31 @@ def test_a_core_that_nobody_knows_is_generic(describe):
 
     assert (found.target.cpu.llvm_name, found.target.cpu.midr) == ("generic", 0x9900FFF0)
     assert (found.target.cpu.l1d_bytes, found.assumed["l1d_bytes"]) == (generic.cpu.l1d_bytes, "android-arm64")
+
+
+def added_rows(place, monkeypatch, tmp_path, tree: Tree) -> dict[str, tuple[str, str]]:
+    """What `targets add` prints of a board, without its memory's bandwidth: value and origin of each fact."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bandwidth, "buffer_bytes", lambda *_: None)
+    place(boards.shell(plant(tree, tmp_path / "board")))
+    table = next(part for part in edgesparse.add_target("mine", BOARD).parts() if isinstance(part, Table))
+    return {fact: (value, origin) for fact, value, origin in table.rows}
+
+
+def test_what_a_board_does_not_tell_is_not_called_reported(place, monkeypatch, tmp_path):
+    rows = added_rows(place, monkeypatch, tmp_path, {"proc/cpuinfo": cpuinfo([0xFFF] * 2, implementer=0x99)})
+
+    assert rows["clock"] == ("unknown", "not reported")
+    assert rows["core for LLVM"] == ("generic", "assumed as in android-arm64")
+    assert rows["L2"][1] == "assumed as in android-arm64" and rows["code"] == ("aarch64", "reported")
+
+
+def test_features_that_no_target_needs_are_told(place, monkeypatch, tmp_path):
+    odd = "fp asimd i8mm sve2 zz_new " + "\x1b[31m " + "x" * 99
+    rows = added_rows(place, monkeypatch, tmp_path, pi4() | {"proc/cpuinfo": cpuinfo([0xD08] * 4, odd)})
+
+    assert rows["features"] == ("neon", "reported")
+    assert rows["features, unused"] == ("i8mm, sve2, fp, zz_new", "reported")
 
 
 def test_a_pc_is_as_its_level(describe):
