@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -12,9 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from edgesparse.errors import MeasureError
+from edgesparse.tables import shown
 
 MOST_BYTES = 1 << 28  # of a line
 PART_BYTES = 1 << 16
+MOST_WORDS = 400  # characters of what a program said
 ENDING_S = 2.0
 """How long a program may take to end when its input has ended."""
 
@@ -32,15 +35,32 @@ def last_line(text: bytes | str) -> str:
     return lines[-1] if lines else ""
 
 
-_EXPLAINED = "Host key verification failed."
-"""What ssh says last, behind a line that says why."""
+_CONSEQUENCES = re.compile(
+    r"Host key verification failed\.|client_loop: .*|Connection (closed|reset) by .*|Connection to .* closed.*|"
+    r"(packet_write_wait|mux_client_request_session): .*|Killed by signal [0-9]+\.?|lost connection"
+)
+"""What ssh says last, behind a line that may say why."""
+
+_CAUSES = re.compile(
+    r"changed|closed|denied|failed|known|lost|no route|not respond|not resolve|offline|refused|reset|timed out|"
+    r"unreachable",
+    re.IGNORECASE,
+)
+
+_NEWS = re.compile(r"\* daemon .*")
+"""What adb says of its own server."""
 
 
-def _last_words(text: bytes) -> str:
-    """What a program said last, and why where that is a line of its own."""
-    said = last_line(text)
-    before = last_line(text[: text.rfind(_EXPLAINED.encode())]) if said == _EXPLAINED else ""
-    return f"{before} {said}" if before else said.removeprefix("esrun: ").removeprefix("error: ")
+def last_words(text: bytes) -> str:
+    """What a program said last in one line, and why where lines before it tell; nothing where it said nothing."""
+    lines = [shown(line.strip()) for line in text.decode(errors="replace").splitlines()]
+    lines = [line for line in dict.fromkeys(lines) if line and not _NEWS.fullmatch(line)]
+    said = lines[-1:]
+    for before in reversed(lines[:-1]):
+        if not _CONSEQUENCES.fullmatch(said[0]) or not _CAUSES.search(before):
+            break
+        said.insert(0, before if before.endswith(".") else f"{before};")
+    return " ".join(said)[-MOST_WORDS:].removeprefix("esrun: ").removeprefix("error: ")
 
 
 class Pipe:
@@ -56,7 +76,7 @@ class Pipe:
             name: what messages call it.
             patience_s: how long nothing may come; as long as it takes by default.
         """
-        self.name, self._patience_s = name, patience_s
+        self.name, self._patience_s, self._program = name, patience_s, command[0]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         pipe = subprocess.PIPE
         try:
@@ -119,15 +139,28 @@ class Pipe:
 
     def _wait(self, file: int, event: int) -> None:
         if not is_ready(file, event, self._patience_s):
-            raise MeasureError(f"{self.name}: nothing came for {self._patience_s:.0f} s; is the device still there?")
+            said = self._said()
+            why = f"; it said {said!r}" if said else ""
+            silence = f"nothing came for {self._patience_s:.0f} s{why}; is the device still there?"
+            raise MeasureError(f"{self.name}: {silence}")
+
+    def _said(self) -> str:
+        file = self._errors.fileno()
+        end = os.pread(file, PART_BYTES, max(0, os.fstat(file).st_size - PART_BYTES))
+        return last_words(end).removeprefix(f"{self.name}: ")
 
     def _broken(self) -> MeasureError:
-        """What the program said last, or else that its end is closed."""
+        """What the program said last, or else that its end is closed, and how it ended."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING_S)
-        self._errors.seek(0)
-        said = _last_words(self._errors.read())
-        return MeasureError(f"{self.name}: {said or 'the connection is closed'}")
+        return MeasureError(f"{self.name}: {self._said() or f'the connection is closed{self._end()}'}")
+
+    def _end(self) -> str:
+        status = self._process.returncode
+        if not status:
+            return ""
+        how = f"killed by signal {-status}" if status < 0 else f"status {status}"
+        return f" ({os.path.basename(self._program)}: {how})"
 
     def close(self) -> None:
         """End the process: by the end of its input, else by force."""

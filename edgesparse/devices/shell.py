@@ -12,6 +12,8 @@ from edgesparse.errors import MeasureError
 CHUNK_BYTES = 1 << 22
 """That are sent before the shell is asked whether they were written."""
 
+QUOTED = 120  # characters of what a login prints
+
 
 class Shell:
     """`sh`, spoken to line by line. What it sends before the first answer, such as a greeting, is skipped.
@@ -30,14 +32,25 @@ class Shell:
         """
         begin, end = f"begin {self._mark}", f"end {self._mark} "
         self.pipe.write(f"echo; echo {begin}; {{ {command}; }} 2>&1; printf '\\n{end}%s\\n' $?\n".encode())
-        while self.pipe.line().rstrip(b"\r\n") != begin.encode():
-            pass
+        self._skip_to(begin)
         if content is not None:
             self.pipe.write(content)
         lines: list[str] = []
         while not (line := self.pipe.line().decode(errors="replace").rstrip("\r\n")).startswith(end):
             lines.append(line)
         return int(line.removeprefix(end)), "\n".join(lines).strip()
+
+    def _skip_to(self, begin: str) -> None:
+        """Skip what a login prints.
+
+        Raises: MeasureError: the connection breaks; with what was printed last, which may say why.
+        """
+        said = ""
+        try:
+            while (line := self.pipe.line().decode(errors="replace").strip()) != begin:
+                said = line or said
+        except MeasureError as err:
+            raise MeasureError(f"{err}; before that it said {said[:QUOTED]!r}" if said else str(err)) from err
 
     def output(self, command: str) -> str:
         """What a command prints.
