@@ -125,6 +125,14 @@ class Pipe:
             self._fill()
         return self._take(size)
 
+    def rest(self) -> bytes:
+        """What came and was not taken, as far as it is there, and not much of it."""
+        while len(self._left) < PART_BYTES and is_ready(self._out, select.POLLIN, 0):
+            if not (part := os.read(self._out, PART_BYTES)):
+                break
+            self._left += part
+        return self._take(len(self._left))
+
     def _take(self, size: int) -> bytes:
         taken = bytes(self._left[:size])
         del self._left[:size]

@@ -31,8 +31,7 @@ class Shell:
         Raises: MeasureError: the connection breaks.
         """
         begin, end = f"begin {self._mark}", f"end {self._mark} "
-        self.pipe.write(f"echo; echo {begin}; {{ {command}; }} 2>&1; printf '\\n{end}%s\\n' $?\n".encode())
-        self._skip_to(begin)
+        self._begin(f"echo; echo {begin}; {{ {command}; }} 2>&1; printf '\\n{end}%s\\n' $?\n", begin)
         if content is not None:
             self.pipe.write(content)
         lines: list[str] = []
@@ -40,16 +39,18 @@ class Shell:
             lines.append(line)
         return int(line.removeprefix(end)), "\n".join(lines).strip()
 
-    def _skip_to(self, begin: str) -> None:
-        """Skip what a login prints.
+    def _begin(self, commands: str, begin: str) -> None:
+        """Send commands, and skip what a login prints before their first line.
 
         Raises: MeasureError: the connection breaks; with what was printed last, which may say why.
         """
         said = ""
         try:
+            self.pipe.write(commands.encode())
             while (line := self.pipe.line().decode(errors="replace").strip()) != begin:
                 said = line or said
         except MeasureError as err:
+            said = last_line(self.pipe.rest()) or said
             raise MeasureError(f"{err}; before that it said {said[:QUOTED]!r}" if said else str(err)) from err
 
     def output(self, command: str) -> str:
