@@ -9,15 +9,19 @@ import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from edgesparse.cli import build, use
 from edgesparse.errors import EdgesparseError
+from edgesparse.tables import shown
 
 BAD_INPUT = 1
 INTERRUPTED = 130
+
+_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""What later versions of click raise where nothing is given: its message is the help."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -40,14 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = app(arguments, prog_name="edgesparse", standalone_mode=False)
         sys.stdout.flush()
-    except click.ClickException as err:
+    except _HELP as err:
         err.show()
+        sys.exit(err.exit_code)
+    except click.ClickException as err:
+        _say(_in_one_line(err))
         sys.exit(err.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgesparse: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except EdgesparseError as err:
-        click.echo(f"{click.style('edgesparse:', fg='red')} {err}", err=True)
+        _say(str(err))
         sys.exit(BAD_INPUT)
     except BrokenPipeError:  # the reader of our output has gone, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,6 +69,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo("edgesparse: interrupted", err=True)
         sys.exit(INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _say(error: str) -> None:
+    click.echo(f"{click.style('edgesparse:', fg='red')} {error}", err=True)
+
+
+def _in_one_line(err: click.ClickException) -> str:
+    """What is wrong with the usage, and where the right one is told."""
+    message = shown(" ".join(err.format_message().split())).removesuffix(".")
+    context = err.ctx if isinstance(err, click.UsageError) else None
+    if context is None:
+        return message
+    return f"{message}{' See' if message.endswith('?') else '; see'} {context.command_path} --help"
 
 
 def _record_interrupts() -> list[int]:

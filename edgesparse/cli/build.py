@@ -100,7 +100,9 @@ def compile_command(model: Path, target: str, output: Path | None, as_json: bool
 @click.option(
     "--measured", type=parameters.FILE, help="Output of esrun --tune on the device; else this machine is measured."
 )
-@click.option("--seconds", type=parameters.Seconds(0.0), default=30.0, show_default=True, help="How long to measure.")
+@click.option(
+    "--seconds", type=parameters.Amount("s", "30s", 0.0), default="30s", show_default=True, help="How long to measure."
+)
 @parameters.measured_on
 @parameters.as_json
 def tune_command(target: str, output: Path | None, as_json: bool, **chosen: Any) -> None:

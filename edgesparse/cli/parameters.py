@@ -19,6 +19,7 @@ from edgesparse.devices import targets
 from edgesparse.errors import MeasureError, PruneError
 from edgesparse.pipeline.budgets import MOST_THREADS
 from edgesparse.pipeline.options import fields, those_that
+from edgesparse.pipeline.profiling import MOST
 from edgesparse.pipeline.settings import checked, plain
 
 if TYPE_CHECKING:
@@ -30,26 +31,13 @@ FILE = click.Path(path_type=Path)
 THREADS = click.IntRange(1, MOST_THREADS)
 
 
-class Seconds(click.FloatRange):
-    """A time that ends."""
-
-    def __init__(self, least: float) -> None:
-        super().__init__(least, 1e6)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; what is none is in no range."""
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value} is no number of seconds.", param, ctx)
-        return number
-
-
 class Amount(click.ParamType[Any]):
-    """A number above 0 with its unit behind it, which may be left out."""
+    """A number with its unit behind it, which may be left out."""
 
-    def __init__(self, unit: str, example: str) -> None:
+    def __init__(self, unit: str, example: str, least: float | None = None) -> None:
+        """Args: least: that it may be; any above 0 by default."""
         self.name = self._example = example
-        self._unit = unit
+        self._unit, self._least = unit, least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
@@ -57,8 +45,10 @@ class Amount(click.ParamType[Any]):
             number = float(str(value).removesuffix(self._unit))
         except ValueError:
             number = math.nan
-        if not 0 < number <= 1e6:
-            self.fail(f"got {value!r}, expected a number above 0 such as {self._example}", param, ctx)
+        is_enough = number > 0 if self._least is None else number >= self._least
+        if not is_enough or number > MOST:
+            expected = "above 0" if self._least is None else f"from {self._least:g}"
+            self.fail(f"got {value!r}, expected a number {expected} to {MOST:g} such as {self._example}", param, ctx)
         return number
 
 

@@ -176,7 +176,9 @@ def run_command(
 @parameters.threads
 @click.option("--against", default="", help="Other runtimes to measure, separated by commas, such as onnxruntime.")
 @MODEL
-@click.option("--seconds", type=parameters.Seconds(0.1), default=3.0, show_default=True, help="How long to measure.")
+@click.option(
+    "--seconds", type=parameters.Amount("s", "3s", 0.1), default="3s", show_default=True, help="How long to measure."
+)
 @click.option("--steps", is_flag=True, help="Also time every kernel call.")
 @parameters.html
 @parameters.measured_on

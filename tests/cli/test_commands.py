@@ -326,6 +326,13 @@ BAD_USAGE = [
     (["run", "a.esp", "--threads", "0"], "--threads"),
     (["run", "a.esp", "--input", "x.npy", "--input", "x=x.npy"], "give every --input its own NAME="),
     (["bench", "a.esp", "--against", "onnxruntime"], "--against needs --model"),
+    (["bench", "a.esp", "--secnds", "3"], "No such option '--secnds'"),
+    (["bench", "a.esp", "--seconds", "nan"], "got 'nan', expected a number from 0.1 to 1e+06 such as 3s; see"),
+    (["bench", "a.esp", "--seconds", "0.01s"], "got '0.01s', expected a number from 0.1"),
+    (["tune", "--seconds", "-1"], "got '-1', expected a number from 0 to"),
+    (["profile", "a.esp", "--rate", "0"], "got '0', expected a number above 0 to 1e+06 such as 10/s"),
+    (["bench", "a.esp", "b\nc\x1b"], "extra argument (b c?); see edgesparse bench --help"),
+    (["bench", "a.esp", "--threads"], "'--threads' requires an argument"),
 ]
 
 
@@ -362,6 +369,7 @@ def test_bad_usage_is_exit_code_2(command, arguments, message):
     assert done.returncode == 2, done.stderr
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+    assert not arguments or (done.stderr.count("\n") == 1 and done.stderr.startswith("edgesparse: "))
 
 
 def test_operators_that_cannot_be_compiled_are_all_listed_with_their_nodes(command, tmp_path):

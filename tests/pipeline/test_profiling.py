@@ -110,10 +110,10 @@ def test_a_score_that_fails_is_one_line(artifact):
 
 
 WRONG = {
-    "--seconds=0": "expected a number above 0 such as 60s",
-    "--seconds=nan": "expected a number above 0 such as 60s",
-    "--rate=x": "expected a number above 0 such as 10/s",
-    "--battery=-1Wh": "expected a number above 0 such as 18.5Wh",
+    "--seconds=0": "expected a number above 0 to 1e+06 such as 60s",
+    "--seconds=nan": "expected a number above 0 to 1e+06 such as 60s",
+    "--rate=x": "expected a number above 0 to 1e+06 such as 10/s",
+    "--battery=-1Wh": "expected a number above 0 to 1e+06 such as 18.5Wh",
     "--meter=volts": "meter: got 'volts', expected auto, none, or one of pmic, jetson, hwmon, rapl, battery",
     "--meter=pmic": "meter pmic: there is none here",
     "--meter=nowhere/log.csv": "nowhere/log.csv: No such file or directory",
