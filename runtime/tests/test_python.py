@@ -176,7 +176,7 @@ def test_forked_process_is_told_to_open_its_own(model, sample):
 
 
 def test_profile_needs_a_run(model, sample):
-    with pytest.raises(EdgesparseRuntimeError, match="repeat: got 0, expected 1 or more"):
+    with pytest.raises(EdgesparseRuntimeError, match="repeat: got 0, expected a whole number from 1 to 100000"):
         model.step_times(sample.inputs, repeat=0)
 
 

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 from edgesparse_runtime._figure import Figure, Origin
 from edgesparse_runtime._library import EdgesparseRuntimeError, library
-from edgesparse_runtime._model import Model, Tensor, arrange, largest
+from edgesparse_runtime._model import Model
 from edgesparse_runtime._pool import Pool
 from edgesparse_runtime._profile import Profile, StepTiming, profile_of, with_readings
+from edgesparse_runtime._tensors import Tensor, arrange, largest
 
 __all__ = [
     "EdgesparseRuntimeError",

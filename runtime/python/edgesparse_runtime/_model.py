@@ -7,33 +7,22 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from edgesparse_runtime import _library, _profiler
+from edgesparse_runtime import _arguments, _library, _profiler
+from edgesparse_runtime._arguments import amount, natural, refused, text
 from edgesparse_runtime._forks import Locked
 from edgesparse_runtime._library import EdgesparseRuntimeError, check
 from edgesparse_runtime._pool import Pool, require_threads
 from edgesparse_runtime._profile import Profile, StepTiming, profile_of
+from edgesparse_runtime._tensors import Tensor, arrange, largest
 
 _Info = TypeVar("_Info", bound=ctypes.Structure)
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output of a model."""
-
-    name: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    picture: str = ""  # of an input that takes frames: "rgb", "bgr", "grey", "rgb-planes" or "bgr-planes"
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"
-
-
+MOST_RUNS = 100_000
 STEP_RUNS = 20
 """Of a profile, to time its steps."""
 
@@ -68,17 +57,19 @@ class Model(Locked):
         super().__init__()
         self._model = ctypes.c_void_p()
         self._session = ctypes.c_void_p()
-        if require_threads(threads) != 1 and pool is not None:
-            raise EdgesparseRuntimeError(f"threads: got {threads} beside a pool, which has its own", "ES_ERR_ARGUMENT")
-        self._name = f"of {len(artifact)} bytes" if isinstance(artifact, bytes) else os.fspath(artifact)
-        self._artifact = artifact if isinstance(artifact, bytes) else None  # used in place
-        self._threads = threads if pool is None else pool.threads
+        self._threads = require_threads(threads)
+        if pool is not None:
+            self._threads = _threads_of(pool, self._threads)
+        if not isinstance(verify_weights, bool):
+            raise refused("verify_weights", verify_weights, "True or False")
+        path, self._artifact = _arguments.artifact(artifact)  # bytes are used in place
+        self._name = path if self._artifact is None else f"of {len(self._artifact)} bytes"
         self._first_ns = 0  # how long the first run took; 0: there was none
         _library.library()  # loading it is no part of opening
         start_ns = time.perf_counter_ns()
-        self._open(artifact, _library.OPEN_VERIFY_WEIGHTS if verify_weights else 0)
+        self._open(path, _library.OPEN_VERIFY_WEIGHTS if verify_weights else 0)
         try:
-            self._open_session(threads, pool)
+            self._open_session(pool)
         except BaseException:
             self.close()
             raise
@@ -93,24 +84,25 @@ class Model(Locked):
         takes, gives = (", ".join(map(str, tensors)) for tensors in (self._inputs, self._outputs))
         return f"<Model {self._name}{'' if self._session else ', closed'}: {takes} -> {gives}>"
 
-    def _open(self, artifact: str | os.PathLike[str] | bytes, flags: int) -> None:
+    def _open(self, path: str, flags: int) -> None:
         lib = _library.library()
         error = _library.Error()
-        if isinstance(artifact, bytes):
-            status = lib.es_model_open_memory(artifact, len(artifact), flags, ctypes.byref(self._model), error)
+        if self._artifact is not None:
+            status = lib.es_model_open_memory(
+                self._artifact, len(self._artifact), flags, ctypes.byref(self._model), error
+            )
             check(status, error)
             return
-        path = os.fspath(artifact)
         status = lib.es_model_open_file(os.fsencode(path), flags, ctypes.byref(self._model), error)
-        message = error.message.decode(errors="replace")
-        check(status, error, "" if message.startswith(path) else f"{path}: ")
+        names_it = lib.es_status_name(status) == b"ES_ERR_IO"
+        check(status, error, "" if names_it else f"{''.join(s if s.isprintable() else '?' for s in path)}: ")
 
-    def _open_session(self, threads: int, pool: Pool | None) -> None:
+    def _open_session(self, pool: Pool | None) -> None:
         if pool is not None:
             pool.open_session(self._model, self._session)
             return
         error = _library.Error()
-        check(_library.library().es_session_open(self._model, threads, ctypes.byref(self._session), error), error)
+        check(_library.library().es_session_open(self._model, self._threads, ctypes.byref(self._session), error), error)
 
     def _describe(self, function: Callable[..., int], info_type: type[_Info]) -> list[_Info]:
         infos: list[_Info] = []
@@ -189,8 +181,7 @@ class Model(Locked):
         Raises:
             EdgesparseRuntimeError: a name, dtype or shape is not the model's.
         """
-        if repeat < 1:
-            raise EdgesparseRuntimeError(f"repeat: got {repeat}, expected 1 or more", "ES_ERR_ARGUMENT")
+        repeat = natural("repeat", repeat, 1, MOST_RUNS)
         arranged = arrange(arrays, self._inputs)
         self._run(arranged, None)
         times_ns = np.zeros((repeat, self._info.step_count), np.uint64)
@@ -233,10 +224,13 @@ class Model(Locked):
         """
         arranged = arrange(arrays, self._inputs)
         options = _profiler.Options(
-            seconds=seconds,
-            rate_hz=rate_hz or 0.0,
-            meter=meter.encode(),
+            seconds=amount("seconds", seconds),
+            rate_hz=0.0 if rate_hz is None else amount("rate_hz", rate_hz),
+            meter=text("meter", meter, "auto, none, or the name of a meter"),
         )
+        battery_wh = None if battery_wh is None else amount("battery_wh", battery_wh)
+        if go_on is not None and not callable(go_on):
+            raise refused("go_on", go_on, "a function of the share that is over, or None")
         measured = _profiler.told(self._measure(arranged, options, go_on))
         info = self._info
         measured |= {
@@ -321,88 +315,21 @@ class Model(Locked):
         raise TypeError("a Model cannot be copied or pickled; open the artifact again")
 
 
-PREPROCESS = "--preprocess NAME=uint8,from=WIDTHxHEIGHT"
+def _threads_of(pool: Pool, threads: int) -> int:
+    """How many a pool has.
 
-
-def arrange(arrays: tuple[Any, ...], inputs: Sequence[Tensor]) -> list[np.ndarray]:
-    """The arrays that `Model.run` was given, in the order of the inputs; `inputs` say what fits.
-
-    Raises:
-        EdgesparseRuntimeError: a name, dtype or shape is not the model's.
+    Raises: EdgesparseRuntimeError: it is none, or the caller asks for threads besides.
     """
-    names = [tensor.name for tensor in inputs]
-    if len(arrays) == 1 and isinstance(arrays[0], Mapping):
-        given = arrays[0]
-        if set(given) != set(names):
-            raise _misfit(f"inputs: got the names {sorted(given)}, expected {names}")
-        arrays = tuple(given[name] for name in names)
-    elif len(arrays) == 1 and isinstance(arrays[0], list | tuple):
-        arrays = tuple(arrays[0])
-    if len(arrays) != len(names):
-        raise _misfit(f"inputs: got {len(arrays)} arrays, expected {len(names)}: {', '.join(names)}")
-    return [_fit(array, tensor) for array, tensor in zip(arrays, inputs, strict=True)]
-
-
-def largest(outputs: Mapping[str, np.ndarray], name: str, labels: Sequence[str], count: int) -> list[tuple[str, float]]:
-    """The largest elements of the output of that name, with their labels or numbers, the largest first.
-
-    Raises:
-        EdgesparseRuntimeError: that output is not there.
-    """
-    if not isinstance(outputs, Mapping) or name not in outputs:
-        got = f"the names {list(outputs)}" if isinstance(outputs, Mapping) else type(outputs).__name__
-        raise _misfit(f"outputs: got {got}, expected what run returns, with {name!r}")
-    scores = outputs[name].ravel()
-    order = np.argsort(-scores.astype(np.float64), kind="stable")[: max(count, 0)]  # NaN comes last
-    return [(labels[at] if labels else str(at), float(scores[at])) for at in order]
-
-
-def _misfit(message: str) -> EdgesparseRuntimeError:
-    return EdgesparseRuntimeError(message, "ES_ERR_TENSOR")
+    if not isinstance(pool, Pool):
+        raise refused("pool", pool, "a Pool, or None")
+    if threads != 1:
+        raise EdgesparseRuntimeError(f"threads: got {threads} beside a pool, which has its own", "ES_ERR_ARGUMENT")
+    return pool.threads
 
 
 def _tensor(info: _library.TensorInfo) -> Tensor:
     picture = _library.PICTURES[info.picture]
     return Tensor(info.name.decode(), np.dtype(info.dtype_name.decode()), tuple(info.dims[: info.rank]), picture)
-
-
-def _fit(value: Any, tensor: Tensor) -> np.ndarray:
-    """The array as the runtime takes it: dense, in C order and native byte order."""
-    try:
-        array = np.asarray(value)
-    except ValueError as err:  # lists of different lengths
-        raise _misfit(
-            f"input {tensor.name!r}: is no array, expected {tensor.dtype}{list(tensor.shape)}: {err}"
-        ) from err
-    if array.dtype.newbyteorder("=") != tensor.dtype:
-        raise _misfit(
-            f"input {tensor.name!r}: got dtype {array.dtype}, expected {tensor.dtype}; {_cure(array, tensor)}"
-        )
-    if array.shape != tensor.shape:
-        remedy = f"; {_way(array.shape, tensor)}" if tensor.picture else ""
-        raise _misfit(f"input {tensor.name!r}: got shape {array.shape}, expected {tensor.shape}{remedy}")
-    return np.ascontiguousarray(array, tensor.dtype)
-
-
-def _way(shape: tuple[int, ...], tensor: Tensor) -> str:
-    """What to do about a frame of another shape."""
-    if shape[1:] == tensor.shape and shape[0] == 1:
-        return "give one frame, without an axis for several"
-    planes = tensor.picture.endswith("planes")
-    channels, found = (each[0 if planes else 2] if len(each) == 3 else 1 for each in (tensor.shape, shape))
-    if len(shape) != len(tensor.shape) or found != channels:
-        order = "channels, height, width" if planes else "height, width, channels" if len(tensor.shape) == 3 else "rows"
-        return f"give a frame of {tensor.picture}, its axes {order}"
-    return f"resize it, or compile the model with another size: {PREPROCESS}"
-
-
-def _cure(array: np.ndarray, tensor: Tensor) -> str:
-    """What to do about an array of another type; pixels are not what a normalised tensor holds."""
-    if tensor.picture:
-        return f"give the frame as the camera has it, {tensor.picture} of 0 to 255, not normalised"
-    if array.dtype == np.uint8 and tensor.dtype.kind == "f":
-        return f"for frames, compile the model with {PREPROCESS}"
-    return f"convert with .astype('{tensor.dtype}')"
 
 
 def _buffers(arrays: list[np.ndarray]) -> ctypes.Array[_library.Buffer]:

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from edgesparse_runtime import _library
+from edgesparse_runtime._arguments import natural, refused
 from edgesparse_runtime._forks import Locked
 from edgesparse_runtime._library import EdgesparseRuntimeError, check
 
 MAX_THREADS = 64
 _ARGUMENT = "ES_ERR_ARGUMENT"
-_MAX_NUMBER = 2**32 - 1
 
 
 class Pool(Locked):
@@ -41,9 +41,9 @@ class Pool(Locked):
         listed = (ctypes.c_uint32 * len(numbers))(*numbers)
         options = _library.PoolOptions(
             size_bytes=ctypes.sizeof(_library.PoolOptions),
-            threads=threads,
-            spin_us=_natural("spin_us", spin_us),
-            priority=_natural("priority", priority),
+            threads=self._threads,
+            spin_us=natural("spin_us", spin_us),
+            priority=natural("priority", priority),
             cores=ctypes.cast(listed, ctypes.POINTER(ctypes.c_uint32)),
             core_count=len(listed),
         )
@@ -97,18 +97,17 @@ def require_threads(threads: int) -> int:
     Raises:
         EdgesparseRuntimeError: it is not 1 to 64.
     """
-    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
-        raise EdgesparseRuntimeError(f"threads: got {threads!r}, expected 1 to {MAX_THREADS}", _ARGUMENT)
-    return threads
-
-
-def _natural(name: str, value: int) -> int:
-    if not isinstance(value, int) or not 0 <= value <= _MAX_NUMBER:
-        raise EdgesparseRuntimeError(f"{name}: got {value!r}, expected a natural number", _ARGUMENT)
-    return value
+    return natural("threads", threads, 1, MAX_THREADS, f"1 to {MAX_THREADS}")
 
 
 def _listed(cores: Iterable[int]) -> list[int]:
-    if not isinstance(cores, Iterable) or not (numbers := list(cores)):
-        raise EdgesparseRuntimeError(f"cores: got {cores!r}, expected numbers of CPUs, or None for any", _ARGUMENT)
-    return [_natural("cores", number) for number in numbers]
+    expected = "numbers of CPUs, or None for any"
+    if isinstance(cores, str | bytes) or not isinstance(cores, Iterable):
+        raise refused("cores", cores, expected)
+    try:
+        numbers = list(cores)
+    except TypeError:  # such as an array of no dimension
+        numbers = []
+    if not numbers:
+        raise refused("cores", cores, expected)
+    return [natural("cores", number, expected=expected) for number in numbers]
