@@ -92,10 +92,10 @@ class Report:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return "\n".join(part.text() if isinstance(part, Table) else str(part) for part in self.parts())
+        return "\n".join(part.text() if isinstance(part, Table) else shown(part) for part in self.parts())
 
     def _repr_html_(self) -> str:
-        parts = (part.html() if isinstance(part, Table) else f"<p>{escape(str(part))}</p>" for part in self.parts())
+        parts = (part.html() if isinstance(part, Table) else f"<p>{escape(shown(part))}</p>" for part in self.parts())
         return "\n".join(parts)
 
 

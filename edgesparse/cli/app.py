@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo("edgesparse: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except EdgesparseError as err:
-        _say(str(err))
+        _say(shown(err))
         sys.exit(BAD_INPUT)
     except BrokenPipeError:  # the reader of our output has gone, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from edgesparse.cli.command import is_quiet
-from edgesparse.tables import Note, Part, Report, Table
+from edgesparse.tables import Note, Part, Report, Table, shown
 
 COLORS = {"DIFFERS": "red", "agrees": "green"}
 
@@ -34,9 +34,9 @@ def say(part: Part) -> None:
         width = shutil.get_terminal_size().columns if terminal else None
         click.echo(part.text(width, _styled) if terminal else part.text())
     elif isinstance(part, Note) and part.warning:
-        click.secho(str(part), err=True, fg="yellow")
+        click.secho(shown(part), err=True, fg="yellow")
     elif not (isinstance(part, Note) and is_quiet()):
-        click.echo(str(part))
+        click.echo(shown(part))
 
 
 def _styled(cell: str, padded: str, is_heading: bool) -> str:

@@ -12,6 +12,7 @@ import click
 
 from edgesparse.cli.command import is_quiet, is_verbose
 from edgesparse.pipeline.arguments import Progress, silent
+from edgesparse.tables import shown
 
 PATIENCE_S = 1.0
 """What is over sooner is not shown."""
@@ -23,11 +24,11 @@ def progress() -> Iterator[Progress]:
     if is_quiet():
         yield silent
         return
-    shown = _Told() if is_verbose() else _Bar() if sys.stderr.isatty() else _Lines()
+    told = _Told() if is_verbose() else _Bar() if sys.stderr.isatty() else _Lines()
     try:
-        yield shown.begin
+        yield told.begin
     finally:
-        shown.end()
+        told.end()
 
 
 class _Told:
@@ -43,7 +44,7 @@ class _Told:
 
     def end(self) -> None:
         if self._stage:
-            click.echo(f"{self._stage}: {time.monotonic() - self._since:.1f} s", err=True)
+            click.echo(f"{shown(self._stage)}: {time.monotonic() - self._since:.1f} s", err=True)
         self._stage = ""
 
 
@@ -58,7 +59,7 @@ class _Lines:
             return
         self.end()
         self._stage = stage
-        self._timer = threading.Timer(PATIENCE_S, lambda: click.echo(f"{stage} ...", err=True))
+        self._timer = threading.Timer(PATIENCE_S, lambda: click.echo(f"{shown(stage)} ...", err=True))
         self._timer.daemon = True
         self._timer.start()
 
@@ -73,7 +74,7 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self._bar.add_task("", total=None)
         self._stage, self._timer = "", threading.Timer(PATIENCE_S, self._bar.start)
@@ -83,7 +84,7 @@ class _Bar:
     def begin(self, stage: str, share: float | None = None) -> None:
         if stage != self._stage:
             self._stage = stage
-            self._bar.reset(self._task, total=None, description=stage)
+            self._bar.reset(self._task, total=None, description=shown(stage))
         if share is not None:
             self._bar.update(self._task, total=1.0, completed=share)
 

@@ -16,6 +16,7 @@ from edgesparse.isa import ISAS
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.pipeline.files import require_writable
+from edgesparse.pipeline.kinds import require_kinds
 from edgesparse.signatures import TARGET
 from edgesparse.tables import Note, Part, Report, Table, bytes_text
 
@@ -87,6 +88,7 @@ class AddReport(Report):
 
 
 @near_names
+@require_kinds
 def add_target(
     name: str,
     on: str,

@@ -10,6 +10,7 @@ from edgesparse.devices import fitting, targets
 from edgesparse.devices.cores import ranges
 from edgesparse.devices.facts import DeviceFacts
 from edgesparse.pipeline.arguments import near_names
+from edgesparse.pipeline.kinds import require_kinds
 from edgesparse.tables import Part, Report, Table, bytes_text
 
 UNKNOWN = "unknown"
@@ -59,6 +60,7 @@ class DetectReport(Report):
 
 
 @near_names
+@require_kinds
 def detect(on: str | None = None) -> DetectReport:
     """Ask a device what it is: model, cores, clocks, temperature, memory; and say which targets are for it.
 

@@ -201,7 +201,7 @@ def explain(
     place = named(on, progress, cores=cores, cool_down=cool_down)
     if measured and on is None:
         require_here(device)
-    if html:
+    if html is not None:
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
     wanted = Pruning.of(pruning, device.cpu.lanes(F32))
     asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads, on)
@@ -211,7 +211,7 @@ def explain(
     report = _predicted(ready, plan)
     if measured:
         report = replace(report, measured=layer_times(ready.normal, device, threads, place, progress))
-    if html:
+    if html is not None:
         from edgesparse import pages
 
         facts = pages.of_plan(plan, device.cpu, threads)

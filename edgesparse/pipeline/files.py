@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +37,7 @@ def _require_place(path: Path, kind: Kind, inputs: Iterable[object]) -> None:
         raise PackageError(f"{path}: is a directory, expected the name of a file to write")
     if not folder.is_dir():
         raise PackageError(f"{path}: there is no directory {str(folder)!r}; create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PackageError(f"{path}: the directory {str(folder)!r} is read-only; name another with -o")
+    _require_room(path, folder)
     if not path.exists():
         return
     if not path.is_file():
@@ -49,6 +48,17 @@ def _require_place(path: Path, kind: Kind, inputs: Iterable[object]) -> None:
     if path.stat().st_size and (found := kind_of(path)) is not kind:
         held = found.name if found else "something else"
         raise PackageError(f"{path}: holds {held} and would become {kind.name}; remove it, or name another file")
+
+
+def _require_room(path: Path, folder: Path) -> None:
+    """Make a file there that goes at once: neither its mode nor its owner tells of a system that takes no files."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as err:
+        raise PackageError(
+            f"{path}: the directory {str(folder)!r} takes no files ({err.strerror or err}); name another"
+        ) from err
 
 
 def load_arrays(path: Path) -> np.ndarray | Mapping[str, np.ndarray]:

@@ -13,6 +13,7 @@ from edgesparse.imports import function, importable
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.pipeline.files import require_writable
+from edgesparse.pipeline.kinds import require_kinds
 from edgesparse.signatures import PAGE
 from edgesparse.tables import Note, Part, Report, Table, bytes_text, time_text
 
@@ -143,6 +144,7 @@ def _state(profile: Profile) -> Iterator[Part]:
 
 
 @near_names
+@require_kinds
 def profile(
     artifacts: str | Path | Sequence[str | Path],
     inputs: Given = None,
@@ -180,17 +182,16 @@ def profile(
     from edgesparse.measure.android import METER
     from edgesparse.measure.readings import require_clock
 
-    paths = [artifacts] if isinstance(artifacts, str | Path) else [*artifacts]
+    paths = _listed(artifacts)
     log = Path(meter) if meter.lower().endswith(".csv") else None
     if meter == EXTERNAL:
         raise MeasureError(f"meter: got {EXTERNAL!r}, expected the .csv file that the program of the meter writes")
     wanted = Profiling(seconds, rate_hz, EXTERNAL if log or meter == METER else meter, battery_wh)
-    paths = [*dict.fromkeys(paths)]
-    _require(paths, wanted)
+    _require(wanted)
     score = _score(eval)
     if log:
         require_clock(log)
-    if html:
+    if html is not None:
         require_writable(Path(html), PAGE, paths)
     device = named(on, progress, cores=cores, cool_down=cool_down)
     run = partial(_profiled, device, inputs=inputs, wanted=wanted, threads=threads, progress=progress)
@@ -200,21 +201,32 @@ def profile(
     if log:
         profiles = {name: _logged(each, log, battery_wh) for name, each in profiles.items()}
     report = ProfileReport(profiles, _scores(paths, score))
-    if html:
+    if html is not None:
         with written(Path(html)) as temporary:
             temporary.write_text(_page(report, threads), encoding="utf-8")
     return report
 
 
-def _require(paths: Sequence[str | Path], wanted: Profiling) -> None:
-    """Raises: MeasureError: nothing is to be profiled, or not for a time."""
-    if wanted.seconds < LEAST_SECONDS:
-        raise MeasureError(f"profile: got seconds={wanted.seconds:g}, expected {LEAST_SECONDS:g} or more")
+def _listed(artifacts: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """Each of them once.
+
+    Raises: MeasureError: something else is among them.
+    """
+    paths = [artifacts] if isinstance(artifacts, str | Path) else artifacts
+    if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
+        raise MeasureError(f"profile: got artifacts={artifacts!r:.60}, expected the path of one or several")
     if not paths:
         raise MeasureError("profile: got no artifact, expected one or several")
+    return [*dict.fromkeys(paths)]
+
+
+def _require(wanted: Profiling) -> None:
+    """Raises: MeasureError: an amount is none that can be measured."""
+    if wanted.seconds < LEAST_SECONDS:
+        raise MeasureError(f"profile: got seconds={wanted.seconds:g}, expected {LEAST_SECONDS:g} or more")
     for name, value in (("seconds", wanted.seconds), ("rate_hz", wanted.rate_hz), ("battery_wh", wanted.battery_wh)):
-        if value is not None and not (isinstance(value, int | float) and 0 < value <= MOST):
-            raise MeasureError(f"profile: got {name}={value!r}, expected more than 0 and at most {MOST:g}")
+        if value is not None and not 0 < value <= MOST:
+            raise MeasureError(f"profile: got {name}={value!r:.60}, expected more than 0 and at most {MOST:g}")
 
 
 def _profiled(
@@ -285,6 +297,8 @@ def _score(eval: str | Callable[[str], float] | None) -> Callable[[str], float] 
 
     Raises: MeasureError: there is none.
     """
+    if eval is not None and not isinstance(eval, str) and not callable(eval):
+        raise MeasureError(f"eval: got {eval!r:.60}, expected a function of a path, or package.module:function")
     if not isinstance(eval, str):
         return eval
     with importable(Path.cwd()):

@@ -16,6 +16,7 @@ from edgesparse.errors import MeasureError
 from edgesparse.outputs import new_folder, written
 from edgesparse.pipeline.arguments import Progress, name_of, near_names, read_as_compiled, silent
 from edgesparse.pipeline.files import require_writable
+from edgesparse.pipeline.kinds import require_kinds
 from edgesparse.pipeline.reports import Answer, ArtifactSummary, PlanSummary, Score, TensorSummary
 from edgesparse.signatures import ARTIFACT, PAGE, kind_of
 from edgesparse.tables import shown
@@ -175,6 +176,7 @@ def _named(inputs: Given) -> dict[str, np.ndarray]:
 
 
 @near_names
+@require_kinds
 def bench(
     artifact: str | Path,
     *,
@@ -206,10 +208,12 @@ def bench(
     from edgesparse import measure
     from edgesparse.devices.here import named
 
-    if html:
+    if html is not None:
         require_writable(Path(html), PAGE, (artifact, model))
     device = named(on, progress, cores=cores, cool_down=cool_down)
     against = (against,) if isinstance(against, str) else against
+    if not isinstance(against, Sequence) or not all(isinstance(name, str) for name in against):
+        raise MeasureError(f"bench: got against={against!r:.60}, expected names of runtimes, such as onnxruntime")
     progress("measuring")
     with _onnx_file(model, example_inputs, Path(artifact)) if against else nullcontext() as path:
         report = measure.bench(
@@ -220,9 +224,9 @@ def bench(
             model=path,
             inputs=inputs,
             seconds=seconds,
-            steps=steps or bool(html),
+            steps=steps or html is not None,
         )
-    if html:
+    if html is not None:
         from edgesparse import pages
 
         facts = pages.of_artifact(artifact, [step.kernel for step in report.steps], threads)
