@@ -156,7 +156,9 @@ FAULTS: dict[str, Fault] = {
         picture,
         epilogue.Epilogue,
         "apply",
-        lambda self, sum_, residual=None: sum_ if self.activation is None else epilogue.applied(self.activation, sum_),
+        lambda self, sum_, residual=None, scale=None: (
+            sum_ if self.activation is None else epilogue.applied(self.activation, sum_)
+        ),
     ),
     "another function": (layer, kernel_math, "erf", kernel_math.tanh),
     "memory that is given away too early": (
