@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -73,6 +74,8 @@ def integer_of(node: ir.Node, taken: Set[ir.Node]) -> Integer | None:
     fits = _FITS.get(node.op_type)
     group = None if fits is None else group_of(node, taken)
     if fits is None or group is None or not all(map(_is_bytes, (group.result.by, *(o.by for o in group.operands)))):
+        return None
+    if not shape_of(group.output) or prod(shape_of(group.output)) == 0:
         return None
     if node.op_type in MAPPED:
         function = affine_of(group) if fits(group) else None

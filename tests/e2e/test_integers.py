@@ -149,3 +149,28 @@ def test_conversions_are_left_at_the_ends_alone(folder: Path) -> None:
     ops = [step.op for step in read(path).programs[0].steps]
     assert [op for op in ops if "Linear" in op] == ["QuantizeLinear", "DequantizeLinear"]
     assert (ops[0], ops[-1]) == ("QuantizeLinear", "DequantizeLinear")
+
+
+def odd(kind: str) -> onnx.ModelProto:
+    """Sums of scalars, a value twice, integers as inputs and outputs."""
+    net = Net(kind)
+    by = net.scales(0.05, 3)
+    whole = net.around("x", 0.02)
+    twice = net.node("QuantizeLinear", net.node("Add", whole, net.node("DequantizeLinear", "q", *by)), *by)
+    first = net.node("ReduceMax", whole, keepdims=0)
+    point = net.around(net.node("Add", net.around(first, 0.01), net.around(first, 0.02)), 0.03)
+    stored = TensorProto.UINT8 if kind == "uint8" else TensorProto.INT8
+    model = net.model((2, 5, 3), point, ())
+    model.graph.input.append(helper.make_tensor_value_info("q", stored, (2, 5, 3)))
+    model.graph.output.append(helper.make_tensor_value_info(twice, stored, (2, 5, 3)))
+    return model
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8"])
+def test_odd_shapes_are_what_onnx_runtime_gives(kind: str, folder: Path) -> None:
+    model, rng = odd(kind), np.random.default_rng(6)
+    given = {"x": rng.normal(size=(2, 5, 3)).astype(np.float32), "q": rng.integers(0, 100, (2, 5, 3)).astype(kind)}
+    edgesparse.compile(model, "rpi5", folder / "odd.esp")
+    found = edgesparse.run(folder / "odd.esp", inputs=given)
+    for name, expected in zip(found, ort_run(model, given), strict=True):
+        assert np.array_equal(found[name], expected), name

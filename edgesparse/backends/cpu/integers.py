@@ -137,7 +137,9 @@ def lower_quantize(node: ir.Node, scope: Scope) -> bool:
     """Emit a QuantizeLinear of a whole tensor to bytes that an op on integers reads; says whether it did."""
     x, y = node.inputs[0], node.outputs[0]
     by = quantization_of(node, dtype_of(y))
-    if x is None or by is None or by.scale.size > 1 or dtype_of(x) != "float32" or prod(shape_of(y)) == 0:
+    if x is None or by is None or by.scale.size > 1 or dtype_of(x) != "float32":
+        return False
+    if not shape_of(y) or prod(shape_of(y)) == 0:
         return False
     axis = scope.quads_axis(y)
     facts = Facts.of(shape_of(y), axis)
