@@ -38,8 +38,8 @@ def kernel(call: LayerCall) -> Kernel:
         with T.serial(0, k) as j:
             value = T.bind(lanes.splat(x[j]))
             for i in steps:
-                weight = lanes.load(w, (panel * k + j) * rows + i)
-                lanes.store(acc, i, multiply_add(numerics, target.cpu, lanes.load(acc, i), weight, value))
+                weight, total = lanes.load(w, (panel * k + j) * rows + i), lanes.load(acc, i)
+                lanes.store(acc, i, multiply_add(numerics, target.cpu, total, weight, value, x_first=True))
         results = []
         for i in steps:
             other = lanes.load(others[0], panel * rows + i) if others else None

@@ -25,10 +25,13 @@ def least_lanes(numerics: Numerics) -> int:
     return 4 if numerics.is_dotted else 1
 
 
-def multiply_add(numerics: Numerics, cpu: Cpu, acc: Expr, w: Expr, x: Expr) -> Expr:
-    """acc + w * x, for vectors or scalars; of quads acc + the sum of the products of their bytes."""
+def multiply_add(numerics: Numerics, cpu: Cpu, acc: Expr, w: Expr, x: Expr, *, x_first: bool = False) -> Expr:
+    """acc + w * x, for vectors or scalars; of quads acc + the sum of the products of their bytes.
+
+    Plain elements are multiplied as x * w with `x_first`: the same number, but LLVM makes other code of it.
+    """
     if not numerics.is_dotted:
-        return acc + w * x
+        return acc + (x * w if x_first else w * x)
     lanes = lanes_of(acc)
     instruction = _INSTRUCTIONS.get(cpu.isa, {}).get(lanes)
     if cpu.dotted != numerics.x or instruction is None:
