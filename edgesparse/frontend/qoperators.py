@@ -15,6 +15,7 @@ from onnx_ir.passes import common
 
 from edgesparse.errors import FrontendError
 from edgesparse.frontend.dynamic import DYNAMIC
+from edgesparse.frontend.quantization import CONVERSIONS
 from edgesparse.frontend.writing import CONTRIB, Writer
 from edgesparse.nodes import told
 
@@ -44,7 +45,7 @@ def write_out_quantized(model: ir.Model) -> None:
     for node in found:
         _require_channels_second(node)
         RULES[node.domain, node.op_type](Writer(node))
-    if any(node.domain == CONTRIB and node.op_type in _CONVERSIONS for node in found):
+    if any(node.domain == CONTRIB and node.op_type in CONVERSIONS for node in found):
         model.opset_imports[""] = max(model.opset_imports[""], SIXTEEN_BITS)
 
 
@@ -156,13 +157,11 @@ def _conversion(w: Writer) -> None:
     w.end(w.layer(w.node.op_type, *w.node.inputs, axis=w.node.attributes.get_int("axis", 1)))
 
 
-_CONVERSIONS = ("DequantizeLinear", "QuantizeLinear")
-
 RULES: dict[tuple[str, str], Callable[[Writer], None]] = {
     ("", "QLinearConv"): _conv,
     ("", "QLinearMatMul"): _matmul,
     **{(CONTRIB, operator): rule for operator, rule in DYNAMIC.items()},
-    **{(CONTRIB, operator): _conversion for operator in _CONVERSIONS},
+    **{(CONTRIB, operator): _conversion for operator in CONVERSIONS},
     (CONTRIB, "QGemm"): _gemm,
     (CONTRIB, "QLinearAdd"): _binary("Add"),
     (CONTRIB, "QLinearAveragePool"): _unary("AveragePool", *_WINDOW),

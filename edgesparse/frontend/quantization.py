@@ -11,7 +11,7 @@ from edgesparse.errors import FrontendError
 from edgesparse.frontend.fold import constant
 from edgesparse.nodes import told
 
-QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+QUANTIZE, DEQUANTIZE = CONVERSIONS = "QuantizeLinear", "DequantizeLinear"
 
 LAYERS = {"Conv": 0, "ConvTranspose": 0, "Gemm": None, "MatMul": None}
 """Operators that sum products, and which operand is the data: the weights and the bias follow it; None: either."""

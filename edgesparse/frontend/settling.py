@@ -38,12 +38,7 @@ def _dequantize_around(node: ir.Node) -> None:
     """Let a maximum of stored integers be one of the numbers that they stand for: greater scales keep the order."""
     stored = node.inputs[0]
     by = _quantizing(stored)
-    if (
-        by is None
-        or stored is None
-        or len(node.outputs) > 1
-        or stored.dtype not in (ir.DataType.INT8, ir.DataType.UINT8)
-    ):
+    if by is None or stored is None or len(node.outputs) > 1 or stored.dtype not in BYTES:
         return
     before = ir.node(DEQUANTIZE, [stored, *by.inputs[1:]], name=f"{node.name}_dequantized")
     after = ir.node(QUANTIZE, [node.outputs[0], *by.inputs[1:]], name=f"{node.name}_quantized")

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from edgesparse.frontend.fold import add_constant, constant
-from edgesparse.frontend.quantization import is_of_tensor
+from edgesparse.frontend.quantization import CONVERSIONS, is_of_tensor
 from edgesparse.frontend.shapes import static_shape
 from edgesparse.graph.provenance import derived
 
@@ -28,9 +28,6 @@ ELEMENTWISE = frozenset(
     }
 )  # fmt: skip
 """Operators that compute each element by itself, and broadcast their operands."""
-
-CONVERSIONS = frozenset({"DequantizeLinear", "QuantizeLinear"})
-"""Operators that compute each element by itself, where there is one scale for all."""
 
 BY_AXIS = frozenset({"Concat", "LogSoftmax", "Softmax"})
 """Operators that follow an attribute `axis`."""

@@ -28,10 +28,6 @@ class Affine:
         limited: np.ndarray = np.clip(scaled + self.zero, self.low, self.high)
         return limited
 
-    def moved(self, before: int, behind: int) -> Affine:
-        """The same function where x and y are stored with so much added."""
-        return Affine(self.start + before, self.scale, self.zero + behind, self.low + behind, self.high + behind)
-
 
 def domain(group: Group) -> np.ndarray:
     """The numbers that the operand of a group may be, ascending."""

@@ -6,7 +6,7 @@ group is one op that reads and writes the integers.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,14 @@ from edgesparse.nodes import constant, dtype_of
 from edgesparse.numerics import element
 
 BYTES = ("int8", "uint8")
-ENDS = ("DequantizeLinear", "QuantizeLinear")
+DEQUANTIZE, QUANTIZE = "DequantizeLinear", "QuantizeLinear"
+ENDS = (DEQUANTIZE, QUANTIZE)
 """Operators that stand between stored integers and the numbers that they are."""
+
+
+def between(nodes: Iterable[ir.Node]) -> str:
+    """What nodes compute between the ends, such as "Conv+Relu"."""
+    return "+".join(node.op_type for node in nodes if node.op_type not in ENDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +88,7 @@ class Group:
 def dequantized(value: ir.Value | None) -> Operand | None:
     """The operand behind a value that nothing else reads, if it is one of bytes."""
     node = None if value is None else value.producer()
-    if node is None or value is None or node.op_type != "DequantizeLinear" or only_reader(value) is None:
+    if node is None or value is None or node.op_type != DEQUANTIZE or only_reader(value) is None:
         return None
     by = quantization_of(node, dtype_of(node.inputs[0]))
     return None if by is None else Operand(node, by)
@@ -96,7 +102,7 @@ def result_of(value: ir.Value, taken: Set[ir.Node]) -> Result:
     if reader is not None and bounded is not None:
         nodes, bounds, at = [reader], bounded, reader.outputs[0]
         reader = only_reader(at)
-    if reader is not None and reader not in taken and reader.op_type == "QuantizeLinear":
+    if reader is not None and reader not in taken and reader.op_type == QUANTIZE:
         by = quantization_of(reader, dtype_of(reader.outputs[0]))
         if by is not None and by.scale.size == 1:
             return Result((*nodes, reader), reader.outputs[0], by, *bounds)

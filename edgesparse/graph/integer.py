@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.graph.byte_maps import Affine, affine_of
-from edgesparse.graph.groups import BYTES, ENDS, Group, dequantized, result_of
+from edgesparse.graph.groups import BYTES, Group, between, dequantized, result_of
 from edgesparse.graph.quantized import Quantization
 from edgesparse.graph.windows import unrolls, window_of
 from edgesparse.nodes import constant, ints, shape_of
@@ -43,7 +43,7 @@ class Integer:
     @property
     def op(self) -> str:
         """What is computed, such as "Add+Relu"."""
-        return "+".join(node.op_type for node in self.nodes if node.op_type not in ENDS)
+        return between(self.nodes)
 
 
 def flipped(kind: str, dotted: Element) -> bool:
@@ -106,7 +106,7 @@ def _pool(group: Group) -> bool:
     if window is None or not unrolls(window):
         return False
     if node.op_type == "MaxPool":
-        return same(group) and set(window.dilations) == {1}
+        return _same(group) and set(window.dilations) == {1}
     reach = [
         (size - 1) * stride + kernel
         for size, stride, kernel in zip(
@@ -123,7 +123,7 @@ def _global(group: Group) -> bool:
     return not others and len(shape) > 2 and shape_of(node.outputs[0]) == shape[:2] + (1,) * (len(shape) - 2)
 
 
-def same(group: Group) -> bool:
+def _same(group: Group) -> bool:
     """Whether the result is stored as its operand is."""
     by, result = group.operands[0].by, group.result.by
     assert result is not None

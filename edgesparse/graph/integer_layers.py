@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgesparse.graph.absorb import only_reader
-from edgesparse.graph.groups import BYTES, ENDS, Operand, Result, dequantized, result_of
+from edgesparse.graph.groups import BYTES, Operand, Result, between, dequantized, result_of
 from edgesparse.graph.integer import stored
 from edgesparse.graph.quantized import Requantization
 from edgesparse.nodes import constant, shape_of
@@ -40,7 +40,7 @@ class Sums:
     @property
     def op(self) -> str:
         """What is computed, such as "Conv+Relu"."""
-        return "+".join(node.op_type for node in self.nodes if node.op_type not in ENDS)
+        return between(self.nodes)
 
     def numerics(self, dotted: Element) -> Numerics:
         """The element types of the layer on quads."""

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from edgesparse.isa import ISAS
+from edgesparse.package.writer import write
 from runtime import build
+from runtime.tests import samples
 
 HERE = Path(__file__).parent
 PATIENCE_S = 30  # after which a process counts as hanging
@@ -59,6 +61,15 @@ def sanitized(source: str, sanitizer: str, wrapped: Sequence[str] = ()) -> Path:
 def host() -> str:
     """The platform that the tests run on."""
     return build.host_platform()
+
+
+@pytest.fixture(scope="module")
+def saved(host, tmp_path_factory):
+    """The file of the sparse sample, and its input x."""
+    made = samples.sparse_model(host)
+    path = tmp_path_factory.mktemp("model") / "model.esp"
+    write([made.program], {}, path)
+    return path, made.inputs["x"]
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 from edgesparse_runtime import EdgesparseRuntimeError, Model, Pool
 
-from edgesparse.package.writer import write
-from runtime.tests import samples
-
 
 class Odd:
     def __repr__(self) -> str:
@@ -25,16 +22,8 @@ ANYTHING = [
 
 
 @pytest.fixture(scope="module")
-def artifact(host, tmp_path_factory):
-    made = samples.sparse_model(host)
-    path = tmp_path_factory.mktemp("model") / "model.esp"
-    write([made.program], {}, path)
-    return path, made.inputs["x"]
-
-
-@pytest.fixture(scope="module")
-def model(artifact):
-    with Model(artifact[0]) as opened:
+def model(saved):
+    with Model(saved[0]) as opened:
         yield opened
 
 
@@ -62,17 +51,17 @@ def test_cores_of_a_pool():
 
 
 @pytest.mark.parametrize(("argument", "taken"), [("seconds", 0), ("rate_hz", 3), ("battery_wh", 6), ("go_on", 1)])
-def test_options_of_a_profile(argument, taken, artifact, model):
+def test_options_of_a_profile(argument, taken, saved, model):
     def profile(value: object) -> None:
         options = {"seconds": 1e-3, "meter": "none", argument: value}
         if argument == "seconds" and isinstance(value, int | float | np.number) and 0 < value <= 1e6:
             raise EdgesparseRuntimeError("seconds: expected to take long", "")
-        model.profile(artifact[1], **options)
+        model.profile(saved[1], **options)
 
     if argument == "go_on":  # those that are called fail by themselves, or end it
         for value in ("x", 1, [], b"", 0, Odd(), True):
             with pytest.raises(EdgesparseRuntimeError, match="^go_on: got .*, expected a function"):
-                model.profile(artifact[1], seconds=1e-3, go_on=value)
+                model.profile(saved[1], seconds=1e-3, go_on=value)
     else:
         assert takes(argument, profile) >= taken
 
@@ -80,23 +69,23 @@ def test_options_of_a_profile(argument, taken, artifact, model):
 @pytest.mark.parametrize(
     "value", ["", "volts", "a\0b", "auto\0", "\ud800", None, 1, b"none", ["none"], Odd(), "x" * 9999]
 )
-def test_meters_that_are_none(value, artifact, model):
+def test_meters_that_are_none(value, saved, model):
     with pytest.raises(EdgesparseRuntimeError, match="^meter: got .*, expected auto, none") as failure:
-        model.profile(artifact[1], seconds=1e-3, meter=value)
+        model.profile(saved[1], seconds=1e-3, meter=value)
 
     assert "\n" not in str(failure.value)
 
 
-def test_repeats_and_counts(artifact, model):
-    outputs = model.run(artifact[1])
+def test_repeats_and_counts(saved, model):
+    outputs = model.run(saved[1])
 
-    assert takes("repeat", lambda value: model.step_times(artifact[1], repeat=value)) == 3
+    assert takes("repeat", lambda value: model.step_times(saved[1], repeat=value)) == 3
     assert takes("count", lambda value: model.top(outputs, value)) == 4
     assert takes("outputs", model.top) == 0
     assert takes("outputs", lambda value: model.top({"g": value, "s": value})) >= 4
 
 
-def test_a_model_is_opened_from_a_path_or_bytes(artifact):
+def test_a_model_is_opened_from_a_path_or_bytes(saved):
     for value in ANYTHING:
         with pytest.raises(EdgesparseRuntimeError) as failure:
             Model(value)
@@ -104,9 +93,9 @@ def test_a_model_is_opened_from_a_path_or_bytes(artifact):
         assert "\n" not in words and "\0" not in words, words
         assert isinstance(value, str | bytes) or words.endswith("expected a path, or the bytes of an artifact")
     with pytest.raises(EdgesparseRuntimeError, match="^artifact: got "):
-        Model(f"{artifact[0]}\0.bak")
+        Model(f"{saved[0]}\0.bak")
 
 
 @pytest.mark.parametrize("argument", ["threads", "pool", "verify_weights"])
-def test_options_of_a_model(argument, artifact):
-    assert 1 <= takes(argument, lambda value: Model(artifact[0], **{argument: value}).close()) <= 3
+def test_options_of_a_model(argument, saved):
+    assert 1 <= takes(argument, lambda value: Model(saved[0], **{argument: value}).close()) <= 3

@@ -9,24 +9,15 @@ import numpy as np
 import pytest
 from edgesparse_runtime import Model, _profiler
 
-from edgesparse.package.writer import write
 from runtime import build
-from runtime.tests import samples, trees
+from runtime.tests import trees
 from runtime.tests.conftest import run_program
 from runtime.tests.test_profile import measured
 
 
-@pytest.fixture(scope="module")
-def artifact(host, tmp_path_factory):
-    made = samples.sparse_model(host)
-    path = tmp_path_factory.mktemp("model") / "model.esp"
-    write([made.program], {}, path)
-    return path, made.inputs["x"]
-
-
 @pytest.fixture
-def model(artifact):
-    path, x = artifact
+def model(saved):
+    path, x = saved
     with Model(path) as opened:
         opened.inputs_given = [x]
         yield opened
@@ -57,8 +48,8 @@ def test_slots_with_few_runs_have_no_band(model, tmp_path):
 
 
 @pytest.mark.parametrize("options", [["--profile", "--seconds", "0.4", "--rate", "50"], ["--repeat", "9"]])
-def test_esrun_says_of_what_there_are_too_few(options, host, artifact, tmp_path):
-    path, x = artifact
+def test_esrun_says_of_what_there_are_too_few(options, host, saved, tmp_path):
+    path, x = saved
     np.save(tmp_path / "x.npy", x)
 
     result = run_program(build.esrun(host), path, "--input", tmp_path / "x.npy", *options)
@@ -68,8 +59,8 @@ def test_esrun_says_of_what_there_are_too_few(options, host, artifact, tmp_path)
     assert "nan" not in line and "median" in line
 
 
-def test_the_first_run_is_the_first_after_opening_whatever_is_asked_for(host, artifact, tmp_path):
-    path, x = artifact
+def test_the_first_run_is_the_first_after_opening_whatever_is_asked_for(host, saved, tmp_path):
+    path, x = saved
     np.save(tmp_path / "x.npy", x)
 
     options = ["--repeat", "3", "--profile", "--seconds", "0.1"]
@@ -92,8 +83,8 @@ print(model._opened_ns)
 """
 
 
-def test_loading_the_library_is_no_part_of_opening(artifact):
-    result = run_program(sys.executable, "-c", SLOW_LIBRARY, artifact[0])
+def test_loading_the_library_is_no_part_of_opening(saved):
+    result = run_program(sys.executable, "-c", SLOW_LIBRARY, saved[0])
 
     assert 0 < int(result.stdout) < 0.25e9, result.stderr
 

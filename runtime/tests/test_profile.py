@@ -29,12 +29,10 @@ SECONDS = 6 * WINDOW_S
 
 
 @pytest.fixture(scope="module")
-def model(host, tmp_path_factory):
-    made = samples.sparse_model(host)
-    path = tmp_path_factory.mktemp("model") / "model.esp"
-    write([made.program], {}, path)
+def model(saved):
+    path, x = saved
     with Model(path) as opened:
-        opened.inputs_given = [made.inputs["x"]]
+        opened.inputs_given = [x]
         yield opened
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
-from edgesparse.backends.cpu.integers import epilogue_of, fill_of, scales_of
+from edgesparse.backends.cpu.integers import epilogue_of, fill_of
 from edgesparse.backends.cpu.kernel import Call, Tensor
 from edgesparse.backends.cpu.kernels.attention import attention
 from edgesparse.backends.cpu.kernels.depthwise import DepthwiseKernel, depthwise
@@ -69,12 +69,12 @@ def lower_layer(
 def _lower_sums(op: Weighted, sums: Sums, tile: Tile, scope: Scope) -> None:
     """Emit the calls of a layer of bytes."""
     layer, axis = op.layer, len(shape_of(op.x)) - 1 if op.layer.is_linear else 1
-    x, epilogue = scope.quads(op.x, axis), epilogue_of(sums, scope)
+    x, (epilogue, numbers) = scope.quads(op.x, axis), epilogue_of(sums, scope)
     if tile.reads_window and layer.window is not None:
         x = _lay_out(layer, layer.window, x, scope, fill_of(sums, scope))
     offsets = (_offsets(layer),) if tile.reads_window else ()
     weights = tile.pack(layer, op.fusion.bias, scope.target.cpu)
-    scales = tile.per_channel(layer, scales_of(sums, scope), scope.target.cpu)
+    scales = tile.per_channel(layer, numbers, scope.target.cpu)
     kernel = kernel_of(LayerCall(layer, tile, weights, epilogue, scope.target, Tiled(), None))
     if sums.result.by is not None:
         y = scope.write_quads(op.output, axis)

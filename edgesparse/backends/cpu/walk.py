@@ -11,12 +11,7 @@ import onnx_ir as ir
 from edgesparse.backends.cpu.columns import lower_columns
 from edgesparse.backends.cpu.fallback import lower_group
 from edgesparse.backends.cpu.fused import lower_attention, lower_depthwise, lower_layer
-from edgesparse.backends.cpu.integers import (
-    lower_dequantize,
-    lower_integer,
-    lower_integer_depthwise,
-    lower_quantize,
-)
+from edgesparse.backends.cpu.integers import is_end, lower_end, lower_integer, lower_integer_depthwise
 from edgesparse.backends.cpu.kernel import Call, Tensor
 from edgesparse.backends.cpu.kernels import matmul, norm, pool, softmax
 from edgesparse.backends.cpu.kernels.copy import copy_constant, untile
@@ -138,7 +133,12 @@ class _Walk:
             self._flush()
             self._emit_view(node)
             return
-        if self._emit_end(node) or lower_columns(node, self.scope):
+        if is_end(node, self.scope):
+            self._flush()
+            lower_end(node, self.scope)
+            self.produced += node.outputs
+            return
+        if lower_columns(node, self.scope):
             self.produced += node.outputs
             return
         lowering = LOWERINGS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
@@ -149,14 +149,6 @@ class _Walk:
         self._flush()
         self.scope.emit(calls)
         self.produced += node.outputs
-
-    def _emit_end(self, node: ir.Node) -> bool:
-        """Emit a node between stored integers and numbers, where ops on integers are on the other side of it."""
-        end = {"QuantizeLinear": lower_quantize, "DequantizeLinear": lower_dequantize}.get(node.op_type)
-        if end is None or self.target.cpu.dotted is None:
-            return False
-        self._flush()
-        return end(node, self.scope)
 
     def _emit_view(self, node: ir.Node) -> None:
         (source, *_), (value, *_) = node.inputs, node.outputs

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from edgesparse.backends.cpu.kernel import Call, Tensor
+from edgesparse.backends.cpu.kernels.bytes import word_of
 from edgesparse.backends.cpu.kernels.epilogue import Requantized
-from edgesparse.backends.cpu.kernels.quads_depthwise import QuadsDepthwise, quads_depthwise, word_of
+from edgesparse.backends.cpu.kernels.quads_depthwise import QuadsDepthwise, quads_depthwise
 from edgesparse.devices.host import detect
 from edgesparse.devices.targets import Target
 from edgesparse.graph.layout import Quads

@@ -15,8 +15,6 @@ from edgesparse.backends.cpu.kernels.math import hold, int_splat, splat
 from edgesparse.graph.quantized import Quantization
 from edgesparse.numerics import QUAD
 
-_SIGNS = -0x7F7F7F80  # 0x80808080 as int32
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -44,10 +42,6 @@ class Stored:
         """The same without the scale: a whole float32 number."""
         return hold(math.to_float(above - int_splat(self.shift, above)))
 
-    def above(self, real: Expr) -> Expr:
-        """Where a number is stored: by a division, to nearest even, and the nearest byte where none is as far."""
-        return self.rounded(hold(real / splat(self.scale, real)))
-
     def rounded(self, scaled: Expr, low: int = 0, high: int = 255) -> Expr:
         """Where a number is stored that was divided by the scale, in [low, high] above the lowest byte."""
         least, most = splat(float(low - self.shift), scaled), splat(float(high - self.shift), scaled)
@@ -56,18 +50,30 @@ class Stored:
         return hold(math.nearest(inside) + int_splat(self.shift, scaled))
 
 
+def word_of(byte: int) -> int:
+    """A word with the byte in each of its four, as int32."""
+    return int.from_bytes(bytes([byte % 256] * QUAD), "little", signed=True)
+
+
+SIGNS = word_of(0x80)
+"""The highest bit of each byte of a word."""
+
+
+def flipped(words: Expr, *, flip: bool) -> Expr:
+    """Words with the highest bit of every byte flipped, or as they are."""
+    return hold(T.bitwise_xor(words, int_splat(SIGNS, words))) if flip else words
+
+
 def split(words: Expr, *, flip: bool) -> list[Expr]:
     """The four bytes of each word, as int32 in [0, 255]; with `flip` how far signed ones are above the lowest."""
-    words = hold(T.bitwise_xor(words, int_splat(_SIGNS, words)) if flip else words)
-    return [
-        hold(T.bitwise_and(T.shift_right(words, int_splat(8 * place, words)), int_splat(255, words)))
-        for place in range(QUAD)
-    ]
+    above = hold(flipped(words, flip=flip))
+    byte = int_splat(0xFF, above)
+    return [hold(T.bitwise_and(T.shift_right(above, int_splat(8 * place, above)), byte)) for place in range(QUAD)]
 
 
-def join(values: Sequence[Expr], *, flip: bool) -> Expr:
-    """Words of four numbers in [0, 255] each; with `flip` they are stored as signed ones."""
+def join(values: Sequence[Expr], *, flip: bool = False) -> Expr:
+    """Words of up to four numbers in [0, 255] each, the others 0; with `flip` they are stored as signed ones."""
     word = values[0]
     for place, value in enumerate(values[1:], 1):
         word = T.bitwise_or(word, T.shift_left(value, int_splat(8 * place, value)))
-    return hold(T.bitwise_xor(word, int_splat(_SIGNS, word)) if flip else word)
+    return flipped(hold(word), flip=flip)

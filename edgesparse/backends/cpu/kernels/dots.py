@@ -8,7 +8,7 @@ from __future__ import annotations
 from tvm.tirx import Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.backends.cpu.kernels.math import lanes_of
+from edgesparse.backends.cpu.kernels.math import int_splat, lanes_of
 from edgesparse.devices.cpu import Cpu
 from edgesparse.numerics import QUAD, QUAD_U8, Element, Numerics
 
@@ -53,11 +53,9 @@ def _twin(numerics: Numerics, acc: Expr, w: Expr, x: Expr) -> Expr:
 
 def _unpacked(quad: Element, words: Expr, place: int) -> Expr:
     """The bytes at a place of some words, as int32."""
-
-    def by(bits: int) -> Expr:
-        return T.int32(bits) if lanes_of(words) == 1 else T.broadcast(T.int32(bits), lanes_of(words))
-
     if quad == QUAD_U8:
-        return T.bitwise_and(T.shift_right(words, by(BYTE_BITS * place)), by((1 << BYTE_BITS) - 1))
-    highest = T.shift_left(words, by(BYTE_BITS * (QUAD - 1 - place)))
-    return T.shift_right(highest, by(BYTE_BITS * (QUAD - 1)))
+        return T.bitwise_and(
+            T.shift_right(words, int_splat(BYTE_BITS * place, words)), int_splat((1 << BYTE_BITS) - 1, words)
+        )
+    highest = T.shift_left(words, int_splat(BYTE_BITS * (QUAD - 1 - place), words))
+    return T.shift_right(highest, int_splat(BYTE_BITS * (QUAD - 1), words))

@@ -15,6 +15,7 @@ from tvm.tirx import Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernels import math
+from edgesparse.backends.cpu.kernels.bytes import join
 from edgesparse.graph.absorb import Fusion
 from edgesparse.graph.activation import Activation
 from edgesparse.graph.quantized import Requantization
@@ -84,10 +85,7 @@ class Requantized(Scaled):
 
     def word(self, values: Sequence[Expr]) -> Expr:
         """Quads of what `apply` returned for up to four neighbouring channels; bytes of others are zero."""
-        word = values[0]
-        for place, value in enumerate(values[1:], 1):
-            word = T.bitwise_or(word, T.shift_left(value, math.int_splat(8 * place, value)))
-        return self._flipped(word, len(values))
+        return self._flipped(join(values), len(values))
 
     def words(self, value: Expr, channels: int) -> Expr:
         """Quads of what `apply` returned for neighbouring channels in its lanes; bytes from `channels` on are zero."""

@@ -14,6 +14,7 @@ from tvm.tirx import Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernels import math
+from edgesparse.backends.cpu.kernels.bytes import flipped, join, split
 from edgesparse.backends.cpu.kernels.math import hold, int_splat, lanes_of, splat
 from edgesparse.backends.cpu.kernels.vectors import pick
 from edgesparse.devices.cpu import Cpu
@@ -25,7 +26,6 @@ LEAST_LANES = QUAD
 LIMIT = 2.0**30
 """Numbers below it are small: int32 holds them, whatever they are rounded to."""
 
-_SIGNS = -0x7F7F7F80  # 0x80808080 as int32
 _X86 = {
     LEAST_LANES: ("llvm.x86.sse2.packssdw.128", "llvm.x86.sse2.packuswb.128"),
     8: ("llvm.x86.avx2.packssdw", "llvm.x86.avx2.packuswb"),
@@ -57,7 +57,7 @@ class Narrowing:
             found = self._saturated(values)
         if across and aligned(cpu, lanes):
             found = transposed_quads(found)
-        return hold(T.bitwise_xor(found, int_splat(_SIGNS, found)) if self.is_signed else found)
+        return flipped(found, flip=self.is_signed)
 
     def _packed(self, values: Sequence[Expr], to_16: str, to_8: str) -> Expr:
         """By packing with saturation; what no int32 holds becomes -2**31, so that the upper end is limited before."""
@@ -93,13 +93,11 @@ class Narrowing:
 
     def _joined(self, values: Sequence[Expr]) -> Expr:
         """By shifts, on any machine."""
-        words = None
-        for place, value in enumerate(values):
+        above = []
+        for value in values:
             inside = math.clamp(value, float(self.low - self.zero), float(self.high - self.zero))
-            above = hold(math.nearest(hold(inside)) + int_splat(self.zero, value))
-            moved = T.shift_left(above, int_splat(8 * place, above)) if place else above
-            words = moved if words is None else T.bitwise_or(words, moved)
-        return hold(words)
+            above.append(hold(math.nearest(hold(inside)) + int_splat(self.zero, value)))
+        return join(above)
 
     def _raised(self, found: Expr) -> Expr:
         least = T.broadcast(T.uint8(self.low), lanes_of(found))
@@ -125,12 +123,11 @@ def transposed_quads(words: Expr) -> Expr:
 def widened(words: Expr, cpu: Cpu, *, is_signed: bool, across: bool = False) -> list[Expr]:
     """The bytes of words in four vectors of int32, counted from the lowest byte on."""
     lanes = lanes_of(words)
-    above = hold(T.bitwise_xor(words, int_splat(_SIGNS, words)) if is_signed else words)
     if not aligned(cpu, lanes):
-        byte = int_splat(0xFF, words)
-        return [hold(T.bitwise_and(T.shift_right(above, int_splat(8 * k, above)), byte)) for k in range(QUAD)]
+        return split(words, flip=is_signed)
     # Bytes with zeros beside them: one shuffle each.
-    parts, zeros = T.reinterpret(f"uint8x{QUAD * lanes}", above), T.broadcast(T.uint8(0), QUAD * lanes)
+    parts = T.reinterpret(f"uint8x{QUAD * lanes}", flipped(words, flip=is_signed))
+    zeros = T.broadcast(T.uint8(0), QUAD * lanes)
     found = []
     for k in range(QUAD):
         places = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 from tvm.tirx import Buffer, Expr
@@ -50,22 +52,26 @@ def max_pool(window: Window, element: Element, target: Target) -> Kernel:
     Over-read: x, below 64 bytes.
     """
     stencil = Stencil(window, window.batch * window.channels, element, target.cpu, fill=LOWEST)
-    lanes, size = stencil.lanes, window.height * window.width
+    return largest(stencil, maximum, kernel_symbol("max_pool", element, window.name, target, window))
+
+
+def largest(stencil: Stencil, larger: Callable[[Expr, Expr], Expr], symbol: str) -> Kernel:
+    """Build the largest by `larger` of what windows see, from what is beside the image on; see `max_pool`."""
+    lanes, size = stencil.lanes, stencil.window.height * stencil.window.width
 
     def body(tile: Expr, x: Buffer, y: Buffer) -> None:
         def fold(image: Expr) -> Fold:
             return Fold(
                 x0=T.bind(image * size),
-                start=lambda _: lanes.splat(LOWEST),
-                step=lambda acc, _, value, part: maximum(acc, value),
+                start=lambda _: lanes.splat(stencil.fill),
+                step=lambda acc, _, value, part: larger(acc, value),
                 finish=lambda accs, _: accs[0],
-                join=maximum,
+                join=larger,
             )
 
         stencil.emit(tile, x, y, fold)
 
-    symbol = kernel_symbol("max_pool", element, window.name, target, window)
-    return build_kernel(symbol, _params(stencil), stencil.tiles, body)
+    return build_kernel(symbol, stencil.params, stencil.tiles, body)
 
 
 def average_pool(window: Window, scale: float | None, element: Element, target: Target) -> Kernel:
@@ -94,17 +100,11 @@ def average_pool(window: Window, scale: float | None, element: Element, target: 
 
         stencil.emit(tile, x, y, fold)
 
-    params = _params(stencil)
+    params = stencil.params
     if scale is None:
         params.insert(1, Param(y_size + target.cpu.lanes(element), element))
     symbol = kernel_symbol("average_pool", element, window.name, target, window, scale)
     return build_kernel(symbol, params, stencil.tiles, body)
-
-
-def _params(stencil: Stencil) -> list[Param]:
-    window = stencil.window
-    sizes = (window.height * window.width, window.out_height * window.out_width)
-    return [Param(stencil.images * size, stencil.element) for size in sizes]
 
 
 def _scales(node: ir.Node, window: Window, element: Element) -> np.ndarray:

@@ -227,8 +227,3 @@ def _stored(layer: QuadsDepthwise, accs: Sequence[Expr], scale: Expr) -> Expr:
         zero, low, high = (limit - epilogue.lowest for limit in (epilogue.zero, epilogue.low, epilogue.high))
         return Narrowing(zero, low, high, epilogue.lowest < 0, layer.scales_down).words(reals, layer.target.cpu)
     return transposed_quads(layer.epilogue.word([layer.epilogue.apply(acc, scale=scale) for acc in accs]))
-
-
-def word_of(byte: int) -> int:
-    """A word with the byte in each of its four, as int32."""
-    return int.from_bytes(bytes([byte % 256] * QUAD), "little", signed=True)

@@ -13,14 +13,13 @@ from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Call, Kernel, Lanes, Param, Tensor, build_kernel, kernel_symbol
+from edgesparse.backends.cpu.kernels.bytes import flipped, join
 from edgesparse.backends.cpu.kernels.math import hold, int_splat, lanes_of
 from edgesparse.backends.cpu.kernels.narrowing import transposed_quads
 from edgesparse.backends.cpu.kernels.vectors import each_vector, pick, store_first
 from edgesparse.devices.targets import Target
 from edgesparse.graph.layout import Quads
 from edgesparse.numerics import I32, QUAD, Element
-
-_SIGNS = -0x7F7F7F80  # 0x80808080 as int32
 
 Store = Callable[[Expr | int, Lanes, int], None]
 
@@ -89,9 +88,13 @@ class QuadPlaces:
             return T.bind(n * facts.channels + channel)
         return T.bind((self.image * facts.channels + channel) * facts.n + n)
 
-    def exists(self, c: int) -> Expr | None:
-        """Whether there is a channel c; None where all exist."""
-        return self.quad * QUAD + c < self.facts.channels if self.facts.channels % QUAD else None
+    def store(self, y: Buffer, c: int, n: Expr | int, row: Expr, valid: int) -> None:
+        """Store the first of some neighbours from position n of channel c on, if there is such a channel."""
+        if self.facts.channels % QUAD == 0:
+            store_first(y, self.at(c, n), row, valid)
+            return
+        with T.If(self.quad * QUAD + c < self.facts.channels), T.Then():
+            store_first(y, self.at(c, n), row, valid)
 
 
 def to_quads(source: Tensor, axis: int, written: Tensor, target: Target) -> Call:
@@ -122,7 +125,7 @@ def into_quads(facts: Facts, of: Element, target: Target, *, flip: bool) -> Kern
         def store(n: Expr | int, part: Lanes, valid: int) -> None:
             bytes_of = Lanes(part.count, of)
             channels = [hold(bytes_of.load(x, places.at(c, n, clamped=True))) for c in range(QUAD)]
-            store_first(y, tile * facts.n + n, _flipped(_interleaved(channels), flip=flip), valid)
+            store_first(y, tile * facts.n + n, flipped(_interleaved(channels), flip=flip), valid)
 
         each_position(facts, lanes, store)
 
@@ -139,14 +142,9 @@ def out_of_quads(facts: Facts, of: Element, target: Target, *, flip: bool) -> Ke
         places = QuadPlaces.of(facts, tile)
 
         def store(n: Expr | int, part: Lanes, valid: int) -> None:
-            words = _flipped(hold(part.load(x, tile * facts.n + n)), flip=flip)
+            words = flipped(hold(part.load(x, tile * facts.n + n)), flip=flip)
             for c, row in enumerate(_separated(words, of)):
-                there = places.exists(c)
-                if there is None:
-                    store_first(y, places.at(c, n), row, valid)
-                    continue
-                with T.If(there), T.Then():
-                    store_first(y, places.at(c, n), row, valid)
+                places.store(y, c, n, row, valid)
 
         each_position(facts, lanes, store)
 
@@ -164,10 +162,6 @@ def each_position(facts: Facts, lanes: Lanes, store: Store) -> None:
         each_vector(facts.n, lanes, lambda n, valid: store(n, lanes.narrowed(valid), valid), unroll=1)
 
 
-def _flipped(words: Expr, *, flip: bool) -> Expr:
-    return hold(T.bitwise_xor(words, int_splat(_SIGNS, words))) if flip else words
-
-
 def _interleaved(channels: Sequence[Expr]) -> Expr:
     """Words of the bytes of four channels."""
     lanes = lanes_of(channels[0])
@@ -180,13 +174,8 @@ def _interleaved(channels: Sequence[Expr]) -> Expr:
 
 def _joined(channels: Sequence[Expr]) -> Expr:
     lanes = lanes_of(channels[0])
-    kind, word = "int32" if lanes == 1 else f"int32x{lanes}", None
-    for place, channel in enumerate(channels):
-        wide = T.cast(channel, kind)
-        byte = T.bitwise_and(wide, int_splat(0xFF, wide))
-        moved = T.shift_left(byte, int_splat(8 * place, byte))
-        word = moved if word is None else T.bitwise_or(word, moved)
-    return hold(word)
+    wide = [T.cast(channel, "int32" if lanes == 1 else f"int32x{lanes}") for channel in channels]
+    return join([T.bitwise_and(each, int_splat(0xFF, each)) for each in wide])
 
 
 def _separated(words: Expr, of: Element) -> list[Expr]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tvm.tirx import Buffer, Expr
-from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.backends.cpu.kernels import math
@@ -56,12 +55,7 @@ def dequantize(facts: Facts, by: Stored, target: Target) -> Kernel:
             words = hold(part.load(x, tile * facts.n + n))
             for c, above in enumerate(widened(words, cpu, is_signed=by.is_signed, across=True)):
                 value = hold(math.to_float(above - int_splat(by.shift, above)) * splat(by.scale, above))
-                there = places.exists(c)
-                if there is None:
-                    store_first(y, places.at(c, n), value, valid)
-                    continue
-                with T.If(there), T.Then():
-                    store_first(y, places.at(c, n), value, valid)
+                places.store(y, c, n, value, valid)
 
         each_position(facts, lanes, store)
 

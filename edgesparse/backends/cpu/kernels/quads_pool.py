@@ -9,8 +9,9 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.backends.cpu.kernels import math
-from edgesparse.backends.cpu.kernels.bytes import Stored, join, split
+from edgesparse.backends.cpu.kernels.bytes import SIGNS, Stored, join, split
 from edgesparse.backends.cpu.kernels.math import hold, int_splat, lanes_of
+from edgesparse.backends.cpu.kernels.pool import largest
 from edgesparse.backends.cpu.kernels.stencil import Fold, Stencil
 from edgesparse.backends.cpu.kernels.vectors import add, fold_lanes
 from edgesparse.devices.targets import Target
@@ -23,9 +24,8 @@ def quads_max_pool(window: Window, quad: Element, is_signed: bool, target: Targe
 
     Over-read: x, below 64 bytes.
     """
-    lowest = -0x7F7F7F80 if is_signed else 0
+    lowest = SIGNS if is_signed else 0
     stencil = Stencil(window, window.batch * window.channels, quad, target.cpu, fill=lowest)
-    lanes, size = stencil.lanes, window.height * window.width
 
     def larger(a: Expr, b: Expr) -> Expr:
         count = lanes_of(a)
@@ -33,20 +33,8 @@ def quads_max_pool(window: Window, quad: Element, is_signed: bool, target: Targe
         most = T.max(T.reinterpret(kind, a), T.reinterpret(kind, b))
         return hold(T.reinterpret("int32" if count == 1 else f"int32x{count}", most))
 
-    def body(tile: Expr, x: Buffer, y: Buffer) -> None:
-        def fold(image: Expr) -> Fold:
-            return Fold(
-                x0=T.bind(image * size),
-                start=lambda _: lanes.splat(lowest),
-                step=lambda acc, _, value, part: larger(acc, value),
-                finish=lambda accs, _: accs[0],
-                join=larger,
-            )
-
-        stencil.emit(tile, x, y, fold)
-
     symbol = kernel_symbol("max_pool", quad, f"quads_{window.name}", target, window, is_signed)
-    return build_kernel(symbol, _params(stencil), stencil.tiles, body)
+    return largest(stencil, larger, symbol)
 
 
 def quads_mean(window: Window, quad: Element, x: Stored, y: Stored, limits: tuple[int, int], target: Target) -> Kernel:
@@ -81,7 +69,7 @@ def quads_mean(window: Window, quad: Element, x: Stored, y: Stored, limits: tupl
         stencil.emit(tile, source, goal, fold)
 
     symbol = kernel_symbol("mean", quad, f"quads_{window.name}", target, window, x, y, limits)
-    return build_kernel(symbol, _params(stencil), stencil.tiles, body)
+    return build_kernel(symbol, stencil.params, stencil.tiles, body)
 
 
 def _sums(row: Sequence[Expr], *, flip: bool) -> list[list[Expr]]:
@@ -129,9 +117,3 @@ def quads_global_mean(images: int, n: int, x: Stored, y: Stored, limits: tuple[i
 
     symbol = kernel_symbol("global_mean", I32, f"quads_c{images}n{n}", target, x, y, limits)
     return build_kernel(symbol, [Param(images * n, I32), Param(images, I32)], images, body)
-
-
-def _params(stencil: Stencil) -> list[Param]:
-    window = stencil.window
-    sizes = (window.height * window.width, window.out_height * window.out_width)
-    return [Param(stencil.images * size, stencil.element) for size in sizes]

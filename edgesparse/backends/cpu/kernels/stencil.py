@@ -15,7 +15,7 @@ from functools import cached_property
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.backends.cpu.kernel import Lanes
+from edgesparse.backends.cpu.kernel import Lanes, Param
 from edgesparse.backends.cpu.kernels.math import hold, lanes_of
 from edgesparse.backends.cpu.kernels.vectors import fold_all, keep_first, pick, store_first
 from edgesparse.devices.cpu import Cpu
@@ -96,6 +96,13 @@ class Stencil:
     def lanes(self) -> Lanes:
         """The vector along an output row."""
         return Lanes(self.cpu.lanes(self.element), self.element).narrowed(self.window.out_width)
+
+    @property
+    def params(self) -> list[Param]:
+        """x and y of as many images."""
+        window = self.window
+        sizes = (window.height * window.width, window.out_height * window.out_width)
+        return [Param(self.images * size, self.element) for size in sizes]
 
     @property
     def tiles(self) -> int:
