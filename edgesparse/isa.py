@@ -57,6 +57,7 @@ _ROWS = (
             Feature("avx512dq", 5, "avx512dq"),
             Feature("avx512vl", 6, "avx512vl"),
             Feature("avx512vnni", 7, "avx512_vnni"),
+            Feature("avxvnni", 8, "avx_vnni"),
         ),
     ),
     Isa(

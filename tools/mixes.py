@@ -12,12 +12,9 @@ import argparse
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
-import onnx
-import onnx_ir as ir
 import tvm
-from onnx import helper, numpy_helper
 from tvm import tirx
 
 from edgesparse import schedule
@@ -25,16 +22,18 @@ from edgesparse.backends.cpu.codegen import PIPELINE, llvm_target
 from edgesparse.backends.cpu.kernel import Kernel
 from edgesparse.backends.cpu.walk import lower_ops
 from edgesparse.devices import targets
+from edgesparse.devices.cpu import Cpu
 from edgesparse.devices.targets import Target
 from edgesparse.forms import FORMS, candidates
 from edgesparse.forms.column import ColumnTile
 from edgesparse.forms.dense import DenseTile, fitting_loops
 from edgesparse.forms.sparse import SparseTile
-from edgesparse.forms.tile import Tile
+from edgesparse.forms.tile import Experiment, Tile
 from edgesparse.forms.tiled import TiledTile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.graph.ops import Graph, graph_of
-from edgesparse.numerics import F32
+from edgesparse.numerics import PLAIN, Numerics
+from edgesparse.pipeline.trial_model import experiment_model
 from edgesparse.plan import LayerPlan
 from edgesparse.tables import Table
 
@@ -44,8 +43,8 @@ RUNS = 2  # tiles of N: none differs from the others
 _LABEL = re.compile(r"\.?L\w+(?=:)")
 _JUMP = re.compile(r"(?:j\w+|b\.?\w*|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)\s+(\.?L\w+)")
 _FMA = {
-    "x86_64": re.compile(r"vfn?m(?:add|sub)\d+[ps]s"),
-    "aarch64": re.compile(r"fmla|fmls|fmadd"),
+    "x86_64": re.compile(r"(?:\{vex\}\s+)?(?:vfn?m(?:add|sub)\d+[ps]s|vpdpbusd)"),
+    "aarch64": re.compile(r"fmla|fmls|fmadd|sdot"),
     "armv7": re.compile(r"v(?:fma|fms|mla|mls)\.f32"),
 }
 _WIDE = {"x86_64": {512: "%zmm", 256: "%ymm"}, "aarch64": {128: ".4s"}, "armv7": {128: "q"}}
@@ -63,7 +62,7 @@ class Mix:
     """Instructions of one turn of a micro-kernel, by what they do; `stack` are those that load from or store to it."""
 
     instructions: int
-    fmas: int  # multiply-adds of whole vectors
+    fmas: int  # multiply-adds or dot products of whole vectors
     other_fmas: int
     loads: int
     stores: int
@@ -74,42 +73,47 @@ def mixes(target: Target) -> dict[str, Mix]:
     """The mix of the micro-kernel of every tile that `tiles` lists, by form and tile."""
     names, kernels = [], []
     for tile, graph in tiles(target):
-        names.append(f"{tile.form} {tile.name}")
+        names.append(name_of(tile, graph))
         kernels.append(_kernel(graph, tile, target))
     functions = dict(enumerate(_assembly(kernels, target)))
     return {name: micro_kernel(functions[at], target) for at, name in enumerate(names)}
 
 
+def name_of(tile: Tile, graph: Graph) -> str:
+    """Its form and name, behind its element types where those are not floats."""
+    numerics = graph.weighted[0].layer.numerics
+    return f"{tile.form} {tile.name}" if numerics == PLAIN else f"{numerics} {tile.form} {tile.name}"
+
+
 def tiles(target: Target) -> Iterator[tuple[Tile, Graph]]:
-    """Tiles of every form, each with a layer that it cuts into equal parts."""
-    lanes = target.cpu.lanes(F32)
-    for loop in fitting_loops(target.cpu):
-        yield DenseTile(loop.vectors, 256, loop.rows), _layer(loop.vectors * lanes * RUNS)
-    largest = {(loop.block, loop.rows, loop.chunk): loop for loop in SparseTile.loops(target.cpu)}
+    """Tiles of every form and element type, each with a layer that it cuts into equal parts."""
+    for numerics in target.cpu.numerics:
+        yield from _tiles_of(target.cpu, numerics)
+
+
+def _tiles_of(cpu: Cpu, numerics: Numerics) -> Iterator[tuple[Tile, Graph]]:
+    lanes, layer = cpu.lanes(numerics.x), partial(_layer, cpu, numerics)
+    for loop in fitting_loops(cpu, numerics):
+        yield DenseTile(loop.vectors, 256, loop.rows), layer(loop.vectors * lanes * RUNS)
+    largest = {(loop.block, loop.rows, loop.chunk): loop for loop in SparseTile.loops(cpu, numerics)}
     for (block, rows, chunk), loop in largest.items():
-        yield SparseTile(loop.vectors, 256, rows, block=block, chunk=chunk), _layer(loop.vectors * lanes * RUNS)
+        yield SparseTile(loop.vectors, 256, rows, block=block, chunk=chunk), layer(loop.vectors * lanes * RUNS)
     for vectors in (1, 2, 4):
-        yield ColumnTile(vectors, K), _layer(1, m=vectors * lanes)
+        yield ColumnTile(vectors, K), layer(1, m=vectors * lanes)
     others = (form for form in FORMS if not issubclass(form, TiledTile | ColumnTile))
     for form in others:
-        for graph in (_layer(1), _layer(49, side=7, window=3)):
-            layer = graph.weighted[0].layer
-            known = candidates(layer, WeightCounts(layer.weight, 1), target.cpu)
-            found = [each for each in known if type(each) is form]
-            yield from ((tile, graph) for tile in found[-1:])
+        for graph in (layer(1), layer(7, window=3)):
+            found = graph.weighted[0].layer
+            known = candidates(found, WeightCounts(found.weight, 1), cpu)
+            fitting = [each for each in known if type(each) is form]
+            yield from ((tile, graph) for tile in fitting[-1:])
 
 
-def _layer(n: int, *, m: int = M, side: int = 0, window: int = 1) -> Graph:
-    """A convolution of K channels over `n` columns, of a square map where its side is given."""
-    rng = np.random.default_rng(0)
-    w = rng.standard_normal((m, K, window, window)).astype(np.float32)
-    w[rng.random(w.shape) >= DENSITY] = 0
-    shape = (1, K, side or 1, side or n)
-    values = [helper.make_tensor_value_info(name, 1, shape if name == "x" else None) for name in "xy"]
-    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=[window // 2] * 4)
-    graph = helper.make_graph([node], "layer", values[:1], values[1:], [numpy_helper.from_array(w, "w")])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-    return graph_of(ir.from_proto(onnx.shape_inference.infer_shapes(model, strict_mode=True)))
+def _layer(cpu: Cpu, numerics: Numerics, n: int, *, m: int = M, window: int = 1) -> Graph:
+    """A convolution of K elements over `n` columns, behind a window of a square map."""
+    channels = K * numerics.x.channels
+    trial = Experiment("conv", "", m, channels, n, window, DENSITY, SparseTile(1, K), numerics=numerics)
+    return graph_of(experiment_model([trial]), cpu.dotted)
 
 
 def _kernel(graph: Graph, tile: Tile, target: Target) -> Kernel:

@@ -11,7 +11,7 @@ from edgesparse.devices import schema
 from edgesparse.devices.schema import at
 from edgesparse.errors import TargetError
 from edgesparse.isa import ISAS
-from edgesparse.numerics import QUAD_I8, QUAD_U8, Element
+from edgesparse.numerics import I32, PLAIN, QUAD_I8, QUAD_U8, Element, Numerics
 
 CORE = "core"
 """The table of `Core`."""
@@ -71,6 +71,11 @@ class Cpu:
     def dotted(self) -> Element | None:
         """What the dot products of the CPU take for activations, four at a time; None where it has none."""
         return next((DOTTED[feature] for feature in self.requires if feature in DOTTED), None)
+
+    @property
+    def numerics(self) -> tuple[Numerics, ...]:
+        """What kernels of weighted layers compute with: floats, and words of bytes where dot products take them."""
+        return (PLAIN,) if self.dotted is None else (PLAIN, Numerics(self.dotted, QUAD_I8, I32, self.dotted))
 
 
 TABLES = (*schema.tables(Cpu), CORE)

@@ -15,7 +15,7 @@ from edgesparse.forms.tile import Experiment, Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP, Counts
 from edgesparse.graph.layers import Layer
-from edgesparse.numerics import F32, PLAIN, Numerics
+from edgesparse.numerics import PLAIN, Numerics
 from edgesparse.program import Constant
 from edgesparse.sparsity.formats import pack_panels
 
@@ -45,12 +45,12 @@ class ColumnTile(Tile):
         return loop.vectors, LOOP_EXIT
 
     @classmethod
-    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Experiment]:
         """Of fewer registers of rows than are summed at once, one panel."""
-        for loop in cls.loops(cpu):
+        for loop in cls.loops(cpu, numerics):
             for m, k in EXPERIMENT_SIZES:
-                m = min(m, cpu.lanes(F32) * loop.vectors) if loop.vectors < MOST_VECTORS else m
-                yield experiment(loop, cls(loop.vectors, k), m, 1.0)
+                m = min(m, cpu.lanes(numerics.x) * loop.vectors) if loop.vectors < MOST_VECTORS else m
+                yield experiment(loop, cls(loop.vectors, k), m, 1.0, numerics)
 
     @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:
@@ -85,10 +85,11 @@ def panel_vectors(m: int, lanes: int) -> int:
     return min(MOST_VECTORS, -(-m // lanes))
 
 
-def experiment(loop: Loop, tile: Tile, m: int, density: float) -> Experiment:
+def experiment(loop: Loop, tile: Tile, m: int, density: float, numerics: Numerics) -> Experiment:
     """A loop alone."""
-    k = tile.k_block
-    return Experiment(f"{loop.name} m{m} k{k}", f"{loop.name} {k}", m, k, 1, 0, density, tile)
+    k, channels = tile.k_block, numerics.x.channels * tile.k_block
+    chain = f"{loop.name} {k}"
+    return Experiment(f"{loop.name} m{m} k{k}", chain, m, channels, 1, 0, density, tile, numerics=numerics)
 
 
 def column_work(loop: Loop, steps: float, starts: float) -> Counts:

@@ -70,11 +70,11 @@ class DenseTile(TiledTile):
         return max(accumulators, loop.vectors + loop.rows, FMA_LATENCY), accumulators
 
     @classmethod
-    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Experiment]:
         """Many steps to a start, and few."""
-        for loop in cls.loops(cpu):
+        for loop in cls.loops(cpu, numerics):
             for k_block in (64, 256):
-                yield experiment(loop, cls(loop.vectors, k_block, loop.rows), 1.0, cpu)
+                yield experiment(loop, cls(loop.vectors, k_block, loop.rows), 1.0, cpu, numerics)
 
     @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:

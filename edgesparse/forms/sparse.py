@@ -76,12 +76,12 @@ class SparseTile(TiledTile):
         return work * OVERHEAD, LOOP_EXIT + accumulators
 
     @classmethod
-    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Experiment]:
         """Densities and blocks of K that differ in how many steps follow each start."""
-        for loop in cls.loops(cpu):
+        for loop in cls.loops(cpu, numerics):
             for density, k_block in ((0.5, 64), (0.1, 256), (0.1, 128), (0.1, 64)):
                 tile = cls(loop.vectors, k_block, loop.rows, 1, loop.block, loop.chunk)
-                yield experiment(loop, tile, density, cpu)
+                yield experiment(loop, tile, density, cpu, numerics)
 
     @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:

@@ -41,11 +41,11 @@ class SparseColumnTile(Tile):
         return float(CHAINS), LOOP_EXIT
 
     @classmethod
-    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Experiment]:
         """With a tenth of the weights."""
-        for loop in cls.loops(cpu):
+        for loop in cls.loops(cpu, numerics):
             for m, k in EXPERIMENT_SIZES:
-                yield experiment(loop, cls(loop.vectors, k), m, 0.1)
+                yield experiment(loop, cls(loop.vectors, k), m, 0.1, numerics)
 
     @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:

@@ -62,7 +62,7 @@ class Tile:
         raise NotImplementedError
 
     @classmethod
-    def experiments(cls, cpu: Cpu) -> Iterator[Experiment]:
+    def experiments(cls, cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Experiment]:
         """The layers that `tune` measures the costs of the form's loops by: each of them in several regimes."""
         return iter(())
 
@@ -124,6 +124,7 @@ class Experiment:
 
     `window` is 1 for a pointwise convolution, 3 for one over a square map of `size` columns, and 0 for a linear layer
     of a single column. Experiments of one `chain` are computed one after the other, each on what the one before gave.
+    `m` and `channels` count single channels, also where they lie in quads.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Experiment:
     density: float
     tile: Tile
     activation: str = ""  # operator that follows
+    numerics: Numerics = PLAIN
 
 
 def counted(vectors: int) -> str:

@@ -13,7 +13,7 @@ from edgesparse.forms.tile import Experiment, Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP, Counts, busiest, count_memory, even_splits
 from edgesparse.graph.layers import Layer
-from edgesparse.numerics import F32, Numerics
+from edgesparse.numerics import Numerics
 
 EXPERIMENT_CHANNELS = 512
 EXPERIMENT_COLUMNS = 224  # about as many as a 14x14 map has
@@ -83,12 +83,13 @@ class TiledTile(Tile):
         return (plane.n, self.vectors) if alone else None
 
 
-def experiment(loop: Loop, tile: TiledTile, density: float, cpu: Cpu) -> Experiment:
+def experiment(loop: Loop, tile: TiledTile, density: float, cpu: Cpu, numerics: Numerics) -> Experiment:
     """A loop alone: a square weight, and columns that whole tiles divide."""
-    width = loop.vectors * cpu.lanes(F32)
+    width = loop.vectors * cpu.lanes(numerics.x)
     size = max(1, EXPERIMENT_COLUMNS // width) * width
     name = f"{loop.name} k{tile.k_block} d{density:g}"
-    return Experiment(name, f"n{size}", EXPERIMENT_CHANNELS, EXPERIMENT_CHANNELS, size, 1, density, tile)
+    channels = EXPERIMENT_CHANNELS
+    return Experiment(name, f"{numerics}n{size}", channels, channels, size, 1, density, tile, numerics=numerics)
 
 
 def splits_of(layer: Layer, vectors: int, rows: int, cpu: Cpu, uneven: float = math.inf) -> int:

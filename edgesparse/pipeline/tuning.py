@@ -16,17 +16,15 @@ from edgesparse.devices.session import Device
 from edgesparse.devices.targets import Target
 from edgesparse.errors import MeasureError
 from edgesparse.inputs import content
-from edgesparse.numerics import PLAIN
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Progress, near_names, silent
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.stages import producer
-from edgesparse.plan import LayerPlan
+from edgesparse.pipeline.trial_model import experiment_model, experiment_plans
 from edgesparse.signatures import ARTIFACT, COSTS
 from edgesparse.tables import Part, Report
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx_ir as ir
 
     from edgesparse.forms.tile import Experiment
@@ -158,78 +156,7 @@ def _write_artifact(
     from edgesparse.package.writer import write
 
     progress(f"generating code for {device.name}")
-    plan = schedule.arrange(graph_of(model), experiment_plans(tried), device.cpu, tile=False)  # packing is measured too
+    graph = graph_of(model, device.cpu.dotted)
+    plan = schedule.arrange(graph, experiment_plans(tried), device.cpu, tile=False)  # packing is measured too
     program = backend().lower(plan, device)
     write([program], {"producer": producer(), "model": "experiments of tune", "target": device.name}, path)
-
-
-def experiment_model(experiments: Sequence[Experiment]) -> ir.Model:
-    """A model with a node for each experiment; those of a chain follow each other."""
-    import numpy as np
-    import onnx
-    import onnx_ir as ir
-    from onnx import helper, numpy_helper
-
-    rng = np.random.default_rng(0)
-    nodes, weights, inputs, ends = [], [], [], {}
-    for number, experiment in enumerate(experiments):
-        w = _weight(experiment, rng)
-        weights.append(numpy_helper.from_array(w, f"w{number}"))
-        if experiment.chain not in ends:
-            ends[experiment.chain] = f"x{number}"
-            shape = _input_shape(experiment)
-            inputs.append(helper.make_tensor_value_info(f"x{number}", onnx.TensorProto.FLOAT, shape))
-        names = [ends[experiment.chain], f"w{number}"]
-        ends[experiment.chain] = f"a{number}" if experiment.activation else f"y{number}"
-        if experiment.window == 0:
-            nodes.append(helper.make_node("MatMul", names, [f"y{number}"], name=experiment.name))
-        else:
-            pads = [experiment.window // 2] * 4
-            nodes.append(helper.make_node("Conv", names, [f"y{number}"], name=experiment.name, pads=pads))
-        if experiment.activation:
-            nodes.append(helper.make_node(experiment.activation, [f"y{number}"], [f"a{number}"]))
-    outputs = [helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, None) for end in ends.values()]
-    graph = helper.make_graph(nodes, "experiments", inputs, outputs, weights)
-    opsets = [helper.make_opsetid("", 20)]
-    model: ir.Model = ir.from_proto(onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=opsets)))
-    return model
-
-
-def _input_shape(experiment: Experiment) -> tuple[int, ...]:
-    if experiment.window == 0:
-        return (1, experiment.channels)
-    height = experiment.size if experiment.window > 1 else 1
-    return (1, experiment.channels, height, experiment.size)
-
-
-def _weight(experiment: Experiment, rng: np.random.Generator) -> np.ndarray:
-    """Random, as dense as asked for, in blocks, and scaled so that a chain neither grows nor vanishes."""
-    import numpy as np
-
-    m, k, (r, q) = experiment.m, experiment.channels * max(1, experiment.window) ** 2, experiment.tile.zeros
-    kept = rng.random((-(-m // r), -(-k // q))) < experiment.density
-    mask = np.repeat(np.repeat(kept, r, axis=0), q, axis=1)[:m, :k]
-    w: np.ndarray = (rng.standard_normal((m, k)) * mask / np.sqrt(k * experiment.density)).astype(PLAIN.w.numpy)
-    if experiment.window == 0:
-        return np.ascontiguousarray(w.T)
-    shaped: np.ndarray = w.reshape(m, experiment.channels, experiment.window, experiment.window)
-    return shaped
-
-
-def experiment_plans(experiments: Sequence[Experiment]) -> dict[str, LayerPlan]:
-    """The candidates of the experiments as plans, by node name."""
-    return {
-        e.name: LayerPlan(
-            layer=e.name,
-            op="",
-            m=e.m,
-            k=e.channels,
-            n=e.size,
-            numerics=PLAIN,
-            density=e.density,
-            tile=e.tile,
-            break_even=1.0,
-            reason="an experiment",
-        )
-        for e in experiments
-    }

@@ -68,7 +68,9 @@ def _joined(op: Weighted, planned: LayerPlan, cpu: Cpu, table: CostTable, thread
 def cost_table(target: Target) -> CostTable:
     """What times are predicted by: the target's cost table, or an estimate where it has none."""
     table = target.cost_table or estimate(target)
-    return table if target.cpu.dotted is None else with_dots(table, target.cpu.dotted)
+    for dots in target.cpu.numerics[1:]:
+        table = with_dots(table, dots)
+    return table
 
 
 def why_fixed(node: ir.Node) -> str:

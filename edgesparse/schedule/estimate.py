@@ -11,7 +11,7 @@ from dataclasses import replace
 from edgesparse.devices.costs import ESTIMATED, Costs, CostTable, LoopCost
 from edgesparse.devices.targets import Target
 from edgesparse.forms import FORMS
-from edgesparse.numerics import I32, PLAIN, QUAD_I8, Element, Numerics
+from edgesparse.numerics import PLAIN, Numerics
 
 CLOCK_HZ = 1_500_000_000  # where a target does not tell its clock
 BYTES_PER_SLOT = 8  # of weights from beyond the L2 cache
@@ -20,16 +20,18 @@ BYTES_PER_SLOT = 8  # of weights from beyond the L2 cache
 def estimate(target: Target) -> CostTable:
     """Unit costs by the rule of thumb above."""
     slot_ns = 1e9 / (target.cpu.clock_hz or CLOCK_HZ)
-    slots = {loop: form.slots(loop) for form in FORMS for loop in form.loops(target.cpu)}
+    loops = {loop: form for form in FORMS for of in target.cpu.numerics for loop in form.loops(target.cpu, of)}
+    slots = {loop: form.slots(loop) for loop, form in loops.items()}
     kib = 1024 / BYTES_PER_SLOT
     costs = Costs(500.0, *(slot_ns * count for count in (50, 4, 2, 2, 4, 0.3, kib / 2, kib, kib / 2, 30)))
     timed = {loop: LoopCost(step * slot_ns, start * slot_ns) for loop, (step, start) in slots.items()}
     return CostTable(target.name, ESTIMATED, "counted slots of the load unit", costs, timed)
 
 
-def with_dots(table: CostTable, dotted: Element) -> CostTable:
+def with_dots(table: CostTable, dots: Numerics) -> CostTable:
     """A cost table that knows the loops over quads: a dot product takes as long as a multiply-add, if nobody has
     measured it."""
-    numerics = str(Numerics(dotted, QUAD_I8, I32, dotted))
-    like = {replace(loop, numerics=numerics): cost for loop, cost in table.loops.items() if loop.numerics == str(PLAIN)}
+    like = {
+        replace(loop, numerics=str(dots)): cost for loop, cost in table.loops.items() if loop.numerics == str(PLAIN)
+    }
     return replace(table, loops={**like, **table.loops})

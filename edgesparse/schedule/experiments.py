@@ -20,7 +20,7 @@ BOTTLENECK_TILES = ((7, 96, 2), (6, 64, 2), (4, 192, 2), (4, 96, 4), (2, 128, 4)
 def experiments(cpu: Cpu) -> list[Experiment]:
     """Every loop of every form in several regimes, then layers that stress what all kernels do alike."""
     return [
-        *(experiment for form in FORMS for experiment in form.experiments(cpu)),
+        *(experiment for of in cpu.numerics for form in FORMS for experiment in form.experiments(cpu, of)),
         *_packing(cpu),
         *_bottlenecks(cpu),
         *_streaming(cpu),

@@ -60,7 +60,7 @@ def fit_experiments(
                 f"{source}: step {experiment.name!r}: got {got!r}, expected microseconds; "
                 "remedy: measure the artifact that this version of edgesparse writes"
             )
-    found = {op.layer.name: op for op in graph_of(model).weighted}
+    found = {op.layer.name: op for op in graph_of(model, target.cpu.dotted).weighted}
     counted = [(found[e.name], WeightCounts(found[e.name].layer.weight, 1), e.tile) for e in tried]
     times = [times_us[experiment.name] for experiment in tried]
     best: Fit | None = None

@@ -39,6 +39,9 @@ uint64_t es_cpu_features(void)
                     when(ebx, 17, ES_CPU(avx512dq)) | when(ebx, 31, ES_CPU(avx512vl)) |
                     when(ecx, 11, ES_CPU(avx512vnni));
     }
+    if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) {
+        features |= when(eax, 4, ES_CPU(avxvnni));
+    }
     return features;
 }
 

@@ -61,6 +61,7 @@ typedef enum es_section_kind {
     X(avx512dq, 5)             \
     X(avx512vl, 6)             \
     X(avx512vnni, 7)           \
+    X(avxvnni, 8)              \
     X(neon, 32)                \
     X(dotprod, 33)             \
     X(fp16, 34)                \

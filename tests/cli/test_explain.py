@@ -14,7 +14,7 @@ import edgesparse
 from edgesparse.devices import costs, targets
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.graph.ops import graph_of
-from edgesparse.pipeline.tuning import experiment_model
+from edgesparse.pipeline.trial_model import experiment_model
 from edgesparse.schedule import experiments
 from edgesparse.schedule.cost import time_us, work
 from edgesparse.schedule.estimate import estimate

@@ -45,7 +45,7 @@ def test_a_feature_that_is_missing_is_named_with_the_core(place, tmp_path, compi
 
 def test_an_artifact_for_another_machine_is_named_so(place, tmp_path, compiled):
     assert refused(place, tmp_path, phone(), compiled("x86-64-v3")).startswith(
-        "is for x86_64, and pi@board (Cortex-A77 and Cortex-A55) is aarch64; compile for rpi5 or "
+        "is for x86_64, and pi@board (Cortex-A77 and Cortex-A55) is aarch64; compile for android-arm64-v82 or "
     )
 
 

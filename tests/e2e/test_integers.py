@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import edgesparse
 from edgesparse.devices import targets
+from edgesparse.devices.host import detect
 from edgesparse.devices.targets import Target
 from edgesparse.package.reader import read
 from tests.models import ort_run
@@ -103,13 +102,8 @@ MODELS = {"convolutions": convolutions, "tokens": tokens}
 
 def vnni() -> Target | None:
     """A target with dot products that this machine runs, if it does."""
-    if platform.machine() != "x86_64" or "avx512_vnni" not in Path("/proc/cpuinfo").read_text():
-        return None
-    found = targets.load("x86-64-v4")
-    cpu = replace(
-        found.cpu, requires=(*found.cpu.requires, "avx512vnni"), features=(*found.cpu.features, "+avx512vnni")
-    )
-    return replace(found, name="x86-64-v4-vnni", cpu=cpu)
+    known = map(targets.load, ("x86-64-v4-vnni", "x86-64-v3-vnni"))
+    return next((target for target in known if not detect().why_not("x86_64", target.cpu.requires)), None)
 
 
 @pytest.fixture(scope="module")

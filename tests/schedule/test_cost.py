@@ -20,7 +20,7 @@ from edgesparse.forms.tile import Tile
 from edgesparse.forms.weight import WeightCounts
 from edgesparse.forms.work import START, STEP
 from edgesparse.graph.ops import Weighted, graph_of
-from edgesparse.pipeline.tuning import experiment_model
+from edgesparse.pipeline.trial_model import experiment_model
 from edgesparse.schedule import experiments, fit_experiments
 from edgesparse.schedule.choose import plan_layer
 from edgesparse.schedule.cost import SHARED_KIB_NS, time_us, work

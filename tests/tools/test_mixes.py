@@ -15,7 +15,7 @@ from edgesparse.devices import targets
 from edgesparse.forms import FORMS
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tiled import TiledTile
-from tools.mixes import Mix, micro_kernel, mixes, tiles
+from tools.mixes import Mix, micro_kernel, mixes, name_of, tiles
 
 GOLDEN = Path(__file__).with_name("mixes.json")
 QUICK = ("rpi4", "rpi4-32bit", "x86-64-v4")
@@ -32,9 +32,9 @@ def test_micro_kernels_are_as_they_were_reviewed(name, update_golden):
 
     found = mixes(target)
 
-    for tile, _ in tiles(target):
+    for tile, graph in tiles(target):
         if isinstance(tile, TiledTile):
-            mix, depth = found[f"{tile.form} {tile.name}"], 1
+            mix, depth = found[name_of(tile, graph)], 1
             if isinstance(tile, SparseTile):
                 depth = tile.block[1] * tile.chunk
             assert mix.fmas > 0 and mix.fmas % (tile.vectors * tile.rows * depth) == 0 and not mix.other_fmas, tile
@@ -47,7 +47,7 @@ def test_micro_kernels_are_as_they_were_reviewed(name, update_golden):
 
 
 def test_every_form_has_a_micro_kernel_that_is_counted():
-    counted = {key.split()[0] for kernels in json.loads(GOLDEN.read_text()).values() for key in kernels}
+    counted = {key.split()[-2] for kernels in json.loads(GOLDEN.read_text()).values() for key in kernels}
 
     assert counted == {form.form for form in FORMS}
 

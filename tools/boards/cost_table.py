@@ -17,7 +17,7 @@ from edgesparse.devices import costs, targets
 from edgesparse.devices.costs import ESTIMATED
 from edgesparse.devices.targets import Target
 from edgesparse.graph.ops import graph_of
-from edgesparse.pipeline.tuning import experiment_model, experiment_plans
+from edgesparse.pipeline.trial_model import experiment_model, experiment_plans
 from edgesparse.schedule import Fit
 from tools.boards.predict import costs_of
 
@@ -31,7 +31,8 @@ def estimated(target: Target) -> Fit:
     """
     tried = schedule.experiments(target.cpu)
     model = experiment_model(tried)
-    costs = costs_of(schedule.arrange(graph_of(model), experiment_plans(tried), target.cpu, tile=False), target)
+    graph = graph_of(model, target.cpu.dotted)
+    costs = costs_of(schedule.arrange(graph, experiment_plans(tried), target.cpu, tile=False), target)
     times_us = {step.name: step.time_us(1) for step in costs}
     found = schedule.fit_experiments(model, tried, times_us, target, SOURCE, "")
     return replace(found, cost_table=replace(found.cost_table, origin=ESTIMATED))
