@@ -77,9 +77,7 @@ def call_of(name: str, given: Arrays, target: Target) -> Call:
     window, words = given.case.window, given.quads()
     assert window is not None and isinstance(given.stored, Requantization)
     cut = replace(window, channels=words.shape[1])
-    layer = QuadsDepthwise(
-        cut, given.numerics, Requantized.to(given.stored), word_of(given.zero), target, bool(given.scale.max() <= 0.5)
-    )
+    layer = QuadsDepthwise(cut, given.numerics, Requantized.to(given.stored), word_of(given.zero), target)
     reads = (Tensor(f"{name}x", words.shape, given.x_quad, Quads(1, False)),)
     y = Tensor(f"{name}y", (*words.shape[:2], window.out_height * window.out_width), given.y_quad, Quads(1, False))
     return Call(name, "Conv", quads_depthwise(layer), (*reads, *layer.pack(given.w, given.folded(), given.scale)), (y,))

@@ -16,10 +16,15 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernels import math
 from edgesparse.backends.cpu.kernels.bytes import join
+from edgesparse.backends.cpu.kernels.narrowing import LIMIT, Narrowing
+from edgesparse.devices.cpu import Cpu
 from edgesparse.graph.absorb import Fusion
 from edgesparse.graph.activation import Activation
 from edgesparse.graph.quantized import Requantization
 from edgesparse.numerics import QUAD
+
+SMALL_SCALE = LIMIT / 2**31
+"""Scales up to it, as nearly all are, leave small products of any int32."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +68,34 @@ class Requantized(Scaled):
     """Of int32 sums: clamp(round(float32(sum) * scale) + zero, low, high), a byte of a quad.
 
     `lowest` is what such a byte can be. Nothing is added to the product before it is limited, so that it cannot be
-    contracted: it rounds alike on all machines.
+    contracted: it rounds alike on all machines. Where products are all `small`, below `narrowing.LIMIT`, fewer steps
+    are needed.
     """
 
     zero: int = 0
     low: int = 0
     high: int = 255
     lowest: int = 0
+    small: bool = False
 
     @classmethod
     def to(cls, stored: Requantization) -> Requantized:
         """The epilogue that stores so."""
-        lowest = int(np.iinfo(stored.element.numpy).min)
-        return cls(zero=stored.zero, low=stored.low, high=stored.high, lowest=lowest)
+        lowest, small = int(np.iinfo(stored.element.numpy).min), bool(stored.scale.max() <= SMALL_SCALE)
+        return cls(zero=stored.zero, low=stored.low, high=stored.high, lowest=lowest, small=small)
+
+    @property
+    def narrowing(self) -> Narrowing:
+        """What is stored of a product."""
+        zero, low, high = (limit - self.lowest for limit in (self.zero, self.low, self.high))
+        return Narrowing(zero, low, high, self.lowest < 0, self.small)
+
+    def quads(self, sums: Sequence[Expr], scales: Sequence[Expr], cpu: Cpu) -> Expr:
+        """Quads of vectors of the sums of up to four neighbouring channels; bytes of others are zero."""
+        if len(sums) < QUAD:
+            return self.word([self.apply(each, scale=scale) for each, scale in zip(sums, scales, strict=True)])
+        reals = [math.hold(math.to_float(each) * scale) for each, scale in zip(sums, scales, strict=True)]
+        return self.narrowing.words(reals, cpu, across=True)
 
     def apply(self, accumulator: Expr, residual: Expr | None = None, scale: Expr | None = None) -> Expr:
         """How far the byte is above the lowest, as int32."""

@@ -21,7 +21,7 @@ from edgesparse.backends.cpu.kernels import math
 from edgesparse.backends.cpu.kernels.dots import multiply_add
 from edgesparse.backends.cpu.kernels.epilogue import Requantized
 from edgesparse.backends.cpu.kernels.math import hold, lanes_of
-from edgesparse.backends.cpu.kernels.narrowing import LEAST_LANES, Narrowing, aligned, transposed_quads
+from edgesparse.backends.cpu.kernels.narrowing import LEAST_LANES, aligned, transposed_quads
 from edgesparse.backends.cpu.kernels.stencil import Fold, Stencil
 from edgesparse.backends.cpu.kernels.vectors import pick
 from edgesparse.devices.targets import Target
@@ -136,8 +136,7 @@ class _Blocks(Stencil):
 class QuadsDepthwise:
     """A depthwise convolution with one output of each channel; `window` counts quads for channels.
 
-    `fill` is the word of padding: the zero point in each byte. With `scales_down` no scale exceeds 0.5, as hardly any
-    does, and fewer steps are needed.
+    `fill` is the word of padding: the zero point in each byte.
     """
 
     window: Window
@@ -145,7 +144,6 @@ class QuadsDepthwise:
     epilogue: Requantized
     fill: int
     target: Target
-    scales_down: bool = False
 
     @property
     def columns(self) -> Columns:
@@ -214,7 +212,7 @@ def quads_depthwise(layer: QuadsDepthwise) -> Kernel:
     channels = window.channels * QUAD
     params = [Param(stencil.images * x_size, layer.numerics.x), Param(channels * QUAD * of_output, layer.numerics.w)]
     params += [Param(channels, I32), Param(channels, F32), Param(stencil.images * y_size, layer.numerics.y)]
-    facts = (window, layer.numerics, layer.epilogue, layer.fill, layer.scales_down)
+    facts = (window, layer.numerics, layer.epilogue, layer.fill)
     symbol = kernel_symbol("depthwise", layer.numerics, f"quads_{window.name}", layer.target, *facts)
     return build_kernel(symbol, params, stencil.tiles, body)
 
@@ -223,7 +221,5 @@ def _stored(layer: QuadsDepthwise, accs: Sequence[Expr], scale: Expr) -> Expr:
     """Words of the sums of four neighbouring outputs each."""
     reals = [hold(math.to_float(acc) * scale) for acc in accs]
     if aligned(layer.target.cpu, lanes_of(scale)):
-        epilogue = layer.epilogue
-        zero, low, high = (limit - epilogue.lowest for limit in (epilogue.zero, epilogue.low, epilogue.high))
-        return Narrowing(zero, low, high, epilogue.lowest < 0, layer.scales_down).words(reals, layer.target.cpu)
+        return layer.epilogue.narrowing.words(reals, layer.target.cpu)
     return transposed_quads(layer.epilogue.word([layer.epilogue.apply(acc, scale=scale) for acc in accs]))

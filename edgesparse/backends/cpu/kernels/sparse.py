@@ -127,7 +127,7 @@ class _Sparse(Compute):
             self._finish_quads(accs, row)
             return
         for r, acc in enumerate(accs):
-            if not final or self.plane.m % self.tile.rows == 0:
+            if not final or self.keeps_sums or self.plane.m % self.tile.rows == 0:
                 self.finish([acc], row + r, self._slot(row + r), final)
                 continue
             with T.If(row + r < self.plane.m), T.Then():

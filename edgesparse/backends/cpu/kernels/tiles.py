@@ -35,7 +35,7 @@ from edgesparse.errors import InternalError
 from edgesparse.forms.cut import Run
 from edgesparse.forms.tile import Tile
 from edgesparse.graph.geometry import Plane
-from edgesparse.numerics import F32, I32
+from edgesparse.numerics import F32, I32, QUAD
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,16 +221,19 @@ class Compute:
         lanes.store(acc, u, multiply_add(self.work.numerics, self.work.cpu, lanes.load(acc, u), w, x))
 
     def emit(self) -> None:
-        """Every block of K in turn; the first starts from the bias, the last stores y."""
+        """Every block of K in turn; the first starts from the bias, the last stores y, or what words are made of."""
 
         def block(kb: Expr | int, size: int, *, first: bool, final: bool) -> None:
             self.rows(kb, size, self._block(kb, size), first, final)
 
-        if self._words is not None and not self.makes_quads:
-            height = self.tile.rows
-            last = T.bind(T.min(self.place.last_unit * height, self.plane.m))
-            self._words.clear(T.bind(self.place.first_unit * height), last)
         each_block(self.plane.k, self.tile.k_block, block)
+        if self.keeps_sums:
+            self._store_kept()
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Words of y are made of sums that are kept, since their rows are not finished together."""
+        return self._words is not None and not self.makes_quads
 
     @property
     def makes_quads(self) -> bool:
@@ -295,7 +298,7 @@ class Compute:
             if first:
                 start = lanes.splat(self.memory.bias[self._channel(row)])
             else:
-                start = lanes.load(self.memory.area, self.work.pack_size + slot * self.work.width + u)
+                start = lanes.load(self.memory.area, self._kept(slot) + u)
             lanes.store(acc, u, start)
 
     @property
@@ -306,24 +309,42 @@ class Compute:
         assert self.memory.scale is not None
         scale0 = self.place.group * self.plane.m
         to = self.memory.y, self.memory.scale, scale0, self.place.y0
-        return Words(self.epilogue, *to, self.plane.n, self.run.size, self._vectors())
+        return Words(self.epilogue, self.work.cpu, *to, self.plane.n, self.run.size, self._vectors())
+
+    def _kept(self, slot: Expr) -> Expr:
+        """Where the sums of a row of the range are kept."""
+        return self.work.pack_size + slot * self.work.width
+
+    def _store_kept(self) -> None:
+        """Words of all rows of the range, which begins with a word."""
+        words = self._words
+        assert words is not None
+        first = T.bind(self.place.first_unit * self.tile.rows)
+        count = T.bind(T.min(self.place.last_unit * self.tile.rows, self.plane.m) - first)
+
+        def store(slot: Expr, rows: int) -> None:
+            words.store([(self.memory.area, T.bind(self._kept(slot + r))) for r in range(rows)], first + slot)
+
+        with T.serial(0, T.shift_right(count, 2)) as quad:
+            store(quad * QUAD, QUAD)
+        rest = self.plane.m % QUAD
+        if rest:
+            with T.If(T.bitwise_and(count, QUAD - 1) > 0), T.Then():
+                store(count - rest, rest)
 
     def finish(self, accs: Sequence[Buffer], row: Expr, slot: Expr, final: bool) -> None:
-        """Keep the partial sums of neighbouring rows, or apply the epilogue and store the outputs."""
+        """Keep the sums of neighbouring rows, or apply the epilogue and store the outputs."""
         if final and self._words is not None and self.makes_quads:
-            self._words.store(accs, row)
+            self._words.store([(acc, 0) for acc in accs], row)
             return
         for r, acc in enumerate(accs):
-            if final and self._words is not None:
-                self._words.merge(acc, row + r)
-            else:
-                self._finish(acc, row + r, slot + r, final)
+            self._finish(acc, row + r, slot + r, final and not self.keeps_sums)
 
     def _finish(self, acc: Buffer, row: Expr, slot: Expr, final: bool) -> None:
         """Keep the partial sum, or apply the epilogue and store the outputs."""
         if not final:
             for u, lanes in self._vectors():
-                lanes.store(self.memory.area, self.work.pack_size + slot * self.work.width + u, lanes.load(acc, u))
+                lanes.store(self.memory.area, self._kept(slot) + u, lanes.load(acc, u))
             return
         place, tiled = self.place, self.work.tiled
         r0 = T.bind(place.residual0 + row * self.work.row_pitch(tiled.residual))

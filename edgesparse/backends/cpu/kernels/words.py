@@ -10,19 +10,20 @@ from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Lanes
 from edgesparse.backends.cpu.kernels.epilogue import Requantized
-from edgesparse.backends.cpu.kernels.math import hold
-from edgesparse.backends.cpu.kernels.vectors import merge_first, store_first
+from edgesparse.backends.cpu.kernels.vectors import store_first
+from edgesparse.devices.cpu import Cpu
 from edgesparse.numerics import QUAD
+
+Sums = tuple[Buffer, "Expr | int"]
+"""Those of a row: where they begin in a buffer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """The outputs of one tile: `size` neighbours of each row of words, which lie `pitch` apart; `start` is the first.
-
-    Rows that are computed four by four are stored as they are; others are merged into words that were cleared.
-    """
+    """The outputs of a tile: `size` neighbours of each row of words, which lie `pitch` apart; `start` is the first."""
 
     epilogue: Requantized
+    cpu: Cpu
     y: Buffer
     scale: Buffer
     scale0: Expr  # where the scale of row 0 lies
@@ -31,33 +32,13 @@ class Words:
     size: int
     vectors: Sequence[tuple[int, Lanes]]
 
-    def clear(self, first: Expr, last: Expr) -> None:
-        """Zeros in the words of the rows from `first` to before `last`."""
-        with T.serial(T.shift_right(first, 2), T.shift_right(last + (QUAD - 1), 2)) as quad:
-            place = T.bind(self.start + quad * self.pitch)
-            for u, lanes in self.vectors:
-                zeros = T.int32(0) if lanes.count == 1 else T.broadcast(T.int32(0), lanes.count)
-                store_first(self.y, place + u, zeros, min(lanes.count, self.size - u))
-
-    def store(self, accs: Sequence[Buffer], row: Expr) -> None:
+    def store(self, sums: Sequence[Sums], row: Expr) -> None:
         """Words of neighbouring rows, of which the first is one of a word; bytes of missing rows are zero."""
-        for first in range(0, len(accs), QUAD):
-            several = accs[first : first + QUAD]
-            place = T.bind(self._place(row + first))
+        for first in range(0, len(sums), QUAD):
+            several = sums[first : first + QUAD]
+            place = T.bind(self.start + T.shift_right(row + first, 2) * self.pitch)
+            scales = [T.bind(self.scale[self.scale0 + row + (first + r)]) for r in range(len(several))]
             for u, lanes in self.vectors:
-                values = [self._value(acc, u, row + first + r, lanes) for r, acc in enumerate(several)]
-                store_first(self.y, place + u, self.epilogue.word(values), min(lanes.count, self.size - u))
-
-    def merge(self, acc: Buffer, row: Expr) -> None:
-        """The bytes of one row."""
-        place, bits = T.bind(self._place(row)), T.bind(T.bitwise_and(row, 3) * 8)
-        for u, lanes in self.vectors:
-            byte = self.epilogue.word([self._value(acc, u, row, lanes)])
-            shifted = hold(T.shift_left(byte, bits if lanes.count == 1 else T.broadcast(bits, lanes.count)))
-            merge_first(self.y, place + u, shifted, min(lanes.count, self.size - u))
-
-    def _place(self, row: Expr) -> Expr:
-        return self.start + T.shift_right(row, 2) * self.pitch
-
-    def _value(self, acc: Buffer, u: int, row: Expr, lanes: Lanes) -> Expr:
-        return self.epilogue.apply(lanes.load(acc, u), scale=lanes.splat(self.scale[self.scale0 + row]))
+                values = [lanes.load(buffer, start + u) for buffer, start in several]
+                word = self.epilogue.quads(values, [lanes.splat(scale) for scale in scales], self.cpu)
+                store_first(self.y, place + u, word, min(lanes.count, self.size - u))

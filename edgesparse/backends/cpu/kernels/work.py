@@ -69,8 +69,9 @@ class Work:
 
     @property
     def partial_size(self) -> int:
-        """Sums of the blocks so far."""
-        return self.split_units * self.tile.rows * self.width if self.blocks > 1 else 0
+        """Sums of the blocks so far, and those of rows that are not finished together but share words of y."""
+        is_kept = self.blocks > 1 or self.numerics.y.channels > 1
+        return self.split_units * self.tile.rows * self.width if is_kept else 0
 
     @property
     def scratch_size(self) -> int:
