@@ -163,7 +163,7 @@ class WinogradTile(Tile):
 
     def pack(self, layer: Layer, bias: np.ndarray, cpu: Cpu) -> tuple[Constant, ...]:
         """The panels of `transform_weight`, bias [M]."""
-        weight = layer.weight.reshape(layer.plane.m, -1, 3, 3)
+        weight = layer.filters.reshape(layer.plane.m, -1, 3, 3)
         return Constant(transform_weight(weight, self.rows)), Constant(bias)
 
     @property

@@ -14,6 +14,12 @@ from edgesparse.graph.windows import window_of
 from edgesparse.nodes import dtype_of, shape_of
 from edgesparse.numerics import COMPUTED, ELEMENTS, Numerics
 
+BLOCK = 4
+"""Neighbouring input channels at one tap that blocks of zeros take together."""
+
+FEWER = 0.9
+"""Share of the blocks that must be left in an order of K for it to be taken."""
+
 
 @dataclass(frozen=True, eq=False)
 class Layer:
@@ -40,7 +46,25 @@ class Layer:
         """The weight as a matrix [groups * M, K]."""
         if self.is_linear:
             return np.ascontiguousarray(self._stored.reshape(self._stored.shape[-2:]).T)
-        return self._stored.reshape(self.plane.groups * self.plane.m, self.plane.k)
+        rows = self.plane.groups * self.plane.m
+        if not self.by_tap:
+            return self._stored.reshape(rows, self.plane.k)
+        return np.ascontiguousarray(self.filters.reshape(*self.filters.shape[:2], -1).swapaxes(1, 2)).reshape(rows, -1)
+
+    @property
+    def filters(self) -> np.ndarray:
+        """The weight of a convolution as ONNX has it, [groups * M, channels of a group, *kernel]."""
+        return self._stored
+
+    @cached_property
+    def by_tap(self) -> bool:
+        """K is ordered (tap, channel), not (channel, tap): zeros of a convolution are blocks of channels at one tap."""
+        if self.window is None or self.filters.shape[1] % BLOCK:
+            return False
+        nonzero = self.filters.reshape(*self.filters.shape[:2], -1) != 0
+        channels = np.count_nonzero(nonzero.reshape(len(nonzero), -1, BLOCK, nonzero.shape[2]).any(axis=2))
+        taps = np.count_nonzero(nonzero.reshape(len(nonzero), -1, BLOCK).any(axis=2))
+        return bool(channels < FEWER * taps)
 
     @property
     def matrices(self) -> np.ndarray:
@@ -52,7 +76,9 @@ class Layer:
         """Where x holds each k of a group, in elements, as int32."""
         if self.window is None:
             return (np.arange(self.plane.k) * self.plane.n).astype(np.int32)
-        return self.window.offsets(self.window.channels // self.plane.groups)
+        channels = self.window.channels // self.plane.groups
+        found = self.window.offsets(channels)
+        return np.ascontiguousarray(found.reshape(channels, -1).T.ravel()) if self.by_tap else found
 
     @property
     def is_vector(self) -> bool:

@@ -29,12 +29,9 @@ class QuadsLayer(Layer):
         return self._stored
 
     @property
-    def offsets(self) -> np.ndarray:
+    def by_tap(self) -> bool:  # type: ignore[override]  # of no other order
         """See `Layer`."""
-        if self.window is None:
-            return super().offsets
-        quads = self.window.channels // self.plane.groups
-        return np.ascontiguousarray(self.window.offsets(quads).reshape(quads, -1).T.ravel())
+        return True
 
 
 def quads_layer(node: ir.Node, window: Window | None, weight: np.ndarray, numerics: Numerics) -> Layer | None:

@@ -167,7 +167,9 @@ class PruningOptions(TypedDict, total=False):
         str,
         Option(
             "Shape of the blocks that are pruned as one, such as 4x1; or N:M, which keeps N of every M input channels.",
-            "`2:4` keeps 2 of every 4, which fixes the sparsity",
+            "A block RxQ is R output channels and Q neighbouring input channels at one place of the window: `1x4` is"
+            " what dot products of bytes skip ([models of 8 bits](quantized.md)). `2:4` keeps 2 of every 4, which fixes"
+            " the sparsity",
             default="1x1",
             example="4x1",
             check=values.pattern,

@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from edgesparse.errors import PruneError, first_few
 from edgesparse.sparsity.patterns import Pattern
-from edgesparse.sparsity.weights import FLOATS, WEIGHT_INPUT, WeightRef, readers, stored_array
+from edgesparse.sparsity.stored import stored_array
+from edgesparse.sparsity.weights import FLOATS, WEIGHT_INPUT, WeightRef, readers
 
 Density = float | Mapping[str, float] | None
 """Over all prunable weights, by the name of a node, or left to the pattern."""
@@ -125,8 +126,8 @@ def _matches(ref: WeightRef, text: str) -> bool:
 
 def _reason(ref: WeightRef) -> str | None:
     """Why a layer should not be pruned, whatever the options say."""
-    if ref.quantized:
-        return f"quantized ({ref.dtype})"
+    if ref.quantized and ref.integers is None:
+        return f"quantized ({ref.dtype}) in a way that cannot be pruned"
     if ref.first_conv:
         return "first convolution"
     if ref.depthwise:

@@ -27,11 +27,11 @@ class Seen:
     @property
     def matrix(self) -> np.ndarray:
         """The weight [M, K] as it is."""
-        return self.ref.to_matrix(self.ref.array())
+        return self.ref.matrix()
 
     def put(self, matrix: np.ndarray, fitted: Moments | None = None) -> None:
         """Put a weight [M, K], and the bias that goes with it by the moments that it fits, into the model."""
-        store(self.ref.value, self.ref.from_matrix(matrix))
+        store(self.ref.value, self.ref.stored(matrix))
         offset = fitted.bias(matrix) if fitted else None
         if offset is not None and self.bias is not None:
             store_bias(self.bias, offset, self.ref.value)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgesparse.sparsity.weights import WeightRef, stored_array
+from edgesparse.sparsity.stored import stored_array
+from edgesparse.sparsity.weights import WeightRef
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def store_bias(bias: Bias, offset: np.ndarray, like: ir.Value) -> None:
     old = None if held is None else stored_array(held)
     if old is not None:
         offset = offset.reshape(old.shape) + (0.0 if bias.inside else old)
-    array = np.ascontiguousarray(offset, weight.dtype)
+    array = np.ascontiguousarray(offset, np.float32 if weight.dtype.kind in "iu" else weight.dtype)
     if held is not None and held.is_initializer() and len(held.uses()) == 1 and not held.is_graph_output():
         held.const_value = ir.tensor(array, name=held.name)
         return

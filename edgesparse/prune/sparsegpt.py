@@ -69,7 +69,7 @@ def _edges(keep: Keep, k: int) -> list[int]:
 
 def _counts(keep: Keep, alive: np.ndarray, edges: list[int]) -> list[int]:
     """Units to keep in each block of columns: the same share, where so many are nonzero."""
-    units = keep.pattern.reduce(alive) > 0
+    units = keep.pattern.reduce(alive, keep.window) > 0
     width = alive.shape[1] // units.shape[1]
     starts = [edge // width for edge in edges]
     shares = [keep.count * (end - start) / units.shape[1] for start, end in pairwise(starts)]

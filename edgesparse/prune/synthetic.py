@@ -8,6 +8,7 @@ from both kinds. What first layers have in common was measured on three trained 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -80,10 +81,10 @@ def _frames(value: ir.Value) -> np.ndarray:
 
 def _first_layer(value: ir.Value) -> tuple[bool, ir.Node]:
     """Whether the channels of the input come last, and the convolution that reads it."""
-    shape, readers = shape_of(value), value.consumers()
+    shape, readers = shape_of(value), _readers(value)
     moved = readers[0] if len(readers) == 1 and readers[0].op_type == "Transpose" else None
     if moved is not None and tuple(moved.attributes.get_ints("perm", ())) == (0, 3, 1, 2):
-        readers = moved.outputs[0].consumers()
+        readers = _readers(moved.outputs[0])
     else:
         moved = None
     sides = (shape[1:3] if moved else shape[2:]) if len(shape) == 4 else ()
@@ -93,6 +94,14 @@ def _first_layer(value: ir.Value) -> tuple[bool, ir.Node]:
             f"convolution of them; {_REMEDY}"
         )
     return moved is not None, readers[0]
+
+
+def _readers(value: ir.Value) -> Sequence[ir.Node]:
+    """What reads a value, be it as small integers."""
+    readers: Sequence[ir.Node] = value.consumers()
+    while len(readers) == 1 and readers[0].op_type in ("QuantizeLinear", "DequantizeLinear"):
+        readers = readers[0].outputs[0].consumers()
+    return readers
 
 
 def _scale(normal: ir.Model, name: str, layer: ir.Node, pictures: np.ndarray) -> tuple[float, float]:

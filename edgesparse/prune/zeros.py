@@ -20,9 +20,11 @@ from edgesparse.prune.report import LayerReport, PruneReport
 from edgesparse.prune.samples import Samples, check_samples
 from edgesparse.prune.seen import Seen, seen, unique
 from edgesparse.sparsity.patterns import Pattern, parse_pattern
-from edgesparse.sparsity.weights import WeightRef, find_weights, stored_array
+from edgesparse.sparsity.stored import stored_array
+from edgesparse.sparsity.weights import WeightRef, find_weights
 
-ARRIVED_SPARSE = 0.99
+ARRIVED_SPARSE, ARRIVED_SPARSE_INTEGERS = 0.99, 0.9
+"""Densities below which zeros were put there by somebody; some of a quantizer's integers are zero by themselves."""
 MATCHES = ("dense", "own")
 """What the outputs of a layer should be: those of the dense network, or what its own dense weights give on the inputs
 that the network pruned so far brings."""
@@ -133,7 +135,7 @@ def prune_alone(
             matrix = dense
             if ref.tensor in keep:
                 matrix, _ = _pruned(layer, keep[ref.tensor], how, reconstruct=reconstruct)
-            arrays[ref.tensor] = ref.from_matrix(matrix)
+            arrays[ref.tensor] = ref.stored(matrix)
     return found
 
 
@@ -175,7 +177,7 @@ def _keeps(
     refs: Sequence[WeightRef], density: float | Mapping[str, float], allocate: Allocation, pattern: Pattern
 ) -> dict[str, Keep]:
     """What stays of each tensor that loses anything."""
-    layers = {ref.tensor: Scored(ref.shape, pattern.reduce(magnitude(ref.to_matrix(ref.array())))) for ref in refs}
+    layers = {ref.tensor: Scored(ref.shape, pattern.reduce(magnitude(ref.matrix()), ref.window)) for ref in refs}
     counts = unit_counts(layers, density, uniform if pattern.density is not None else allocate)
     return {
         ref.tensor: Keep(counts[ref.tensor], pattern, ref.window)
@@ -208,7 +210,7 @@ def _other(value: ir.Value, node: ir.Node, note: str) -> LayerReport:
 
 def _row(ref: WeightRef, reason: str | None, result: _Result | None) -> LayerReport:
     note = reason or (result.note if result else None)
-    if note is None and ref.density < ARRIVED_SPARSE:
+    if note is None and ref.density < (ARRIVED_SPARSE if ref.integers is None else ARRIVED_SPARSE_INTEGERS):
         note = f"arrived with density {ref.density:.3g}; its zeros are kept"
     nnz, error = (ref.nnz, None) if result is None else (result.nnz, result.output_error)
     return LayerReport(ref.node, ref.op, ref.tensor, ref.shape, ref.size, ref.nnz, nnz, reason is None, note, error)

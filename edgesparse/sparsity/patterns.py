@@ -30,7 +30,7 @@ class Pattern(Protocol):
     def span(self, window: int = 1) -> int:
         """Neighbouring columns, from a multiple of as many on, whose elements are chosen together."""
 
-    def reduce(self, scores: np.ndarray) -> np.ndarray:
+    def reduce(self, scores: np.ndarray, window: int = 1) -> np.ndarray:
         """Scores of the units that stay or go together, from scores [M, K] of the elements."""
 
     def mask(self, scores: np.ndarray, keep: int | float, window: int = 1, *, by_row: bool = False) -> np.ndarray:
@@ -47,7 +47,10 @@ class Pattern(Protocol):
 
 @dataclass(frozen=True)
 class Block:
-    """`rows` output channels share an index and `columns` neighbours along K are kept together; 1x1 is unstructured."""
+    """`rows` output channels and `columns` neighbouring input channels at one place of the window are kept together.
+
+    1x1 is unstructured.
+    """
 
     rows: int = 1
     columns: int = 1
@@ -69,42 +72,54 @@ class Block:
         """Why the pattern does not divide a matrix [m, k], or None where it does."""
         if m % self.rows:
             return f"pattern {self} needs output channels in multiples of {self.rows}; there are {m}"
-        if k % self.columns:
-            return f"pattern {self} needs inputs in multiples of {self.columns}; there are {k}"
+        channels = k // window
+        if channels % self.columns:
+            return f"pattern {self} needs input channels in multiples of {self.columns}; there are {channels}"
         return None
 
     def span(self, window: int = 1) -> int:
-        """Columns of a block."""
-        return self.columns
+        """Columns of a block, and of all that lie between them."""
+        return self.columns * self._between(window)
 
-    def split(self, matrix: np.ndarray) -> np.ndarray:
-        """A view of `matrix` [M, K] as [M / rows, rows, K / columns, columns]."""
+    def _between(self, window: int) -> int:
+        """Columns from one of a block to the next; a single one lies at any place."""
+        return window if self.columns > 1 else 1
+
+    def split(self, matrix: np.ndarray, window: int = 1) -> np.ndarray:
+        """`matrix` [M, K] as [M / rows, rows, channels / columns, columns, window]; a view."""
         m, k = matrix.shape
-        return matrix.reshape(m // self.rows, self.rows, k // self.columns, self.columns)
+        return matrix.reshape(m // self.rows, self.rows, k // self.span(window), self.columns, self._between(window))
 
-    def reduce(self, scores: np.ndarray) -> np.ndarray:
+    def reduce(self, scores: np.ndarray, window: int = 1) -> np.ndarray:
         """Sum `scores` [M, K] over each block: [M / rows, K / columns]."""
-        return scores if self.size == 1 else self.split(scores).sum(axis=(1, 3))
+        if self.size == 1:
+            return scores
+        sums: np.ndarray = self.split(scores, window).sum(axis=(1, 3))
+        return sums.reshape(len(sums), -1)
 
-    def expand(self, mask: np.ndarray) -> np.ndarray:
+    def expand(self, mask: np.ndarray, window: int = 1) -> np.ndarray:
         """Repeat a mask of blocks [M / rows, K / columns] for every element: [M, K]."""
-        return mask if self.size == 1 else mask.repeat(self.rows, axis=0).repeat(self.columns, axis=1)
+        if self.size == 1:
+            return mask
+        rows = mask.repeat(self.rows, axis=0)
+        return rows.reshape(len(rows), -1, self._between(window)).repeat(self.columns, axis=1).reshape(len(rows), -1)
 
     def mask(self, scores: np.ndarray, keep: int | float, window: int = 1, *, by_row: bool = False) -> np.ndarray:
         """Mask [M, K] that keeps the blocks with the largest sums of `scores`; see Pattern."""
-        units = self.reduce(scores)
+        units = self.reduce(scores, window)
         count = round(keep * units.size) if isinstance(keep, float) else keep
         if not by_row:
-            return self.expand(keep_largest(units, count))
+            return self.expand(keep_largest(units, count), window)
         rows, columns = units.shape
         counts = apportion([count / rows] * rows, [columns] * rows, count)
-        return self.expand(np.stack([keep_largest(row, kept) for row, kept in zip(units, counts, strict=True)]))
+        kept = np.stack([keep_largest(row, stays) for row, stays in zip(units, counts, strict=True)])
+        return self.expand(kept, window)
 
     def check(self, matrix: np.ndarray, window: int = 1) -> bool:
         """Whether every block of `matrix` is all zero or all nonzero."""
-        if self.misfit(*matrix.shape) is not None:
+        if self.misfit(len(matrix), matrix.shape[1], window) is not None:
             return False
-        filled = np.count_nonzero(self.split(matrix), axis=(1, 3))
+        filled = np.count_nonzero(self.split(matrix, window), axis=(1, 3))
         return bool(((filled == 0) | (filled == self.size)).all())
 
 
@@ -142,7 +157,7 @@ class NofM:
         rows, k = matrix.shape
         return matrix.reshape(rows, k // window // self.m, self.m, window).swapaxes(2, 3)
 
-    def reduce(self, scores: np.ndarray) -> np.ndarray:
+    def reduce(self, scores: np.ndarray, window: int = 1) -> np.ndarray:
         """The scores themselves: elements stay or go one by one."""
         return scores
 

@@ -9,6 +9,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from edgesparse.sparsity.stored import Integers, integers_of, stored_array
+
 WEIGHT_INPUT = {
     "Conv": 1,
     "ConvTranspose": 1,
@@ -22,6 +24,9 @@ WEIGHT_INPUT = {
 """Operators that hold weights, and which input is the weight."""
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+
+SCALES = {"QLinearConv": (4, 5), "QLinearMatMul": (4, 5), "ConvInteger": (None, 3), "MatMulInteger": (None, 3)}
+"""Which inputs are scale and zero point of the weight, of operators that take it quantized; None for a scale of 1."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class WeightRef:
     value: ir.Value = field(repr=False, compare=False)
     source: ir.Node = field(repr=False, compare=False)  # the node of the layer
     at: int = field(repr=False, compare=False)  # which of its inputs is the weight
+    integers: Integers | None = field(
+        default=None, repr=False, compare=False
+    )  # where it is quantized, if that is known
 
     @property
     def size(self) -> int:
@@ -72,6 +80,16 @@ class WeightRef:
         stored = stored_array(self.value)
         assert stored is not None
         return stored
+
+    def matrix(self) -> np.ndarray:
+        """The weight [M, K]; of a quantized one the numbers that it stands for."""
+        array = self.array()
+        return self.to_matrix(array if self.integers is None else self.integers.real(array))
+
+    def stored(self, matrix: np.ndarray) -> np.ndarray:
+        """What the tensor stores for a weight [M, K]: the inverse of `matrix`."""
+        array = self.from_matrix(matrix)
+        return array if self.integers is None else self.integers.nearest(array, self.array().dtype)
 
     def to_matrix(self, array: np.ndarray) -> np.ndarray:
         """`array`, shaped like the stored tensor, as a matrix [M, K]."""
@@ -137,12 +155,12 @@ class _Stored:
     value: ir.Value
     view: tuple[int, ...]
     transposed: bool
-    zero_point: int
     quantized: bool
+    integers: Integers | None
 
 
 def _stored(value: ir.Value | None) -> _Stored | None:
-    transposed, zero_point, quantized = False, 0, False
+    transposed, quantizing = False, None
     view: tuple[int, ...] | None = None
     while value is not None and (node := value.producer()) is not None:
         if node.op_type == "Reshape" and view is None:
@@ -152,16 +170,18 @@ def _stored(value: ir.Value | None) -> _Stored | None:
         elif node.op_type == "Transpose" and view is None and _swaps_last_two(node):
             transposed = not transposed
         elif node.op_type == "DequantizeLinear":
-            quantized = True
-            offset = stored_array(node.inputs[2]) if len(node.inputs) > 2 else None
-            zero_point = int(offset.flat[0]) if offset is not None and offset.size else 0
+            quantizing = node
         elif node.op_type != "Identity":
             break
         value = node.inputs[0]
     array = stored_array(value)
     if value is None or array is None:
         return None
-    return _Stored(value, view or array.shape, transposed, zero_point, quantized or value.dtype not in (*FLOATS, None))
+    quantized = quantizing is not None or value.dtype not in (*FLOATS, None)
+    integers = None
+    if quantizing is not None and quantizing.inputs[0] is value:
+        integers = integers_of(quantizing, 1, 2, array, quantizing.attributes.get_int("axis", 1))
+    return _Stored(value, view or array.shape, transposed, quantized, integers)
 
 
 def _reshaped(node: ir.Node) -> tuple[int, ...] | None:
@@ -179,26 +199,6 @@ def _swaps_last_two(node: ir.Node) -> bool:
     return list(perm) == [*rest[:-2], *reversed(rest[-2:])]
 
 
-def stored_array(value: ir.Value | None) -> np.ndarray | None:
-    """The array behind an initializer, a Constant node's output or a constant ConstantOfShape; else None."""
-    if value is None:
-        return None
-    if value.const_value is not None:
-        return value.const_value.numpy()
-    node = value.producer()
-    if node is None:
-        return None
-    if node.op_type == "Constant" and "value" in node.attributes:
-        return node.attributes["value"].as_tensor().numpy()
-    if node.op_type == "ConstantOfShape":
-        shape = stored_array(node.inputs[0])
-        if shape is None:
-            return None
-        fill = node.attributes["value"].as_tensor().numpy() if "value" in node.attributes else np.zeros(1, np.float32)
-        return np.full(shape, fill.reshape(()))
-    return None
-
-
 def _describe(node: ir.Node, at: int, stored: _Stored, layout: str, *, first_conv: bool) -> WeightRef | None:
     array = stored_array(stored.value)
     assert array is not None
@@ -208,7 +208,11 @@ def _describe(node: ir.Node, at: int, stored: _Stored, layout: str, *, first_con
         layout = {"rows": "columns", "columns": "rows"}.get(layout, layout)
     group = node.attributes.get_int("group", 1) if "Conv" in node.op_type else 1
     m, k = _matrix_shape(stored.view, layout, group, conv="Conv" in node.op_type)
-    nonzero = np.count_nonzero(array) if stored.zero_point == 0 else np.count_nonzero(array != stored.zero_point)
+    integers = stored.integers
+    if node.op_type in SCALES:
+        scale, zero = SCALES[node.op_type]
+        integers = integers_of(node, scale, zero, array, 0 if "Conv" in node.op_type else array.ndim - 1)
+    nonzero = np.count_nonzero(array if integers is None else array != integers.zero)
     return WeightRef(
         node=node.name or node.outputs[0].name or "",
         op=node.op_type,
@@ -222,6 +226,7 @@ def _describe(node: ir.Node, at: int, stored: _Stored, layout: str, *, first_con
         depthwise=node.op_type in ("Conv", "ConvTranspose") and group > 1 and k == prod(stored.view[2:]),
         first_conv=first_conv,
         quantized=stored.quantized,
+        integers=integers,
         macs=_macs(node, array.size, k),
         view=stored.view,
         layout=layout,

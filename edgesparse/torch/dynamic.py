@@ -102,14 +102,14 @@ class DynamicSparsity(ABC):
 
     def _moved(self, name: str) -> torch.Tensor:
         """The mask of the weight `name` after dropping and growing."""
-        weight = self.masks.weights[name]
-        kept = self._pattern.reduce(weight.to_matrix(self.masks[name])) > 0
+        weight, pattern = self.masks.weights[name], self._pattern
+        kept = pattern.reduce(weight.to_matrix(self.masks[name]), weight.window) > 0
         active = int(np.count_nonzero(kept))
         moving = min(int(self.fraction_at(self.steps) * active), kept.size - active)
-        magnitude = self._pattern.reduce(self.masks.magnitude(name))
+        magnitude = pattern.reduce(self.masks.magnitude(name), weight.window)
         stay = keep_largest(np.where(kept, magnitude, -1.0), active - moving)
-        grown = keep_largest(np.where(stay, -1.0, self._pattern.reduce(self.growth(name))), moving)
-        return weight.from_matrix(self._pattern.expand(stay | grown))
+        grown = keep_largest(np.where(stay, -1.0, pattern.reduce(self.growth(name), weight.window)), moving)
+        return weight.from_matrix(pattern.expand(stay | grown, weight.window))
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's, and the count of steps; save the masks' next to it."""

@@ -202,7 +202,7 @@ class Masks(Report):
             known = ", ".join(sorted(ALLOCATIONS))
             raise PruneError(f"allocation {allocation!r} is unknown; expected one of {known}")
         weights = list(self.weights.values())
-        layers = [Scored(weight.shape, self.pattern.reduce(scores[weight.name])) for weight in weights]
+        layers = [Scored(weight.shape, self.pattern.reduce(scores[weight.name], weight.window)) for weight in weights]
         for weight, count in zip(weights, ALLOCATIONS[allocation](layers, share), strict=True):
             kept = weight.from_matrix(self.pattern.mask(scores[weight.name], count, weight.window))
             self[weight.name] = self[weight.name] & kept.to(self[weight.name].device)

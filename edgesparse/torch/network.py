@@ -18,7 +18,7 @@ from edgesparse.errors import PruneError
 from edgesparse.frontend import in_recent_opset
 from edgesparse.inputs import said
 from edgesparse.nodes import called
-from edgesparse.sparsity.weights import stored_array
+from edgesparse.sparsity.stored import stored_array
 from edgesparse.torch.convolutions import average_pool, conv, conv_transpose, max_pool
 from edgesparse.torch.node_args import attribute, ints, optional
 from edgesparse.torch.recurrence import gru, lstm

@@ -96,7 +96,8 @@ def oneshot(
 
 def _keeps(masks: Masks, density: Any, allocate: Any) -> dict[str, Keep]:
     """What stays of each weight that loses anything."""
-    layers = {name: Scored(of.shape, masks.pattern.reduce(masks.magnitude(name))) for name, of in masks.weights.items()}
+    scores = {name: masks.pattern.reduce(masks.magnitude(name), of.window) for name, of in masks.weights.items()}
+    layers = {name: Scored(of.shape, scores[name]) for name, of in masks.weights.items()}
     counts = unit_counts(layers, density, uniform if masks.pattern.density is not None else allocate)
     return {
         name: Keep(counts[name], masks.pattern, masks.weights[name].window)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgesparse import reference
 from edgesparse.errors import OnnxRuntimeError, PruneError
-from edgesparse.sparsity.weights import stored_array
+from edgesparse.sparsity.stored import stored_array
 
 Feeds = Mapping[str, np.ndarray]
 VALUES_UP_TO = 1024  # elements of a shape or an index that is computed
