@@ -21,8 +21,9 @@ def curves(cases: Sequence[Case], threads: int) -> Curves:
     for case in cases:
         if case.threads != threads:
             continue
-        patterns = {each.contender.pattern for each in case.ours if each.contender.density < 1} or {"dense"}
-        for result in case.ours:
+        plain = [each for each in case.ours if each.contender.precision == "f32"]
+        patterns = {each.contender.pattern for each in plain if each.contender.density < 1} or {"dense"}
+        for result in plain:
             ratio = ratios(result.latency, case.fastest.latency if case.fastest else None)
             owners = patterns if result.contender.density == 1 else {result.contender.pattern}
             for pattern in owners if ratio else ():

@@ -32,19 +32,25 @@ from models.variants import Variants
 
 ALL = ",".join(rival.name for rival in RIVALS)
 FULL = {"models": "resnet50,mobilenetv1,mobilenetv2,minilm", "densities": "1,0.2,0.1", "patterns": "1x1,4x1"}
-FULL |= {"threads": "1,2", "rivals": ALL, "seconds": "30"}
+FULL |= {"int8": "1x4", "threads": "1,2", "rivals": ALL, "seconds": "30"}
 SWEEP = {"densities": "1,0.7,0.5,0.35,0.2,0.1,0.05"}
-QUICK = {"models": ",".join(small.SMALL), "rivals": "onnxruntime", "seconds": "5", "patterns": "1x1"}
+QUICK = {"models": ",".join(small.SMALL), "rivals": "onnxruntime", "seconds": "5", "patterns": "1x1", "int8": ""}
 
 
 class Bench:
     """The contenders for each model, made in `folder`."""
 
-    def __init__(self, folder: Path, rivals: Sequence[Runtime], densities: Sequence[float], patterns: Sequence[str]):
+    def __init__(
+        self,
+        folder: Path,
+        rivals: Sequence[Runtime],
+        densities: Sequence[float],
+        patterns: Mapping[str, Sequence[str]],  # by precision
+    ):
         self._folder = folder
         self._rivals = rivals
-        self._zeros = [(density, pattern) for density in densities for pattern in patterns]
-        self._zeros = list(dict.fromkeys((d, p) if d < 1 else (1.0, patterns[0]) for d, p in self._zeros))
+        every = [(kind, d, p) for kind, some in patterns.items() for d in densities for p in some]
+        self._zeros = list(dict.fromkeys((k, d, p if d < 1 else patterns[k][0]) for k, d, p in every))
         (folder / "logs").mkdir(parents=True, exist_ok=True)
 
     def cases(self, models: Sequence[str], threads: Sequence[int], seconds: float) -> Iterator[table.Case]:
@@ -67,16 +73,17 @@ class Bench:
         """Who takes part, and edgesparse's failures to compile."""
         found, failed = [], []
         dense = forms.dense()
-        for density, pattern in self._zeros:
-            pruned = forms.pruned(density, pattern)
-            artifact = self._folder / f"{forms.name}-{density:g}-{pattern}.esp"
-            contender = Contender(EDGESPARSE, artifact, pruned, density=density, pattern=pattern)
+        for precision, density, pattern in self._zeros:
+            is_plain = precision == "f32"
+            pruned = forms.pruned(density, pattern) if is_plain else forms.int8(density, pattern)
+            artifact = self._folder / f"{forms.name}-{precision}-{density:g}-{pattern}.esp"
+            contender = Contender(EDGESPARSE, artifact, pruned, precision, density, pattern)
             try:
                 compiled = edgesparse.compile(pruned, "host", artifact)
                 found.append(dataclasses.replace(contender, facts=_facts(compiled)))
             except EdgesparseError as err:
                 failed.append(Result(contender, unavailable=str(err)))
-            if pattern == "1x1" or density == 1:
+            if is_plain and (pattern == "1x1" or density == 1):
                 sparse = [rival for rival in self._rivals if "pruned" in rival.forms]
                 found += [Contender(rival, forms.older(pruned), pruned, density=density) for rival in sparse]
         for rival in self._rivals:
@@ -94,6 +101,7 @@ def _limits(
         return ()
     gflops = limit.peak_gflops(probe.latency)
     ours = [result for result in results if result.contender.runtime == EDGESPARSE and result.latency]
+    ours = [result for result in ours if result.contender.precision == "f32"]
     return tuple(
         limit.limit(forms.name, result.contender.reference or forms.dense(), result, dict(inputs), gflops)
         for result in ours
@@ -120,6 +128,7 @@ def options(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--models", help=f"among {', '.join((*zoo.ZOO, *small.SMALL))}")
     parser.add_argument("--densities", help="shares of the weights that are left")
     parser.add_argument("--patterns", help="of zeros: 1x1 is unstructured, 4x1 is blocks of 4 output channels")
+    parser.add_argument("--int8", help="patterns of zeros in models of 8 bits; none leaves these out")
     parser.add_argument("--threads", help="numbers of threads")
     parser.add_argument("--rivals", help=f"among {ALL}")
     parser.add_argument("--seconds", help="to measure each model on each number of threads", type=float)
@@ -134,6 +143,7 @@ def options(given: Sequence[str]) -> argparse.Namespace:
         ("models", str, {*zoo.ZOO, *small.SMALL}),
         ("rivals", str, set(ALL.split(","))),
         ("patterns", str, None),
+        ("int8", str, None),
         ("densities", float, None),
         ("threads", int, None),
     ):
@@ -155,7 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder: Path = chosen.output
     folder.mkdir(parents=True, exist_ok=True)
     rivals = [rival for rival in RIVALS if rival.name in chosen.rivals]
-    bench = Bench(folder, rivals, chosen.densities, chosen.patterns)
+    patterns = {kind: some for kind, some in (("f32", chosen.patterns), ("int8", chosen.int8)) if some}
+    bench = Bench(folder, rivals, chosen.densities, patterns)
     report = table.Report(shlex.join(["python", "-m", "bench.run", *given]), describe())
     for case in bench.cases(chosen.models, chosen.threads, chosen.seconds):
         report = dataclasses.replace(report, cases=(*report.cases, case))

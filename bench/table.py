@@ -35,10 +35,13 @@ class Case:
     @property
     def fastest(self) -> Result | None:
         """The rival that is made for dense models with the lowest p10 in f32; None if none could run it."""
+        return self.fastest_in("f32")
+
+    def fastest_in(self, precision: str) -> Result | None:
+        """The same among those with models of another element type."""
         dense = [each for each in self.rivals if "dense" in each.contender.runtime.forms]
-        return min(
-            (each for each in dense if each.latency and each.contender.precision == "f32"), key=_p10, default=None
-        )
+        able = [each for each in dense if each.latency and each.contender.precision == precision]
+        return min(able, key=_p10, default=None)
 
     def rival(self, title: str, ours: Contender) -> Result | None:
         """The result of a rival to hold against `ours`: of the same density if that rival uses zeros."""
@@ -80,6 +83,7 @@ def markdown(report: Report) -> str:
             "",
             *_overview(report.cases),
             "",
+            *_of_bytes(report.cases),
             "Milliseconds and speedups are p10 / median. Below the name of a rival is the speedup over it, with the",
             "dense model unless it uses zeros.",
             "",
@@ -96,25 +100,35 @@ def markdown(report: Report) -> str:
     )
 
 
-def _overview(cases: Iterable[Case]) -> list[str]:
+def _overview(cases: Iterable[Case], precision: str | None = None, over: str = "f32") -> list[str]:
     """A row for what was pruned how, a column for each model."""
     cases = list(cases)
     models = list(dict.fromkeys(case.model for case in cases))
     cells: dict[tuple[str, ...], dict[str, str]] = {}
     for case in cases:
-        fastest = case.fastest
+        fastest = case.fastest_in(over)
         for ours in case.ours:
-            row = (str(case.threads), f"{ours.contender.density:g}", _pattern(ours.contender))
+            if precision not in (None, ours.contender.precision):
+                continue
+            row = (str(case.threads), ours.contender.precision, f"{ours.contender.density:g}", _pattern(ours.contender))
             speedup = _ratio(ours.latency, fastest.latency if fastest else None)
             cells.setdefault(row, {})[case.model] = speedup
     rows = [[*row, *(found.get(model, NOTHING) for model in models)] for row, found in cells.items()]
-    return _table([["threads", "density", "pattern", *models], *rows])
+    return _table([["threads", "type", "density", "pattern", *models], *rows])
+
+
+def _of_bytes(cases: Sequence[Case]) -> list[str]:
+    """The same of models of 8 bits, against rivals with these."""
+    if not any(ours.contender.precision == "int8" for case in cases for ours in case.ours):
+        return []
+    head = "Models of 8 bits against the fastest of the rivals with the dense model of 8 bits:"
+    return [head, "", *_overview(cases, "int8", over="int8"), ""]
 
 
 def _speedups(cases: Iterable[Case]) -> list[str]:
     cases = list(cases)
     titles = list(dict.fromkeys(result.contender.title for case in cases for result in case.rivals if result.latency))
-    rows = [["model", "threads", "density", "pattern", "edgesparse, ms", "speedup", "over", *titles]]
+    rows = [["model", "threads", "type", "density", "pattern", "edgesparse, ms", "speedup", "over", *titles]]
     for case in cases:
         fastest = case.fastest
         for result in case.ours:
@@ -124,6 +138,7 @@ def _speedups(cases: Iterable[Case]) -> list[str]:
                 [
                     case.model,
                     str(case.threads),
+                    contender.precision,
                     f"{contender.density:g}",
                     _pattern(contender),
                     _ms(result.latency),
@@ -147,11 +162,11 @@ def _rivals(cases: Iterable[Case]) -> list[str]:
 
 
 def _artifacts(cases: Iterable[Case]) -> list[str]:
-    rows = [["model", "density", "pattern", "artifact, MB", "sparse layers", "compile, s"]]
+    rows = [["model", "type", "density", "pattern", "artifact, MB", "sparse layers", "compile, s"]]
     for model, ours in {case.model: case.ours for case in cases}.items():
         for contender in (result.contender for result in ours):
             if facts := contender.facts:
-                cells = [model, f"{contender.density:g}", _pattern(contender)]
+                cells = [model, contender.precision, f"{contender.density:g}", _pattern(contender)]
                 layers = f"{facts['sparse_layers']} of {facts['weighted_layers']}"
                 rows.append([*cells, f"{facts['artifact_bytes'] / 1e6:.1f}", layers, f"{facts['compile_seconds']:.0f}"])
     return [*_table(rows), ""] if len(rows) > 1 else []

@@ -63,9 +63,9 @@ def test_row_has_the_ratio_over_every_rival():
     assert dense.endswith(
         "| 5.00 / 5.00 | 0.80x / 0.80x | Fast | 0.80x / 0.80x | 0.40x / 0.40x | 1.60x / 1.60x | 0.70x / 0.70x |"
     )
-    assert pruned.startswith("| net | 1 | 0.1 | 1x1 | 1.00 / 1.00 | 4.00x / 4.00x | Fast |")
+    assert pruned.startswith("| net | 1 | f32 | 0.1 | 1x1 | 1.00 / 1.00 | 4.00x / 4.00x | Fast |")
     assert pruned.endswith("| 3.00x / 3.00x |")  # Zeros, of the same density and pattern
-    assert blocks.startswith("| net | 1 | 0.1 | 4x1 |") and blocks.endswith("| - |")
+    assert blocks.startswith("| net | 1 | f32 | 0.1 | 4x1 |") and blocks.endswith("| - |")
 
 
 def test_overview_has_a_column_for_each_model():
@@ -73,10 +73,21 @@ def test_overview_has_a_column_for_each_model():
 
     rows = [line for line in markdown(Report("", MACHINE, (case(), other, case(2)))).splitlines() if line[:1] == "|"]
 
-    assert rows[0] == "| threads | density | pattern | net | other |"
-    assert rows[2] == "| 1 | 1 | - | 0.80x / 0.80x | 2.50x / 2.50x |"
-    assert rows[3:5] == ["| 1 | 0.1 | 1x1 | 4.00x / 4.00x | - |", "| 1 | 0.1 | 4x1 | 8.00x / 8.00x | - |"]
-    assert rows[5] == "| 2 | 1 | - | 0.80x / 0.80x | - |"
+    assert rows[0] == "| threads | type | density | pattern | net | other |"
+    assert rows[2] == "| 1 | f32 | 1 | - | 0.80x / 0.80x | 2.50x / 2.50x |"
+    assert rows[3:5] == ["| 1 | f32 | 0.1 | 1x1 | 4.00x / 4.00x | - |", "| 1 | f32 | 0.1 | 4x1 | 8.00x / 8.00x | - |"]
+    assert rows[5] == "| 2 | f32 | 1 | - | 0.80x / 0.80x | - |"
+
+
+def test_models_of_bytes_are_held_against_those_of_rivals_too():
+    ours = result(EDGESPARSE, 0.5, density=0.1, pattern="1x4", precision="int8")
+    both = Case("net", 1, (*case().results, ours))
+
+    lines = markdown(Report("", MACHINE, (both,))).splitlines()
+
+    assert lines.count("| 1 | int8 | 0.1 | 1x4 | 8.00x / 8.00x |") == 1  # over 4 ms of the fastest in f32
+    assert lines.count("| 1 | int8 | 0.1 | 1x4 | 4.00x / 4.00x |") == 1  # over 2 ms of the fastest of 8 bits
+    assert "8 bits" not in markdown(Report("", MACHINE, (case(),)))
 
 
 def test_report_names_what_is_unavailable_and_where_it_was_measured():
@@ -96,7 +107,7 @@ def test_limit_is_operations_at_the_peak():
 def test_artifacts_are_listed_once_for_all_threads():
     lines = markdown(Report("", MACHINE, (case(1), case(2)))).splitlines()
 
-    assert lines.count("| net | 0.1 | 1x1 | 2.5 | 7 of 9 | 3 |") == 1
+    assert lines.count("| net | f32 | 0.1 | 1x1 | 2.5 | 7 of 9 | 3 |") == 1
 
 
 def test_curves_of_every_pattern_begin_at_the_dense_point():
