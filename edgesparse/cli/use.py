@@ -261,18 +261,21 @@ def profile_command(artifacts: tuple[Path, ...], inputs: Any, as_json: bool, **c
 @click.command(
     "verify",
     cls=Command,
-    short="Compare an artifact with ONNX Runtime.",
+    short="Compare an artifact with ONNX Runtime, or with what it promises.",
     example="edgesparse verify model.esp --model model.onnx",
 )
 @click.argument("artifact", type=parameters.FILE)
-@click.option("--model", type=parameters.FILE, required=True, help="The model that the artifact was compiled from.")
+@click.option("--model", type=parameters.FILE, help="The model that the artifact was compiled from.")
 @INPUTS
 @click.option("--calibration", type=parameters.FILE, help="Samples used for pruning (.npz); the first is the input.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Also compare layer by layer.")
 @parameters.on
 @parameters.as_json
-def verify_command(artifact: Path, model: Path, inputs: Any, as_json: bool, **chosen: Any) -> None:
-    """Compare ARTIFACT with ONNX Runtime on the model it was compiled from; exit code 1 if they disagree."""
+def verify_command(artifact: Path, model: Path | None, inputs: Any, as_json: bool, **chosen: Any) -> None:
+    """Compare ARTIFACT with ONNX Runtime on the model it was compiled from; exit code 1 if they disagree.
+
+    Without --model, compare outputs of small integers with the bits that ARTIFACT promises.
+    """
     with progress() as stage:
         report = pipeline.verify(artifact, model, inputs=parameters.merged(inputs), progress=stage, **chosen)
     show(report, as_json)

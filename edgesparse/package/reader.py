@@ -14,6 +14,7 @@ from edgesparse.errors import PackageError
 from edgesparse.inputs import content
 from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.package import records
+from edgesparse.package.answers import Answers, decode
 from edgesparse.package.check import check, check_alike, tensor_bytes
 from edgesparse.package.manifest import of_plan
 from edgesparse.package.records import SectionFlag, SectionKind
@@ -48,6 +49,7 @@ class Artifact:
     programs: tuple[Program, ...]  # the best first
     manifest: dict[str, Any]  # empty if the artifact has none
     report: bytes | None
+    answers: tuple[Answers, ...] = ()  # to made-up inputs
 
     def alone(self, number: int) -> Artifact:
         """What an artifact with one of the plans would hold; itself where there is but one."""
@@ -98,7 +100,8 @@ def _read(version: tuple[int, int], sections: Sequence[_Section]) -> Artifact:
         check(program)
     check_alike(programs)
     manifest = _read_manifest(contents.get(SectionKind.MANIFEST) or b"{}")
-    return Artifact(version, programs, manifest, contents.get(SectionKind.REPORT))
+    answers = decode(contents.get(SectionKind.ANSWERS, b""), len(programs[0].outputs))
+    return Artifact(version, programs, manifest, contents.get(SectionKind.REPORT), answers)
 
 
 def _require(condition: bool, message: str) -> None:

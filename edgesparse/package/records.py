@@ -7,7 +7,7 @@ from enum import IntEnum, IntFlag
 
 MAGIC = b"\x89ESP\r\n\x1a\n"
 MAJOR = 2
-MINOR = 0
+MINOR = 1
 
 PREAMBLE = struct.Struct("<8sHHIQ8s32s")  # magic, major, minor, section_count, file_bytes, reserved, sha256
 SECTION = struct.Struct("<IIQQ8s32s")  # kind, flags, offset, size, reserved, sha256
@@ -34,9 +34,10 @@ MAX_STEPS = 1 << 16
 MAX_ARRAYS = 1 << 15
 MAX_STRINGS = 1 << 18
 MAX_STRING_BYTES = 1 << 14
-MAX_PROGRAMS = (MAX_SECTIONS - 5) // 2  # a plan and its code each, besides the other kinds
+MAX_PROGRAMS = (MAX_SECTIONS - 6) // 2  # a plan and its code each, besides the other kinds
 MAX_LABELS_BYTES = 1 << 20
 MAX_LABEL_BYTES = 1 << 10
+MAX_ANSWERS_BYTES = 1 << 20
 MAX_RANK = 8
 
 
@@ -50,6 +51,7 @@ class SectionKind(IntEnum):
     REPORT = 5
     INDICES = 6
     LABELS = 7
+    ANSWERS = 9
 
 
 MAX_BYTES = {
@@ -57,6 +59,7 @@ MAX_BYTES = {
     SectionKind.PLAN: MAX_PLAN_BYTES,
     SectionKind.CODE: MAX_CODE_BYTES,
     SectionKind.LABELS: MAX_LABELS_BYTES,
+    SectionKind.ANSWERS: MAX_ANSWERS_BYTES,
 }
 """Of sections; others may be of any size."""
 

@@ -13,12 +13,19 @@ from edgesparse.errors import PackageError
 from edgesparse.isa import FEATURE_BITS, ISAS
 from edgesparse.outputs import written
 from edgesparse.package import records
+from edgesparse.package.answers import Answers
 from edgesparse.package.check import check, check_alike, tensor_bytes
 from edgesparse.package.records import SectionKind
 from edgesparse.program import Arg, Image, IndexArray, Program, TensorSpec
 
 
-def write(programs: Sequence[Program], manifest: Mapping[str, Any], path: Path, report: bytes | None = None) -> None:
+def write(
+    programs: Sequence[Program],
+    manifest: Mapping[str, Any],
+    path: Path,
+    report: bytes | None = None,
+    answers: Sequence[Answers] = (),
+) -> None:
     """Write an artifact; `path` holds either all of it or what was there before.
 
     Args:
@@ -26,26 +33,34 @@ def write(programs: Sequence[Program], manifest: Mapping[str, Any], path: Path, 
             indices (see `sharing`) and with the same labels.
         manifest: what people and tools may want to know about the model; must be JSON.
         report: kept as it is in a section of its own.
+        answers: what the model gives for made-up inputs.
 
     Raises:
         PackageError: a program is invalid, or the file cannot be written.
     """
-    chunks = list(_chunks(programs, manifest, report))
+    chunks = list(_chunks(programs, manifest, report, answers))
     with written(Path(path)) as temporary, temporary.open("xb") as file:
         for chunk in chunks:
             file.write(chunk)
 
 
-def serialize(programs: Sequence[Program], manifest: Mapping[str, Any], report: bytes | None = None) -> bytes:
+def serialize(
+    programs: Sequence[Program],
+    manifest: Mapping[str, Any],
+    report: bytes | None = None,
+    answers: Sequence[Answers] = (),
+) -> bytes:
     """The bytes of an artifact; the same for the same programs.
 
     Raises:
         PackageError: a program is invalid.
     """
-    return b"".join(_chunks(programs, manifest, report))
+    return b"".join(_chunks(programs, manifest, report, answers))
 
 
-def _chunks(programs: Sequence[Program], manifest: Mapping[str, Any], report: bytes | None) -> Iterator[bytes]:
+def _chunks(
+    programs: Sequence[Program], manifest: Mapping[str, Any], report: bytes | None, answers: Sequence[Answers]
+) -> Iterator[bytes]:
     for program in programs:
         check(program)
     check_alike(programs)
@@ -63,11 +78,12 @@ def _chunks(programs: Sequence[Program], manifest: Mapping[str, Any], report: by
         (SectionKind.INDICES, indices),
         (SectionKind.WEIGHTS, weights),
         (SectionKind.REPORT, report or b""),
+        (SectionKind.ANSWERS, b"".join(each.encode() for each in answers)),
         (SectionKind.LABELS, b"".join(label.encode() + b"\0" for label in labels)),
     ]
     if len(programs) > records.MAX_PROGRAMS:
         raise PackageError(f"got {len(programs)} programs, expected at most {records.MAX_PROGRAMS}")
-    return _container([(kind, content) for kind, content in sections if content])
+    return _container([(kind, content) for kind, content in sections if content], minor=1 if answers else 0)
 
 
 def _encode_manifest(manifest: Mapping[str, Any]) -> bytes:
@@ -150,7 +166,8 @@ def _encode_array(array: IndexArray) -> bytes:
     return records.ARRAY.pack(*where, bound.lowest, bound.limit, bound.part, bound.part_limit, bytes(8))
 
 
-def _container(sections: Sequence[tuple[SectionKind, bytes]]) -> Iterator[bytes]:
+def _container(sections: Sequence[tuple[SectionKind, bytes]], minor: int = 0) -> Iterator[bytes]:
+    """`minor` is the least version that knows all of it."""
     table = bytearray()
     end = records.PREAMBLE.size + records.SECTION.size * len(sections)
     offsets = []
@@ -159,7 +176,7 @@ def _container(sections: Sequence[tuple[SectionKind, bytes]]) -> Iterator[bytes]
         end = offsets[-1] + len(content)
         digest = hashlib.sha256(content).digest()
         table += records.SECTION.pack(kind, 0, offsets[-1], len(content), bytes(8), digest)
-    head = (records.MAGIC, records.MAJOR, records.MINOR, len(sections), end, bytes(8))
+    head = (records.MAGIC, records.MAJOR, minor, len(sections), end, bytes(8))
     hashed = records.PREAMBLE.pack(*head, bytes(32))[: records.PREAMBLE_HASHED_BYTES]
     yield records.PREAMBLE.pack(*head, hashlib.sha256(hashed + table).digest())
     yield bytes(table)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgesparse.frontend import Examples, Frame, Source
+    from edgesparse.graph.ops import Graph
+    from edgesparse.package.answers import Answers
     from edgesparse.program import Program, TensorSpec
 
 
@@ -74,6 +76,7 @@ def compile(
     """
     from edgesparse.nodes import shape_of
     from edgesparse.package.check import check_labels
+    from edgesparse.pipeline.answering import answers_of
 
     started = time.perf_counter()
     named = targets.load_all(target)
@@ -87,8 +90,9 @@ def compile(
     check_labels(names, [math.prod(shape_of(value)) for value in ready.normal.graph.outputs])
     made = [_compiled(ready, device, names, progress) for device in devices]
     told = _witnessed(ready, [each.program for each in made], progress) if witness else None
+    answers = answers_of([(each.graph, each.program) for each in made]) if witness else ()
     progress("writing the artifact")
-    return _written(ready, made, path, told, started)
+    return _written(ready, made, path, told, answers, started)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,7 @@ class _Compiled:
     """A model for one of the targets."""
 
     target: Target
+    graph: Graph
     program: Program
     layers: tuple[LayerPlan, ...]
 
@@ -103,7 +108,8 @@ class _Compiled:
 def _compiled(ready: Prepared, device: Target, labels: tuple[str, ...], progress: Progress) -> _Compiled:
     program, plan = lowered(ready.normal, device, progress)
     inputs = tuple(_pictured(spec, ready.frames) for spec in program.inputs)
-    return _Compiled(device, replace(program, inputs=inputs, labels=labels), tuple(plan.layers.values()))
+    program = replace(program, inputs=inputs, labels=labels)
+    return _Compiled(device, plan.graph, program, tuple(plan.layers.values()))
 
 
 def _require_one_budget(pruning: Pruning | None, devices: Sequence[Target]) -> None:
@@ -114,7 +120,12 @@ def _require_one_budget(pruning: Pruning | None, devices: Sequence[Target]) -> N
 
 
 def _written(
-    ready: Prepared, made: Sequence[_Compiled], path: Path, told: WitnessReport | None, started: float
+    ready: Prepared,
+    made: Sequence[_Compiled],
+    path: Path,
+    told: WitnessReport | None,
+    answers: Sequence[Answers],
+    started: float,
 ) -> CompileReport:
     """Write the artifact, and say what it is."""
     from edgesparse import frontend
@@ -124,7 +135,7 @@ def _written(
     summary = frontend.describe(ready.pruned)
     counts = {"parameters": summary.parameters, "nonzeros": summary.nonzeros}
     programs = shared([each.program for each in made])
-    write(programs, _manifest(ready, made) | counts, path)
+    write(programs, _manifest(ready, made) | counts, path, answers=answers)
     return CompileReport(
         artifact=path,
         artifact_bytes=path.stat().st_size,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgesparse.forms.tile import Experiment
 from edgesparse.plan import LayerPlan
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx
     import onnx_ir as ir
+
+    from edgesparse.forms.tile import Experiment
 
 SCALE = 2.0**-6
 """Of all integers: none is too large for its type, and how many are limited takes no time."""

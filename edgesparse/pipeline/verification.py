@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
     from edgesparse.frontend import Examples, Source
     from edgesparse.measure import Difference, Given
+    from edgesparse.package.answers import Answers
     from edgesparse.pipeline.unsteady import Arrays
 
 
 @near_names
 def verify(
     artifact: str | Path,
-    model: Source,
+    model: Source | None = None,
     *,
     example_inputs: Examples = None,
     inputs: Given = None,
@@ -47,6 +48,8 @@ def verify(
     The pruning that the artifact records is applied to `model` first. Plans for other machines are run emulated.
 
     Args:
+        model: what the artifact was compiled from. Without it outputs are compared, bit by bit, with what the artifact
+            promises for made-up inputs, as those of models of small integers can be; then only `on` is used.
         example_inputs: as for `compile`; inputs of the artifact where a PyTorch module comes with none.
         inputs: arrays by name or in order; by default the first of `calibration`, or seeded random ones.
         calibration: samples that the pruning which is recorded needs, or their .npz file; by default the file that the
@@ -59,6 +62,8 @@ def verify(
     from edgesparse import measure, reference
     from edgesparse.devices.here import device_of
 
+    if model is None:
+        return verified_answers(Path(artifact), on, progress)
     given = samples(calibration)
     progress("reading the model")
     with device_of(artifact, on, progress).open(artifact) as opened:
@@ -69,7 +74,7 @@ def verify(
     pruned, _ = apply_pruning(source, recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
     judge = _Judge(pruned, feeds, reference.evaluate(pruned, feeds), shapes, on)
-    plans, skipped = judge.plans(Path(artifact), layers, progress)
+    plans, skipped = each_plan(Path(artifact), lambda path: judge.plan(path, layers, progress), progress)
     same = manifest.get("model_sha256") in (None, digest(model, source))
     notes = () if same else ("the artifact was compiled from another file than this model",)
     return VerifyReport(plans, notes=(*notes, *skipped))
@@ -85,31 +90,8 @@ class _Judge:
     shapes: InputShapes
     on: str | None
 
-    def plans(
-        self, artifact: Path, layers: bool, progress: Progress
-    ) -> tuple[tuple[VerifiedPlan, ...], tuple[str, ...]]:
-        """Plans that can be run, and why others cannot.
-
-        Raises: EdgesparseError: none can be run.
-        """
-        from edgesparse.devices.emulated import plan_alone
-        from edgesparse.package.manifest import of_plan
-        from edgesparse.package.reader import read
-
-        found, judged, skipped = read(artifact), [], []
-        for number in range(len(found.programs)):
-            progress("running the artifact")
-            with plan_alone(found, number, artifact) as path:
-                try:
-                    judged.append(self._plan(path, layers, progress))
-                except EdgesparseError as err:
-                    if len(found.programs) == 1 or (not judged and number == len(found.programs) - 1):
-                        raise
-                    target = shown(of_plan(found.manifest, number).get("target", "?"))
-                    skipped.append(f"{target} is not verified: {str(err).replace(f'{path}: ', '')}")
-        return tuple(judged), tuple(skipped)
-
-    def _plan(self, artifact: Path, layers: bool, progress: Progress) -> VerifiedPlan:
+    def plan(self, artifact: Path, layers: bool, progress: Progress) -> VerifiedPlan:
+        """How far an artifact of one plan is from that."""
         from edgesparse.devices.here import device_of
         from edgesparse.package.manifest import of_plan
 
@@ -163,6 +145,69 @@ class _Judge:
             replace(each, agrees=True, note=f"{each.note}, as when rounding differs") if each.name in rounded else each
             for each in differences
         )
+
+
+def each_plan(
+    artifact: Path, judge: Callable[[Path], VerifiedPlan], progress: Progress
+) -> tuple[tuple[VerifiedPlan, ...], tuple[str, ...]]:
+    """What is found of the plans that can be run, each in a file of its own, and why others cannot.
+
+    Raises: EdgesparseError: none can be run.
+    """
+    from edgesparse.devices.emulated import plan_alone
+    from edgesparse.package.manifest import of_plan
+    from edgesparse.package.reader import read
+
+    found, judged, skipped = read(artifact), [], []
+    for number in range(len(found.programs)):
+        progress("running the artifact")
+        with plan_alone(found, number, artifact) as path:
+            try:
+                judged.append(judge(path))
+            except EdgesparseError as err:
+                if len(found.programs) == 1 or (not judged and number == len(found.programs) - 1):
+                    raise
+                target = shown(of_plan(found.manifest, number).get("target", "?"))
+                skipped.append(f"{target} is not verified: {str(err).replace(f'{path}: ', '')}")
+    return tuple(judged), tuple(skipped)
+
+
+def verified_answers(artifact: Path, on: str | None, progress: Progress) -> VerifyReport:
+    """Compare what every plan gives for made-up inputs with what the artifact promises.
+
+    Raises: EdgesparseError: it promises nothing, or cannot be run.
+    """
+    from edgesparse.package.reader import read
+
+    promised = read(artifact).answers
+    if not promised:
+        raise MeasureError(
+            f"{artifact}: promises no bits: its outputs depend on floats, which machines round apart; give the model "
+            "that it was compiled from (--model)"
+        )
+    plans, skipped = each_plan(artifact, lambda path: _answering(path, promised, on, progress), progress)
+    return VerifyReport(plans, notes=skipped)
+
+
+def _answering(artifact: Path, promised: Sequence[Answers], on: str | None, progress: Progress) -> VerifiedPlan:
+    """What a device makes of the inputs of each seed."""
+    from edgesparse.devices.here import device_of
+    from edgesparse.measure import Difference
+    from edgesparse.package.answers import digest, made_up
+    from edgesparse.package.manifest import of_plan
+
+    device, told = device_of(artifact, on, progress), []
+    with device.open(artifact) as opened:
+        record, place = of_plan(opened.manifest, 0), where(device, opened)
+        for answers in promised:
+            outputs = opened.run(made_up(opened.inputs, answers.seed))
+            for spec, expected in zip(opened.outputs, answers.digests, strict=True):
+                if expected is not None:
+                    same = digest(outputs[spec.name]) == expected
+                    note = f"{'the' if same else 'not the'} bits that are promised for seed {answers.seed}"
+                    error = 0.0 if same else float("inf")
+                    told.append(Difference(spec.name, tuple(spec.shape), 0.0, error, agrees=same, note=note))
+    return VerifiedPlan(shown(record.get("target", "?")), tuple(told), (), None, place)
 
 
 def _target(record: Mapping[str, Any], artifact: Path) -> Target:

@@ -73,7 +73,7 @@ def witness(judged: Judged, programs: Sequence[Program]) -> WitnessReport:
 
 def _judge_code(found: _Witness, program: Program) -> tuple[str, float]:
     (image,) = program.images
-    return found.judge("code", lambda feeds: _run(program, feeds), LOCAL.why_not(image.isa, image.cpu_features))
+    return found.judge("code", lambda feeds: run(program, feeds), LOCAL.why_not(image.isa, image.cpu_features))
 
 
 class _Witness:
@@ -236,7 +236,8 @@ def _random(model: ir.Model) -> str:
     return "" if drawn is None else f"{drawn.op_type} {drawn.name!r} is random"
 
 
-def _run(program: Program, feeds: Arrays) -> Arrays:
+def run(program: Program, feeds: Arrays) -> Arrays:
+    """What a program that this machine can run computes."""
     from edgesparse.package.writer import write
 
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:

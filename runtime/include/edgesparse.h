@@ -53,7 +53,8 @@ extern "C" {
     X(ES_ERR_THREAD, 14, "a thread cannot be started")                            \
     X(ES_ERR_EXECUTE, 15, "the system does not let the code section be executed") \
     X(ES_ERR_INPUT, 16, "a value in an input tensor is not allowed")              \
-    X(ES_ERR_FORKED, 17, "the session was opened before the process was forked")
+    X(ES_ERR_FORKED, 17, "the session was opened before the process was forked")  \
+    X(ES_ERR_ANSWER, 18, "an output is not what the artifact promises")
 
 typedef enum es_status {
 #define ES_STATUS_ENUM(name, value, message) name = value,
@@ -279,6 +280,12 @@ ES_API es_status es_session_run(es_session *session, const es_input *inputs, siz
 ES_API es_status es_session_profile(es_session *session, const es_input *inputs, size_t input_count,
                                     const es_output *outputs, size_t output_count,
                                     uint64_t *step_ns, es_error *error);
+
+/* Runs the model on inputs that are made up by a rule and compares its outputs, bit by bit, with what the
+ * artifact promises: models of small integers give the same bits on every machine.
+ * checked: how many outputs were compared; 0 where the artifact promises nothing. Written on success only.
+ * Returns ES_OK, ES_ERR_ANSWER if an output differs, ES_ERR_NO_MEMORY, or the same as es_session_run. */
+ES_API es_status es_session_verify(es_session *session, size_t *checked, es_error *error);
 
 #ifdef __cplusplus
 }

@@ -18,6 +18,7 @@ static const struct {
     [ES_SECTION_REPORT] = {"report", SIZE_MAX, false, false, false},
     [ES_SECTION_INDICES] = {"indices", SIZE_MAX, false, true, false},
     [ES_SECTION_LABELS] = {"labels", ES_MAX_LABELS_BYTES, false, true, false},
+    [ES_SECTION_ANSWERS] = {"answers", ES_MAX_ANSWERS_BYTES, false, true, false},
 };
 
 static bool is_known(uint32_t kind)

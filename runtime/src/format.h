@@ -8,7 +8,7 @@
 
 enum {
     ES_FORMAT_MAJOR = 2,
-    ES_FORMAT_MINOR = 0,
+    ES_FORMAT_MINOR = 1,
     ES_MAGIC_BYTES = 8,
     ES_SHA256_BYTES = 32,
     ES_SECTION_ALIGN = 16384, /* the largest page size of the systems that map artifacts */
@@ -30,7 +30,8 @@ enum {
     ES_MAX_STRINGS = 1 << 18,
     ES_MAX_STRING_BYTES = 1 << 14,
     ES_MAX_LABELS_BYTES = 1 << 20,
-    ES_MAX_LABEL_BYTES = 1 << 10
+    ES_MAX_LABEL_BYTES = 1 << 10,
+    ES_MAX_ANSWERS_BYTES = 1 << 20
 };
 #define ES_MAX_ARENA_BYTES ((uint64_t)1 << 34)
 
@@ -42,6 +43,7 @@ typedef enum es_section_kind {
     ES_SECTION_REPORT = 5,
     ES_SECTION_INDICES = 6,
     ES_SECTION_LABELS = 7,
+    ES_SECTION_ANSWERS = 9,
     ES_SECTION_KIND_END
 } es_section_kind;
 

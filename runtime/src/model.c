@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "answers.h"
 #include "choice.h"
 #include "platform.h"
 
@@ -69,8 +70,10 @@ static es_status load(const es_container *container, bool in_own_pages, es_model
     const es_bytes indices = es_container_find(container, ES_SECTION_INDICES);
     const es_bytes labels = es_container_find(container, ES_SECTION_LABELS);
     model->manifest = es_container_find(container, ES_SECTION_MANIFEST);
+    model->answers = es_container_find(container, ES_SECTION_ANSWERS);
     ES_TRY(es_plan_read_tables(container, &model->plan, error));
     ES_TRY(es_labels_read(labels, &model->plan, &model->labels, error));
+    ES_TRY(es_answers_check(model->answers, &model->plan, error));
     ES_TRY(load_arrays(weights, &model->weights, &model->weights_copy, error));
     ES_TRY(load_arrays(indices, &model->indices, &model->indices_copy, error));
     return load_code(model->plan.code, in_own_pages, model, error);

@@ -18,6 +18,7 @@ struct es_model {
     es_bytes indices;
     es_bytes manifest;
     es_labels labels;
+    es_bytes answers;
     es_block file;         /* empty if the artifact is in the caller's memory */
     es_block code_copy;    /* empty if the code runs where the file is mapped */
     es_block weights_copy; /* empty if the weights are used in place */

@@ -1,7 +1,8 @@
+#include "session.h"
+
 #include <string.h>
 
 #include "engine.h"
-#include "model.h"
 #include "platform.h"
 #include "pool.h"
 
@@ -84,6 +85,11 @@ void es_session_close(es_session *session)
     es_pool_close(session->pool);
     es_model_close(session->model);
     release_session(session);
+}
+
+const es_model *es_session_model(const es_session *session)
+{
+    return session->model;
 }
 
 static es_status check_tensors(const es_plan *plan, const es_input *inputs, size_t input_count,

@@ -189,8 +189,8 @@ def container_cases() -> Iterator[Case]:
     yield Case("extra-byte", "ES_ERR_INVALID", "has only", lambda editor: editor.data.append(0))
     yield Case("other-magic", "ES_ERR_BAD_MAGIC", "does not start as", _put(_preamble(0), "8s", b"\x7fELF\2\1\1\0"))
     yield Case("newline-changed", "ES_ERR_BAD_MAGIC", "does not start as", _put(_preamble(4), "4s", b"\n\x1a\n\0"))
-    yield Case("next-major", "ES_ERR_VERSION", r"3\.0, .* reads 2\.x; install a newer", _put(_preamble(8), "H", 3))
-    yield Case("older-major", "ES_ERR_VERSION", r"1\.0, .* compile the model again", _put(_preamble(8), "H", 1))
+    yield Case("next-major", "ES_ERR_VERSION", r"3\.1, .* reads 2\.x; install a newer", _put(_preamble(8), "H", 3))
+    yield Case("older-major", "ES_ERR_VERSION", r"1\.1, .* compile the model again", _put(_preamble(8), "H", 1))
     yield Case("many-sections", "ES_ERR_LIMIT", "65 sections, at most 64", _put(_preamble(12), "I", 65))
     yield Case("all-sections", "ES_ERR_LIMIT", "4294967295 sections", _put(_preamble(12), "I", 2**32 - 1))
     yield Case("no-sections", "ES_ERR_INVALID", "plan section is missing", _put(_preamble(12), "I", 0))
@@ -386,6 +386,12 @@ def label_cases() -> Iterator[Case]:
     yield Case("labels-long", "ES_ERR_LIMIT", "label 0 has 1025 bytes", _long_label)
 
 
+def answer_cases() -> Iterator[Case]:
+    """Answers of another size than a seed and a hash for each output."""
+    short = _put(_section(SectionKind.ANSWERS, 16), "Q", 8 + 32 * _OUTPUTS - 1)
+    yield Case("answers-short", "ES_ERR_INVALID", "answers section.* expected a multiple of 72", short)
+
+
 def cases() -> list[Case]:
     """All of them."""
     return [
@@ -396,4 +402,5 @@ def cases() -> list[Case]:
         *step_cases(),
         *index_cases(),
         *label_cases(),
+        *answer_cases(),
     ]

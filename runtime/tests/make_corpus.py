@@ -16,8 +16,9 @@ def main(directory: Path) -> None:
     """Write one file for each shape that an artifact can have."""
     directory.mkdir(parents=True, exist_ok=True)
     isa = build.host_platform()
+    sparse = samples.sparse_model(isa).program
     seeds = {
-        "sparse": serialize([samples.sparse_model(isa).program], {"name": "sparse"}, b"report"),
+        "sparse": serialize([sparse], {"name": "sparse"}, b"report", [samples.some_answers(sparse)]),
         "counting": serialize([samples.counting_model(isa, tiles=3, step_count=2).program], {}),
         "echo": serialize([samples.echo_model(isa, "bgr-planes", (3, 2, 1))], {}),
         "lookup": serialize([samples.lookup_model(isa, tiles=3).program], {}),

@@ -18,7 +18,8 @@ CASES = hostile.cases()
 
 @pytest.fixture(scope="module")
 def artifact(host):
-    return serialize([samples.sparse_model(host).program], {"name": "sample"}, report=b"report")
+    program = samples.sparse_model(host).program
+    return serialize([program], {"name": "sample"}, report=b"report", answers=[samples.some_answers(program)])
 
 
 @pytest.fixture

@@ -257,6 +257,19 @@ static void write_outputs(const options *chosen, const job *work)
     }
 }
 
+/* Compares the outputs for made-up inputs with what the artifact promises. */
+static void verify(const char *path, es_session *session)
+{
+    es_error error;
+    size_t checked;
+    require(es_session_verify(session, &checked, &error), path, &error);
+    if (checked == 0) {
+        printf("%s: promises no bits: its outputs depend on floats, which machines round apart\n", path);
+    } else {
+        printf("%s: %zu output%s the bits that were promised\n", path, checked, checked == 1 ? " has" : "s have");
+    }
+}
+
 int main(int count, char **arguments)
 {
     if (count == 2 && strcmp(arguments[1], "--serve") == 0) {
@@ -270,6 +283,10 @@ int main(int count, char **arguments)
     job work = {.model = made.model, .session = made.session, .opened_ns = made.ns};
     if (chosen.check) {
         printf("%s: all checksums match\n", chosen.model);
+    }
+    if (chosen.verify) {
+        verify(chosen.model, work.session);
+        return 0;
     }
     describe_tensors(&work);
     if (chosen.tune) {

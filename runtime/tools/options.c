@@ -28,6 +28,7 @@ static const char usage[] =
     "                             rapl or battery\n"
     "  --battery WH               of --profile: say how long a battery of so many watt-hours lasts\n"
     "  --check                    also verify the checksum of the weights\n"
+    "  --verify                   compare outputs for made-up inputs, bit by bit, with what the artifact promises\n"
     "  --tune                     run on made-up inputs and print the time of each layer as JSON,\n"
     "                             for edgesparse tune --measured; 200 runs without --repeat\n"
     "  --version                  print the version\n"
@@ -92,6 +93,8 @@ options parse_arguments(int count, char **arguments)
             chosen.profile = true;
         } else if (strcmp(argument, "--check") == 0) {
             chosen.check = true;
+        } else if (strcmp(argument, "--verify") == 0) {
+            chosen.verify = true;
         } else if (strcmp(argument, "--tune") == 0) {
             chosen.tune = true;
         } else if (strncmp(argument, "--", 2) == 0) {

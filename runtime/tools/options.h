@@ -26,6 +26,7 @@ typedef struct options {
     double battery_wh; /* 0: there is none */
     const char *meter;
     bool check;
+    bool verify;
     bool tune;
 } options;
 

@@ -26,16 +26,18 @@ def test_program_manifest_and_report_come_back(program, tmp_path):
 
 
 def test_writing_what_was_read_gives_the_same_bytes(program):
-    data = serialize([program], {"a": 1}, b"report")
+    data = serialize([program], {"a": 1}, b"report", [samples.some_answers(program)])
 
     artifact = parse(data)
 
-    assert serialize(artifact.programs, artifact.manifest, artifact.report) == data
+    assert serialize(artifact.programs, artifact.manifest, artifact.report, artifact.answers) == data
+    assert artifact.version == (2, 1)
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return serialize([samples.sparse_model(host_platform()).program], {"name": "sample"}, b"report")
+    program = samples.sparse_model(host_platform()).program
+    return serialize([program], {"name": "sample"}, b"report", [samples.some_answers(program)])
 
 
 # What depends on the machine: an artifact for another CPU can be inspected here.

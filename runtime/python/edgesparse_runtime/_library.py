@@ -113,6 +113,7 @@ _SIGNATURES = {
     "es_session_close": (None, (c_void_p,)),
     "es_session_run": (c_int, (*_RUN, POINTER(Error))),
     "es_session_profile": (c_int, (*_RUN, POINTER(c_uint64), POINTER(Error))),
+    "es_session_verify": (c_int, (c_void_p, POINTER(c_size_t), POINTER(Error))),
 }
 
 

@@ -197,6 +197,21 @@ class Model(Locked):
                 for step, column in zip(steps, times_ns.T / 1e3, strict=True)
             ]
 
+    def verify(self) -> int:
+        """Run the model on made-up inputs, and compare the bits of its outputs with those that the artifact promises.
+
+        Returns: how many outputs were compared; 0 where the artifact promises nothing, as those of floats do.
+
+        Raises:
+            EdgesparseRuntimeError: an output has other bits ("ES_ERR_ANSWER").
+        """
+        checked, error = ctypes.c_size_t(), _library.Error()
+        with self._lock:
+            self._require_open()
+            status = _library.library().es_session_verify(self._session, checked, error)
+        check(status, error)
+        return int(checked.value)
+
     def profile(
         self,
         *arrays: Arrays,
