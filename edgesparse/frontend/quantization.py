@@ -78,9 +78,10 @@ def stays_stored(node: ir.Node) -> bool:
 
 def can_stay(node: ir.Node) -> bool:
     """Whether integer kernels could read what `node` dequantizes."""
-    scale = constant(node.inputs[1]) if is_standard(node, DEQUANTIZE) and has_constant_parameters(node) else None
-    kind = node.inputs[0].dtype if node.inputs[0] is not None else None
-    return scale is not None and scale.dtype == np.float32 and kind in STORED
+    if not is_standard(node, DEQUANTIZE) or not has_constant_parameters(node):
+        return False
+    x, scale = node.inputs[0], constant(node.inputs[1])
+    return x is not None and scale is not None and scale.dtype == np.float32 and x.dtype in STORED
 
 
 def goes_with_data(node: ir.Node, at: int) -> bool:

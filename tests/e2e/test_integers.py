@@ -97,7 +97,26 @@ def tokens(kind: str) -> onnx.ModelProto:
     return net.model((1, 9, 20), net.node("MatMul", y, w), (1, 9, 7))
 
 
-MODELS = {"convolutions": convolutions, "tokens": tokens}
+def heads(kind: str) -> onnx.ModelProto:
+    """Stored tables that are operands, and integers that are seen in other shapes, as attention has them."""
+    net = Net(kind, 2)
+    x = net.around("x", 0.02, 5)
+    table = net.constant(net.rng.integers(0, 100, (1, 9, 20)).astype(net.kind))
+    table = net.node("DequantizeLinear", table, *net.scales(0.03, 7))
+    x = net.around(net.node("Add", table, x), 0.05)
+    second = net.constant(net.rng.integers(0, 100, (1, 9, 20)).astype(net.kind))
+    x = net.around(net.node("Mul", x, net.node("DequantizeLinear", second, *net.scales(0.01, 9))), 0.05)
+    w, _ = net.weight(20, 20, axis=1, density=0.3)
+    y = net.around(net.node("MatMul", x, w), 0.05)
+    y = net.around(net.node("Add", y, net.constant(net.rng.normal(size=20).astype(np.float32))), 0.05)
+    y = net.node("Reshape", y, net.constant(np.array([1, 9, 4, 5])))
+    y = net.node("Transpose", net.around(y, 0.05), perm=[0, 2, 3, 1])
+    masked = net.node("Add", y, net.constant(np.float32([0, 0, -3e38, 0, 0, 0, 0, 0, -3e38])))
+    y = net.node("Mul", net.around(masked, 1.2e36, 100), net.constant(np.float32(1e-36)))
+    return net.model((1, 9, 20), y, (1, 4, 5, 9))
+
+
+MODELS = {"convolutions": convolutions, "tokens": tokens, "heads": heads}
 
 
 def vnni() -> Target | None:

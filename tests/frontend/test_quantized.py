@@ -339,3 +339,18 @@ def test_parameters_that_mean_nothing_are_one_clear_line(step, constants, messag
     assert message in str(caught.value)
     assert str(caught.value).startswith(step.split()[0])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("op", ["MeanVarianceNormalization", "Softplus", "HardSwish"])
+def test_functions_of_operators_read_what_is_dequantized(op):
+    """Some are expanded into nodes without any operand, such as constants, in front of others that move integers."""
+    source = model(
+        f"g (uint8[1, 3, 4, 5] x) => (float[1, 3, 4, 5] y) {{ d = DequantizeLinear (x, s, z) y = {op} (d) }}",
+        opset=14,
+        s=PARAMETERS["s"],
+        z=PARAMETERS["z"],
+    )
+    normal = load(source)
+    feeds = random_inputs(normal)
+
+    np.testing.assert_allclose(ort_run(normal, feeds)[0], ort_run(source, feeds)[0], rtol=1e-5, atol=1e-6)

@@ -23,7 +23,7 @@ from edgesparse.graph.integer import Integer, stored
 from edgesparse.graph.integer_layers import Sums
 from edgesparse.graph.ops import IntegerDepthwise
 from edgesparse.graph.windows import window_of
-from edgesparse.nodes import dtype_of, ints, shape_of
+from edgesparse.nodes import constant, dtype_of, ints, shape_of
 from edgesparse.numerics import QUAD
 from edgesparse.program import Constant
 
@@ -88,10 +88,10 @@ def _limits(group: Group) -> tuple[int, int]:
 def _lower_two(op: Integer, scope: Scope) -> None:
     group = op.group
     first, second = group.operands
-    axis = scope.quads_axis(first.value)
-    a, b = scope.quads(first.value, axis), scope.quads(second.value, axis)
+    axis = scope.quads_axis(first.value if constant(first.value) is None else second.value)
+    a, b = scope.held_quads(first.value, axis), scope.held_quads(second.value, axis)
     kernel = combined(
-        a.size,
+        Facts.of(shape_of(first.value), axis).words,
         group.node.op_type == "Mul",
         _by(first, scope),
         _by(second, scope),

@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Call, Memory, Tensor
 from edgesparse.backends.cpu.kernels.copy import transpose_copy
-from edgesparse.backends.cpu.kernels.quads_layout import Facts, from_quads, to_quads
+from edgesparse.backends.cpu.kernels.quads_layout import Facts, from_quads, quads_of, to_quads
 from edgesparse.backends.cpu.kernels.transpose import transpose
 from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.devices.targets import Target
@@ -107,6 +107,13 @@ class Scope:
         """Memory holds the value as [F, N] already."""
         return constant(value) is None and self._find(tensor(value), _columns(tensor(value).shape)) is not None
 
+    def held_quads(self, value: ir.Value, axis: int) -> Tensor | Constant:
+        """The same as `quads`, or of a constant."""
+        array = constant(value)
+        if array is None:
+            return self.quads(value, axis)
+        return Constant(quads_of(array, axis, flip=flipped(dtype_of(value), self.dotted)))
+
     def quads(self, value: ir.Value, axis: int) -> Tensor:
         """The bytes of a computed value by four of its channels, which are those of `axis`; converted where no memory
         holds them so."""
@@ -193,11 +200,7 @@ class Scope:
 
     def _hold(self, whole: Tensor, order: Order) -> Tensor:
         """The memory that holds a value in an order; transposed into it where none does."""
-        if whole.name in self._quads and whole.name not in self._stored:
-            stored = self._quads[whole.name]
-            assert isinstance(stored.layout, Quads)
-            rows = self._declare(whole, _rows(whole.shape))
-            self.emit_stored(from_quads(stored, stored.layout.axis, rows, self.target))
+        self._take_apart(whole)
         found = self._find(whole, order)
         if found is not None:
             return replace(found, shape=whole.shape)
@@ -216,8 +219,18 @@ class Scope:
         self.emit_stored(Call(f"{whole.name}/transpose", "Transpose", kernel, (source,), (written,)))
         return written
 
+    def _take_apart(self, whole: Tensor) -> None:
+        """Convert a value that lies in quads alone into rows."""
+        stored = self._quads.get(whole.name)
+        if stored is None or whole.name in self._stored:
+            return
+        assert isinstance(stored.layout, Quads)
+        rows = self._declare(whole, _rows(whole.shape))
+        self.emit_stored(from_quads(stored, stored.layout.axis, rows, self.target))
+
     def _any_order(self, whole: Tensor) -> Order:
         """An order in which memory holds the value; made so for a view of what fits none of its orders."""
+        self._take_apart(whole)
         stored = self._stored.get(whole.name)
         if stored:
             return next(iter(stored))

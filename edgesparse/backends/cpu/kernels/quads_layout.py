@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
 from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
@@ -64,6 +65,16 @@ class Facts:
     def name(self) -> str:
         """A word for the sizes."""
         return f"{'t' if self.inner else 'b'}{self.batch}c{self.channels}n{self.n}"
+
+
+def quads_of(array: np.ndarray, axis: int, *, flip: bool) -> np.ndarray:
+    """The words [batch, quads, n] of an array of bytes; bytes of channels that fill up the last quad are 0."""
+    facts = Facts.of(array.shape, axis)
+    found = array.view(np.uint8)
+    found = found.reshape(facts.n, facts.channels).T[None] if facts.inner else found.reshape(facts.batch, -1, facts.n)
+    found = np.pad(found ^ np.uint8(0x80 if flip else 0), ((0, 0), (0, -facts.channels % QUAD), (0, 0)))
+    by_word = found.reshape(facts.batch, facts.quads, QUAD, facts.n).swapaxes(2, 3)
+    return np.ascontiguousarray(by_word).view("<i4").astype(np.int32).reshape(facts.shape)
 
 
 @dataclass(frozen=True)

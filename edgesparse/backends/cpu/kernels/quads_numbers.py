@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tvm.tirx import Buffer, Expr
+from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.backends.cpu.kernels import math
@@ -14,6 +15,8 @@ from edgesparse.backends.cpu.kernels.quotients import quotient
 from edgesparse.backends.cpu.kernels.vectors import store_first
 from edgesparse.devices.targets import Target
 from edgesparse.numerics import F32, I32, QUAD
+
+LARGE_SCALE = 2.0**64
 
 
 def quantize(facts: Facts, by: Stored, target: Target) -> Kernel:
@@ -32,16 +35,24 @@ def quantize(facts: Facts, by: Stored, target: Target) -> Kernel:
 
         def store(n: Expr | int, part: Lanes, valid: int) -> None:
             numbers = Lanes(part.count, F32)
-            values = [
-                quotient(hold(numbers.load(x, places.at(c, n, clamped=True))), by.scale, cpu) for c in range(QUAD)
-            ]
-            store_first(y, tile * facts.n + n, narrowing.words(values, cpu, across=True), valid)
+            values = [_flushed(numbers.load(x, places.at(c, n, clamped=True)), by.scale) for c in range(QUAD)]
+            quotients = [quotient(hold(value), by.scale, cpu) for value in values]
+            store_first(y, tile * facts.n + n, narrowing.words(quotients, cpu, across=True), valid)
 
         each_position(facts, lanes, store)
 
     params = [Param(facts.size, F32), Param(facts.words, I32)]
     symbol = kernel_symbol("quantize", F32, facts.name, target, by)
     return build_kernel(symbol, params, facts.batch * facts.quads, body)
+
+
+def _flushed(x: Expr, scale: float) -> Expr:
+    """Zero in place of numbers that are rounded to it, where their quotients would be denormal and take long: the scale
+    of masks with the lowest number of float32."""
+    if scale < LARGE_SCALE:
+        return x
+    nothing = splat(0.0, x)
+    return T.Select(math.absolute(x) < splat(scale / 4, x), nothing, x)
 
 
 def dequantize(facts: Facts, by: Stored, target: Target) -> Kernel:
