@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from edgesparse.backends.cpu.kernel import Call, Memory, Tensor
 from edgesparse.backends.cpu.kernels.copy import transpose_copy
-from edgesparse.backends.cpu.kernels.quads_layout import Facts, from_quads, quads_of, to_quads
+from edgesparse.backends.cpu.kernels.quads_layout import Facts, from_quads, quads_of, same_channels, to_quads
 from edgesparse.backends.cpu.kernels.transpose import transpose
 from edgesparse.backends.cpu.tensors import constant, tensor
 from edgesparse.devices.targets import Target
@@ -53,6 +53,14 @@ class _Origin:
         return _relabel(order, list(self.pairs))
 
 
+@dataclass(frozen=True)
+class _InQuads:
+    """The memory of a value whose channels, those of `axis`, lie by four; that of another value where it is a view."""
+
+    memory: Tensor
+    axis: int
+
+
 class Scope:
     """Tensors by value, and the calls emitted so far."""
 
@@ -62,7 +70,7 @@ class Scope:
         self._stored: dict[str, dict[Order, Tensor]] = {}
         self._origins: dict[str, _Origin] = {}
         self._written: dict[Memory, Tensor] = {}
-        self._quads: dict[str, Tensor] = {}  # what lies in quads alone, or there first
+        self._quads: dict[str, _InQuads] = {}  # what lies in quads alone, or there first
         for value in inputs:
             self.write_rows(value)
 
@@ -118,8 +126,8 @@ class Scope:
         """The bytes of a computed value by four of its channels, which are those of `axis`; converted where no memory
         holds them so."""
         stored = self._quads.get(str(value.name))
-        if stored is not None and stored.layout == self._quads_layout(value, axis):
-            return stored
+        if stored is not None and stored.axis == axis:
+            return stored.memory
         source = self.rows(value)
         written = self.write_quads(value, axis)
         assert isinstance(source, Tensor)
@@ -129,8 +137,8 @@ class Scope:
     def quads_axis(self, value: ir.Value) -> int:
         """The axis of the channels that a value has in quads, or would best have."""
         stored = self._quads.get(str(value.name))
-        if stored is not None and isinstance(stored.layout, Quads):
-            return stored.layout.axis
+        if stored is not None:
+            return stored.axis
         rank = len(shape_of(value))
         return 1 if rank > 3 else rank - 1
 
@@ -141,9 +149,9 @@ class Scope:
     def write_quads(self, value: ir.Value, axis: int) -> Tensor:
         """Declare that the value is written by four of its channels; returns the tensor to write."""
         whole = tensor(value)
-        layout = self._quads_layout(value, axis)
+        layout = Quads(axis, flipped(dtype_of(value), self.dotted))
         written = Tensor(whole.name, Facts.of(whole.shape, axis).shape, self.dotted, layout)
-        self._quads[whole.name] = written
+        self._quads[whole.name] = _InQuads(written, axis)
         return written
 
     @property
@@ -152,9 +160,6 @@ class Scope:
         dotted = self.target.cpu.dotted
         assert dotted is not None  # else nothing is seen as integers
         return dotted
-
-    def _quads_layout(self, value: ir.Value, axis: int) -> Quads:
-        return Quads(axis, flipped(dtype_of(value), self.dotted))
 
     def is_stored(self, value: ir.Value) -> bool:
         """A call, or the caller of the model, writes this value."""
@@ -176,6 +181,10 @@ class Scope:
         """Make `value` the elements of `source` in another shape."""
         whole, new = tensor(source), tensor(value)
         self._origins[new.name] = _Origin(whole, _match(whole.shape, new.shape))
+        stored = self._quads.get(whole.name)
+        axis = None if stored is None else same_channels(whole.shape, stored.axis, new.shape)
+        if stored is not None and axis is not None:
+            self._quads[new.name] = _InQuads(stored.memory, axis)
 
     def transpose(self, value: ir.Value, source: ir.Value, perm: Sequence[int]) -> None:
         """Make axis i of `value` axis perm[i] of `source`."""
@@ -222,11 +231,10 @@ class Scope:
     def _take_apart(self, whole: Tensor) -> None:
         """Convert a value that lies in quads alone into rows."""
         stored = self._quads.get(whole.name)
-        if stored is None or whole.name in self._stored:
+        if stored is None or whole.name in self._stored or whole.name in self._origins:
             return
-        assert isinstance(stored.layout, Quads)
         rows = self._declare(whole, _rows(whole.shape))
-        self.emit_stored(from_quads(stored, stored.layout.axis, rows, self.target))
+        self.emit_stored(from_quads(stored.memory, stored.axis, rows, self.target))
 
     def _any_order(self, whole: Tensor) -> Order:
         """An order in which memory holds the value; made so for a view of what fits none of its orders."""

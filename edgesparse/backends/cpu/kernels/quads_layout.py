@@ -67,6 +67,18 @@ class Facts:
         return f"{'t' if self.inner else 'b'}{self.batch}c{self.channels}n{self.n}"
 
 
+def same_channels(shape: Sequence[int], axis: int, new: Sequence[int]) -> int | None:
+    """The axis of a value of another shape, with its elements in the same order, whose quads are those of the channels
+    of `axis`; None where there is none."""
+    facts = Facts.of(shape, axis)
+    for candidate in dict.fromkeys((len(new) - 1, 1)):
+        if 0 <= candidate < len(new):
+            found = Facts.of(new, candidate)
+            if found == facts or (found.shape == facts.shape and found.size == facts.channels == facts.size):
+                return candidate
+    return None
+
+
 def quads_of(array: np.ndarray, axis: int, *, flip: bool) -> np.ndarray:
     """The words [batch, quads, n] of an array of bytes; bytes of channels that fill up the last quad are 0."""
     facts = Facts.of(array.shape, axis)
