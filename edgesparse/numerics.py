@@ -106,6 +106,11 @@ class Numerics:
         """Operands are quads: a product is the dot product of four channels."""
         return self.w.channels == QUAD
 
+    @property
+    def told(self) -> str:
+        """The element type for people: int8 for bytes of either sign."""
+        return QUAD_I8.onnx.lower() if self.is_dotted else str(self)
+
     def __str__(self) -> str:
         """Such as f32, or u8i8 where operands differ."""
         return str(self.x) if self.x == self.w else f"{self.x}{self.w}"

@@ -78,6 +78,7 @@ class ExplainReport(Report):
                 plan.layer,
                 plan.op,
                 shape_text((plan.m, plan.k, plan.n)),
+                plan.numerics.told,
                 density,
                 f"{plan.dense_us:.1f}",
                 f"{plan.sparse_us:.1f}",
@@ -88,8 +89,10 @@ class ExplainReport(Report):
             for plan in self.layers
             for density, break_even in [plan.told()]
         ]
-        rows += [(layer.layer, layer.op, "", "", f"{layer.us:.1f}", "", "", "fixed", layer.why) for layer in self.fixed]
-        headings = ("layer", "op", "MxKxN", "density", "dense us", "sparse us", "even", "choice", "why")
+        rows += [
+            (layer.layer, layer.op, "", "", "", f"{layer.us:.1f}", "", "", "fixed", layer.why) for layer in self.fixed
+        ]
+        headings = ("layer", "op", "MxKxN", "type", "density", "dense us", "sparse us", "even", "choice", "why")
         if self.measured is None:
             yield Table(headings, rows)
         else:

@@ -72,7 +72,8 @@ def test_explain_prints_a_row_for_each_layer_and_where_the_times_are_from(comman
 
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].split()[:3] == ["layer", "op", "MxKxN"]
+    assert lines[0].split()[:4] == ["layer", "op", "MxKxN", "type"]
+    assert sum(" f32 " in line for line in lines) == 2
     assert sum(line.startswith((HOSTILE, "linear", "depthwise")) for line in lines) == 3
     assert "predicted for rpi3 (cost table estimated: " in done.stdout
 
