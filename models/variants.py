@@ -54,16 +54,12 @@ class Variants:
         return random_feeds(specs, seed)
 
     def int8(self, density: float = 1, pattern: str = "1x1") -> Path:
-        """The dense model, statically quantised; pruned after that as `pruned` does, if `density` is below 1."""
-        path = self._path("int8")
-        if not path.exists():
+        """Statically quantised, after it was `pruned`: scales are of what is left, and zeros stay zeros."""
+        path = self._path("int8" if density == 1 else f"int8-{density:g}-{pattern}")
+        if density < 1 or not path.exists():
             batches = [self.inputs(seed) for seed in range(1, 1 + CALIBRATION)]
-            int8.int8(self.older(self.dense()), path, batches)
-        if density == 1:
-            return path
-        pruned = self._path(f"int8-{density:g}-{pattern}")
-        edgesparse.prune(path, pruned, sparsity=1 - density, allocation="uniform", pattern=pattern)
-        return pruned
+            int8.int8(self.older(self.pruned(density, pattern)), path, batches)
+        return path
 
     def _path(self, form: str) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
