@@ -19,6 +19,7 @@ class Tolerance:
 
 EXACT = Tolerance(0.0, 0.0)
 ROUNDED = Tolerance(1e-4, 1e-3)
+ROUNDED_TO_HALF = Tolerance(1e-2, 0.0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Element:
 
 
 _ROWS = (
-    Element("float16", "f16", "FLOAT16", 16, "float32", ROUNDED),
+    Element("float16", "f16", "FLOAT16", 16, "float32", ROUNDED_TO_HALF),
     Element("float32", "f32", "FLOAT", 32, "float32", ROUNDED),
     Element("float64", "f64", "DOUBLE", 64, "float64", Tolerance(1e-6, 1e-5)),  # norms may keep statistics in float32
     Element("int8", "i8", "INT8", 8, "int32"),
@@ -81,6 +82,7 @@ def element(of: str | np.dtype) -> Element:
     return ELEMENTS[of if isinstance(of, str) else of.name]
 
 
+F16 = element("float16")
 F32 = element("float32")
 F64 = element("float64")
 I32 = element("int32")
@@ -100,6 +102,21 @@ class Numerics:
     def plain(cls, of: Element) -> Numerics:
         """One type for all, and the sums in the one that goes with it."""
         return cls(of, of, of.wide, of)
+
+    @property
+    def kept(self) -> Element:
+        """What sums are kept in from one block of K to the next."""
+        return F32 if self.acc.bits < F32.bits else self.acc
+
+    @property
+    def most_products(self) -> int:
+        """How many products may be summed in a block of K before they are added to what is kept."""
+        return HALF_PRODUCTS if self.sums_blocks else 1 << 31
+
+    @property
+    def sums_blocks(self) -> bool:
+        """Blocks of K are added up in a wider type than their products."""
+        return self.kept != self.acc
 
     @property
     def is_dotted(self) -> bool:
@@ -126,8 +143,22 @@ QUAD_I8 = Element("int32", "i8", "INT8", 32, "int32", channels=QUAD)
 PLAIN = Numerics.plain(F32)
 """Float32 throughout, as networks are trained."""
 
+HALF_PRODUCTS = 128
+"""A sum of n numbers, each addition rounded by u = 2**-11 at most, is wrong by about sqrt(n) * u of their magnitudes:
+here 0.0055, about half of what is tolerated.
+
+Source: Higham and Mary 2019, "A New Approach to Probabilistic Rounding Error Analysis", SIAM J. Sci. Comput. 41(5).
+"""
+
+_HALF = Element("float16", "f16", "FLOAT16", 16, "float16", ROUNDED_TO_HALF)
+HALF = Numerics.plain(_HALF)
+"""Float16, and sums in it as far as `most_products` says."""
+
+HALF_OF_COLUMN = Numerics.plain(F16)
+"""Float16, and sums in float32: for the kernels of a single column, which wait for their weights."""
+
 TAKEN = frozenset({F32})
 """Element types that kernels over activations compute with."""
 
-COMPUTED = (PLAIN,)
+COMPUTED = (PLAIN, HALF)
 """What the kernels of weighted layers compute with."""

@@ -75,6 +75,7 @@ def recover_command(model: Path, output: Path, as_json: bool, **chosen: Any) -> 
 @parameters.pruning
 @parameters.threads
 @parameters.on
+@parameters.dtype
 @parameters.witness
 @parameters.as_json
 def compile_command(model: Path, target: str, output: Path | None, as_json: bool, **chosen: Any) -> None:
@@ -125,6 +126,7 @@ def tune_command(target: str, output: Path | None, as_json: bool, **chosen: Any)
 @parameters.preprocess
 @parameters.pruning
 @parameters.threads
+@parameters.dtype
 @click.option("--measured", is_flag=True, help="Also compile MODEL, and measure what each layer takes as chosen.")
 @parameters.measured_on
 @parameters.html

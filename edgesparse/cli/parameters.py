@@ -18,6 +18,7 @@ from edgesparse import pipeline
 from edgesparse.devices import targets
 from edgesparse.errors import MeasureError, PruneError
 from edgesparse.pipeline.budgets import MOST_THREADS
+from edgesparse.pipeline.dtypes import DTYPES
 from edgesparse.pipeline.options import fields, those_that
 from edgesparse.pipeline.profiling import MOST
 from edgesparse.pipeline.settings import checked, plain
@@ -113,6 +114,11 @@ def measured_on(command: Command) -> Command:
     return cast(Command, run)
 
 
+dtype = click.option(
+    "--dtype",
+    type=click.Choice(tuple(DTYPES)),
+    help="Compute with f16 where the target has it, or with f32 all that is f16; by default as MODEL does.",
+)
 witness = click.option(
     "--witness/--no-witness", default=True, help="Check the compiled code against MODEL before writing; on by default."
 )

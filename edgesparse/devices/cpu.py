@@ -11,13 +11,15 @@ from edgesparse.devices import schema
 from edgesparse.devices.schema import at
 from edgesparse.errors import TargetError
 from edgesparse.isa import ISAS
-from edgesparse.numerics import I32, PLAIN, QUAD_I8, QUAD_U8, Element, Numerics
+from edgesparse.numerics import HALF, I32, PLAIN, QUAD_I8, QUAD_U8, Element, Numerics
 
 CORE = "core"
 """The table of `Core`."""
 
 DOTTED = {"avx512vnni": QUAD_U8, "avxvnni": QUAD_U8, "dotprod": QUAD_I8}
 """Activations of dot products, by the feature that brings them: vpdpbusd takes unsigned ones, sdot signed ones."""
+
+HALF_FEATURE = "fp16"
 
 MIDR_BITS = 0xFF00_FFF0
 """Of MIDR_EL1: implementer and part."""
@@ -73,9 +75,15 @@ class Cpu:
         return next((DOTTED[feature] for feature in self.requires if feature in DOTTED), None)
 
     @property
+    def has_half(self) -> bool:
+        """Its vectors compute with float16."""
+        return HALF_FEATURE in self.requires
+
+    @property
     def numerics(self) -> tuple[Numerics, ...]:
         """What kernels of weighted layers compute with: floats, and words of bytes where dot products take them."""
-        return (PLAIN,) if self.dotted is None else (PLAIN, Numerics(self.dotted, QUAD_I8, I32, self.dotted))
+        dots = () if self.dotted is None else (Numerics(self.dotted, QUAD_I8, I32, self.dotted),)
+        return (PLAIN, *dots, *((HALF,) if self.has_half else ()))
 
 
 TABLES = (*schema.tables(Cpu), CORE)

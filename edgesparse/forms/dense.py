@@ -88,7 +88,8 @@ class DenseTile(TiledTile):
             if widest in most_rows:
                 rows = min(most_rows[widest], plane.m)
                 splits = splits_of(layer, vectors, rows, cpu, UNEVEN)
-                yield cls(vectors, min(plane.k, K_BLOCK), rows, splits)
+                k_block = min(plane.k, K_BLOCK, layer.numerics.most_products)
+                yield cls(vectors, k_block, rows, splits)
 
     def loop(self, vectors: int, numerics: Numerics) -> Loop:
         """See `TiledTile`."""

@@ -46,7 +46,7 @@ class NarrowTile(Tile):
         """
         plane, numerics = layer.plane, layer.numerics
         lanes = cpu.lanes(numerics.x)
-        if layer.is_vector or lanes < WIDE or plane.n % lanes == 0:
+        if layer.is_vector or numerics.sums_blocks or lanes < WIDE or plane.n % lanes == 0:
             return
         for loop in fitting_loops(cpu, numerics):
             rows = loop.vectors * lanes

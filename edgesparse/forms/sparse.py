@@ -86,7 +86,7 @@ class SparseTile(TiledTile):
     @classmethod
     def candidates(cls, layer: Layer, weight: WeightCounts, cpu: Cpu) -> Iterator[Self]:
         """Every loop with every block of K, where blocks of weights hold few zeros."""
-        plane, lanes = layer.plane, cpu.lanes(layer.numerics.x)
+        plane, lanes, most = layer.plane, cpu.lanes(layer.numerics.x), layer.numerics.most_products
         for loop in () if layer.is_vector else fitting_loops(cpu, layer.numerics):
             depth = loop.block[1]
             if plane.k % depth or loop.rows >= 2 * plane.m or loop.vectors > -(-plane.n // lanes):
@@ -96,7 +96,9 @@ class SparseTile(TiledTile):
             reach = SHORT_INDICES // tile_width(plane, loop.vectors, lanes) // depth * depth
             splits = splits_of(layer, loop.vectors, loop.rows, cpu)
             for k_block in sorted({min(size, plane.k, reach) for size in (*K_BLOCKS, plane.k)}):
-                yield cls(loop.vectors, k_block, loop.rows, splits, loop.block, loop.chunk)
+                tile = cls(loop.vectors, k_block, loop.rows, splits, loop.block, loop.chunk)
+                if k_block <= most or weight.longest(tile.grouping) <= most:
+                    yield tile
 
     def loop(self, vectors: int, numerics: Numerics) -> Loop:
         """See `TiledTile`."""

@@ -38,6 +38,11 @@ class WeightCounts:
         longest = self._sorted(members, cut.block, cut.k_block, cut.splits)[:, :, ::members]
         return int((-(-longest // cut.chunk)).sum())
 
+    def longest(self, cut: Grouping) -> int:
+        """The most weights that a row has in a block of K, as they are packed."""
+        entries = self._sorted(cut.rows // cut.block[0], cut.block, cut.k_block, cut.splits)
+        return int(entries.max(initial=0)) * cut.block[1]
+
     @property
     def chains(self) -> int:
         """Groups of CHAINS nonzeros, every row padded to whole groups."""

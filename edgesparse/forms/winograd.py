@@ -109,7 +109,8 @@ class WinogradTile(Tile):
         """
         window, plane = layer.window, layer.plane
         steps = window and (window.kernel, window.strides, window.dilations)
-        if window is None or plane.groups > 1 or layer.numerics.is_dotted or steps != ((3, 3), (1, 1), (1, 1)):
+        is_plain = not (layer.numerics.is_dotted or layer.numerics.sums_blocks)
+        if window is None or plane.groups > 1 or not is_plain or steps != ((3, 3), (1, 1), (1, 1)):
             return
         known = list(fitting_loops(cpu, layer.numerics))
         for loop in reversed(known):

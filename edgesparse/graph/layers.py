@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgesparse.graph.geometry import Plane, Window
 from edgesparse.graph.windows import window_of
 from edgesparse.nodes import dtype_of, shape_of
-from edgesparse.numerics import COMPUTED, ELEMENTS, Numerics
+from edgesparse.numerics import COMPUTED, HALF, HALF_OF_COLUMN, Numerics
 
 BLOCK = 4
 """Neighbouring input channels at one tap that blocks of zeros take together."""
@@ -100,15 +100,16 @@ def layer_of(node: ir.Node) -> Layer | None:
     if x is None or weight is None or weight.const_value is None:
         return None
     stored, numerics = weight.const_value.numpy(), _numerics(node)
-    if numerics not in COMPUTED or stored.size == 0 or 0 in shape_of(x) or 0 in shape_of(node.outputs[0]):
+    if numerics is None or stored.size == 0 or 0 in shape_of(x) or 0 in shape_of(node.outputs[0]):
         return None
-    return (_convolution if node.op_type == "Conv" else _linear)(node, numerics, stored)
+    layer = (_convolution if node.op_type == "Conv" else _linear)(node, numerics, stored)
+    return replace(layer, numerics=HALF_OF_COLUMN) if layer and layer.is_vector and numerics == HALF else layer
 
 
 def _numerics(node: ir.Node) -> Numerics | None:
-    """The element types of a node; None where one has no row."""
-    x, w, y = (ELEMENTS.get(dtype_of(value)) for value in (*node.inputs[:2], node.outputs[0]))
-    return Numerics(x, w, x.wide, y) if x and w and y else None
+    """The element types that a node is computed with; None where no kernel takes them."""
+    types = {dtype_of(value) for value in (*node.inputs[:2], node.outputs[0])}
+    return next((numerics for numerics in COMPUTED if types == {numerics.x.name}), None)
 
 
 def _linear(node: ir.Node, numerics: Numerics, stored: np.ndarray) -> Layer | None:

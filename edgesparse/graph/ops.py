@@ -19,7 +19,7 @@ from edgesparse.graph.layers import Layer, layer_of
 from edgesparse.graph.quads import quads_layer
 from edgesparse.graph.windows import unrolls, window_of
 from edgesparse.nodes import constant, shape_of
-from edgesparse.numerics import ELEMENTS, TAKEN, Element, Numerics, element
+from edgesparse.numerics import COMPUTED, Element, Numerics
 
 VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators that only name the axes of the same elements anew."""
@@ -96,7 +96,7 @@ class Depthwise(_Fused):
     @property
     def numerics(self) -> Numerics:
         """Its element types."""
-        return Numerics.plain(element(self.weight.dtype))
+        return next(numerics for numerics in COMPUTED if numerics.w.name == self.weight.dtype.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +225,7 @@ def _layer(node: ir.Node, taken: set[ir.Node]) -> Weighted | Depthwise | None:
 def depthwise_window(node: ir.Node) -> Window | None:
     """The window of a Conv whose every group is one input channel; None for any other node."""
     weight = constant(node.inputs[1]) if node.op_type == "Conv" else None
-    if weight is None or ELEMENTS.get(weight.dtype.name) not in TAKEN:
+    if weight is None or weight.dtype.name not in {numerics.w.name for numerics in COMPUTED}:
         return None
     return _depthwise_window(node, weight)
 

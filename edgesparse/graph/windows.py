@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from edgesparse.graph.geometry import Window
 from edgesparse.nodes import dtype_of, ints, shape_of
-from edgesparse.numerics import PLAIN
+from edgesparse.numerics import COMPUTED
 
 WIDEST = 64  # columns of a window, or of padding beside the image, that loops are written out for
 
@@ -23,7 +23,7 @@ def window_of(node: ir.Node, kernel: Sequence[int]) -> Window | None:
     automatic = node.attributes.get("auto_pad")
     if (
         rank not in (1, 2)
-        or dtype_of(node.inputs[0]) != PLAIN.x.name
+        or dtype_of(node.inputs[0]) not in {numerics.x.name for numerics in COMPUTED}
         or (automatic is not None and automatic.as_string() != "NOTSET")
     ):
         return None

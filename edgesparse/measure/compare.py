@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgesparse.numerics import Tolerance, element
+from edgesparse.numerics import Element, Tolerance, element
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Difference:
     note: str = ""
 
 
-def compare(actual: np.ndarray, expected: np.ndarray, name: str) -> Difference:
-    """Compare one value with what was expected."""
+def compare(actual: np.ndarray, expected: np.ndarray, name: str, computed: Element | None = None) -> Difference:
+    """Compare one value with what was expected; `computed` is the type that it was computed in, if not its own."""
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         note = f"got {actual.dtype}{list(actual.shape)}, expected {expected.dtype}{list(expected.shape)}"
         return Difference(name, actual.shape, 0.0, float("inf"), agrees=False, note=note)
@@ -36,7 +36,7 @@ def compare(actual: np.ndarray, expected: np.ndarray, name: str) -> Difference:
         wrong = int(np.count_nonzero(actual != expected))
         note = f"{wrong} of {expected.size} elements differ{_most_steps(actual, expected)}" if wrong else ""
         return Difference(name, actual.shape, 1.0, float(wrong > 0), agrees=not wrong, note=note)
-    tolerance = element(expected.dtype).tolerance
+    tolerance = (computed or element(expected.dtype)).tolerance
     return _compare_floats(actual.astype(np.float64), expected.astype(np.float64), name, tolerance)
 
 
@@ -49,10 +49,12 @@ def _most_steps(actual: np.ndarray, expected: np.ndarray) -> str:
     return f", by {steps} step{'s' if steps > 1 else ''} at most"
 
 
-def compare_all(actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> tuple[Difference, ...]:
-    """Compare every expected value; one that is missing does not agree."""
+def compare_all(
+    actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], computed: Element | None = None
+) -> tuple[Difference, ...]:
+    """Compare every expected value; one that is missing does not agree. See `compare`."""
     missing = np.empty((0,), dtype=bool)
-    return tuple(compare(actual.get(name, missing), value, name) for name, value in expected.items())
+    return tuple(compare(actual.get(name, missing), value, name, computed) for name, value in expected.items())
 
 
 def _compare_floats(actual: np.ndarray, expected: np.ndarray, name: str, tolerance: Tolerance) -> Difference:

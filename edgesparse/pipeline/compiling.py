@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -15,6 +15,7 @@ from edgesparse.devices.targets import Target
 from edgesparse.errors import SearchError
 from edgesparse.numerics import F32
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, name_of, silent
+from edgesparse.pipeline.dtypes import computed_with, dtype_called
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.labels import Labels, read_labels
 from edgesparse.pipeline.options import PruningOptions
@@ -47,6 +48,7 @@ def compile(
     labels: Labels = None,
     threads: int = 1,
     on: str | None = None,
+    dtype: str | None = None,
     witness: bool = True,
     progress: Progress = silent,
     **pruning: Unpack[PruningOptions],
@@ -68,6 +70,8 @@ def compile(
         threads: that a budget of latency holds for; the artifact runs with any number.
         on: the device that a budget is measured on, as for `run`; by default this machine where it runs the code, and
             elsewhere latencies are predicted.
+        dtype: "f16" computes layers with float16 where a target has it (`docs/half.md`), "f32" a model of float16 with
+            float32; by default a model is computed with its own types.
         witness: run the model before and after and compare; see `pipeline/witness.py`.
         pruning: the options in `options.PruningOptions`; without any, the zeros of the model are used as they are.
 
@@ -85,7 +89,8 @@ def compile(
     names = read_labels(labels)
     wanted = Pruning.of(pruning, max(device.cpu.lanes(F32) for device in devices))
     _require_one_budget(wanted, named)
-    asked = Request(model, devices[0], wanted, example_inputs, input_shapes, bind, preprocess, threads, on)
+    computed = dtype_called(dtype, wanted)
+    asked = Request(model, devices[0], wanted, example_inputs, input_shapes, bind, preprocess, threads, on, computed)
     ready = prepared(asked, path.parent, progress)
     check_labels(names, [math.prod(shape_of(value)) for value in ready.normal.graph.outputs])
     made = [_compiled(ready, device, names, progress) for device in devices]
@@ -106,7 +111,7 @@ class _Compiled:
 
 
 def _compiled(ready: Prepared, device: Target, labels: tuple[str, ...], progress: Progress) -> _Compiled:
-    program, plan = lowered(ready.normal, device, progress)
+    program, plan = lowered(ready.normal, device, progress, ready.asked.dtype)
     inputs = tuple(_pictured(spec, ready.frames) for spec in program.inputs)
     program = replace(program, inputs=inputs, labels=labels)
     return _Compiled(device, plan.graph, program, tuple(plan.layers.values()))
@@ -154,8 +159,17 @@ def _written(
         ),
         pruning=ready.told,
         witness=told,
-        notes=frontend.remarks(ready.source, ready.input_shapes),
+        notes=(*frontend.remarks(ready.source, ready.input_shapes), *_without_half(ready, made)),
     )
+
+
+def _without_half(ready: Prepared, made: Sequence[_Compiled]) -> Iterator[str]:
+    """What to know of targets that compute in another type than was asked for, or than the model has."""
+    if computed_with(ready.normal, ready.asked.dtype) is None:
+        return
+    for each in made:
+        if not each.target.cpu.has_half:
+            yield f"{each.target.name}: computes in float32, and stores weights so: its CPU has no float16 arithmetic"
 
 
 def _witnessed(ready: Prepared, programs: Sequence[Program], progress: Progress) -> WitnessReport:
@@ -169,7 +183,7 @@ def _witnessed(ready: Prepared, programs: Sequence[Program], progress: Progress)
     as_it_is = as_it_is and isinstance(model, str | Path) and frontend.is_onnx(model)
     users: Path | ir.Model = Path(model) if as_it_is else ready.pruned  # type: ignore[arg-type]
     given = samples(ready.pruning.options["calibration"]) if ready.pruning is not None else None
-    return witness(Judged(users, ready.normal, given), programs)
+    return witness(Judged(users, ready.normal, given, computed_with(ready.normal, ready.asked.dtype)), programs)
 
 
 def _pictured(spec: TensorSpec, frames: Mapping[str, Frame]) -> TensorSpec:
@@ -215,6 +229,7 @@ def _manifest(ready: Prepared, made: Sequence[_Compiled]) -> dict[str, Any]:
             }
             for each in made
         ],
+        **({"dtype": ready.asked.dtype.short} if ready.asked.dtype else {}),
         "bind": _values(ready.source, ready.asked.bind),
         **({"preprocess": frames} if frames else {}),
     }

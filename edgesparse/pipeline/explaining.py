@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Unpack
 
 from edgesparse.devices import targets
 from edgesparse.devices.targets import Target
-from edgesparse.numerics import F32
+from edgesparse.numerics import F32, PLAIN
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, name_of, silent
 from edgesparse.pipeline.budgets import SearchReport
+from edgesparse.pipeline.dtypes import dtype_called
 from edgesparse.pipeline.files import require_writable
 from edgesparse.pipeline.layer_times import LayerTimes, layer_times
 from edgesparse.pipeline.options import PruningOptions
@@ -83,7 +84,7 @@ class ExplainReport(Report):
                 f"{plan.dense_us:.1f}",
                 f"{plan.sparse_us:.1f}",
                 break_even,
-                plan.choice,
+                plan.choice if plan.numerics == PLAIN else f"{plan.types} {plan.choice}",
                 plan.reason,
             )
             for plan in self.layers
@@ -176,6 +177,7 @@ def explain(
     bind: Bindings | None = None,
     preprocess: Preprocessing = None,
     threads: int = 1,
+    dtype: str | None = None,
     measured: bool = False,
     on: str | None = None,
     cores: str | None = None,
@@ -187,7 +189,7 @@ def explain(
     """Say for every weighted layer what dense and sparse kernels would take, which is chosen, and why.
 
     Args:
-        model, target, example_inputs, input_shapes, bind, preprocess, pruning: as for `compile`.
+        model, target, example_inputs, input_shapes, bind, preprocess, dtype, pruning: as for `compile`.
         threads: to predict for, and that a budget of latency holds for.
         measured: also compile the model, and measure what its layers take as chosen: on this machine, or on `on`.
         on: the device that layers or a budget are measured on, as for `run`.
@@ -207,13 +209,14 @@ def explain(
     if html is not None:
         require_writable(Path(html), PAGE, (model, target, pruning.get("calibration")))
     wanted = Pruning.of(pruning, device.cpu.lanes(F32))
-    asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads, on)
+    computed = dtype_called(dtype, wanted)
+    asked = Request(model, device, wanted, example_inputs, input_shapes, bind, preprocess, threads, on, computed)
     ready = prepared(asked, Path(), progress)
     progress("predicting times")
-    plan = schedule.plan(view(ready.normal, device.cpu), device, threads)
+    plan = schedule.plan(view(ready.normal, device.cpu, asked.dtype), device, threads)
     report = _predicted(ready, plan)
     if measured:
-        report = replace(report, measured=layer_times(ready.normal, device, threads, place, progress))
+        report = replace(report, measured=layer_times(ready.normal, device, threads, place, progress, asked.dtype))
     if html is not None:
         from edgesparse import pages
 

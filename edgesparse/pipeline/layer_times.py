@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgesparse.devices.facts import DeviceFacts
 from edgesparse.devices.session import Device, where
 from edgesparse.devices.targets import Target
+from edgesparse.numerics import Element
 from edgesparse.pipeline.arguments import Progress
 from edgesparse.pipeline.stages import lowered, producer
 
@@ -31,7 +32,9 @@ class LayerTimes:
     device: DeviceFacts | None
 
 
-def layer_times(normal: ir.Model, target: Target, threads: int, device: Device, progress: Progress) -> LayerTimes:
+def layer_times(
+    normal: ir.Model, target: Target, threads: int, device: Device, progress: Progress, dtype: Element | None = None
+) -> LayerTimes:
     """Compile a normalised model as `compile` does, and time its layers.
 
     Raises: EdgesparseError: it cannot be compiled, or runs not on that device.
@@ -39,7 +42,7 @@ def layer_times(normal: ir.Model, target: Target, threads: int, device: Device, 
     from edgesparse import measure
     from edgesparse.package.writer import write
 
-    program, _ = lowered(normal, target, progress)
+    program, _ = lowered(normal, target, progress, dtype)
     with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
         path = Path(folder) / "model.esp"
         write([program], {"producer": producer()}, path)

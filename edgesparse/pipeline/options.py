@@ -17,7 +17,7 @@ MULTIPLE = 8
 
 OTHER_OPTIONS = (
     *("target", "output", "example_inputs", "input_shapes", "bind", "preprocess", "labels"),
-    *("threads", "on", "witness", "html", "progress"),
+    *("threads", "on", "dtype", "witness", "html", "progress"),
 )
 """What the functions that take the options of pruning take besides."""
 

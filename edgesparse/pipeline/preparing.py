@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse.devices.targets import Target
+from edgesparse.numerics import Element
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, framed, read
 from edgesparse.pipeline.budgets import Goal, SearchReport, settled
 from edgesparse.pipeline.settings import Pruning
@@ -33,6 +34,7 @@ class Request:
     preprocess: Preprocessing
     threads: int
     on: str | None = None
+    dtype: Element | None = None
 
 
 @dataclass(frozen=True, eq=False)

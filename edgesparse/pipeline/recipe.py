@@ -27,6 +27,7 @@ class _Recipe(PruningOptions, total=False):
     preprocess: str | Sequence[str]
     labels: Path | Sequence[str]
     threads: int
+    dtype: str
     witness: bool
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgesparse.devices.targets import Target
+    from edgesparse.numerics import Element
     from edgesparse.plan import Plan
     from edgesparse.program import Program
     from edgesparse.prune import PruneReport, ShrunkReport
@@ -174,14 +175,19 @@ def normalised(model: ir.Model, input_shapes: InputShapes | None, progress: Prog
     return normal
 
 
-def lowered(normal: ir.Model, target: Target, progress: Progress, *, expose: bool = False) -> tuple[Program, Plan]:
-    """Choose kernels and generate code for a normalised model; with `expose` every value is an output too."""
+def lowered(
+    normal: ir.Model, target: Target, progress: Progress, dtype: Element | None = None, *, expose: bool = False
+) -> tuple[Program, Plan]:
+    """Choose kernels and generate code for a normalised model; with `expose` every value is an output too.
+
+    Args: dtype: what layers are computed with, where the target has it and it is not the type of the model.
+    """
     from edgesparse import schedule
     from edgesparse.backends import backend
     from edgesparse.frontend.view import view
 
     progress("choosing kernels")
-    plan = schedule.plan(view(normal, target.cpu), target)
+    plan = schedule.plan(view(normal, target.cpu, dtype), target)
     backend().require_known(target)
     told = partial(progress, f"generating code for {target.name}")
     told()

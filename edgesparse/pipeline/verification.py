@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.devices import targets
 from edgesparse.devices.session import where
 from edgesparse.devices.targets import Target
-from edgesparse.errors import EdgesparseError, MeasureError, PruneError
+from edgesparse.errors import EdgesparseError, MeasureError, OptionError, PruneError
 from edgesparse.inputs import said
+from edgesparse.numerics import Element
 from edgesparse.pipeline.arguments import InputShapes, Progress, near_names, read_as_compiled, silent
 from edgesparse.pipeline.compiling import digest
+from edgesparse.pipeline.dtypes import computed_with, dtype_called
 from edgesparse.pipeline.reports import VerifiedPlan, VerifyReport
 from edgesparse.pipeline.running import run
 from edgesparse.pipeline.sample_files import Calibration, first_of, samples
@@ -73,7 +75,7 @@ def verify(
     source = read_as_compiled(model, example_inputs, feeds, manifest)
     pruned, _ = apply_pruning(source, recorded_pruning(manifest, given), progress)
     progress("running ONNX Runtime")
-    judge = _Judge(pruned, feeds, reference.evaluate(pruned, feeds), shapes, on)
+    judge = _Judge(pruned, feeds, reference.evaluate(pruned, feeds), shapes, on, recorded_dtype(manifest))
     plans, skipped = each_plan(Path(artifact), lambda path: judge.plan(path, layers, progress), progress)
     same = manifest.get("model_sha256") in (None, digest(model, source))
     notes = () if same else ("the artifact was compiled from another file than this model",)
@@ -89,6 +91,7 @@ class _Judge:
     expected: Arrays
     shapes: InputShapes
     on: str | None
+    dtype: Element | None
 
     def plan(self, artifact: Path, layers: bool, progress: Progress) -> VerifiedPlan:
         """How far an artifact of one plan is from that."""
@@ -114,7 +117,7 @@ class _Judge:
         from edgesparse.package.writer import write
 
         normal = normalised(self.model, self.shapes, progress)
-        program, _ = lowered(normal, device, progress, expose=True)
+        program, _ = lowered(normal, device, progress, self.dtype, expose=True)
         with tempfile.TemporaryDirectory(prefix="edgesparse-") as folder:
             path = Path(folder) / "layers.esp"
             write([program], {"plans": [{"target_facts": targets.facts(device)}]}, path)
@@ -123,7 +126,10 @@ class _Judge:
         known = {value.name for node in self.model.graph for value in node.outputs}
         values = [str(value.name) for node in normal.graph for value in node.outputs]
         both = [name for name in values if name in known and name in actual]
-        return self.judged(actual, reference.evaluate(self.model, self.feeds, both))
+        expected = reference.evaluate(self.model, self.feeds, both)
+        if self.dtype is not None:
+            actual = {name: array.astype(expected.get(name, array).dtype) for name, array in actual.items()}
+        return self.judged(actual, expected)
 
     def judged(self, actual: Arrays, expected: Arrays) -> tuple[Difference, ...]:
         """How far values are from those expected; one agrees, too, that differs by no more than rounding moves it."""
@@ -133,7 +139,7 @@ class _Judge:
         def run(moved: Arrays) -> Arrays:
             return reference.evaluate(self.model, moved, names)
 
-        differences = measure.compare_all(actual, expected)
+        differences = measure.compare_all(actual, expected, computed_with(self.model, self.dtype))
         names = [difference.name for difference in differences if not difference.agrees]
         moved = list(moved_outputs(run, self.model, self.feeds, names)) if names else []
         rounded = {
@@ -213,6 +219,15 @@ def _answering(artifact: Path, promised: Sequence[Answers], on: str | None, prog
 def _target(record: Mapping[str, Any], artifact: Path) -> Target:
     """What a plan was compiled for; its artifact carries the facts."""
     return targets.of_facts(record.get("target_facts"), f"{artifact}: target_facts")
+
+
+def recorded_dtype(manifest: Mapping[str, Any]) -> Element | None:
+    """What an artifact says that its layers were to be computed with."""
+    name = manifest.get("dtype")
+    try:
+        return dtype_called(name if name is None else str(name))
+    except OptionError as err:
+        raise MeasureError(f"the artifact records a type that is not known: {said(err)}") from err
 
 
 def recorded_pruning(manifest: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Pruning | None:

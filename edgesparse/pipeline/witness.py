@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.devices.local import LOCAL
 from edgesparse.errors import MeasureError, OnnxRuntimeError, WitnessError
 from edgesparse.nodes import called, dtype_of, shape_of
+from edgesparse.numerics import Element
 from edgesparse.pipeline.reports import WitnessReport
 from edgesparse.pipeline.sample_files import first_of
 
@@ -48,11 +49,15 @@ Arrays = Mapping[str, "np.ndarray"]
 
 @dataclass(frozen=True)
 class Judged:
-    """The user's model: a file, or in memory where it was pruned or exported; and its normal form."""
+    """The user's model: a file, or in memory where it was pruned or exported; and its normal form.
+
+    `computed` is the type that results are judged by, where that is not their own.
+    """
 
     model: Path | ir.Model
     normal: ir.Model
     samples: Mapping[str, Any] | None = None
+    computed: Element | None = None
 
 
 def witness(judged: Judged, programs: Sequence[Program]) -> WitnessReport:
@@ -134,7 +139,7 @@ class _Witness:
             if getattr(err.__cause__, "status", "") == "ES_ERR_NO_MEMORY":
                 return f"not judged: {err}", 0.0
             raise WitnessError(f"{what} does not run ({err}): this is our fault, please report it") from err
-        differences = measure.compare_all(actual, self.expected)
+        differences = measure.compare_all(actual, self.expected, self._judged.computed)
         for difference in differences:
             if not difference.agrees and not self._is_rounding(difference.name, actual):
                 if (undefined := self._undefined()) is not None:

@@ -20,7 +20,7 @@ from edgesparse.numerics import COMPUTED
 from edgesparse.plan import LayerPlan, Plan
 from edgesparse.schedule.arrange import arrange
 from edgesparse.schedule.cost import handed_over, time_us, work
-from edgesparse.schedule.estimate import estimate, with_dots
+from edgesparse.schedule.estimate import estimate, with_loops
 from edgesparse.schedule.price import op_us
 from edgesparse.schedule.reason import on_these_threads, spending, verdict, within_error
 
@@ -68,8 +68,8 @@ def _joined(op: Weighted, planned: LayerPlan, cpu: Cpu, table: CostTable, thread
 def cost_table(target: Target) -> CostTable:
     """What times are predicted by: the target's cost table, or an estimate where it has none."""
     table = target.cost_table or estimate(target)
-    for dots in target.cpu.numerics[1:]:
-        table = with_dots(table, dots)
+    for numerics in target.cpu.numerics[1:]:
+        table = with_loops(table, numerics)
     return table
 
 

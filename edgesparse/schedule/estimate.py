@@ -28,10 +28,8 @@ def estimate(target: Target) -> CostTable:
     return CostTable(target.name, ESTIMATED, "counted slots of the load unit", costs, timed)
 
 
-def with_dots(table: CostTable, dots: Numerics) -> CostTable:
-    """A cost table that knows the loops over quads: a dot product takes as long as a multiply-add, if nobody has
-    measured it."""
-    like = {
-        replace(loop, numerics=str(dots)): cost for loop, cost in table.loops.items() if loop.numerics == str(PLAIN)
-    }
+def with_loops(table: CostTable, of: Numerics) -> CostTable:
+    """A cost table that knows the loops over quads, or over float16: a dot product, or a multiply-add of as many bits,
+    takes as long as a multiply-add of float32, if nobody has measured it."""
+    like = {replace(loop, numerics=str(of)): cost for loop, cost in table.loops.items() if loop.numerics == str(PLAIN)}
     return replace(table, loops={**like, **table.loops})

@@ -58,7 +58,7 @@ def lower_layer(
     if tile.reads_window and layer.window is not None:
         x = _lay_out(layer, layer.window, x, scope)
     offsets = (_offsets(layer),) if tile.reads_window and not lies.x else ()
-    weights = tile.pack(layer, fusion.bias, target.cpu)
+    weights = tile.pack(layer, fusion.bias.astype(layer.numerics.acc.numpy), target.cpu)
     behind = None if joined is None else _kernel_of(joined, target)
     kernel = kernel_of(LayerCall(layer, tile, weights, Epilogue.of(fusion), target, lies, behind))
     reads = (x, *offsets, *weights, *residual, *(_constants(joined) if joined else ()))
@@ -111,7 +111,7 @@ def lower_depthwise(op: Depthwise, scope: Scope) -> None:
 
 def _constants(op: Depthwise) -> tuple[Constant, Constant]:
     """Weight and bias."""
-    return Constant(op.weight), Constant(op.fusion.bias)
+    return Constant(op.weight), Constant(op.fusion.bias.astype(op.numerics.acc.numpy))
 
 
 def _kernel_of(op: Depthwise, target: Target) -> DepthwiseKernel:

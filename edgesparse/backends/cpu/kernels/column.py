@@ -12,6 +12,7 @@ from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, k
 from edgesparse.backends.cpu.kernels.dots import multiply_add
 from edgesparse.backends.cpu.kernels.epilogue import Requantized
 from edgesparse.backends.cpu.kernels.layer import LayerCall
+from edgesparse.backends.cpu.kernels.math import converted
 from edgesparse.backends.cpu.kernels.vectors import store_first
 from edgesparse.forms.column import panel_vectors
 from edgesparse.numerics import F32, QUAD
@@ -36,7 +37,7 @@ def kernel(call: LayerCall) -> Kernel:
         for i in steps:
             lanes.store(acc, i, lanes.load(bias, panel * rows + i))
         with T.serial(0, k) as j:
-            value = T.bind(lanes.splat(x[j]))
+            value = T.bind(lanes.splat(converted(x[j], numerics.acc.name)))
             for i in steps:
                 weight, total = lanes.load(w, (panel * k + j) * rows + i), lanes.load(acc, i)
                 lanes.store(acc, i, multiply_add(numerics, target.cpu, total, weight, value, x_first=True))
@@ -44,7 +45,7 @@ def kernel(call: LayerCall) -> Kernel:
         for i in steps:
             other = lanes.load(others[0], panel * rows + i) if others else None
             scale = lanes.load(scales[0], panel * rows + i) if scales else None
-            results.append(T.bind(epilogue.apply(lanes.load(acc, i), other, scale)))
+            results.append(T.bind(converted(epilogue.apply(lanes.load(acc, i), other, scale), numerics.y.name)))
 
         def store(count: int) -> None:
             for i, result in zip(steps, results, strict=True):

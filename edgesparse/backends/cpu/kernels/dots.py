@@ -8,7 +8,7 @@ from __future__ import annotations
 from tvm.tirx import Expr
 from tvm.tirx.script import builder as T
 
-from edgesparse.backends.cpu.kernels.math import int_splat, lanes_of
+from edgesparse.backends.cpu.kernels.math import converted, int_splat, lanes_of
 from edgesparse.devices.cpu import Cpu
 from edgesparse.numerics import QUAD, QUAD_U8, Element, Numerics
 
@@ -31,6 +31,7 @@ def multiply_add(numerics: Numerics, cpu: Cpu, acc: Expr, w: Expr, x: Expr, *, x
     Plain elements are multiplied as x * w with `x_first`: the same number, but LLVM makes other code of it.
     """
     if not numerics.is_dotted:
+        w, x = (converted(each, numerics.acc.name) for each in (w, x))
         return acc + (x * w if x_first else w * x)
     lanes = lanes_of(acc)
     instruction = _INSTRUCTIONS.get(cpu.isa, {}).get(lanes)

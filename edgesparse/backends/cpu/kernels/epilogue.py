@@ -21,7 +21,7 @@ from edgesparse.devices.cpu import Cpu
 from edgesparse.graph.absorb import Fusion
 from edgesparse.graph.activation import Activation
 from edgesparse.graph.quantized import Requantization
-from edgesparse.numerics import QUAD
+from edgesparse.numerics import F16, F32, QUAD
 
 SMALL_SCALE = LIMIT / 2**31
 """Scales up to it, as nearly all are, leave small products of any int32."""
@@ -47,7 +47,9 @@ class Epilogue:
 
     def apply(self, accumulator: Expr, residual: Expr | None = None, scale: Expr | None = None) -> Expr:
         """The value to store for an accumulated scalar or vector."""
-        value = accumulator if residual is None else accumulator + residual
+        value = accumulator
+        if residual is not None:
+            value = value + math.converted(residual, math.kind_of(value))
         return value if self.activation is None else applied(self.activation, value)
 
 
@@ -128,8 +130,13 @@ def _int32(lanes: int) -> str:
 
 
 def applied(activation: Activation, x: Expr) -> Expr:
-    """The function of a scalar or vector. NaN stays NaN."""
+    """The function of a scalar or vector. NaN stays NaN. All but the simplest are computed in float32."""
+    if math.kind_of(x) == F16.name and activation.name not in _SIMPLE:
+        return math.hold(math.converted(applied(activation, math.converted(math.hold(x), F32.name)), F16.name))
     return math.hold(_FUNCTIONS[activation.name](math.hold(x), *activation.parameters))
+
+
+_SIMPLE = ("relu", "clip", "leaky_relu")
 
 
 def _relu(x: Expr) -> Expr:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from tvm.tirx import Expr
+from tvm.tirx import Expr, const
 from tvm.tirx.script import builder as T
 
 _LOG2_E = 1.44269504088896341
@@ -75,16 +75,26 @@ def lanes_of(x: Expr) -> int:
     return int(x.ty.dtype.lanes)
 
 
+def kind_of(x: Expr) -> str:
+    """The type of its elements."""
+    return str(x.ty.dtype).partition("x")[0]
+
+
 def splat(value: float | Expr, like: Expr) -> Expr:
-    """A float32 value in every lane of the type of `like`."""
-    scalar = T.float32(value) if isinstance(value, int | float) else value
+    """A value in every lane of the type of `like`, which is of floats."""
+    scalar = const(value, kind_of(like)) if isinstance(value, int | float) else value
     return scalar if lanes_of(like) == 1 else T.broadcast(scalar, lanes_of(like))
+
+
+def converted(value: Expr, kind: str) -> Expr:
+    """The same number, or the nearest one, of another type, whose name is that of a scalar."""
+    return value if kind_of(value) == kind else T.cast(value, _type(kind, value))
 
 
 def hold(value: Expr) -> Expr:
     """Compute a value here, once. A `T.bind` alone does not: TVM copies its expression into every use."""
     lanes = lanes_of(value)
-    place = T.alloc_buffer((lanes,), str(value.ty.dtype).partition("x")[0], scope="global")
+    place = T.alloc_buffer((lanes,), kind_of(value), scope="global")
     index = 0 if lanes == 1 else T.ramp(0, 1, lanes)
     T.buffer_store(place, value, [index])
     return T.bind(place[index])

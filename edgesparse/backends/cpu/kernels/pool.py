@@ -18,7 +18,7 @@ from edgesparse.backends.cpu.tensors import ints, tensor
 from edgesparse.devices.targets import Target
 from edgesparse.graph.geometry import Window
 from edgesparse.graph.windows import unrolls, window_of
-from edgesparse.numerics import Element
+from edgesparse.numerics import TAKEN, Element
 from edgesparse.program import Constant
 
 
@@ -30,9 +30,9 @@ def lower_pool(node: ir.Node, target: Target) -> list[Call] | None:
     if node.op_type not in ("MaxPool", "AveragePool"):
         return lower_reduce(node, target)
     window = window_of(node, ints(node, "kernel_shape"))
-    if window is None or not unrolls(window) or output_count(node) > 1:
-        return None
     x = operand(node, 0)
+    if window is None or not unrolls(window) or output_count(node) > 1 or x.element not in TAKEN:
+        return None
     reads: list[Tensor | Constant] = [x]
     if node.op_type == "MaxPool":
         kernel = max_pool(window, x.element, target)

@@ -18,7 +18,8 @@ from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Tile
 from edgesparse.numerics import element
 
-QUAD = 4  # weights in a vector of 128 bits
+QUAD = 4  # weights that are worth a load of their own
+VECTOR_BITS = 128  # of vectors that are multiplied by an element of another; wider ones by a number in all their lanes
 
 
 def kernel(call: LayerCall) -> Kernel:
@@ -27,12 +28,12 @@ def kernel(call: LayerCall) -> Kernel:
     Shapes: x, offsets, bias, residual, y and what is joined as those of the dense form; the weight as `GroupedRows`.
     Over-read: x and residual, below 64 bytes. Order: ascending k.
     """
-    tile, lanes = _tile_of(call.tile), call.target.cpu.lanes(call.layer.numerics.x)
+    tile, is_wide = _tile_of(call.tile), call.target.cpu.vector_bits > VECTOR_BITS
     params = [Param(array.data.size, element(array.data.dtype)) for array in call.weights[:-1]]
     entries = tile.rows // tile.block[0] * tile.chunk
-    if params[1].element.name == "uint16" and (lanes > QUAD or tile.chunk == QUAD):
+    if params[1].element.name == "uint16" and (is_wide or tile.chunk == QUAD):
         params[1] = _in_words(params[1], entries)
-    if lanes > QUAD and tile.block[0] == 1:
+    if is_wide and tile.block[0] == 1:
         params[2] = _in_words(params[2], entries * tile.block[1])
     return build(call, params, _Sparse)
 
@@ -56,7 +57,7 @@ def _in_words(param: Param, count: int) -> Param:
 class _Sparse(Compute):
     """`tile.rows` rows at a time, in block rows of `tile.block[0]` that share their indices.
 
-    Where a step has weights for whole vectors of four, they are loaded so: AArch64 multiplies by an element of one.
+    Where a step has weights for whole vectors, or four, they are loaded so: AArch64 multiplies by an element of one.
     """
 
     @property
@@ -105,11 +106,12 @@ class _Sparse(Compute):
         if values.dtype != kind.name:
             parts = _split_words(values, step, count, kind.bits)
             return [T.bind(T.reinterpret(kind.name, T.cast(part, f"uint{kind.bits}"))) for part in parts]
-        if self.lanes.count != QUAD or count % QUAD:
+        if self.work.cpu.vector_bits != VECTOR_BITS or count % QUAD:
             return [values[step * count + i] for i in range(count)]
         held = T.alloc_buffer((count,), kind.name, scope="global")
-        for i in range(0, count, QUAD):
-            self.lanes.store(held, i, self.lanes.load(values, step * count + i))
+        several = self.lanes if count % self.lanes.count == 0 else self.lanes.narrowed(QUAD)
+        for i in range(0, count, several.count):
+            several.store(held, i, several.load(values, step * count + i))
         return [held[i] for i in range(count)]
 
     def _multiply(self, accs: list[Buffer], weights: list[Expr], block: Rows, column: Expr) -> None:

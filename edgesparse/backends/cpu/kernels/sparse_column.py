@@ -9,7 +9,7 @@ from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, k
 from edgesparse.backends.cpu.kernels.dots import BYTE_BITS, least_lanes, multiply_add
 from edgesparse.backends.cpu.kernels.epilogue import Requantized
 from edgesparse.backends.cpu.kernels.layer import LayerCall
-from edgesparse.backends.cpu.kernels.math import hold
+from edgesparse.backends.cpu.kernels.math import converted, hold
 from edgesparse.backends.cpu.kernels.vectors import merge_first
 from edgesparse.forms.weight import CHAINS
 from edgesparse.numerics import F32, I32, QUAD, element
@@ -56,7 +56,7 @@ def kernel(call: LayerCall) -> Kernel:
                 bits = T.bitwise_and(row, QUAD - 1) * BYTE_BITS
                 merge_first(y, T.shift_right(row, 2), T.shift_left(epilogue.word([result]), bits), 1)
             else:
-                T.buffer_store(y, result, [row])
+                T.buffer_store(y, converted(result, numerics.y.name), [row])
 
     params = [Param(k, numerics.x), Param(m + 1, I32), Param(entries, index), Param(entries, numerics.w)]
     params += [Param(m, numerics.acc), *([Param(m, F32)] if epilogue.is_scaled else [])]

@@ -28,7 +28,9 @@ from tvm.tirx.script import builder as T
 from edgesparse.backends.cpu.kernel import Kernel, Lanes, Param, build_kernel, kernel_symbol
 from edgesparse.backends.cpu.kernels.dots import least_lanes, multiply_add
 from edgesparse.backends.cpu.kernels.epilogue import Epilogue, Requantized
+from edgesparse.backends.cpu.kernels.kept import load_kept, store_kept
 from edgesparse.backends.cpu.kernels.layer import LayerCall
+from edgesparse.backends.cpu.kernels.math import converted
 from edgesparse.backends.cpu.kernels.words import Words
 from edgesparse.backends.cpu.kernels.work import Work
 from edgesparse.errors import InternalError
@@ -293,12 +295,15 @@ class Compute:
         return self.place.group * self.plane.m + row
 
     def _start(self, acc: Buffer, row: Expr, slot: Expr, first: bool) -> None:
-        """Begin with the bias, or with the partial sum of the blocks before."""
+        """Begin with the bias, or with the partial sum of the blocks before; with 0 where that is kept wider."""
         for u, lanes in self._vectors():
-            if first:
-                start = lanes.splat(self.memory.bias[self._channel(row)])
+            bias = lanes.splat(self.memory.bias[self._channel(row)])
+            if self.work.widens:
+                if first:
+                    store_kept(self.memory.area, self._kept(slot, u), lanes, bias)
+                start = lanes.splat(0.0)
             else:
-                start = lanes.load(self.memory.area, self._kept(slot) + u)
+                start = bias if first else lanes.load(self.memory.area, self._kept(slot, u))
             lanes.store(acc, u, start)
 
     @property
@@ -311,9 +316,9 @@ class Compute:
         to = self.memory.y, self.memory.scale, scale0, self.place.y0
         return Words(self.epilogue, self.work.cpu, *to, self.plane.n, self.run.size, self._vectors())
 
-    def _kept(self, slot: Expr) -> Expr:
-        """Where the sums of a row of the range are kept."""
-        return self.work.pack_size + slot * self.work.width
+    def _kept(self, slot: Expr, u: int = 0) -> Expr:
+        """Where the sums of a row of the range are kept, from an output on."""
+        return self.work.pack_size + slot * (self.work.width * self.work.kept_size) + u * self.work.kept_size
 
     def _store_kept(self) -> None:
         """Words of all rows of the range, which begins with a word."""
@@ -342,9 +347,19 @@ class Compute:
 
     def _finish(self, acc: Buffer, row: Expr, slot: Expr, final: bool) -> None:
         """Keep the partial sum, or apply the epilogue and store the outputs."""
-        if not final:
+        area = self.memory.area
+        if self.work.widens:
             for u, lanes in self._vectors():
-                lanes.store(self.memory.area, self._kept(slot) + u, lanes.load(acc, u))
+                kept = self._kept(slot, u)
+                total = load_kept(area, kept, lanes) + converted(lanes.load(acc, u), self.work.numerics.kept.name)
+                if final:
+                    lanes.store(acc, u, converted(total, self.work.numerics.acc.name))
+                else:
+                    store_kept(area, kept, lanes, total)
+        elif not final:
+            for u, lanes in self._vectors():
+                lanes.store(area, self._kept(slot, u), lanes.load(acc, u))
+        if not final:
             return
         place, tiled = self.place, self.work.tiled
         r0 = T.bind(place.residual0 + row * self.work.row_pitch(tiled.residual))

@@ -71,7 +71,17 @@ class Work:
     def partial_size(self) -> int:
         """Sums of the blocks so far, and those of rows that are not finished together but share words of y."""
         is_kept = self.blocks > 1 or self.numerics.y.channels > 1
-        return self.split_units * self.tile.rows * self.width if is_kept else 0
+        return self.split_units * self.tile.rows * self.width * self.kept_size if is_kept else 0
+
+    @property
+    def kept_size(self) -> int:
+        """Elements that a partial sum takes, which may be of a wider type."""
+        return self.numerics.kept.bits // self.numerics.acc.bits
+
+    @property
+    def widens(self) -> bool:
+        """Blocks of K are summed on their own, and added up in a wider type."""
+        return self.blocks > 1 and self.kept_size > 1
 
     @property
     def scratch_size(self) -> int:
