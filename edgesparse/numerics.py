@@ -119,6 +119,11 @@ class Numerics:
         return self.kept != self.acc
 
     @property
+    def rows_together(self) -> int:
+        """Rows whose weights, or outputs, panels keep together: of quads, and of what a vector holds eight of."""
+        return 1 if self.w.bits == F32.bits and not self.is_dotted else QUAD
+
+    @property
     def is_dotted(self) -> bool:
         """Operands are quads: a product is the dot product of four channels."""
         return self.w.channels == QUAD

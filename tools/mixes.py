@@ -47,7 +47,11 @@ _FMA = {
     "aarch64": re.compile(r"fmla|fmls|fmadd|sdot"),
     "armv7": re.compile(r"v(?:fma|fms|mla|mls)\.f32"),
 }
-_WIDE = {"x86_64": {512: "%zmm", 256: "%ymm"}, "aarch64": {128: ".4s"}, "armv7": {128: "q"}}
+_WIDE: dict[str, dict[int, tuple[str, ...]]] = {
+    "x86_64": {512: ("%zmm",), 256: ("%ymm",)},
+    "aarch64": {128: (".4s", ".8h")},
+    "armv7": {128: ("q",)},
+}
 _MEMORY = {"x86_64": re.compile(r"\(%(\w+)"), "aarch64": re.compile(r"\[(\w+)"), "armv7": re.compile(r"\[(\w+)")}
 _STORE = {
     "x86_64": re.compile(r"v?mov\w*\s[^()]*?,\s*[^,]*\([^()]*\)$"),
@@ -157,7 +161,7 @@ def _mix(lines: Sequence[str], target: Target) -> Mix:
     fmas = [line for line in code if _FMA[isa].match(line)]
     touching = [(line, base) for line in code if not line.startswith("lea") for base in _MEMORY[isa].findall(line)]
     stores = sum(bool(_STORE[isa].match(line)) for line, _ in touching)
-    whole = sum(wide in line.split(None, 1)[1] for line in fmas)
+    whole = sum(any(form in line.split(None, 1)[1] for form in wide) for line in fmas)
     stack = sum(base in _STACK for _, base in touching)
     return Mix(len(code) + 1, whole, len(fmas) - whole, len(touching) - stores, stores, stack)
 

@@ -32,9 +32,9 @@ def fitting_loops(cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
     """For each number of vectors, the most rows for which everything stays in registers.
 
     Besides accumulators and vectors of x, LLVM keeps the weights of a step there: of all rows, where each meets several
-    vectors and rows are more than those. Rows of dot products make whole quads of y.
+    vectors and rows are more than those. Rows of dot products make whole quads of y, those of float16 whole loads.
     """
-    step = numerics.w.channels
+    step = numerics.rows_together
     for vectors in range(1, (7 if cpu.registers >= 32 else 4) + 1):
         fitting = [
             rows

@@ -30,6 +30,8 @@ CHUNKS = (1, 4)  # entries of a row in a step; more only where rows are few
 MOST_FILL = 2.5  # weights that blocks may keep for each nonzero, to be worth a look
 INDEX_BYTES = 2
 OVERHEAD = 1.3  # of a step over its counted slots
+SPARE = 4  # registers, for weights and x
+HALF_SPARE = 12  # the same where AArch64 takes elements of float16 from one half of the registers only
 LOOP_EXIT = 12  # slots lost where a loop ends whose length varies
 
 
@@ -39,7 +41,8 @@ def fitting_loops(cpu: Cpu, numerics: Numerics = PLAIN) -> Iterator[Loop]:
         if block[1] > 1 and numerics.is_dotted:
             continue
         if rows % block[0] == 0 and (chunk == 1 or block[1] * rows <= 2):
-            most = min(13 if cpu.registers >= 32 else 7, (cpu.registers - 4) // rows)
+            spare = HALF_SPARE if numerics.sums_blocks else SPARE
+            most = min(13 if cpu.registers >= 32 else 7, (cpu.registers - spare) // rows)
             for vectors in range(1, most + 1):
                 yield Loop("sparse", block, vectors, rows, chunk, str(numerics))
 

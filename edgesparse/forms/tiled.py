@@ -47,6 +47,7 @@ class TiledTile(Tile):
         each = self.passes(layer, weight)
         first, *last = runs(plane, self.vectors, lanes)
         places = tile_count(plane, self.vectors, lanes)
+        kept = 2 * blocks if blocks > 1 and layer.numerics.sums_blocks else blocks - 1  # two vectors for each of sums
         counts = Counts(float)
         for run, number in ((first, places - len(last)), *((run, 1) for run in last)):
             copies, vectors = number * images, run.vectors(lanes)
@@ -55,7 +56,7 @@ class TiledTile(Tile):
             counts[loop, START] += copies * blocks * units
             counts["pack_row_ns"] += copies * self.splits * plane.k
             counts["pack_vector_ns"] += copies * self.splits * plane.k * _pack_vectors(run, lanes)
-            counts["partial_vector_ns"] += copies * (blocks - 1) * plane.m * vectors
+            counts["partial_vector_ns"] += copies * kept * plane.m * vectors
             counts["store_piece_ns"] += copies * plane.m * (run.size % lanes).bit_count()
             counts["far_vector_ns"] += copies * each.reads * vectors
         counts["far_vector_ns"] *= self._far_share(layer, cpu, l1_share)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from edgesparse.devices import targets
 from edgesparse.devices.targets import Target
 from edgesparse.errors import SearchError
-from edgesparse.numerics import F32
+from edgesparse.numerics import F16, F32
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, name_of, silent
 from edgesparse.pipeline.dtypes import computed_with, dtype_called
 from edgesparse.pipeline.files import require_writable
@@ -94,7 +94,7 @@ def compile(
     ready = prepared(asked, path.parent, progress)
     check_labels(names, [math.prod(shape_of(value)) for value in ready.normal.graph.outputs])
     made = [_compiled(ready, device, names, progress) for device in devices]
-    told = _witnessed(ready, [each.program for each in made], progress) if witness else None
+    told = _witnessed(ready, made, progress) if witness else None
     answers = answers_of([(each.graph, each.program) for each in made]) if witness else ()
     progress("writing the artifact")
     return _written(ready, made, path, told, answers, started)
@@ -172,10 +172,11 @@ def _without_half(ready: Prepared, made: Sequence[_Compiled]) -> Iterator[str]:
             yield f"{each.target.name}: computes in float32, and stores weights so: its CPU has no float16 arithmetic"
 
 
-def _witnessed(ready: Prepared, programs: Sequence[Program], progress: Progress) -> WitnessReport:
+def _witnessed(ready: Prepared, made: Sequence[_Compiled], progress: Progress) -> WitnessReport:
     """Compare the user's own file, or what was made of it before it was normalised, with what was compiled."""
     from edgesparse import frontend
     from edgesparse.pipeline.witness import Judged, witness
+    from edgesparse.quantize import halved, widened
 
     progress("comparing with ONNX Runtime")
     model = ready.asked.model
@@ -183,7 +184,11 @@ def _witnessed(ready: Prepared, programs: Sequence[Program], progress: Progress)
     as_it_is = as_it_is and isinstance(model, str | Path) and frontend.is_onnx(model)
     users: Path | ir.Model = Path(model) if as_it_is else ready.pruned  # type: ignore[arg-type]
     given = samples(ready.pruning.options["calibration"]) if ready.pruning is not None else None
-    return witness(Judged(users, ready.normal, given, computed_with(ready.normal, ready.asked.dtype)), programs)
+    dtype = ready.asked.dtype
+    tried = dtype == F16 and any(each.target.cpu.has_half for each in made)
+    half = halved(widened(ready.normal)) if tried else None
+    judged = Judged(users, ready.normal, given, computed_with(ready.normal, dtype), half)
+    return witness(judged, [each.program for each in made])
 
 
 def _pictured(spec: TensorSpec, frames: Mapping[str, Frame]) -> TensorSpec:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.devices.local import LOCAL
 from edgesparse.errors import MeasureError, OnnxRuntimeError, WitnessError
 from edgesparse.nodes import called, dtype_of, shape_of
-from edgesparse.numerics import Element
+from edgesparse.numerics import F16, Element
 from edgesparse.pipeline.reports import WitnessReport
 from edgesparse.pipeline.sample_files import first_of
 
@@ -51,13 +51,15 @@ Arrays = Mapping[str, "np.ndarray"]
 class Judged:
     """The user's model: a file, or in memory where it was pruned or exported; and its normal form.
 
-    `computed` is the type that results are judged by, where that is not their own.
+    `computed` is the type that results are judged by, where that is not their own; `half` the normal form in float16,
+    where that is what a target computes and nobody has tried.
     """
 
     model: Path | ir.Model
     normal: ir.Model
     samples: Mapping[str, Any] | None = None
     computed: Element | None = None
+    half: ir.Model | None = None
 
 
 def witness(judged: Judged, programs: Sequence[Program]) -> WitnessReport:
@@ -70,6 +72,7 @@ def witness(judged: Judged, programs: Sequence[Program]) -> WitnessReport:
     size = max(program.engines[0].arena_bytes for program in programs)
     found = _Witness(judged, f"its values take {size} bytes, at most {MOST_BYTES} are run" if size > MOST_BYTES else "")
     imported, first = found.judge("import", found.run_normal)
+    found.require_half()
     told = [_judge_code(found, program) for program in programs]
     code = next((words for words, _ in told if words == AGREES), told[0][0])
     error = max(first, *(error for _, error in told))
@@ -120,6 +123,33 @@ class _Witness:
         from edgesparse import reference
 
         return reference.evaluate(self._judged.normal, feeds, threads=0)
+
+    def require_half(self) -> None:
+        """Raises: WitnessError: float16 does not hold what the model computes on these inputs."""
+        import numpy as np
+        import onnx_ir as ir
+
+        from edgesparse import measure, reference
+
+        half = self._judged.half
+        if self.why or half is None:
+            return
+        computed = [
+            str(value.name) for node in half.graph for value in node.outputs if value.dtype == ir.DataType.FLOAT16
+        ]
+        try:  # ONNX Runtime does not round between its kernels, which are of float32, but what it is asked for
+            actual = reference.evaluate(half, self.feeds, [*computed, *self.expected], threads=0)
+        except OnnxRuntimeError:
+            return
+        wrong = [f"{name!r} is infinite or no number" for name in computed if not np.isfinite(actual[name]).all()]
+        for difference in measure.compare_all(actual, self.expected, F16):
+            if not difference.agrees and not self._is_rounding(difference.name, actual):
+                wrong.append(f"{difference.name!r} is off by {difference.max_error:.2g} of its largest value")
+        if wrong:
+            raise WitnessError(
+                f"in {F16.name} {wrong[0]}: the model computes numbers too large or too small for it; "
+                f"remedy: compile without --dtype {F16.short}"
+            )
 
     def judge(self, what: str, run: Callable[[Arrays], Arrays], why: str = "") -> tuple[str, float]:
         """Whether `run` computes the same, in words, and the largest error.

@@ -73,7 +73,8 @@ class _Retyping:
         return made
 
     def _insert(self, value: ir.Value, made: ir.Value, to: ir.DataType, before: ir.Node | None) -> None:
-        cast = ir.Node("", "Cast", [value], [ir.AttrInt64("to", to.value)], outputs=[made], name=made.name)
+        name = free_name(f"{made.name}/cast", self._names)
+        cast = ir.Node("", "Cast", [value], [ir.AttrInt64("to", to.value)], outputs=[made], name=name)
         source = value.producer()
         if source is not None:
             self._graph.insert_after(source, cast)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import edgesparse
 from edgesparse.devices import targets
 from edgesparse.devices.emulated import Emulated
-from edgesparse.errors import EdgesparseError
+from edgesparse.errors import EdgesparseError, WitnessError
 from tests.models import ort_run
 
 RPI5 = targets.load("rpi5")
@@ -59,7 +59,7 @@ def network(path: Path, kind: type = np.float32, density: float = 0.2) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("density", "share"), [(0.1, 0.7), (1.0, 0.55)])  # indices stay as large as they were
+@pytest.mark.parametrize(("density", "share"), [(0.1, 0.8), (1.0, 0.65)])  # indices stay as large as they were
 def test_a_float32_network_runs_in_half(tmp_path, density, share):
     model = network(tmp_path / "m.onnx", density=density)
     full = edgesparse.compile(model, "rpi5", tmp_path / "full.esp", witness=False)
@@ -109,6 +109,21 @@ def test_a_network_of_float16_is_computed_by_our_kernels_on_this_machine(tmp_pat
 
     assert {layer.types for layer in report.plans[0].layers} == {"f32"}
     assert report.witness is not None and report.witness.code == "agrees"
+
+
+def test_what_float16_does_not_hold_is_refused_before_anything_is_written(tmp_path):
+    large, small = np.full((4, 3, 1, 1), 3e4, np.float32), np.full((4, 4, 1, 1), 1e-5, np.float32)
+    nodes = [helper.make_node("Conv", ["x", "large"], ["c"]), helper.make_node("Conv", ["c", "small"], ["y"])]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 8, 8))
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 4, 8, 8))
+    stored = [numpy_helper.from_array(large, "large"), numpy_helper.from_array(small, "small")]
+    graph = helper.make_graph(nodes, "net", [given], [result], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+
+    with pytest.raises(WitnessError, match="in float16 '.*' is infinite or no number: .*compile without --dtype f16"):
+        edgesparse.compile(tmp_path / "m.onnx", "rpi5", tmp_path / "m.esp", dtype="f16")
+
+    assert not (tmp_path / "m.esp").exists()
 
 
 def test_explain_shows_the_type(tmp_path):

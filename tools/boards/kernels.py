@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesparse.backends.cpu.kernels.sparse import QUAD
+from edgesparse.backends.cpu.kernels.vectors import QUAD
 from edgesparse.devices import targets
 from edgesparse.forms.column import ColumnTile
 from edgesparse.forms.dense import DenseTile

@@ -5,12 +5,13 @@ Source: Goto and van de Geijn 2008, "Anatomy of high-performance matrix multipli
 
 from __future__ import annotations
 
-from tvm.tirx import Expr
+from tvm.tirx import Buffer, Expr
 from tvm.tirx.script import builder as T
 
 from edgesparse.backends.cpu.kernel import Kernel, Param
 from edgesparse.backends.cpu.kernels.layer import LayerCall
 from edgesparse.backends.cpu.kernels.tiles import Compute, Rows, build
+from edgesparse.backends.cpu.kernels.vectors import QUAD, loaded
 
 
 def kernel(call: LayerCall) -> Kernel:
@@ -45,11 +46,11 @@ class _Dense(Compute):
                 slot = (panel - self.place.first_unit) * height + r
                 self._start(acc, self._clamp(panel * height + r), slot, first)
             with T.serial(0, size) as k:
+                weights = self._weights(panels, start + k * height)
                 for u, lanes in self._vectors():
                     column = T.bind(lanes.load(x.buffer, x.start + k * self.work.width + u))
-                    for r in range(height):
-                        weight = lanes.splat(panels[start + k * height + r])
-                        self.multiply_add(accs[r], u, lanes, weight, column)
+                    for acc, weight in zip(accs, weights, strict=True):
+                        self.multiply_add(acc, u, lanes, lanes.splat(weight), column)
 
             def finish(rows: int) -> None:
                 self.finish(accs[:rows], panel * height, (panel - self.place.first_unit) * height, final)
@@ -62,3 +63,10 @@ class _Dense(Compute):
                     finish(self.plane.m % height)
                 with T.Else():
                     finish(height)
+
+    def _weights(self, panels: Buffer, start: Expr) -> list[Expr]:
+        """Those of a column of a panel. LLVM puts float32 side by side in a register by itself, and no float16."""
+        height = self.tile.rows
+        if self.work.numerics.sums_blocks and height % QUAD == 0:
+            return loaded(panels, start, height, self.lanes)
+        return [panels[start + r] for r in range(height)]

@@ -14,12 +14,10 @@ from tvm.tirx.script import builder as T
 from edgesparse.backends.cpu.kernel import Kernel, Param
 from edgesparse.backends.cpu.kernels.layer import LayerCall
 from edgesparse.backends.cpu.kernels.tiles import Compute, Rows, build
+from edgesparse.backends.cpu.kernels.vectors import QUAD, VECTOR_BITS, loaded
 from edgesparse.forms.sparse import SparseTile
 from edgesparse.forms.tile import Tile
 from edgesparse.numerics import element
-
-QUAD = 4  # weights that are worth a load of their own
-VECTOR_BITS = 128  # of vectors that are multiplied by an element of another; wider ones by a number in all their lanes
 
 
 def kernel(call: LayerCall) -> Kernel:
@@ -108,11 +106,7 @@ class _Sparse(Compute):
             return [T.bind(T.reinterpret(kind.name, T.cast(part, f"uint{kind.bits}"))) for part in parts]
         if self.work.cpu.vector_bits != VECTOR_BITS or count % QUAD:
             return [values[step * count + i] for i in range(count)]
-        held = T.alloc_buffer((count,), kind.name, scope="global")
-        several = self.lanes if count % self.lanes.count == 0 else self.lanes.narrowed(QUAD)
-        for i in range(0, count, several.count):
-            several.store(held, i, several.load(values, step * count + i))
-        return [held[i] for i in range(count)]
+        return loaded(values, step * count, count, self.lanes)
 
     def _multiply(self, accs: list[Buffer], weights: list[Expr], block: Rows, column: Expr) -> None:
         for u, lanes in self._vectors():

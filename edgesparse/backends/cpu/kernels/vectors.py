@@ -14,6 +14,8 @@ from edgesparse.numerics import element
 Fold = Callable[[Expr, Expr], Expr]
 
 
+QUAD = 4  # numbers that are worth a load of their own
+VECTOR_BITS = 128  # of vectors that are multiplied by an element of another; wider ones by a number in all their lanes
 LINE = 16  # elements of a line of the caches
 
 
@@ -21,6 +23,15 @@ def prefetch(buffer: Buffer, offset: Expr) -> None:
     """Ask for the line that holds an element to be fetched into the L2 cache; the element need not exist."""
     read, near, data = T.int32(0), T.int32(2), T.int32(1)
     T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(buffer[offset]), read, near, data))
+
+
+def loaded(buffer: Buffer, offset: Expr, count: int, lanes: Lanes) -> list[Expr]:
+    """So many numbers, a multiple of QUAD, as elements of the vectors that they are loaded in."""
+    held = T.alloc_buffer((count,), buffer.dtype, scope="global")
+    several = lanes if count % lanes.count == 0 else lanes.narrowed(QUAD)
+    for i in range(0, count, several.count):
+        several.store(held, i, several.load(buffer, offset + i))
+    return [held[i] for i in range(count)]
 
 
 def add(a: Expr, b: Expr) -> Expr:
