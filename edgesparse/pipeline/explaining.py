@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from edgesparse.devices import targets
 from edgesparse.devices.targets import Target
-from edgesparse.numerics import F32, PLAIN
+from edgesparse.numerics import F32
 from edgesparse.outputs import written
 from edgesparse.pipeline.arguments import Bindings, InputShapes, Preprocessing, Progress, name_of, silent
 from edgesparse.pipeline.budgets import SearchReport
@@ -84,7 +84,7 @@ class ExplainReport(Report):
                 f"{plan.dense_us:.1f}",
                 f"{plan.sparse_us:.1f}",
                 break_even,
-                plan.choice if plan.numerics == PLAIN else f"{plan.types} {plan.choice}",
+                plan.choice,
                 plan.reason,
             )
             for plan in self.layers
