@@ -147,7 +147,7 @@ def test_the_best_plan_may_ask_for_more_than_is_known(host, field, value):
 @pytest.mark.parametrize("first", [True, False])
 def test_in_a_newer_version_so_it_is_with_fields_and_limits(host, field, value, first):
     """Reserved fields of the header, an engine, a tensor and a step; more inputs; a larger arena."""
-    assert added(damaged(host, field, value, minor=1, first=first)) == ((2, 1) if first else (1, 0))
+    assert added(damaged(host, field, value, minor=records.MINOR + 1, first=first)) == ((2, 1) if first else (1, 0))
     with pytest.raises(EdgesparseRuntimeError):
         added(damaged(host, field, value, first=True))
 
@@ -157,11 +157,11 @@ def test_what_only_a_newer_version_knows_is_told_from_damage(host):
     editor.put(10, "H", 3)
     editor.put(editor.engine + 60, "I", 1)
     editor.rehash()
-    with pytest.raises(EdgesparseRuntimeError, match=r"version 2\.3, this runtime knows 2\.0 .*newer runtime") as err:
+    with pytest.raises(EdgesparseRuntimeError, match=r"version 2\.3, this runtime knows 2\.1 .*newer runtime") as err:
         Model(bytes(editor.data))
 
     assert err.value.status == "ES_ERR_UNSUPPORTED"
-    with pytest.raises(PackageError, match=r"version 2\.3, this edgesparse knows 2\.0 .*update edgesparse"):
+    with pytest.raises(PackageError, match=r"version 2\.3, this edgesparse knows 2\.1 .*update edgesparse"):
         parse(damaged(host, ENGINE + 60, 1, minor=3))
 
 

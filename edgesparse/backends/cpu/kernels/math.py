@@ -81,8 +81,9 @@ def kind_of(x: Expr) -> str:
 
 
 def splat(value: float | Expr, like: Expr) -> Expr:
-    """A value in every lane of the type of `like`, which is of floats."""
-    scalar = const(value, kind_of(like)) if isinstance(value, int | float) else value
+    """A number in as many lanes as `like` has: of its type, or in float32 where that is one of integers."""
+    kind = kind_of(like) if kind_of(like).startswith("float") else "float32"
+    scalar = const(value, kind) if isinstance(value, int | float) else value
     return scalar if lanes_of(like) == 1 else T.broadcast(scalar, lanes_of(like))
 
 
