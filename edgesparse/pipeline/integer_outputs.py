@@ -24,6 +24,9 @@ Arrays = Mapping[str, np.ndarray]
 
 MEANS = ("AveragePool", "GlobalAveragePool", "ReduceMean")
 
+MOST_COLUMNS = 1 << 23
+"""Numbers of windows that are laid out at once: 64 MiB."""
+
 MOVES = frozenset(
     (
         *("Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Pad", "Reshape", "Slice"),
@@ -146,12 +149,17 @@ def _convolved(node: ir.Node, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + rank)))
     places = (*(slice(None, None, step) for step in strides), *(slice(None, None, step) for step in dilations))
     windows = windows[(slice(None), slice(None), *places)]  # [N, C, places, kernel]
-    batch, size = len(x), windows.shape[2 : 2 + rank]
-    groups = x.shape[1] // weight.shape[1]
-    columns = windows.reshape(batch, groups, weight.shape[1], prod(size), prod(kernel)).swapaxes(2, 3)
-    columns = columns.reshape(batch, groups, prod(size), -1)
+    batch, size, groups = len(x), windows.shape[2 : 2 + rank], x.shape[1] // weight.shape[1]
     w = weight.astype(np.float64).reshape(groups, len(weight) // groups, -1)
-    return np.asarray((w @ columns.swapaxes(2, 3)).reshape(batch, len(weight), *size))
+    rows = max(1, MOST_COLUMNS // max(1, batch * x.shape[1] * prod(size[1:]) * prod(kernel)))
+    parts = []
+    for first in range(0, size[0], rows):
+        part = windows[:, :, first : first + rows]
+        shape = part.shape[2 : 2 + rank]
+        columns = part.reshape(batch, groups, weight.shape[1], prod(shape), prod(kernel)).swapaxes(3, 4)
+        columns = columns.reshape(batch, groups, -1, prod(shape))
+        parts.append((w @ columns).reshape(batch, len(weight), *shape))
+    return np.concatenate(parts, axis=2)
 
 
 def _padded(node: ir.Node, x: np.ndarray, rank: int) -> np.ndarray:

@@ -23,7 +23,9 @@ from tests.models import ort_run
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8"])
-def test_numpy_gives_the_bits_of_an_emulated_board(kind, tmp_path):
+def test_numpy_gives_the_bits_of_an_emulated_board(kind, tmp_path, monkeypatch):
+    """Also where windows are laid out a few rows at a time."""
+    monkeypatch.setattr("edgesparse.pipeline.integer_outputs.MOST_COLUMNS", 512)
     model = convolutions(kind)
     graph = view(normalised(edgesparse.frontend.read(model), None, lambda *_: None), targets.load("rpi5").cpu)
     (name,) = promised(graph)
