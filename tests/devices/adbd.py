@@ -61,6 +61,9 @@ class Adbd:
         for stream in [*self._streams.values()]:
             with suppress(ProcessLookupError):
                 os.killpg(stream.process.pid, signal.SIGHUP)
+            assert stream.process.stdin
+            with suppress(OSError):
+                stream.process.stdin.close()  # where nohup has the tests ignore the signal
             stream.process.wait()
 
     def _listen(self) -> None:
