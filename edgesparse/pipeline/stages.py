@@ -53,15 +53,15 @@ def _with_zeros(
     model: ir.Model, smaller: ir.Model, pruning: Pruning, progress: Progress
 ) -> tuple[ir.Model, ir.Model, PruneReport]:
     """The smaller model with zeros, and before it the dense one with channels in the same order."""
-    from edgesparse.prune import merged, permute, with_gains
+    from edgesparse.prune import merged, permute, with_notes
     from edgesparse.prune import prune as prune_weights
 
     arrays, _ = parted(samples(pruning.options["calibration"]))
-    dense, pruned, report, gains = model, smaller, None, dict[str, float]()
+    dense, pruned, report, notes = model, smaller, None, dict[str, str]()
     if pruning.options["permute"]:
         progress("reordering channels")
         ordered = permute(smaller, patterns(smaller, pruning), calibration=arrays)
-        dense, pruned, gains = ordered.model, ordered.model, ordered.gains
+        dense, pruned, notes = ordered.model, ordered.model, ordered.notes
     progress("pruning")
     common: dict[str, Any] = {
         "method": pruning.options["method"],
@@ -76,7 +76,7 @@ def _with_zeros(
         pruned, report = result.model, merged(report, result.report)
     if report is None:
         raise InternalError("something is to be pruned, and no layer is")
-    return dense, pruned, with_gains(report, gains)
+    return dense, pruned, with_notes(report, notes)
 
 
 def without_units(model: ir.Model, pruning: Pruning, progress: Progress) -> tuple[ir.Model, ShrunkReport | None]:

@@ -5,7 +5,7 @@ from edgesparse.prune.allocation import ALLOCATIONS
 from edgesparse.prune.methods import METHODS
 from edgesparse.prune.permutation import Permuted, check_permute, permute
 from edgesparse.prune.prunable import prunable
-from edgesparse.prune.report import GroupReport, LayerReport, PruneReport, ShrunkReport, merged, with_gains
+from edgesparse.prune.report import GroupReport, LayerReport, PruneReport, ShrunkReport, merged, with_notes
 from edgesparse.prune.samples import check_samples
 from edgesparse.prune.structured import IMPORTANCE, KINDS, Shrunk, check_shrink, shrink
 from edgesparse.prune.synthetic import synthetic
@@ -38,5 +38,5 @@ __all__ = [
     "prune_alone",
     "shrink",
     "synthetic",
-    "with_gains",
+    "with_notes",
 ]

@@ -174,9 +174,8 @@ class PruneReport(Report):
             yield f"not pruned: {first_few(nodes, NAMES_SHOWN)} ({reason})"
 
 
-def with_gains(report: PruneReport, gains: Mapping[str, float]) -> PruneReport:
-    """The report with a note on each layer that keeps more magnitude since channels moved: `gains`, by node."""
-    notes = {node: f"channels reordered: keeps {gain:.1%} more magnitude" for node, gain in gains.items()}
+def with_notes(report: PruneReport, notes: Mapping[str, str]) -> PruneReport:
+    """The report with more notes on layers, by node."""
     rows = [(row, [part for part in (row.note, notes.get(row.node)) if part]) for row in report.layers]
     return replace(report, layers=tuple(replace(row, note="; ".join(parts) or None) for row, parts in rows))
 

@@ -49,7 +49,9 @@ def test_without_such_a_pattern_it_is_refused_in_one_line(command, model):
     done = command("compile", model, "--target", "host", "--sparsity", "0.5", "--permute")
 
     assert done.returncode == 1
-    assert done.stderr == "edgesparse: permute is for patterns N:M such as 2:4; got 1x1: leave it out\n"
+    assert done.stderr == (
+        "edgesparse: permute is for patterns of neighbouring input channels such as 2:4 or 1x4; got 1x1: leave it out\n"
+    )
 
 
 def test_a_recipe_moves_channels_for_the_layers_that_have_the_pattern(command, model, tmp_path):

@@ -35,6 +35,17 @@ def alike(flow: Flow, node: ir.Node) -> None:
     flow.put(node.outputs[0], flow.axes(node.inputs[0]))
 
 
+def quantizing(flow: Flow, node: ir.Node) -> None:
+    """QuantizeLinear and DequantizeLinear of an activation: by one scale, channels may change places."""
+    if not all(value is None or (flow.is_constant(value) and not flow.shape(value)) for value in node.inputs[1:]):
+        return flow.decline(node)
+    axes = flow.axes(node.inputs[0])
+    for labels in axes:
+        flow.keep_size(labels, f"{node.op_type} reads it")
+    flow.put(node.outputs[0], axes)
+    return None
+
+
 def mixing(flow: Flow, node: ir.Node, mixed: Iterable[int]) -> None:
     """An operator that keeps the shape and mixes along the axes `mixed`, whatever the order there."""
     axes = flow.axes(node.inputs[0])
@@ -126,6 +137,7 @@ RULES: dict[str, Callable[[Flow, ir.Node], None]] = {
             "Add And BitShift Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or PRelu "
             "Pow Sub Sum Where Xor",
         ),
+        (quantizing, "QuantizeLinear DequantizeLinear"),
         (pool, "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool"),
         (
             reduction,
