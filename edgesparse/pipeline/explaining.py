@@ -164,8 +164,20 @@ def _predicted(ready: Prepared, plan: Plan) -> ExplainReport:
         other_ops=dict(Counter(node.op_type for node in rest if str(node.name) not in names).most_common()),
         search=ready.search,
         pruning=ready.report,
-        notes=frontend.remarks(ready.source, ready.input_shapes),
+        notes=(*frontend.remarks(ready.source, ready.input_shapes), *_advice(plan, asked)),
     )
+
+
+def _advice(plan: Plan, asked: Request) -> Iterator[str]:
+    """What bytes, and blocks of zeros, would make of the layers, where that is much."""
+    from edgesparse import schedule
+
+    found = schedule.advice(plan, asked.target, asked.threads)
+    if found is not None:
+        yield (
+            f"{found.change}: weighted layers about {time_text(found.us)}, with as many zeros "
+            "(an estimate, of speed alone)"
+        )
 
 
 def explain(
