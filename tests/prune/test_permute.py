@@ -351,10 +351,11 @@ def test_other_patterns_have_no_order_to_choose(pattern):
         check_permute(["4x1", "1x1"])
 
 
+@pytest.mark.parametrize("one", [(), (1,)])
 @pytest.mark.parametrize("by_channel", [True, False])
-def test_channels_of_integers_move_with_their_scales(by_channel, shuffled):
+def test_channels_of_integers_move_with_their_scales(by_channel, one, shuffled):
     """Between activations of one scale: weights, biases and their scales by channel; outputs stay to the bit."""
-    scale = np.exp2(-np.arange(3, 11)).astype(np.float32) if by_channel else np.float32(2**-6)
+    scale = np.exp2(-np.arange(3, 11)).astype(np.float32) if by_channel else np.full(one, 2**-6, np.float32)
     integers = np.random.default_rng(0).integers
     constants = {
         "a": integers(-99, 100, (8, 3, 3, 3)).astype(np.int8),
@@ -362,8 +363,8 @@ def test_channels_of_integers_move_with_their_scales(by_channel, shuffled):
         "c": integers(-99, 100, (4, 8, 1, 1)).astype(np.int8),
         "s": scale,
         "s2": scale * np.float32(2**-5),
-        "s1": np.float32(2**-5),
-        "z": np.uint8(100),
+        "s1": np.full(one, 2**-5, np.float32),
+        "z": np.full(one, 100, np.uint8),
     }
     source = model(
         f"""{IMAGE} {{

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -204,7 +205,7 @@ class Flow:
         if source is not None and alone and not source.attributes.get_int("block_size", 0):
             self.use(source, 0, labels)
             for at, value in enumerate(source.inputs[1:], 1):
-                if value is not None and self.shape(value):
+                if value is not None and prod(self.shape(value)) > 1:
                     self.use(source, at, [labels[source.attributes.get_int("axis", 1)]])
         elif use.value.name in self.probe.quantized:
             for axis in labels:

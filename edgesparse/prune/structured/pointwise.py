@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import prod
 
 import onnx_ir as ir
 
@@ -37,7 +38,9 @@ def alike(flow: Flow, node: ir.Node) -> None:
 
 def quantizing(flow: Flow, node: ir.Node) -> None:
     """QuantizeLinear and DequantizeLinear of an activation: by one scale, channels may change places."""
-    if not all(value is None or (flow.is_constant(value) and not flow.shape(value)) for value in node.inputs[1:]):
+    if not all(
+        value is None or (flow.is_constant(value) and prod(flow.shape(value)) == 1) for value in node.inputs[1:]
+    ):
         return flow.decline(node)
     axes = flow.axes(node.inputs[0])
     for labels in axes:
