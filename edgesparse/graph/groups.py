@@ -56,14 +56,15 @@ class Result:
 
     def limits(self) -> tuple[int, int]:
         """The lowest and the highest integer that is stored."""
-        assert self.by is not None
-        low, high = self.by.limits
-        zero, scale = int(self.by.zero), self.by.scale
-        if self.low > -np.inf:
-            low = max(low, int(np.rint(np.float32(self.low) / scale)) + zero)
-        if self.high < np.inf:
-            high = min(high, int(np.rint(np.float32(self.high) / scale)) + zero)
+        low, high = self._stored(self.low), self._stored(self.high)
         return low, max(low, high)
+
+    def _stored(self, bound: float) -> int:
+        """The integer that a bound is stored as; in steps of `by` one of large numbers is infinite."""
+        assert self.by is not None
+        with np.errstate(over="ignore"):
+            steps = np.rint(np.float32(bound) / self.by.scale)
+        return int(np.clip(steps + float(self.by.zero), *self.by.limits))
 
 
 @dataclass(frozen=True, eq=False)
